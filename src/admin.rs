@@ -1,0 +1,1 @@
+//! The admin listener: health, metrics, stats page, control API.

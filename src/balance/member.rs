@@ -1,0 +1,1 @@
+//! One member at run time: its state outlives a reload.

@@ -1,0 +1,1 @@
+//! Passive health: ejection of members that fail real requests.

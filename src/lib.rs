@@ -1,0 +1,20 @@
+//! Sluicegate: a reverse proxy and AI gateway on Cloudflare's Pingora.
+//!
+//! The modules stand in the order in which a request meets them.
+
+pub mod cli;
+pub mod config;
+
+pub mod server;
+pub mod snapshot;
+
+pub mod proxy;
+pub mod route;
+
+pub mod balance;
+pub mod upstream;
+
+pub mod admin;
+pub mod observe;
+
+pub mod clock;

@@ -1,0 +1,1 @@
+//! A writer thread behind a bounded channel that reopens its file on demand.

@@ -1,0 +1,4 @@
+//! impl ProxyHttp: the table of contents, no logic.
+pub mod context;
+pub mod headers;
+pub mod rejection;

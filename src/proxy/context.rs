@@ -1,0 +1,1 @@
+//! RequestContext: what one request carries from stage to stage.

@@ -1,0 +1,1 @@
+//! Headers towards the upstream and the client.

@@ -1,0 +1,1 @@
+//! Rejection: an answer of our own when a request cannot be served.

@@ -1,0 +1,2 @@
+//! Route: request -> Route.
+pub mod table;

@@ -1,0 +1,1 @@
+//! The routing table: built once per snapshot, most specific match first.

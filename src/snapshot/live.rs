@@ -1,0 +1,1 @@
+//! Live: state that outlives a reload.

@@ -1,0 +1,1 @@
+//! Reload: file -> Config -> Snapshot -> one swap, or the old one stays.

@@ -1,0 +1,1 @@
+//! Host names of members, looked up off the worker threads and followed when they change.
