@@ -56,9 +56,10 @@ clippy:
 	@echo '== clippy'
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# `--examples` (there are none) makes cargo resolve features as it does for tests; without it most crates build twice.
 docs:
 	@echo '== documentation'
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --lib --examples
 
 # `build --all-targets` makes the programs and the test programs in one resolution of features, so that nothing is
 # compiled twice; the runner then finds all of it made.
