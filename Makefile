@@ -28,9 +28,12 @@ test: deps check
 # From the quickest to the slowest, so that a slip is told early; the tests last, so that their count ends the output.
 check: fmt scripts audit clippy docs tests
 
+# BENCH holds arguments: make bench BENCH='--rounds 1 --only sluicegate,nginx'
+BENCH ?=
 bench:
 	@$(SCRIPTS)/deps bench
-	bench/run
+	cargo build --release --locked --workspace --bins
+	target/release/sluicegate-bench $(BENCH)
 
 release:
 	@$(SCRIPTS)/deps build
