@@ -1,1 +1,393 @@
 //! Headers towards the upstream and the client.
+//!
+//! Who the client is ([`client_address`]), what the upstream is told about it ([`Forwarding`]), what may not pass
+//! ([`strip_hop_by_hop`]), what the configuration changes ([`apply_rules`], [`set_security_headers`]), and whether a
+//! request is sane at all ([`check_request`]). Request id and trace context are `observe`'s, hop-by-hop headers of
+//! requests and Content-Length are Pingora's.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version};
+use ipnet::IpNet;
+
+use super::rejection::Rejection;
+use crate::config::{HeaderRules, contains};
+
+/// The longest request target, in bytes. Longer ones get 414. RFC 9112 section 3 asks for at least 8000; signed URLs
+/// and long queries need more.
+pub const MAX_TARGET: usize = 16 * 1024;
+
+/// Header fields in a request. More get 431. Pingora's own limit is 256, for HTTP/1 only.
+pub const MAX_FIELDS: usize = 200;
+
+/// Entries of X-Forwarded-For that are looked at, from the right.
+const MAX_HOPS: usize = 32;
+
+/// Bytes of X-Forwarded-For that are looked at, from the right.
+const MAX_FORWARDED: usize = 1024;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// What may not pass a proxy (RFC 9110 section 7.6.1), beside what Connection names. Transfer-Encoding is not among
+/// them: the server writes it itself.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authentication-info"),
+    header::TE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// A header block that can be changed: a plain map, or the server's own type that also keeps the case of names.
+pub trait EditHeaders {
+    /// The headers as they are.
+    fn map(&self) -> &HeaderMap;
+    /// Takes away every field of this name.
+    fn remove(&mut self, name: &HeaderName);
+    /// Puts one field in the place of all of this name.
+    fn set(&mut self, name: HeaderName, value: HeaderValue);
+    /// Adds a field.
+    fn append(&mut self, name: HeaderName, value: HeaderValue);
+}
+
+impl EditHeaders for HeaderMap {
+    fn map(&self) -> &HeaderMap {
+        self
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove(name);
+    }
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.insert(name, value);
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        self.append(name, value);
+    }
+}
+
+/// What is the same for every request of a listener, in the form it is forwarded in. Made once.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    tls: bool,
+    port: HeaderValue,
+}
+
+impl Edge {
+    /// `tls`: whether clients speak TLS to this listener; `port`: the port it is bound to.
+    pub fn new(tls: bool, port: u16) -> Self {
+        let port = match port {
+            80 => HeaderValue::from_static("80"),
+            443 => HeaderValue::from_static("443"),
+            port => HeaderValue::from(port),
+        };
+        Self { tls, port }
+    }
+}
+
+/// Who asks, and what the upstream is told about it (A1.19, F15).
+///
+/// From a trusted peer, what it says is kept and its own address is appended. From any other peer everything is
+/// replaced, and `Forwarded` is removed.
+#[derive(Debug, Clone)]
+pub struct Forwarding {
+    /// The client, for allow-lists, limits, hashing and logs.
+    pub client: IpAddr,
+    /// `X-Forwarded-For`: the client, and the trusted proxies after it. What stands left of the client was written
+    /// by nobody we trust, and backends read the first entry: it is left out.
+    pub forwarded_for: HeaderValue,
+    /// `X-Real-IP`: the client.
+    pub real_ip: HeaderValue,
+    /// `X-Forwarded-Proto`: `http` or `https`.
+    pub proto: HeaderValue,
+    /// `X-Forwarded-Host`: the host the client asked for.
+    pub host: Option<HeaderValue>,
+    /// `X-Forwarded-Port`: the port the client connected to.
+    pub port: HeaderValue,
+    /// Whether the peer's `Forwarded` is kept.
+    pub trusted: bool,
+}
+
+impl Forwarding {
+    /// `host` is the Host or authority of the request.
+    pub fn new(
+        peer: IpAddr,
+        host: Option<HeaderValue>,
+        edge: &Edge,
+        headers: &HeaderMap,
+        trusted: &[IpNet],
+    ) -> Self {
+        let proto = HeaderValue::from_static(if edge.tls { "https" } else { "http" });
+        let peer = peer.to_canonical();
+        if !contains(trusted, peer) {
+            let real_ip = address_value(peer);
+            let (forwarded_for, port) = (real_ip.clone(), edge.port.clone());
+            return Self {
+                client: peer,
+                forwarded_for,
+                real_ip,
+                proto,
+                host,
+                port,
+                trusted: false,
+            };
+        }
+        let chain = Chain::read(peer, headers, trusted);
+        Self {
+            client: chain.client,
+            forwarded_for: chain.forwarded_for(peer),
+            real_ip: address_value(chain.client),
+            proto: single(headers, &X_FORWARDED_PROTO, is_scheme).unwrap_or(proto),
+            host: single(headers, &X_FORWARDED_HOST, |text| {
+                text.parse::<Authority>().is_ok()
+            })
+            .or(host),
+            port: single(headers, &X_FORWARDED_PORT, |text| {
+                text.parse::<u16>().is_ok()
+            })
+            .unwrap_or_else(|| edge.port.clone()),
+            trusted: true,
+        }
+    }
+
+    /// Writes the headers. Host is not touched: the upstream sees the client's, unless a rule sets it.
+    pub fn apply(self, headers: &mut impl EditHeaders) {
+        headers.set(X_FORWARDED_FOR, self.forwarded_for);
+        headers.set(X_REAL_IP, self.real_ip);
+        headers.set(X_FORWARDED_PROTO, self.proto);
+        headers.set(X_FORWARDED_PORT, self.port);
+        match self.host {
+            Some(host) => headers.set(X_FORWARDED_HOST, host),
+            None => headers.remove(&X_FORWARDED_HOST),
+        }
+        if !self.trusted && headers.map().contains_key(header::FORWARDED) {
+            headers.remove(&header::FORWARDED);
+        }
+    }
+}
+
+/// The client's address: the peer's, unless the peer is trusted; then X-Forwarded-For is walked from the right, past
+/// trusted proxies, to the first address that is not one. What cannot be read ends the walk at the last good address.
+/// At most 32 entries and 1024 bytes are looked at.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if contains(trusted, peer) {
+        Chain::read(peer, headers, trusted).client
+    } else {
+        peer
+    }
+}
+
+/// What a trusted peer says about the proxies before it.
+struct Chain {
+    client: IpAddr,
+    /// The addresses before the peer, from the right, as far as they are believed; the client is the last.
+    hops: Vec<IpAddr>,
+}
+
+impl Chain {
+    fn read(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let mut chain = Self {
+            client: peer,
+            hops: Vec::new(),
+        };
+        let mut left = MAX_FORWARDED;
+        for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+            for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
+                let Some(rest) = left.checked_sub(entry.len() + 1) else {
+                    return chain;
+                };
+                left = rest;
+                if chain.hops.len() == MAX_HOPS || !contains(trusted, chain.client) {
+                    return chain;
+                }
+                let Some(address) = std::str::from_utf8(entry).ok().and_then(forwarded_address)
+                else {
+                    return chain;
+                };
+                chain.hops.push(address);
+                chain.client = address;
+            }
+        }
+        chain
+    }
+
+    fn forwarded_for(&self, peer: IpAddr) -> HeaderValue {
+        if self.hops.is_empty() {
+            return address_value(peer);
+        }
+        let mut text = String::with_capacity(16 * (self.hops.len() + 1));
+        for hop in self.hops.iter().rev() {
+            text.push_str(&hop.to_string());
+            text.push_str(", ");
+        }
+        text.push_str(&peer.to_string());
+        HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| address_value(peer))
+    }
+}
+
+/// Takes away what a response may not bring through a proxy: what Connection names, Keep-Alive, `Proxy-*`, TE, and
+/// Upgrade unless the status is 101 (then Connection stays too).
+pub fn strip_hop_by_hop(headers: &mut impl EditHeaders, status: StatusCode) {
+    let upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
+    if headers.map().contains_key(header::CONNECTION) && !upgrade {
+        for name in nominated(headers.map()) {
+            headers.remove(&name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        if headers.map().contains_key(name) && !(upgrade && name == header::CONNECTION) {
+            headers.remove(name);
+        }
+    }
+    if !upgrade && headers.map().contains_key(header::UPGRADE) {
+        headers.remove(&header::UPGRADE);
+    }
+}
+
+/// Applies rules of the configuration: first `remove`, then `set`, then `add`.
+pub fn apply_rules(headers: &mut impl EditHeaders, rules: &HeaderRules) {
+    for name in &rules.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &rules.set {
+        headers.set(name.clone(), value.clone());
+    }
+    for (name, value) in &rules.add {
+        headers.append(name.clone(), value.clone());
+    }
+}
+
+/// Sets the security headers that the answer does not have (A1.17, T36); HSTS (one year) over TLS only.
+pub fn set_security_headers(headers: &mut impl EditHeaders, tls: bool) {
+    set_missing(headers, header::X_FRAME_OPTIONS, "DENY");
+    set_missing(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set_missing(headers, header::X_XSS_PROTECTION, "1; mode=block");
+    if tls {
+        set_missing(
+            headers,
+            header::STRICT_TRANSPORT_SECURITY,
+            "max-age=31536000",
+        );
+    }
+}
+
+/// Whether a request is one that may be routed.
+///
+/// Refuses: more than [`MAX_FIELDS`] fields or `max_header` bytes of them (431), a target over [`MAX_TARGET`] bytes
+/// (414), HTTP/1.1 without exactly one Host (RFC 9112 section 3.2), several Hosts, and a Host that is no host. Framing
+/// (Content-Length, Transfer-Encoding) is checked by Pingora.
+pub fn check_request(
+    uri: &Uri,
+    headers: &HeaderMap,
+    version: Version,
+    max_header: usize,
+) -> Result<(), Rejection> {
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    if target > MAX_TARGET {
+        return Err(Rejection::UriTooLong);
+    }
+    if headers.len() > MAX_FIELDS || header_bytes(headers) > max_header {
+        return Err(Rejection::HeadersTooLarge);
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Rejection::BadRequest(
+            "the request has more than one Host header",
+        ));
+    }
+    match host {
+        Some(host) if host.to_str().is_ok_and(is_host) => Ok(()),
+        Some(_) => Err(Rejection::BadRequest("the Host header is not a host")),
+        None if version == Version::HTTP_11 => {
+            Err(Rejection::BadRequest("the request has no Host header"))
+        }
+        None => match uri.authority() {
+            Some(authority) if !is_host(authority.as_str()) => Err(Rejection::BadRequest(
+                "the authority of the request is not a host",
+            )),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Whether this is `host` or `host:port`: no user information, blank, path or control character.
+fn is_host(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    !text.is_empty()
+        && text.len() <= 261
+        && text.bytes().all(plain)
+        && text.parse::<Authority>().is_ok()
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    // The colon, the blank and the line break of each line count too.
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+fn set_missing(headers: &mut impl EditHeaders, name: HeaderName, value: &'static str) {
+    if !headers.map().contains_key(&name) {
+        headers.set(name, HeaderValue::from_static(value));
+    }
+}
+
+/// The fields that Connection names.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect()
+}
+
+fn address_value(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(address.to_string()))
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// An entry of X-Forwarded-For: an address, also with a port or in brackets.
+fn forwarded_address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(entry);
+    let address = bare
+        .parse()
+        .ok()
+        .or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+/// The value of a header that is there once and good.
+fn single(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    good: impl Fn(&str) -> bool,
+) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    (values.next().is_none() && value.to_str().is_ok_and(good)).then(|| value.clone())
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.eq_ignore_ascii_case("http") || text.eq_ignore_ascii_case("https")
+}
+
+#[cfg(test)]
+mod tests;
