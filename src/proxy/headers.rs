@@ -37,14 +37,19 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// What may not pass a proxy (RFC 9110 section 7.6.1), beside what Connection names. Transfer-Encoding is not among
 /// them: the server writes it itself.
-const HOP_BY_HOP: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
     HeaderName::from_static("proxy-authentication-info"),
     header::TE,
     HeaderName::from_static("http2-settings"),
 ];
+
+/// What only a proxy in front of us may say, beside the headers that [`Forwarding`] overwrites. Backends take the
+/// client's address, the path prefix, and even the whole path (past every rule on paths) from these.
+const CLAIMS: [&str; 5] = ["forwarded", "x-forwarded-prefix", "x-forwarded-ssl", "x-original-url", "x-rewrite-url"];
 
 /// A header block that can be changed: a plain map, or the server's own type that also keeps the case of names.
 pub trait EditHeaders {
@@ -98,7 +103,8 @@ impl Edge {
 /// Who asks, and what the upstream is told about it (A1.19, F15).
 ///
 /// From a trusted peer, what it says is kept and its own address is appended. From any other peer everything is
-/// replaced, and `Forwarded` is removed.
+/// replaced; `Forwarded` and its like are removed, and so are the same names written with underscores, which CGI-like
+/// backends cannot tell apart. Other headers with underscores pass (D06).
 #[derive(Debug, Clone)]
 pub struct Forwarding {
     /// The client, for allow-lists, limits, hashing and logs.
@@ -114,7 +120,7 @@ pub struct Forwarding {
     pub host: Option<HeaderValue>,
     /// `X-Forwarded-Port`: the port the client connected to.
     pub port: HeaderValue,
-    /// Whether the peer's `Forwarded` is kept.
+    /// Whether the peer is trusted, so that its `Forwarded` is kept.
     pub trusted: bool,
 }
 
@@ -162,6 +168,12 @@ impl Forwarding {
 
     /// Writes the headers. Host is not touched: the upstream sees the client's, unless a rule sets it.
     pub fn apply(self, headers: &mut impl EditHeaders) {
+        if !self.trusted {
+            let claims: Vec<HeaderName> = headers.map().keys().filter(|name| is_claim(name)).cloned().collect();
+            for name in &claims {
+                headers.remove(name);
+            }
+        }
         headers.set(X_FORWARDED_FOR, self.forwarded_for);
         headers.set(X_REAL_IP, self.real_ip);
         headers.set(X_FORWARDED_PROTO, self.proto);
@@ -169,9 +181,6 @@ impl Forwarding {
         match self.host {
             Some(host) => headers.set(X_FORWARDED_HOST, host),
             None => headers.remove(&X_FORWARDED_HOST),
-        }
-        if !self.trusted && headers.map().contains_key(header::FORWARDED) {
-            headers.remove(&header::FORWARDED);
         }
     }
 }
@@ -345,14 +354,29 @@ fn set_missing(headers: &mut impl EditHeaders, name: HeaderName, value: &'static
     }
 }
 
-/// The fields that Connection names.
+/// The fields that Connection names, but for those that frame the body.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING)
         .collect()
+}
+
+/// Whether an untrusted peer may not send this header: a claim, or one of ours with underscores in its name.
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    if !name.starts_with(['x', 'f']) {
+        return false;
+    }
+    let same = |claim: &str| {
+        let pairs = || claim.bytes().zip(name.bytes());
+        claim.len() == name.len() && pairs().all(|(a, b)| a == b || (a == b'-' && b == b'_'))
+    };
+    let ours = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP];
+    CLAIMS.into_iter().any(same) || (name.contains('_') && ours.iter().any(|header| same(header.as_str())))
 }
 
 fn address_value(address: IpAddr) -> HeaderValue {

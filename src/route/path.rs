@@ -13,7 +13,8 @@
 //! escaped; backends differ on them, so the path has a second reading where they are slashes, and the table refuses
 //! the request when the two readings choose different routes.
 //!
-//! It does not guard against backends that decode twice (`%2561`).
+//! It does not guard against backends that decode twice (`%2561`). A URL inside a path (`/fetch/http://host/`) loses a
+//! slash; clients that mean it write `%2F%2F`.
 
 use std::borrow::Cow;
 
@@ -28,19 +29,15 @@ pub struct NormalPath<'a> {
 }
 
 /// Why a path has no normal form. The client gets 400.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPath {
     /// It does not begin with a slash. (`OPTIONS *` is among them: it is not proxied.)
-    #[error("the path does not begin with a slash")]
     NotAbsolute,
     /// A `%` without two hexadecimal digits.
-    #[error("the path has a malformed percent escape")]
     Escape,
     /// A control character or a blank, or an escaped NUL.
-    #[error("the path has a control character")]
     Control,
     /// More `..` than segments before them.
-    #[error("the path leaves the root")]
     AboveRoot,
 }
 
@@ -233,7 +230,8 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     Some(digit(high?)? << 4 | digit(low?)?)
 }
 
-fn push_escape(out: &mut String, byte: u8) {
+/// Appends the escape of one byte, in upper case.
+pub(super) fn push_escape(out: &mut String, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digit = |nibble: u8| {
         DIGITS

@@ -6,7 +6,7 @@
 use http::HeaderValue;
 use http::uri::Authority;
 
-use super::path::NormalPath;
+use super::path::{NormalPath, push_escape};
 use crate::config::{Redirect, Rewrite};
 
 /// Paths that are answered over plain HTTP even where everything else is redirected: health checks that do not
@@ -135,21 +135,13 @@ fn push_query(out: &mut String, query: Option<&str>) {
     }
 }
 
-/// Escapes what may not stand in a Location: everything but visible ASCII, and the characters that end it in markup.
+/// Escapes what may not stand in a Location: all but visible ASCII, and what ends it in markup.
 fn push_escaped(out: &mut String, text: &str) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |nibble: u8| {
-        DIGITS
-            .get(usize::from(nibble))
-            .map_or('0', |&digit| char::from(digit))
-    };
     for byte in text.bytes() {
         if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push('%');
-            out.push(digit(byte >> 4));
-            out.push(digit(byte & 0x0f));
+            push_escape(out, byte);
         }
     }
 }
