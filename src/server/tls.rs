@@ -17,7 +17,7 @@ use webpki::EndEntityCert;
 use crate::config::TlsVersion;
 
 /// Sessions of TLS 1.2 clients that are kept for resumption, per listener. Clients with tickets need none of it.
-const SESSION_CACHE: usize = 4096;
+const SESSION_CACHE: usize = 1024;
 
 /// The certificates of a listener.
 #[derive(Debug)]
