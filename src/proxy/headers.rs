@@ -23,6 +23,9 @@ pub const MAX_TARGET: usize = 16 * 1024;
 /// Header fields in a request. More get 431. Pingora's own limit is 256, for HTTP/1 only.
 pub const MAX_FIELDS: usize = 200;
 
+/// The `Server` header of answers of our own. Answers of members keep theirs.
+pub const SERVER: HeaderValue = HeaderValue::from_static("sluicegate");
+
 /// Entries of X-Forwarded-For that are looked at, from the right.
 const MAX_HOPS: usize = 32;
 
@@ -49,7 +52,13 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// What only a proxy in front of us may say, beside the headers that [`Forwarding`] overwrites. Backends take the
 /// client's address, the path prefix, and even the whole path (past every rule on paths) from these.
-const CLAIMS: [&str; 5] = ["forwarded", "x-forwarded-prefix", "x-forwarded-ssl", "x-original-url", "x-rewrite-url"];
+const CLAIMS: [&str; 5] = [
+    "forwarded",
+    "x-forwarded-prefix",
+    "x-forwarded-ssl",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 /// A header block that can be changed: a plain map, or the server's own type that also keeps the case of names.
 pub trait EditHeaders {
@@ -169,7 +178,12 @@ impl Forwarding {
     /// Writes the headers. Host is not touched: the upstream sees the client's, unless a rule sets it.
     pub fn apply(self, headers: &mut impl EditHeaders) {
         if !self.trusted {
-            let claims: Vec<HeaderName> = headers.map().keys().filter(|name| is_claim(name)).cloned().collect();
+            let claims: Vec<HeaderName> = headers
+                .map()
+                .keys()
+                .filter(|name| is_claim(name))
+                .cloned()
+                .collect();
             for name in &claims {
                 headers.remove(name);
             }
@@ -309,25 +323,36 @@ pub fn check_request(
     if headers.len() > MAX_FIELDS || header_bytes(headers) > max_header {
         return Err(Rejection::HeadersTooLarge);
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+    let authority = uri.authority();
+    if authority.is_some_and(|authority| !is_host(authority.as_str())) {
         return Err(Rejection::BadRequest(
-            "the request has more than one Host header",
+            "the authority of the request is not a host",
         ));
     }
-    match host {
-        Some(host) if host.to_str().is_ok_and(is_host) => Ok(()),
-        Some(_) => Err(Rejection::BadRequest("the Host header is not a host")),
-        None if version == Version::HTTP_11 => {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err(Rejection::BadRequest(
+            "the request has more than one Host header",
+        )),
+        (Some(host), None) if !host.to_str().is_ok_and(is_host) => {
+            Err(Rejection::BadRequest("the Host header is not a host"))
+        }
+        (None, None) if version == Version::HTTP_11 => {
             Err(Rejection::BadRequest("the request has no Host header"))
         }
-        None => match uri.authority() {
-            Some(authority) if !is_host(authority.as_str()) => Err(Rejection::BadRequest(
-                "the authority of the request is not a host",
-            )),
-            _ => Ok(()),
-        },
+        _ => Ok(()),
+    }
+}
+
+/// The host that a request asks for, with its port: the authority of the target (RFC 9112 section 3.2.2), else Host;
+/// empty when there is neither, as HTTP/1.0 allows.
+pub fn request_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
     }
 }
 
@@ -375,8 +400,15 @@ fn is_claim(name: &HeaderName) -> bool {
         let pairs = || claim.bytes().zip(name.bytes());
         claim.len() == name.len() && pairs().all(|(a, b)| a == b || (a == b'-' && b == b'_'))
     };
-    let ours = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP];
-    CLAIMS.into_iter().any(same) || (name.contains('_') && ours.iter().any(|header| same(header.as_str())))
+    let ours = [
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_HOST,
+        X_FORWARDED_PORT,
+        X_REAL_IP,
+    ];
+    CLAIMS.into_iter().any(same)
+        || (name.contains('_') && ours.iter().any(|header| same(header.as_str())))
 }
 
 fn address_value(address: IpAddr) -> HeaderValue {
