@@ -64,3 +64,91 @@ impl Outlier {
         length
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const SETTINGS: config::Outlier = config::Outlier {
+        max_fails: 3,
+        fail_timeout: Duration::from_secs(30),
+        max_ejection: Duration::from_secs(75),
+        max_ejected_percent: 50,
+        panic_percent: 50,
+    };
+
+    /// Feeds failures at these seconds; for each the ejection it leads to, in seconds, or 0.
+    fn feed(outlier: &mut Outlier, start: Instant, failures: &[u64]) -> Vec<u64> {
+        let one = |second: &u64| {
+            let now = start + Duration::from_secs(*second);
+            if outlier.failed(&SETTINGS, now) {
+                outlier.eject(&SETTINGS, now).as_secs()
+            } else {
+                0
+            }
+        };
+        failures.iter().map(one).collect()
+    }
+
+    #[test]
+    fn the_third_failure_within_the_window_ejects() {
+        assert_eq!(
+            feed(&mut Outlier::default(), clock::now(), &[0, 10, 30]),
+            [0, 0, 30]
+        );
+    }
+
+    #[test]
+    fn the_window_slides() {
+        assert_eq!(
+            feed(&mut Outlier::default(), clock::now(), &[0, 20, 31, 49]),
+            [0, 0, 0, 30]
+        );
+    }
+
+    #[test]
+    fn failures_during_an_ejection_say_nothing_new() {
+        assert_eq!(
+            feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 1, 29]),
+            [0, 0, 30, 0, 0]
+        );
+    }
+
+    #[test]
+    fn one_failure_on_probation_ejects_for_longer_up_to_the_maximum() {
+        // Out 0-30, 31-91, 92-167, 168-243.
+        assert_eq!(
+            feed(
+                &mut Outlier::default(),
+                clock::now(),
+                &[0, 0, 0, 31, 92, 168]
+            ),
+            [0, 0, 30, 60, 75, 75]
+        );
+    }
+
+    #[test]
+    fn a_probation_without_failure_begins_the_row_anew() {
+        // Out 0-30, on probation until 60; then out 61-91, on probation until 121.
+        assert_eq!(
+            feed(
+                &mut Outlier::default(),
+                clock::now(),
+                &[0, 0, 0, 61, 61, 61]
+            ),
+            [0, 0, 30, 0, 0, 30]
+        );
+        assert_eq!(
+            feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 60, 121]),
+            [0, 0, 30, 60, 0]
+        );
+    }
+
+    #[test]
+    fn a_member_that_the_pool_could_not_spare_is_asked_for_again() {
+        let (mut outlier, now) = (Outlier::default(), clock::now());
+        let due = [(); 5].map(|()| outlier.failed(&SETTINGS, now));
+        assert_eq!(due, [false, false, true, true, true]);
+    }
+}

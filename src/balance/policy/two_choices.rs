@@ -67,11 +67,9 @@ fn any<'a>(eligible: &Eligible<'a>, except: Option<usize>) -> Option<(usize, Wei
             return Some(found);
         }
     }
-    let mut seen = 0;
     let mut chosen = None;
-    for found in (0..eligible.len()).filter_map(look) {
-        seen += 1;
-        if fastrand::usize(..seen) == 0 {
+    for (seen, found) in (0..eligible.len()).filter_map(look).enumerate() {
+        if fastrand::usize(..=seen) == 0 {
             chosen = Some(found);
         }
     }
