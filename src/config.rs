@@ -76,6 +76,15 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A redirect of plain HTTP to https: status 308, path and query kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedirectHttps {

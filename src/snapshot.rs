@@ -12,7 +12,7 @@ use crate::balance::{Pool, Selector};
 use crate::clock;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
 use crate::observe::access_log::AccessLog;
-use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::route::RouteTable;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::resolve::Addresses;
@@ -58,6 +58,8 @@ pub struct PoolRoute {
     pub selector: Arc<Selector>,
     /// How each is reached, by its index; `None` for one that cannot be.
     pub peers: Vec<Option<MemberPeer>>,
+    /// Where attempts and retries are counted.
+    pub metrics: Arc<PoolMetrics>,
     /// The pool's retry budget.
     pub budget: Arc<Budget>,
     /// The route's timeouts.
@@ -120,7 +122,7 @@ fn build(
     budgets: &Mutex<HashMap<Arc<str>, Arc<Budget>>>,
 ) -> Snapshot {
     let pools: Vec<Arc<Pool>> =
-        config.pools.iter().map(|pool| Arc::new(Pool::build(pool, |member| addresses.of(member), live))).collect();
+        config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
     let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
     let routes = config.routes.iter().map(|route| {
         let pool = match &route.target {
@@ -131,6 +133,7 @@ fn build(
                     .iter()
                     .map(|member| MemberPeer::new(member, pool.config(), &target.timeouts))
                     .collect(),
+                metrics: metrics.pool(pool.name()),
                 budget: budget(budgets, pool.name()),
                 timeouts: target.timeouts,
                 retry: target.retry.clone(),

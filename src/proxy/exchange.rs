@@ -93,11 +93,11 @@ async fn attempt(
     body: &mut RequestBody,
 ) -> Result<Option<Answering>, Unserved> {
     let mut pick = pick(session, ctx, route)?;
-    let Some(peer) = route.peers.get(pick.member().index).and_then(Option::as_ref) else {
+    let Some(peer) = route.peers.get(pick.member.index).and_then(Option::as_ref) else {
         return Err(Unserved::Rejected(Rejection::Internal, Termination::Internal));
     };
     ctx.upstream.attempts += 1;
-    ctx.upstream.member = Some(pick.member_arc());
+    ctx.upstream.member = Some(pick.member.clone());
     let mut allow_kept = true;
     loop {
         let started = clock::now();
@@ -154,7 +154,7 @@ fn answered(
         pick.failed(Failure::Status(status));
     }
     if route.retry.on.statuses.contains(&status) && another(ctx, route, body, Cause::Status(status)) {
-        ctx.upstream.tried.push(pick.member().index);
+        ctx.upstream.tried.push(pick.member.index);
         return false;
     }
     ctx.upstream.first_byte = ctx.upstream.started.map(|began| now.saturating_duration_since(began));
@@ -179,10 +179,10 @@ fn failed(
     };
     pick.failed(failure);
     route.metrics.attempt(outcome);
-    ctx.upstream.tried.push(pick.member().index);
+    ctx.upstream.tried.push(pick.member.index);
     debug!(
         target: "sluicegate::upstream", "request {}: member {} failed: {failure} ({} {})",
-        ctx.request_id.as_str(), pick.member().name, session.req_header().method, session.req_header().uri.path(),
+        ctx.request_id.as_str(), pick.member.name, session.req_header().method, session.req_header().uri.path(),
     );
     let (rejection, termination) = rejection_of(cause);
     ctx.upstream.rejection = Some(rejection.clone());

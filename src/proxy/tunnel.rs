@@ -39,10 +39,10 @@ pub fn peer(session: &Session, ctx: &mut RequestContext) -> pingora::Result<Box<
         Err(Unserved::Rejected(rejection, termination)) => return Err(refusal(ctx, rejection, termination)),
         Err(Unserved::Cut(termination)) => return Err(refusal(ctx, Rejection::Internal, termination)),
     };
-    let peer = route.peers.get(pick.member().index).and_then(Option::as_ref).map(|peer| Box::new(peer.http.clone()));
+    let peer = route.peers.get(pick.member.index).and_then(Option::as_ref).map(|peer| Box::new(peer.http.clone()));
     ctx.upstream.attempts += 1;
     ctx.upstream.attempt_started = Some(clock::now());
-    ctx.upstream.member = Some(pick.member_arc());
+    ctx.upstream.member = Some(pick.member.clone());
     ctx.upstream.pick = Some(pick);
     peer.ok_or_else(|| refusal(ctx, Rejection::Internal, Termination::Internal))
 }
@@ -107,7 +107,7 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
     };
     if let Some(pick) = &mut pick {
         pick.failed(failure);
-        ctx.upstream.tried.push(pick.member().index);
+        ctx.upstream.tried.push(pick.member.index);
     }
     let (rejection, termination) = rejection_of(cause);
     ctx.upstream.rejection = Some(rejection);

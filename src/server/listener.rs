@@ -16,7 +16,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::tls::{self, Certificates};
 use crate::config::{self, ListenAddress};
 use crate::observe::metrics::{ListenerMetrics, Metrics};
-use crate::transport::connection::Deadlines;
 
 /// The kernel's queue of connections nobody took yet; `net.core.somaxconn` caps it.
 const BACKLOG: i32 = 65535;
@@ -85,8 +84,6 @@ pub struct Listener {
     pub h2c: bool,
     /// The TLS side.
     pub tls: Option<TlsListener>,
-    /// Deadlines of its connections.
-    pub deadlines: Deadlines,
     /// Its metrics.
     pub metrics: Arc<ListenerMetrics>,
 }
@@ -104,7 +101,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the TLS settings cannot be used.
-    pub fn new(configured: &config::Listener, deadlines: Deadlines, metrics: &Metrics) -> Result<Self, String> {
+    pub fn new(configured: &config::Listener, metrics: &Metrics) -> Result<Self, String> {
         let address: Arc<str> = configured.address.to_string().into();
         let tls = configured.tls.as_ref().map(|settings| tls_listener(settings, configured.http2)).transpose()?;
         Ok(Self {
@@ -117,14 +114,13 @@ impl Listener {
             redirect_https: configured.redirect_https.map(|redirect| redirect.port),
             h2c: configured.http2 && tls.is_none(),
             tls,
-            deadlines,
         })
     }
 }
 
 fn tls_listener(settings: &config::Tls, http2: bool) -> Result<TlsListener, String> {
     let certificates = Arc::new(Certificates::new(certified_keys(settings)));
-    let config = tls::server_config(settings.min_version, http2, Arc::clone(&certificates))
+    let config = tls::server_config(Arc::clone(&certificates), settings.min_version, http2)
         .map_err(|error| error.to_string())?;
     Ok(TlsListener { acceptor: Acceptor::from_server_config(Arc::new(config)), certificates })
 }

@@ -27,7 +27,7 @@ use crate::config;
 use crate::observe::metrics;
 use crate::proxy::Gateway;
 use crate::snapshot::Shared;
-use crate::transport::connection::{Connection, Phase};
+use crate::transport::connection::{Connection, Deadlines, Phase};
 use crate::transport::downstream::{Downstream, EarlyRefusal};
 use crate::transport::socket::Socket;
 use crate::upstream::connect::Connector;
@@ -316,6 +316,8 @@ async fn announce_drain(serving: Arc<Serving>) {
 async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpAddr, guard: Guard) {
     let _load = Load(&serving.mine.load);
     let _guard = guard;
+    // Of the configuration in force: a reload holds for connections that come after it.
+    let timeouts = serving.parts.shared.current.load().config.server.timeouts;
     let Some(listener) = serving.parts.listeners.get(listener) else { return };
     if let Socket::Tcp(stream) = &socket {
         let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
@@ -328,15 +330,14 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
         listener.tls.is_some(),
         listener.redirect_https,
         peer,
-        listener.deadlines,
+        deadlines(&timeouts),
     ));
     let refusal = Arc::clone(&serving.refusal);
     let shutdown = serving.parts.drain.watch();
     let mut stream = match &listener.tls {
         None => Downstream::plain(socket, Arc::clone(&connection), refusal),
         Some(tls) => {
-            let limit = serving.parts.settings.timeouts.handshake;
-            match tokio::time::timeout(limit, tls.acceptor.tls_handshake(socket)).await {
+            match tokio::time::timeout(timeouts.handshake, tls.acceptor.tls_handshake(socket)).await {
                 Ok(Ok(stream)) => Downstream::tls(stream, Arc::clone(&connection), refusal),
                 failed => {
                     listener.metrics.handshake_failed();
@@ -349,12 +350,16 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
         }
     };
     let by_alpn = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-    if by_alpn || listener.h2c && begins_http2(&mut stream, listener.deadlines.header).await {
+    if by_alpn || listener.h2c && begins_http2(&mut stream, timeouts.header).await {
         connection.enter(Phase::Preface);
         serving.proxy.process_new(Box::new(stream), &shutdown).await;
     } else {
-        serve_http1(&serving, stream, &connection, &shutdown).await;
+        serve_http1(&serving, stream, &connection, timeouts.client_idle, &shutdown).await;
     }
+}
+
+fn deadlines(timeouts: &config::ServerTimeouts) -> Deadlines {
+    Deadlines { header: timeouts.header, keepalive: timeouts.keepalive, write: timeouts.client_idle }
 }
 
 /// Whether the client speaks HTTP/2 at once. Shorter first words are HTTP/1.
@@ -370,6 +375,7 @@ async fn serve_http1(
     serving: &Serving,
     stream: Downstream,
     connection: &Connection,
+    client_idle: Duration,
     shutdown: &ShutdownWatch,
 ) {
     let mut session = ServerSession::new_http1(Box::new(stream));
@@ -377,7 +383,7 @@ async fn serve_http1(
     loop {
         // Infinite for Pingora: the stream itself ends an idle connection, without a timer for each request.
         session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
-        session.set_read_timeout(Some(serving.parts.settings.timeouts.client_idle));
+        session.set_read_timeout(Some(client_idle));
         session.set_pipelining_enabled(true);
         let Some(reused) = serving.proxy.process_new_http(session, shutdown).await else { return };
         connection.enter(Phase::Idle);

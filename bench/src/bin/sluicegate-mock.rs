@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-fn main() {}
-=======
 //! The mock backend as a program: `sluicegate-mock --listen 127.0.0.1:9001 --id a`.
 //!
 //! Prints `listening on ADDR` as its first line. See `POST /mock/fault` and the other control paths in `sluicegate_bench::mock`.
@@ -71,4 +68,3 @@ async fn run(args: Args) -> io::Result<()> {
     println!("listening on {}", mock.address());
     tokio::signal::ctrl_c().await
 }
->>>>>>> bench
