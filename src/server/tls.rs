@@ -89,12 +89,12 @@ impl ByName {
             .cloned()
     }
 
+    /// rustls hands the name over in lower case.
     fn named(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        self.exact.get(name.as_str()).or_else(|| {
-            name.split_once('.')
-                .and_then(|(_, parent)| self.wildcard.get(parent))
-        })
+        let name = name.strip_suffix('.').unwrap_or(name);
+        self.exact
+            .get(name)
+            .or_else(|| self.wildcard.get(name.split_once('.')?.1))
     }
 }
 

@@ -186,6 +186,17 @@ fn names_that_no_certificate_has_get_the_first() {
 }
 
 #[test]
+fn a_final_dot_in_the_name_does_not_matter() {
+    let (first, named) = (certificate(&["first.example"]), certificate(&["a.example"]));
+    let certificates = Certificates::new(vec![first, named.clone()]);
+    assert!(
+        certificates
+            .choose(Some("a.example."), &[])
+            .is_some_and(|chosen| Arc::ptr_eq(&chosen, &named))
+    );
+}
+
+#[test]
 fn of_several_keys_for_a_name_the_client_gets_one_it_can_verify() {
     let ecdsa = certificate(&["a.example"]);
     let ed25519 = certificate_with(
