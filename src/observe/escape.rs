@@ -57,9 +57,32 @@ pub(super) fn nginx(buf: &mut Vec<u8>, bytes: &[u8]) {
     loop {
         let (head, tail) = rest.split_at(plain_length(rest));
         buf.extend_from_slice(head);
-        let Some((&byte, after)) = tail.split_first() else { return };
-        buf.extend_from_slice(&[b'\\', b'x', nibble(HEX_UPPER, byte >> 4), nibble(HEX_UPPER, byte)]);
+        let Some((&byte, after)) = tail.split_first() else {
+            return;
+        };
+        buf.extend_from_slice(&[
+            b'\\',
+            b'x',
+            nibble(HEX_UPPER, byte >> 4),
+            nibble(HEX_UPPER, byte),
+        ]);
         rest = after;
+    }
+}
+
+/// Appends `bytes` as text for people: only what could break the line, or is not text, is escaped.
+pub(super) fn text(buf: &mut Vec<u8>, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if breaks_line(c) {
+                json_text(buf, c.encode_utf8(&mut [0; 4]));
+            } else {
+                buf.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            buf.extend_from_slice("\u{fffd}".as_bytes());
+        }
     }
 }
 
@@ -77,7 +100,10 @@ pub(super) fn truncate(bytes: &[u8], most: usize) -> &[u8] {
 }
 
 fn plain_length(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| !PLAIN_JSON[usize::from(byte)]).unwrap_or(bytes.len())
+    bytes
+        .iter()
+        .position(|&byte| !PLAIN_JSON[usize::from(byte)])
+        .unwrap_or(bytes.len())
 }
 
 fn json_text(buf: &mut Vec<u8>, text: &str) {
@@ -88,18 +114,27 @@ fn json_text(buf: &mut Vec<u8>, text: &str) {
             '\n' => buf.extend_from_slice(b"\\n"),
             '\r' => buf.extend_from_slice(b"\\r"),
             '\t' => buf.extend_from_slice(b"\\t"),
-            // Readers that split lines by Unicode's rules also break at U+0085, U+2028 and U+2029.
-            c if c.is_control() || c == '\u{2028}' || c == '\u{2029}' => unicode_escape(buf, c),
+            c if breaks_line(c) => unicode_escape(buf, c),
             c => buf.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
+}
+
+/// Control characters; and readers that split lines by Unicode's rules also break at U+2028 and U+2029.
+fn breaks_line(c: char) -> bool {
+    c.is_control() || c == '\u{2028}' || c == '\u{2029}'
 }
 
 /// All control characters and separators lie below U+10000: one unit is enough.
 fn unicode_escape(buf: &mut Vec<u8>, c: char) {
     let [high, low] = u16::try_from(u32::from(c)).unwrap_or(0xfffd).to_be_bytes();
     buf.extend_from_slice(b"\\u");
-    buf.extend_from_slice(&[nibble(HEX, high >> 4), nibble(HEX, high), nibble(HEX, low >> 4), nibble(HEX, low)]);
+    buf.extend_from_slice(&[
+        nibble(HEX, high >> 4),
+        nibble(HEX, high),
+        nibble(HEX, low >> 4),
+        nibble(HEX, low),
+    ]);
 }
 
 fn nibble(digits: &[u8; 16], value: u8) -> u8 {
@@ -127,9 +162,28 @@ mod tests {
 
     #[test]
     fn a_line_break_cannot_end_the_line() {
-        assert_eq!(escaped(Escape::Json, b"a\r\nb\0\x1b\x7f"), "a\\r\\nb\\u0000\\u001b\\u007f");
-        assert_eq!(escaped(Escape::Json, "a\u{85}b\u{2028}c".as_bytes()), "a\\u0085b\\u2028c");
-        assert_eq!(escaped(Escape::Nginx, b"a\r\nb\"\\"), "a\\x0D\\x0Ab\\x22\\x5C");
+        assert_eq!(
+            escaped(Escape::Json, b"a\r\nb\0\x1b\x7f"),
+            "a\\r\\nb\\u0000\\u001b\\u007f"
+        );
+        assert_eq!(
+            escaped(Escape::Json, "a\u{85}b\u{2028}c".as_bytes()),
+            "a\\u0085b\\u2028c"
+        );
+        assert_eq!(
+            escaped(Escape::Nginx, b"a\r\nb\"\\"),
+            "a\\x0D\\x0Ab\\x22\\x5C"
+        );
+    }
+
+    #[test]
+    fn text_for_people_keeps_its_quotes_but_stays_on_one_line() {
+        let mut buf = Vec::new();
+        text(&mut buf, b"say \"gr\xc3\xbcn\"\r\n\x1b[31m\xff\\");
+        assert_eq!(
+            String::from_utf8(buf).unwrap(),
+            "say \"grün\"\\r\\n\\u001b[31m\u{fffd}\\"
+        );
     }
 
     #[test]
@@ -159,7 +213,8 @@ mod tests {
         #[test]
         fn any_text_stays_on_one_line(text in any::<String>()) {
             let line = escaped(Escape::Json, text.as_bytes());
-            prop_assert!(!line.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}'));
+            let broken = line.chars().any(breaks_line);
+            prop_assert!(!broken);
         }
 
         #[test]

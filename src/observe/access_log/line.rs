@@ -114,9 +114,16 @@ fn combined(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     number(buf, b"\" ", record.status);
     number(buf, b" ", record.bytes_out);
     buf.extend_from_slice(b" \"");
-    mask::url(buf, Escape::Nginx, escape::truncate(record.referer.unwrap_or(b"-"), HEADER_MOST));
+    mask::url(
+        buf,
+        Escape::Nginx,
+        escape::truncate(record.referer.unwrap_or(b"-"), HEADER_MOST),
+    );
     buf.extend_from_slice(b"\" \"");
-    escape::nginx(buf, escape::truncate(record.user_agent.unwrap_or(b"-"), HEADER_MOST));
+    escape::nginx(
+        buf,
+        escape::truncate(record.user_agent.unwrap_or(b"-"), HEADER_MOST),
+    );
     buf.extend_from_slice(b"\" \"");
     escape::nginx(buf, escape::truncate(record.host.as_bytes(), TEXT_MOST));
     buf.push(b'"');
@@ -134,7 +141,12 @@ fn combined_more(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     ];
     for word in words {
         buf.push(b' ');
-        escape::nginx(buf, word.filter(|word| !word.is_empty()).unwrap_or("-").as_bytes());
+        escape::nginx(
+            buf,
+            word.filter(|word| !word.is_empty())
+                .unwrap_or("-")
+                .as_bytes(),
+        );
     }
     number(buf, b" ", record.attempts);
     buf.push(b' ');
@@ -155,7 +167,9 @@ fn combined_more(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
 /// Path and query, cut to [`URI_MOST`] together.
 fn uri<'a>(record: &AccessRecord<'a>) -> (&'a [u8], Option<&'a [u8]>) {
     let path = escape::truncate(record.path.as_bytes(), URI_MOST);
-    let query = record.query.map(|query| escape::truncate(query.as_bytes(), URI_MOST - path.len()));
+    let query = record
+        .query
+        .map(|query| escape::truncate(query.as_bytes(), URI_MOST - path.len()));
     (path, query)
 }
 

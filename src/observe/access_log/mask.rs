@@ -4,12 +4,33 @@ use crate::observe::escape::Escape;
 
 /// Names of parameters whose values are secrets, in lower case, without `-` and `_`.
 const SECRETS: [&[u8]; 24] = [
-    b"key", b"apikey", b"xapikey", b"token", b"accesstoken", b"refreshtoken", b"idtoken", b"authtoken", b"auth",
-    b"authorization", b"jwt", b"password", b"passwd", b"pwd", b"secret", b"clientsecret", b"signature", b"sig",
-    b"xamzsignature", b"xgoogsignature", b"xamzsecuritytoken", b"credential", b"session", b"sessionid",
+    b"key",
+    b"apikey",
+    b"xapikey",
+    b"token",
+    b"accesstoken",
+    b"refreshtoken",
+    b"idtoken",
+    b"authtoken",
+    b"auth",
+    b"authorization",
+    b"jwt",
+    b"password",
+    b"passwd",
+    b"pwd",
+    b"secret",
+    b"clientsecret",
+    b"signature",
+    b"sig",
+    b"xamzsignature",
+    b"xgoogsignature",
+    b"xamzsecuritytoken",
+    b"credential",
+    b"session",
+    b"sessionid",
 ];
 /// The longest of them.
-const LONGEST: usize = 16;
+const LONGEST: usize = 17;
 
 /// Appends `query`, escaped, with `***` for the value of every parameter that is a secret.
 pub(super) fn query(buf: &mut Vec<u8>, escape: Escape, query: &[u8]) {
@@ -32,7 +53,10 @@ pub(super) fn query(buf: &mut Vec<u8>, escape: Escape, query: &[u8]) {
 
 /// Appends a URL, escaped, with the secrets of its query and fragment masked.
 pub(super) fn url(buf: &mut Vec<u8>, escape: Escape, url: &[u8]) {
-    let query_at = url.iter().position(|byte| matches!(byte, b'?' | b'#')).map_or(url.len(), |mark| mark + 1);
+    let query_at = url
+        .iter()
+        .position(|byte| matches!(byte, b'?' | b'#'))
+        .map_or(url.len(), |mark| mark + 1);
     let (base, rest) = url.split_at(query_at);
     escape.put(buf, base);
     query(buf, escape, rest);
@@ -47,11 +71,15 @@ fn is_secret(name: &[u8]) -> bool {
     let mut plain = [0; LONGEST];
     let mut length = 0;
     for byte in percent_encoding::percent_decode(name).filter(|byte| !matches!(byte, b'-' | b'_')) {
-        let Some(slot) = plain.get_mut(length) else { return false };
+        let Some(slot) = plain.get_mut(length) else {
+            return false;
+        };
         *slot = byte.to_ascii_lowercase();
         length += 1;
     }
-    plain.get(..length).is_some_and(|plain| SECRETS.contains(&plain))
+    plain
+        .get(..length)
+        .is_some_and(|plain| SECRETS.contains(&plain))
 }
 
 #[cfg(test)]
@@ -66,9 +94,23 @@ mod tests {
 
     #[test]
     fn values_of_secret_parameters_are_masked() {
-        assert_eq!(masked("key=sk-1&model=m&api_key=2"), "key=***&model=m&api_key=***");
-        for name in ["token", "access_token", "password", "secret", "signature", "X-Amz-Signature", "API-KEY"] {
-            assert_eq!(masked(&format!("a=1&{name}=hunter2")), format!("a=1&{name}=***"));
+        assert_eq!(
+            masked("key=sk-1&model=m&api_key=2"),
+            "key=***&model=m&api_key=***"
+        );
+        for name in [
+            "token",
+            "access_token",
+            "password",
+            "secret",
+            "signature",
+            "X-Amz-Signature",
+            "API-KEY",
+        ] {
+            assert_eq!(
+                masked(&format!("a=1&{name}=hunter2")),
+                format!("a=1&{name}=***")
+            );
         }
     }
 
@@ -81,7 +123,17 @@ mod tests {
 
     #[test]
     fn everything_else_is_left_as_it_is() {
-        for text in ["", "&", "a", "key", "monkey=1", "keys=1", "a=key", "&&=&a==b&", "a_very_long_parameter_name=1"] {
+        for text in [
+            "",
+            "&",
+            "a",
+            "key",
+            "monkey=1",
+            "keys=1",
+            "a=key",
+            "&&=&a==b&",
+            "a_very_long_parameter_name=1",
+        ] {
             assert_eq!(masked(text), text);
         }
     }
@@ -89,7 +141,11 @@ mod tests {
     #[test]
     fn a_url_is_masked_in_query_and_fragment() {
         let mut buf = Vec::new();
-        url(&mut buf, Escape::Nginx, b"https://a/token=x?page=1&token=s#access_token=t");
+        url(
+            &mut buf,
+            Escape::Nginx,
+            b"https://a/token=x?page=1&token=s#access_token=t",
+        );
         assert_eq!(buf, b"https://a/token=x?page=1&token=***#access_token=***");
     }
 

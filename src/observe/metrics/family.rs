@@ -24,10 +24,19 @@ type Labels<'a> = [(&'a str, &'a str)];
 impl Families {
     /// Nothing yet; `constant` labels will stand on every series.
     pub(super) fn new(constant: &Labels<'_>) -> Self {
-        Self { constant: constant.iter().map(|label| pair(*label)).collect(), families: BTreeMap::new() }
+        Self {
+            constant: constant.iter().map(|label| pair(*label)).collect(),
+            families: BTreeMap::new(),
+        }
     }
 
-    pub(super) fn counter(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: u64) {
+    pub(super) fn counter(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: &Labels<'_>,
+        value: u64,
+    ) {
         let mut counter = proto::Counter::default();
         counter.set_value(value as f64);
         let mut metric = self.metric(labels);
@@ -35,7 +44,13 @@ impl Families {
         self.push(name, help, MetricType::COUNTER, metric);
     }
 
-    pub(super) fn gauge(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: f64) {
+    pub(super) fn gauge(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: &Labels<'_>,
+        value: f64,
+    ) {
         let mut gauge = proto::Gauge::default();
         gauge.set_value(value);
         let mut metric = self.metric(labels);
@@ -43,7 +58,13 @@ impl Families {
         self.push(name, help, MetricType::GAUGE, metric);
     }
 
-    pub(super) fn histogram(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: &Histogram<'_>) {
+    pub(super) fn histogram(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: &Labels<'_>,
+        value: &Histogram<'_>,
+    ) {
         let mut cumulative = 0;
         let buckets = value.bounds.iter().zip(value.counts).map(|(bound, count)| {
             cumulative += count;
@@ -62,7 +83,14 @@ impl Families {
     }
 
     /// A sum and a count, without quantiles.
-    pub(super) fn summary(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, count: u64, sum: f64) {
+    pub(super) fn summary(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: &Labels<'_>,
+        count: u64,
+        sum: f64,
+    ) {
         let mut summary = proto::Summary::default();
         summary.set_sample_count(count);
         summary.set_sample_sum(sum);
@@ -77,7 +105,13 @@ impl Families {
     }
 
     fn metric(&self, labels: &Labels<'_>) -> Metric {
-        Metric::from_label(labels.iter().map(|label| pair(*label)).chain(self.constant.iter().cloned()).collect())
+        Metric::from_label(
+            labels
+                .iter()
+                .map(|label| pair(*label))
+                .chain(self.constant.iter().cloned())
+                .collect(),
+        )
     }
 
     fn push(&mut self, name: &'static str, help: &str, kind: MetricType, metric: Metric) {
