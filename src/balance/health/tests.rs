@@ -470,7 +470,7 @@ async fn a_member_follows_its_checks_down_and_up() {
     })
     .await;
     let pool = members(&[MemberAddress::Socket(backend.address)], http_check()).build();
-    let mut checks = checking(&pool);
+    let _checks = checking(&pool);
     until("up", || pool.has_usable_member()).await;
     healthy.store(false, SeqCst);
     until("down", || !pool.has_usable_member()).await;
@@ -575,7 +575,7 @@ async fn a_member_in_maintenance_is_not_checked() {
         http_check(),
     )
     .build();
-    let mut checks = checking(&pool);
+    let _checks = checking(&pool);
     let count = |index: usize| pool.members()[index].state.checks().0;
     until("both are checked", || count(0) > 0 && count(1) > 0).await;
     pool.set_admin("a", AdminState::Maint);
@@ -600,7 +600,7 @@ async fn dropping_the_checks_ends_them() {
     })
     .await;
     let pool = members(&[MemberAddress::Socket(backend.address)], http_check()).build();
-    let mut checks = checking(&pool);
+    let checks = checking(&pool);
     until("checked", || connections.load(SeqCst) > 0).await;
     let state = Arc::downgrade(&pool.members()[0].state);
     drop((checks, pool));
