@@ -179,25 +179,31 @@ impl Pool {
         let Some(settings) = &self.config.outlier else {
             return;
         };
+        let (pool, name) = (self.name(), &member.name);
+        match self.eject_if_due(settings, member, now) {
+            Verdict::NotDue => {}
+            Verdict::Needed => log::debug!(
+                target: "balance", "pool {pool} member {name} stays though it fails ({failure}): too many are ejected",
+            ),
+            Verdict::Ejected(length) => log::warn!(
+                target: "balance", "pool {pool} member {name} is ejected for {length:?}: it fails, lastly by {failure}",
+            ),
+        }
+    }
+
+    fn eject_if_due(&self, settings: &config::Outlier, member: &Member, now: Instant) -> Verdict {
         let mut outlier = member.state.outlier();
         if !outlier.failed(settings, now) {
-            return;
+            return Verdict::NotDue;
         }
         let _one_at_a_time = self.shared.ejecting();
         if !self.can_spare_one(settings, now) {
-            log::debug!(
-                target: "balance", "pool {} member {} stays though it fails ({failure}): too many are ejected already",
-                self.name(), member.name,
-            );
-            return;
+            return Verdict::Needed;
         }
         let length = outlier.eject(settings, now);
         member.state.eject(length, now);
         self.shared.ejected_until(now + length);
-        log::warn!(
-            target: "balance", "pool {} member {} ejected for {length:?}: it fails requests, lastly by {failure}",
-            self.name(), member.name,
-        );
+        Verdict::Ejected(length)
     }
 
     /// Whether one more member may be ejected: never the only one; the first of several always, unless
@@ -220,6 +226,16 @@ impl Pool {
         };
         ejected < allowed
     }
+}
+
+/// What becomes of a member that failed.
+enum Verdict {
+    /// It goes on.
+    NotDue,
+    /// It would be ejected, but too many are.
+    Needed,
+    /// It is out, for this long.
+    Ejected(Duration),
 }
 
 /// A member given to a request. Dropping it ends the request's place in the in-flight count; dropped without a

@@ -178,10 +178,8 @@ async fn watch(
                 },
             );
         }
-        let jitter = settings.check.interval
-            * fastrand::u32(..=settings.check.jitter_percent.min(100))
-            / 100;
-        tokio::time::sleep(settings.check.interval + jitter).await;
+        let percent = 100 + fastrand::u32(..=settings.check.jitter_percent.min(100));
+        tokio::time::sleep(settings.check.interval.saturating_mul(percent) / 100).await;
     }
 }
 

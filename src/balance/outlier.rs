@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::config;
 
+/// The longest ejection, whatever the configuration says: a bound that keeps the clock's arithmetic safe.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Failures remembered at most, whatever `max_fails` says.
 const MAX_REMEMBERED: usize = 1000;
 
@@ -58,7 +60,8 @@ impl Outlier {
         let length = settings
             .fail_timeout
             .saturating_mul(self.in_a_row)
-            .min(settings.max_ejection);
+            .min(settings.max_ejection)
+            .min(LONGEST);
         self.failures.clear();
         self.last = Some((now + length, length));
         length
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_probation_without_failure_begins_the_row_anew() {
-        // Out 0-30, on probation until 60; then out 61-91, on probation until 121.
+        // Out 0-30, on probation until 60: 61 is the first of three failures again.
         assert_eq!(
             feed(
                 &mut Outlier::default(),
@@ -140,7 +143,7 @@ mod tests {
             [0, 0, 30, 0, 0, 30]
         );
         assert_eq!(
-            feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 60, 121]),
+            feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 60, 181]),
             [0, 0, 30, 60, 0]
         );
     }

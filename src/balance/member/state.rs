@@ -74,10 +74,11 @@ pub struct CheckResult {
     pub error: Option<String>,
 }
 
-/// The state of one member. See the module.
+/// The state of one member. See the module. In this order, and on cache lines of its own: what a request touches comes
+/// first, and what others count does not disturb it.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct MemberState {
-    // The first cache line: what a request touches.
     in_flight: AtomicU32,
     admin: AtomicU8,
     health: AtomicU8,

@@ -19,6 +19,8 @@ thread_local! {
 /// Smooth weighted round robin over whoever may be chosen now: a member's share comes evenly spread, and when one
 /// drops out the others share its part by their weights.
 ///
+/// A turn looks at every member of the pool, some nanoseconds each.
+///
 /// Each shard is a whole rotation of its own, so any split of the picks over shards has the right distribution.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
