@@ -8,6 +8,6 @@ use crate::server::listener::Bound;
 use crate::snapshot::reload::Reloader;
 
 /// Serves `bound` until dropped.
-pub async fn serve(_bound: Bound, _config: &Config, _reloader: Arc<Reloader>, _drain: Arc<Drain>) {
+pub async fn serve(_bound: Bound, _config: Arc<Config>, _reloader: Arc<Reloader>, _drain: Arc<Drain>) {
     std::future::pending::<()>().await;
 }

@@ -132,7 +132,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     runtime.block_on(async {
         let health = HealthChecks::new(Handle::current());
         reloader.begin(health).await;
-        let admin = admin.map(|bound| admin::serve(bound, &config, Arc::clone(&reloader), Arc::clone(&drain)));
+        let admin = admin.map(|bound| admin::serve(bound, Arc::clone(&config), Arc::clone(&reloader), Arc::clone(&drain)));
         let admin = admin.map(tokio::spawn);
         lifecycle::control(&reloader, &drain).await;
         if let Some(admin) = admin {
@@ -141,7 +141,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     });
     workers.stop();
     if let Some(access) = &shared.current.load().access
-        && let Err(error) = access.flush()
+        && let Err(error) = access.file().flush()
     {
         error!("cannot write the last lines of the access log: {error}");
     }

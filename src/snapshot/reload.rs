@@ -146,7 +146,7 @@ impl Reloader {
     pub fn reopen_logs(&self) -> io::Result<()> {
         let process = self.logging.reopen();
         if let Some(access) = &self.shared.current.load().access {
-            access.reopen()?;
+            access.file().reopen()?;
         }
         process
     }
