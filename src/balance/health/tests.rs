@@ -567,9 +567,11 @@ async fn a_member_in_maintenance_is_not_checked() {
     let count = |index: usize| pool.members()[index].state.checks().0;
     until("both are checked", || count(0) > 0 && count(1) > 0).await;
     pool.set_admin("a", AdminState::Maint);
-    let (before, seen) = (count(0), count(1));
+    let asked = || one.asked.lock().unwrap().len();
+    let (before, asked_before, seen) = (count(0), asked(), count(1));
     until("the other goes on", || count(1) > seen + 10).await;
     assert_eq!(count(0), before);
+    assert!(asked() <= asked_before + 1, "one may have been under way");
     pool.set_admin("a", AdminState::Ready);
     until("it is checked again, and back", || {
         pool.sample().members[0].usable
