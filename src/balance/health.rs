@@ -7,7 +7,6 @@
 //! on the same connectors of pingora-core that carry the traffic.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +17,8 @@ use super::Pool;
 use super::member::{Address, AdminState, CheckResult, Health, Member, MemberState};
 use crate::{clock, config};
 
-mod authorities;
 mod probe;
 
-pub use authorities::{Authorities, AuthoritiesError};
 use probe::{Connector, Probe};
 
 /// First checks start at once up to this many; more are spread, this far apart on average.
@@ -52,8 +49,6 @@ struct Running {
 struct Settings {
     check: config::HealthCheck,
     tls: Option<config::UpstreamTls>,
-    /// The authorities of `tls.ca`, or why they cannot be read.
-    authorities: Option<Result<Authorities, String>>,
     http2: bool,
 }
 
@@ -140,12 +135,9 @@ impl Running {
 impl Settings {
     fn of(pool: &config::Pool) -> Option<Self> {
         let check = pool.health_check.clone()?;
-        let ca = pool.tls.as_ref().and_then(|tls| tls.ca.as_ref());
-        let read = |path: &PathBuf| Authorities::read(path).map_err(|error| error.to_string());
         Some(Self {
             check,
             tls: pool.tls.clone(),
-            authorities: ca.map(read),
             http2: pool.http2,
         })
     }

@@ -18,6 +18,7 @@ use pingora::{BError, ErrorType};
 use super::Settings;
 use crate::balance::member::{Address, Member};
 use crate::config::{CheckKind, HealthCheck, StatusRange};
+use crate::transport::authorities::authorities;
 
 /// Connects for checks. The HTTP/2 connector also makes HTTP/1 connections and bare ones, and never reuses one here,
 /// so one trust store serves all checks.
@@ -185,9 +186,7 @@ fn peer(member: &Member, settings: &Settings) -> Result<HttpPeer, String> {
     };
     if let Some(tls) = &settings.tls {
         (options.verify_cert, options.verify_hostname) = (tls.verify, tls.verify);
-    }
-    if let Some(authorities) = &settings.authorities {
-        options.ca = Some(authorities.as_ref().map_err(Clone::clone)?.shared());
+        options.ca = authorities(tls);
     }
     Ok(peer)
 }
