@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::Config;
-use super::document::{Content, Node, Source};
+use super::document::{Content, Node};
 use super::environment::{Environment, Overrides};
 use super::interpolate::interpolate;
 use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, locate};
 use super::resolve::{Resolver, resolve};
+use super::source::{Source, is_secret_key};
 use super::{raw, values};
 
 /// The shortest text that is covered in messages when it came out of a file or stands at a secret's key. A shorter
@@ -60,11 +61,7 @@ pub fn parse(
 ) -> Result<Loaded, ConfigErrors> {
     let (source, broken) = Source::parse(file, text);
     // A text that is no YAML has nothing more to say.
-    if broken
-        .iter()
-        .any(|finding| matches!(finding.place, Place::File))
-        || source.is_broken()
-    {
+    if source.is_broken() {
         return Err(ConfigErrors::new(&broken, &source));
     }
     let mut findings = broken;
@@ -116,11 +113,7 @@ fn collect_secrets(node: &Node, secret: bool, out: &mut Vec<String>) {
             .for_each(|item| collect_secrets(item, secret, out)),
         Content::Map(entries) => {
             for entry in entries {
-                collect_secrets(
-                    &entry.node,
-                    secret || super::document::is_secret_key(&entry.key),
-                    out,
-                );
+                collect_secrets(&entry.node, secret || is_secret_key(&entry.key), out);
             }
         }
     }

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::document::{Position, Source};
+use super::document::Position;
+use super::source::Source;
 
 /// The most problems that one run reports; the rest is counted.
 pub const MAX_PROBLEMS: usize = 100;
@@ -179,9 +180,11 @@ impl fmt::Display for Problem {
         let gutter = last.to_string().len();
         let mut before = None;
         for excerpt in &self.excerpts {
-            let gap = before.is_some_and(|line: usize| line.abs_diff(excerpt.line) > 1);
-            write!(f, "\n{:gutter$} {}", "", if gap { "..." } else { "|" })?;
-            write!(f, "\n{:gutter$} | {}", excerpt.line, excerpt.text)?;
+            if before != Some(excerpt.line) {
+                let gap = before.is_some_and(|line: usize| line.abs_diff(excerpt.line) > 1);
+                write!(f, "\n{:gutter$} {}", "", if gap { "..." } else { "|" })?;
+                write!(f, "\n{:gutter$} | {}", excerpt.line, excerpt.text)?;
+            }
             let mark = "^".repeat(excerpt.width);
             write!(
                 f,

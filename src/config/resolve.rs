@@ -7,10 +7,10 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::document::Source;
 use super::environment::{Environment, Overrides};
 use super::problem::{Finding, KeyPath, Place};
 use super::raw::{OneOrMany, RawConfig, Text};
+use super::source::Source;
 use super::values::{self, Wrong};
 use super::{Config, overlap};
 
@@ -200,9 +200,9 @@ impl Resolver<'_> {
         found
     }
 
-    /// Reports that the map at `path` lacks `key`, unless it was there and already reported.
+    /// Reports that the map at `path` lacks `key`, unless that was there, or no map was, and is reported already.
     fn missing(&mut self, path: &KeyPath, key: &str, expected: &str) {
-        if !self.source.has(&path.key(key)) {
+        if !self.source.has(&path.key(key)) && self.source.is_map(path) {
             let finding = Finding::key(path, format!("`{key}` is missing"));
             self.report(finding.expected(expected));
         }

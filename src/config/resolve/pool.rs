@@ -109,14 +109,11 @@ fn members(
 ) -> (Vec<Member>, Option<bool>) {
     let path = pool.key("members");
     let Some(list) = list else {
-        let refused = !resolver.source.has(pool);
-        if !refused {
-            resolver.missing(
-                pool,
-                "members",
-                "an address such as 10.0.0.1:8080, or a list of them",
-            );
-        }
+        resolver.missing(
+            pool,
+            "members",
+            "an address such as 10.0.0.1:8080, or a list of them",
+        );
         return (Vec::new(), None);
     };
     if list.0.is_empty() {

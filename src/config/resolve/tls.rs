@@ -135,8 +135,10 @@ pub(super) fn file(
         text if text.starts_with('/') && !text.ends_with('/') && !text.contains('\0') => {
             Ok(PathBuf::from(text))
         }
-        text => Err(Wrong::not(text, "the absolute path of a file")
-            .expected("one such as /etc/sluicegate/x.pem")),
+        text => {
+            Err(Wrong::not(text, "the absolute path of a file")
+                .expected("one that begins with `/`"))
+        }
     })
 }
 
