@@ -36,7 +36,7 @@ mod tests;
 pub use document::Position;
 pub use environment::{Environment, Overrides};
 pub use load::{Loaded, load, parse};
-pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem};
+pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem, Severity};
 pub use source::Source;
 
 /// A whole, valid configuration. Everything a default exists for is filled in.

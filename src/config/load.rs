@@ -6,8 +6,8 @@ use super::Config;
 use super::document::{Content, Node};
 use super::environment::{Environment, Overrides};
 use super::interpolate::interpolate;
-use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, locate};
-use super::resolve::{Resolver, resolve};
+use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, Severity, locate};
+use super::resolve::{Resolver, overridden, resolve};
 use super::source::{Source, is_secret_key};
 use super::{raw, values};
 
@@ -24,6 +24,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Where things stand in the file.
     pub source: Source,
+    /// The flag or variable that the listeners come from, when it is not the file.
+    pub listen_override: Option<&'static str>,
 }
 
 /// Reads the file at `path`. The error holds everything that is wrong with it.
@@ -87,11 +89,13 @@ pub fn parse(
         cover(finding, &secrets);
     }
     if findings.is_empty() {
-        let warnings = locate(&warnings, &source);
+        let warnings = locate(&warnings, Severity::Warning, &source);
+        let listen_override = overridden(overrides, environment).map(|(name, _)| name);
         return Ok(Loaded {
             config,
             warnings,
             source,
+            listen_override,
         });
     }
     Err(ConfigErrors::new(&findings, &source))

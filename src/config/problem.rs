@@ -128,9 +128,20 @@ impl Finding {
     }
 }
 
+/// How bad a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, but is worth a look.
+    Warning,
+}
+
 /// One thing that is wrong, ready to be shown. `Display` is several lines, without a newline at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether it stops anything.
+    pub severity: Severity,
     /// The file, the flag or the variable.
     pub origin: String,
     /// Line and column, both from 1, when it lies in the file.
@@ -169,6 +180,9 @@ impl fmt::Display for Problem {
             write!(f, ":{}:{}", at.line, at.column)?;
         }
         f.write_str(": ")?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -216,7 +230,7 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     pub(super) fn new(findings: &[Finding], source: &Source) -> Self {
-        let mut problems = locate(findings, source);
+        let mut problems = locate(findings, Severity::Error, source);
         let left_out = problems.len().saturating_sub(MAX_PROBLEMS);
         problems.truncate(MAX_PROBLEMS);
         Self { problems, left_out }
@@ -243,10 +257,10 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Looks the positions up and sorts by them; what has none comes first.
-pub(super) fn locate(findings: &[Finding], source: &Source) -> Vec<Problem> {
+pub(super) fn locate(findings: &[Finding], severity: Severity, source: &Source) -> Vec<Problem> {
     let mut problems: Vec<Problem> = findings
         .iter()
-        .map(|finding| source.problem(finding))
+        .map(|finding| source.problem(finding, severity))
         .collect();
     problems.sort_by_key(|problem| problem.position);
     problems.dedup();

@@ -15,11 +15,16 @@ use super::values::{self, Wrong};
 use super::{Config, overlap};
 
 mod headers;
+mod health;
 mod listen;
 mod pool;
+mod retry;
 mod route;
 mod server;
+mod target;
 mod tls;
+
+pub(super) use listen::overridden;
 
 /// The longest duration of any setting.
 const MAX_DURATION: Duration = Duration::from_secs(7 * 86_400);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::document::{self, Content, Extent, MAX_BYTES, Node, Position};
-use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Step};
+use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Severity, Step};
 
 /// Keys whose values are covered wherever a line of the file is shown.
 const SECRET_KEYS: [&str; 6] = ["token", "secret", "secrets", "password", "keys", "api_key"];
@@ -73,8 +73,9 @@ impl Source {
     }
 
     /// Makes a finding ready to be shown.
-    pub(super) fn problem(&self, finding: &Finding) -> Problem {
+    pub(super) fn problem(&self, finding: &Finding, severity: Severity) -> Problem {
         let mut problem = Problem {
+            severity,
             origin: self.file.clone(),
             position: None,
             key: String::new(),
@@ -130,12 +131,15 @@ impl Source {
     pub fn problem_at(
         &self,
         path: &KeyPath,
+        severity: Severity,
         message: impl Into<String>,
         hint: Option<String>,
     ) -> Problem {
-        let mut finding = Finding::value(path, message);
-        finding.hint = hint;
-        self.problem(&finding)
+        let finding = Finding {
+            hint,
+            ..Finding::value(path, message)
+        };
+        self.problem(&finding, severity)
     }
 
     /// Whether the file has something at `path`.

@@ -1,5 +1,6 @@
 //! What an operator meets: files that load, and what is said of those that do not.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use super::*;
@@ -143,7 +144,7 @@ fn a_billion_laughs_fail_fast() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for i in 1..20 {
         let items = vec![format!("*a{}", i - 1); 10].join(", ");
-        text.push_str(&format!("a{i}: &a{i} [{items}]\n"));
+        writeln!(text, "a{i}: &a{i} [{items}]").unwrap();
     }
     assert!(told(&refused(&text))[0].contains("too many values"));
 }
@@ -154,7 +155,7 @@ fn nesting_has_a_bound_and_so_have_aliases_within_it() {
     assert!(told(&refused(&deep))[0].contains("nested too deeply"));
     let mut text = String::from("a0: &a0 [x]\n");
     for i in 1..60 {
-        text.push_str(&format!("a{i}: &a{i} [*a{}]\n", i - 1));
+        writeln!(text, "a{i}: &a{i} [*a{}]", i - 1).unwrap();
     }
     assert!(told(&refused(&text))[0].contains("nested too deeply"));
 }
