@@ -76,6 +76,7 @@ pub fn parse(
         source: &source,
         environment,
         overrides,
+        secrets: &secrets,
         findings,
         warnings: Vec::new(),
     };

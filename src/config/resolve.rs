@@ -60,6 +60,8 @@ pub(super) struct Resolver<'a> {
     pub(super) source: &'a Source,
     pub(super) environment: &'a Environment,
     pub(super) overrides: &'a Overrides,
+    /// Texts that nothing may show.
+    pub(super) secrets: &'a [String],
     pub(super) findings: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
 }

@@ -6,13 +6,24 @@ use super::document::{self, Content, Extent, MAX_BYTES, Node, Position};
 use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Severity, Step};
 
 /// Keys whose values are covered wherever a line of the file is shown.
-const SECRET_KEYS: [&str; 6] = ["token", "secret", "secrets", "password", "keys", "api_key"];
+const SECRET_KEYS: [&str; 10] = [
+    "token",
+    "secret",
+    "secrets",
+    "password",
+    "keys",
+    "api_key",
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+];
 
 /// What a path leads to.
 struct Found<'a> {
     /// As much of the path as the file has.
     path: KeyPath,
-    /// Whether that is all of it; an item of a list of one may be written without the list.
+    /// Whether that is all of it, or the rest is covered by a short form.
     complete: bool,
     key_at: Option<Extent>,
     at: Option<Extent>,
@@ -184,8 +195,8 @@ impl Source {
                     (found.key_at, found.at) = (None, Some(item.at));
                     (found.path, found.node) = (found.path.index(*index), item);
                 }
-                // A list of one without its brackets.
-                (_, Step::Index(0)) => {}
+                // The short forms: a list of one without its brackets, a map that one value stands for.
+                (_, Step::Index(0)) | (Content::Scalar(_), Step::Key(_)) => {}
                 _ => {
                     return Found {
                         complete: false,
@@ -239,7 +250,9 @@ impl Source {
 }
 
 pub(super) fn is_secret_key(key: &str) -> bool {
-    SECRET_KEYS.contains(&key)
+    SECRET_KEYS
+        .iter()
+        .any(|secret| secret.eq_ignore_ascii_case(key))
 }
 
 /// Collects where secrets stand literally; a reference such as `${VAR}` shows nothing and helps the reader.

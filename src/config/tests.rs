@@ -49,6 +49,13 @@ fn told(errors: &ConfigErrors) -> Vec<String> {
     errors.problems.iter().map(one).collect()
 }
 
+/// Compares with the snapshot `name`, which holds the text alone.
+fn snapshot(name: &str, text: &str) {
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, text);
+    });
+}
+
 /// A file with one pool and one route, and `more` at its end.
 fn with(more: &str) -> String {
     format!(
@@ -99,14 +106,15 @@ routes:
             "11:11 routes[0].pool: there is no pool `ap`",
         ]
     );
-    insta::assert_snapshot!(errors);
+    snapshot("five_errors", &errors.to_string());
 }
 
 #[test]
 fn broken_yaml_is_told_with_its_place() {
-    insta::assert_snapshot!(refused(
-        "listen: 0.0.0.0:80\npools:\n  app: [1, 2\nroutes:\n"
-    ));
+    snapshot(
+        "broken_yaml",
+        &refused("listen: 0.0.0.0:80\npools:\n  app: [1, 2\nroutes:\n").to_string(),
+    );
 }
 
 #[test]
@@ -283,7 +291,7 @@ fn an_override_that_is_wrong_is_named() {
         ("SLUICEGATE_LOG_LEVEL", "loud"),
     ]);
     let errors = parse("f", &with(""), &Overrides::default(), &environment).unwrap_err();
-    insta::assert_snapshot!(errors);
+    snapshot("override", &errors.to_string());
 }
 
 #[test]
@@ -312,7 +320,50 @@ fn what_nothing_uses_is_warned_of() {
     assert_eq!(loaded.warnings[0].key, "pools.old");
 }
 
+/// A file that loads, changed in a few places.
+fn damaged() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    const GOOD: &str = include_str!("../../conf/examples/jairouter.yaml");
+    const PIECES: [&str; 16] = [
+        "", ":", "- ", "[", "]", "{", "}", "&a ", "*a", "\"", "\n", "  ", "${X}", "$", "#",
+        "\u{e9}\t",
+    ];
+    let lines = GOOD.lines().count();
+    let change = (
+        0..lines,
+        0_usize..60,
+        prop::sample::select(PIECES.to_vec()),
+        0_usize..8,
+        any::<bool>(),
+    );
+    prop::collection::vec(change, 1..6).prop_map(|changes| {
+        let mut text: Vec<Vec<char>> = GOOD.lines().map(|line| line.chars().collect()).collect();
+        for (line, column, piece, cut, whole) in changes {
+            let line = &mut text[line];
+            let start = if whole { 0 } else { column.min(line.len()) };
+            let end = if whole {
+                line.len()
+            } else {
+                (start + cut).min(line.len())
+            };
+            line.splice(start..end, piece.chars());
+        }
+        text.into_iter()
+            .map(|line| line.into_iter().chain(['\n']).collect::<String>())
+            .collect()
+    })
+}
+
 proptest::proptest! {
+    #[test]
+    fn no_damage_panics_and_all_that_is_told_can_be_shown(text in damaged()) {
+        let environment = Environment::of([]).without_files();
+        if let Err(errors) = parse("f", &text, &Overrides::default(), &environment) {
+            proptest::prop_assert!(!errors.problems.is_empty() && errors.problems.len() <= MAX_PROBLEMS);
+            proptest::prop_assert!(!errors.to_string().is_empty());
+        }
+    }
+
     #[test]
     fn no_text_panics(text in ".{0,200}") {
         let _ = parse("f", &text, &Overrides::default(), &Environment::of([]).without_files());

@@ -9,7 +9,7 @@ use super::{Resolver, tls};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{Named, OneOrMany, Or, RawMember, RawPool};
 use crate::config::values::{self, address, balance::balance};
-use crate::config::{Balance, Member, Pool, Retry, Route, Target, UpstreamTimeouts};
+use crate::config::{Balance, Member, MemberAddress, Pool, Retry, Route, Target, UpstreamTimeouts};
 
 pub(super) fn pools(raw: Option<&Named<RawPool>>, resolver: &mut Resolver<'_>) -> Vec<Arc<Pool>> {
     let Some(raw) = raw else { return Vec::new() };
@@ -49,6 +49,19 @@ fn pool(path: &KeyPath, name: &str, raw: &RawPool, resolver: &mut Resolver<'_>) 
         most,
     );
     let tls = tls::upstream(&path.key("tls"), raw.tls.as_ref(), by_scheme, resolver);
+    if tls
+        .as_ref()
+        .is_some_and(|tls| tls.verify && tls.sni.is_none())
+        && members
+            .iter()
+            .any(|member| matches!(member.address, MemberAddress::Unix(_)))
+    {
+        let finding = Finding::key(
+            &path.key("tls"),
+            "a member on a unix socket has no name to verify",
+        );
+        resolver.report(finding.expected("`tls: { sni: NAME }`"));
+    }
     Pool {
         name: name.into(),
         members,

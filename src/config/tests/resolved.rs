@@ -5,13 +5,16 @@ use super::*;
 #[test]
 fn the_shortest_file_gets_every_default() {
     let config = config(&with(""));
-    insta::assert_debug_snapshot!((
-        &config.listeners,
-        &config.pools,
-        &config.routes,
-        &config.log,
-        config.server.timeouts
-    ));
+    insta::assert_debug_snapshot!(
+        "defaults",
+        (
+            &config.listeners,
+            &config.pools,
+            &config.routes,
+            &config.log,
+            config.server.timeouts
+        )
+    );
     assert_eq!(config.server.max_connections, 4096);
     assert_eq!(config.server.max_body, 100 << 20);
     assert_eq!(config.server.max_header, 64 << 10);
@@ -163,6 +166,7 @@ routes:
 ",
     );
     insta::assert_debug_snapshot!(
+        "targets",
         config
             .routes
             .iter()
@@ -219,4 +223,32 @@ fn a_check_without_http_keys_is_a_connect() {
         config.pools[0].health_check.as_ref().unwrap().kind,
         CheckKind::Tcp
     );
+}
+
+#[test]
+fn a_secret_in_a_header_does_not_show() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), "hunter2hunter2").unwrap();
+    let environment =
+        Environment::of([("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
+    let text = with_route(
+        "headers: { request: { set: { x-upstream: \"Key ${credential:key}\", authorization: Basic abcdefgh } } }",
+    );
+    let loaded = parse("f", &text, &Overrides::default(), &environment).unwrap();
+    let shown = format!("{:?}", loaded);
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("abcdefgh"),
+        "{shown}"
+    );
+    assert_eq!(
+        loaded.config.routes[0].request_headers.set[0].1,
+        "Key hunter2hunter2"
+    );
+}
+
+#[test]
+fn trusting_everyone_is_warned_of() {
+    let loaded = load_text(&with("server: { trusted_proxies: 0.0.0.0/0 }\n")).unwrap();
+    assert_eq!(loaded.warnings.len(), 1);
+    assert_eq!(loaded.warnings[0].severity, Severity::Warning);
 }
