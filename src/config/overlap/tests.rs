@@ -142,10 +142,9 @@ fn takes(
         PathPattern::Exact(exact) => exact == path,
         PathPattern::Prefix(prefix) => format!("{path}/").starts_with(prefix.as_str()),
     };
-    let method = methods_meet(&matching.methods, std::slice::from_ref(method))
-        && (matching.methods.is_empty()
-            || matching.methods.contains(method)
-            || (*method == Method::HEAD && matching.methods.contains(&Method::GET)));
+    let method = matching.methods.is_empty()
+        || matching.methods.contains(method)
+        || (*method == Method::HEAD && matching.methods.contains(&Method::GET));
     let headers = matching.headers.iter().all(|wanted| {
         values.iter().any(|(name, value)| {
             wanted.name == *name && wanted.value.as_ref().is_none_or(|wanted| wanted == *value)
