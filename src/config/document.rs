@@ -3,7 +3,7 @@
 //! One marked parse serves values and positions alike, so the two can never disagree. Scalars stay text: what a
 //! scalar means is up to the key it stands at, so `min_version: 1.2` and `weight: "3"` say what they seem to say.
 //! Refused here: broken YAML, duplicate keys (all of them), keys without a value, tags, several documents.
-//! Bounds: [`MAX_BYTES`], [`MAX_DEPTH`], [`MAX_NODES`] (aliases counted as what they stand for).
+//! Bounds: [`MAX_BYTES`], [`MAX_DEPTH`], [`MAX_ITEMS`], [`MAX_NODES`] (aliases counted as what they stand for).
 
 use std::collections::HashMap;
 
@@ -15,6 +15,8 @@ use super::problem::{Finding, KeyPath, Place, Step};
 pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting.
 pub(super) const MAX_DEPTH: usize = 32;
+/// The most items of one list or map.
+pub(super) const MAX_ITEMS: usize = 10_000;
 /// The most nodes, aliases counted as what they stand for.
 pub(super) const MAX_NODES: usize = 100_000;
 
@@ -230,6 +232,17 @@ impl Builder {
     }
 
     fn count(&mut self, nodes: usize, at: Extent) -> Result<(), Stop> {
+        if self
+            .stack
+            .last()
+            .is_some_and(|open| open.len() >= MAX_ITEMS)
+        {
+            return Err(stop(
+                at,
+                "this list or map is too long",
+                "at most 10000 items",
+            ));
+        }
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
             return Err(stop(
@@ -407,6 +420,13 @@ impl Builder {
 impl Open {
     fn wants_key(&self) -> bool {
         matches!(self.node.content, Content::Map(_)) && self.key.is_none()
+    }
+
+    fn len(&self) -> usize {
+        match &self.node.content {
+            Content::List(items) => items.len(),
+            _ => self.entries().len(),
+        }
     }
 
     fn entries(&self) -> &[Entry] {

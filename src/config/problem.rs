@@ -11,6 +11,9 @@ use super::source::Source;
 /// The most problems that one run reports; the rest is counted.
 pub const MAX_PROBLEMS: usize = 100;
 
+/// The most findings whose place is looked up, before they are put in order and cut to [`MAX_PROBLEMS`].
+const MAX_LOCATED: usize = 500;
+
 /// A path of keys, such as `routes[2].match.path`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct KeyPath(pub(super) Vec<Step>);
@@ -230,8 +233,10 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     pub(super) fn new(findings: &[Finding], source: &Source) -> Self {
-        let mut problems = locate(findings, Severity::Error, source);
-        let left_out = problems.len().saturating_sub(MAX_PROBLEMS);
+        let beyond = findings.len().saturating_sub(MAX_LOCATED);
+        let located = findings.get(..MAX_LOCATED).unwrap_or(findings);
+        let mut problems = locate(located, Severity::Error, source);
+        let left_out = problems.len().saturating_sub(MAX_PROBLEMS) + beyond;
         problems.truncate(MAX_PROBLEMS);
         Self { problems, left_out }
     }

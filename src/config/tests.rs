@@ -158,6 +158,15 @@ fn a_billion_laughs_fail_fast() {
 }
 
 #[test]
+fn a_list_has_a_bound_and_a_long_one_full_of_errors_is_told_fast() {
+    let list = |count: usize| with_route(&format!("allow: [{}]", "x, ".repeat(count)));
+    assert!(told(&refused(&list(10_001)))[0].contains("too long"));
+    let errors = refused(&list(9_000));
+    assert_eq!(errors.problems.len(), MAX_PROBLEMS);
+    assert_eq!(errors.problems.len() + errors.left_out, 9_000);
+}
+
+#[test]
 fn nesting_has_a_bound_and_so_have_aliases_within_it() {
     let deep = format!("a: {}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(told(&refused(&deep))[0].contains("nested too deeply"));
