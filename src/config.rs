@@ -27,15 +27,17 @@ mod problem;
 mod raw;
 mod resolve;
 pub mod secret;
+mod source;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
-pub use document::{Position, Source};
+pub use document::Position;
 pub use environment::{Environment, Overrides};
 pub use load::{Loaded, load, parse};
-pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem};
+pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem, Severity};
+pub use source::Source;
 
 /// A whole, valid configuration. Everything a default exists for is filled in.
 #[derive(Debug)]

@@ -282,7 +282,8 @@ mod tests {
         let environment = Environment::of([]);
         assert!(
             expand("${file:/dev/zero}", &environment)
-                .unwrap_err()
+                .err()
+                .unwrap()
                 .message
                 .contains("not a regular file")
         );

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::Config;
-use super::document::{Content, Node, Source};
+use super::document::{Content, Node};
 use super::environment::{Environment, Overrides};
 use super::interpolate::interpolate;
-use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, locate};
-use super::resolve::{Resolver, resolve};
+use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, Severity, locate};
+use super::resolve::{Resolver, overridden, resolve};
+use super::source::{Source, is_secret_key};
 use super::{raw, values};
 
 /// The shortest text that is covered in messages when it came out of a file or stands at a secret's key. A shorter
@@ -23,6 +24,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Where things stand in the file.
     pub source: Source,
+    /// The flag or variable that the listeners come from, when it is not the file.
+    pub listen_override: Option<&'static str>,
 }
 
 /// Reads the file at `path`. The error holds everything that is wrong with it.
@@ -60,11 +63,7 @@ pub fn parse(
 ) -> Result<Loaded, ConfigErrors> {
     let (source, broken) = Source::parse(file, text);
     // A text that is no YAML has nothing more to say.
-    if broken
-        .iter()
-        .any(|finding| matches!(finding.place, Place::File))
-        || source.is_broken()
-    {
+    if source.is_broken() {
         return Err(ConfigErrors::new(&broken, &source));
     }
     let mut findings = broken;
@@ -77,6 +76,7 @@ pub fn parse(
         source: &source,
         environment,
         overrides,
+        secrets: &secrets,
         findings,
         warnings: Vec::new(),
     };
@@ -90,11 +90,13 @@ pub fn parse(
         cover(finding, &secrets);
     }
     if findings.is_empty() {
-        let warnings = locate(&warnings, &source);
+        let warnings = locate(&warnings, Severity::Warning, &source);
+        let listen_override = overridden(overrides, environment).map(|(name, _)| name);
         return Ok(Loaded {
             config,
             warnings,
             source,
+            listen_override,
         });
     }
     Err(ConfigErrors::new(&findings, &source))
@@ -116,11 +118,7 @@ fn collect_secrets(node: &Node, secret: bool, out: &mut Vec<String>) {
             .for_each(|item| collect_secrets(item, secret, out)),
         Content::Map(entries) => {
             for entry in entries {
-                collect_secrets(
-                    &entry.node,
-                    secret || super::document::is_secret_key(&entry.key),
-                    out,
-                );
+                collect_secrets(&entry.node, secret || is_secret_key(&entry.key), out);
             }
         }
     }

@@ -74,14 +74,14 @@ fn report(path: &KeyPath, route: &Route, first: &KeyPath, other: &Route) -> Find
     let (name, other_name) = (&route.name, &other.name);
     let same = route.matching == other.matching;
     let message = if same {
-        format!("route {name} can never be reached: route {other_name} takes the same requests")
+        format!("route `{name}` can never be reached: route `{other_name}` takes the same requests")
     } else {
         format!(
-            "routes {other_name} and {name} can both take one request, and neither is more specific"
+            "routes `{other_name}` and `{name}` can both take one request, and neither is more specific"
         )
     };
     let finding = Finding::value(&path.key("match"), message)
-        .also(first.key("match"), format!("route {other_name}"));
+        .also(first.key("match"), format!("route `{other_name}`"));
     finding.hint(if same {
         "remove one of them"
     } else {

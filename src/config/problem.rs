@@ -5,10 +5,14 @@
 
 use std::fmt;
 
-use super::document::{Position, Source};
+use super::document::Position;
+use super::source::Source;
 
 /// The most problems that one run reports; the rest is counted.
 pub const MAX_PROBLEMS: usize = 100;
+
+/// The most findings whose place is looked up, before they are put in order and cut to [`MAX_PROBLEMS`].
+const MAX_LOCATED: usize = 500;
 
 /// A path of keys, such as `routes[2].match.path`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -127,9 +131,20 @@ impl Finding {
     }
 }
 
+/// How bad a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, but is worth a look.
+    Warning,
+}
+
 /// One thing that is wrong, ready to be shown. `Display` is several lines, without a newline at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether it stops anything.
+    pub severity: Severity,
     /// The file, the flag or the variable.
     pub origin: String,
     /// Line and column, both from 1, when it lies in the file.
@@ -168,6 +183,9 @@ impl fmt::Display for Problem {
             write!(f, ":{}:{}", at.line, at.column)?;
         }
         f.write_str(": ")?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -179,9 +197,11 @@ impl fmt::Display for Problem {
         let gutter = last.to_string().len();
         let mut before = None;
         for excerpt in &self.excerpts {
-            let gap = before.is_some_and(|line: usize| line.abs_diff(excerpt.line) > 1);
-            write!(f, "\n{:gutter$} {}", "", if gap { "..." } else { "|" })?;
-            write!(f, "\n{:gutter$} | {}", excerpt.line, excerpt.text)?;
+            if before != Some(excerpt.line) {
+                let gap = before.is_some_and(|line: usize| line.abs_diff(excerpt.line) > 1);
+                write!(f, "\n{:gutter$} {}", "", if gap { "..." } else { "|" })?;
+                write!(f, "\n{:gutter$} | {}", excerpt.line, excerpt.text)?;
+            }
             let mark = "^".repeat(excerpt.width);
             write!(
                 f,
@@ -213,8 +233,10 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     pub(super) fn new(findings: &[Finding], source: &Source) -> Self {
-        let mut problems = locate(findings, source);
-        let left_out = problems.len().saturating_sub(MAX_PROBLEMS);
+        let beyond = findings.len().saturating_sub(MAX_LOCATED);
+        let located = findings.get(..MAX_LOCATED).unwrap_or(findings);
+        let mut problems = locate(located, Severity::Error, source);
+        let left_out = problems.len().saturating_sub(MAX_PROBLEMS) + beyond;
         problems.truncate(MAX_PROBLEMS);
         Self { problems, left_out }
     }
@@ -240,10 +262,10 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Looks the positions up and sorts by them; what has none comes first.
-pub(super) fn locate(findings: &[Finding], source: &Source) -> Vec<Problem> {
+pub(super) fn locate(findings: &[Finding], severity: Severity, source: &Source) -> Vec<Problem> {
     let mut problems: Vec<Problem> = findings
         .iter()
-        .map(|finding| source.problem(finding))
+        .map(|finding| source.problem(finding, severity))
         .collect();
     problems.sort_by_key(|problem| problem.position);
     problems.dedup();

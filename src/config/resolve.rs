@@ -7,19 +7,24 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::document::Source;
 use super::environment::{Environment, Overrides};
 use super::problem::{Finding, KeyPath, Place};
 use super::raw::{OneOrMany, RawConfig, Text};
+use super::source::Source;
 use super::values::{self, Wrong};
 use super::{Config, overlap};
 
 mod headers;
+mod health;
 mod listen;
 mod pool;
+mod retry;
 mod route;
 mod server;
+mod target;
 mod tls;
+
+pub(super) use listen::overridden;
 
 /// The longest duration of any setting.
 const MAX_DURATION: Duration = Duration::from_secs(7 * 86_400);
@@ -55,6 +60,8 @@ pub(super) struct Resolver<'a> {
     pub(super) source: &'a Source,
     pub(super) environment: &'a Environment,
     pub(super) overrides: &'a Overrides,
+    /// Texts that nothing may show.
+    pub(super) secrets: &'a [String],
     pub(super) findings: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
 }
@@ -200,9 +207,9 @@ impl Resolver<'_> {
         found
     }
 
-    /// Reports that the map at `path` lacks `key`, unless it was there and already reported.
+    /// Reports that the map at `path` lacks `key`, unless that was there, or no map was, and is reported already.
     fn missing(&mut self, path: &KeyPath, key: &str, expected: &str) {
-        if !self.source.has(&path.key(key)) {
+        if !self.source.has(&path.key(key)) && self.source.is_map(path) {
             let finding = Finding::key(path, format!("`{key}` is missing"));
             self.report(finding.expected(expected));
         }

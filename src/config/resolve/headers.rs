@@ -95,6 +95,14 @@ fn refused(name: &HeaderName, may_be_host: bool) -> Option<&'static str> {
     (name == header::HOST && !may_be_host).then_some("can only be set, and only on requests")
 }
 
+/// A value that holds a secret is marked, so that no log shows it.
 fn value(path: &KeyPath, text: &str, resolver: &mut Resolver<'_>) -> Option<HeaderValue> {
-    resolver.get(path, &Some(text.to_owned()), values::header_value)
+    let mut value = resolver.get(path, &Some(text.to_owned()), values::header_value)?;
+    value.set_sensitive(
+        resolver
+            .secrets
+            .iter()
+            .any(|secret| text.contains(secret.as_str())),
+    );
+    Some(value)
 }

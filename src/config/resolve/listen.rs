@@ -5,13 +5,13 @@ use super::tls;
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawConfig, RawListener, RawRedirectHttps};
 use crate::config::values::{self, Wrong, address};
-use crate::config::{Listener, RedirectHttps};
+use crate::config::{Environment, ListenAddress, Listener, Overrides, RedirectHttps};
 
 const HTTPS: u16 = 443;
 
 pub(super) fn listeners(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Listener> {
-    if let Some(listeners) = overridden(resolver) {
-        return listeners;
+    if let Some((name, texts)) = overridden(resolver.overrides, resolver.environment) {
+        return plain(name, texts, resolver);
     }
     let path = KeyPath::default().key("listen");
     let Some(list) = &raw.listen else {
@@ -36,7 +36,7 @@ pub(super) fn listeners(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Lis
         if let Some((first, _)) = found.iter().find(|(_, other)| conflict(other, &listener)) {
             let finding = Finding::value(
                 &address_path(&path, resolver),
-                "two listeners have this address",
+                "two listeners cannot both have this address",
             );
             let first = address_path(first, resolver);
             resolver.report(finding.also(first, "the other one"));
@@ -46,10 +46,20 @@ pub(super) fn listeners(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Lis
     found.into_iter().map(|(_, listener)| listener).collect()
 }
 
-/// Port 0 is any free port, so two of those never meet.
+/// Whether both cannot be bound. Port 0 is any free port, so two of those never meet. Whether `[::]` takes IPv4 too is
+/// the system's choice, and found out when binding.
 fn conflict(one: &Listener, other: &Listener) -> bool {
-    one.address == other.address
-        && !matches!(one.address, crate::config::ListenAddress::Tcp(address) if address.port() == 0)
+    match (&one.address, &other.address) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            let meet =
+                one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port()
+                && one.port() != 0
+                && meet
+                && one.is_ipv4() == other.is_ipv4()
+        }
+        (one, other) => one == other,
+    }
 }
 
 fn address_path(path: &KeyPath, resolver: &Resolver<'_>) -> KeyPath {
@@ -61,18 +71,21 @@ fn address_path(path: &KeyPath, resolver: &Resolver<'_>) -> KeyPath {
     }
 }
 
-/// The listeners that `--listen` or `SLUICEGATE_LISTEN` ask for: plain, and in the place of the file's.
-fn overridden(resolver: &mut Resolver<'_>) -> Option<Vec<Listener>> {
+/// The addresses that a flag or the environment puts in the place of the file's listeners, with its name.
+pub(in crate::config) fn overridden(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Option<(&'static str, Vec<String>)> {
     let variable = "SLUICEGATE_LISTEN";
-    let (name, texts) = if resolver.overrides.listen.is_empty() {
-        let text = resolver.environment.variable(variable)?;
-        (
-            variable,
-            text.split(',').map(|text| text.trim().to_owned()).collect(),
-        )
-    } else {
-        ("--listen", resolver.overrides.listen.clone())
-    };
+    if !overrides.listen.is_empty() {
+        return Some(("--listen", overrides.listen.clone()));
+    }
+    let texts = environment.variable(variable)?.split(',');
+    Some((variable, texts.map(|text| text.trim().to_owned()).collect()))
+}
+
+/// Plain listeners at `texts`, which `name` asks for.
+fn plain(name: &str, texts: Vec<String>, resolver: &mut Resolver<'_>) -> Vec<Listener> {
     let mut found: Vec<Listener> = Vec::new();
     for text in texts {
         let place = Place::Override(name.to_owned());
@@ -95,7 +108,7 @@ fn overridden(resolver: &mut Resolver<'_>) -> Option<Vec<Listener>> {
             Err(wrong) => resolver.wrong_at(place, wrong),
         }
     }
-    Some(found)
+    found
 }
 
 fn listener(

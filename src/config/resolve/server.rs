@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::Resolver;
 use super::tls::file;
 use crate::config::problem::{Finding, KeyPath, Place};
@@ -97,6 +99,7 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
         0,
         1..=u32::MAX,
     );
+    let trusted_proxies = trusted_proxies(&path.key("trusted_proxies"), raw, resolver);
     Server {
         instance_id: instance_id(&path.key("instance_id"), &raw.instance_id, resolver),
         threads: resolver.number(
@@ -111,11 +114,7 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
             4096,
             1..=10_000_000,
         ),
-        trusted_proxies: resolver.list(
-            &path.key("trusted_proxies"),
-            raw.trusted_proxies.as_ref(),
-            values::network,
-        ),
+        trusted_proxies,
         max_body: max_body(&path.key("max_body"), &raw.max_body, resolver)
             .unwrap_or(DEFAULT_MAX_BODY),
         max_header: usize::try_from(max_header.unwrap_or(DEFAULT_MAX_HEADER)).unwrap_or(usize::MAX),
@@ -129,6 +128,15 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
         timeouts: timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), resolver),
         security_headers,
     }
+}
+
+fn trusted_proxies(path: &KeyPath, raw: &RawServer, resolver: &mut Resolver<'_>) -> Vec<IpNet> {
+    let trusted = resolver.list(path, raw.trusted_proxies.as_ref(), values::network);
+    if trusted.iter().any(|net| net.prefix_len() == 0) {
+        let finding = Finding::value(path, "every client may say which address it comes from");
+        resolver.warn(finding.hint("name only the proxies in front of this one"));
+    }
+    trusted
 }
 
 /// A body limit; `unlimited` is as many bytes as can be counted.

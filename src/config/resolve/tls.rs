@@ -93,36 +93,35 @@ fn certificate(
     if let Some(first) = chain.first() {
         warn_of_validity(&cert_path, &cert, first, resolver);
     }
-    let certified =
-        match CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()) {
-            Ok(certified) => Arc::new(certified),
-            Err(rustls::Error::InconsistentKeys(_)) => {
-                let message = format!(
-                    "the key in {} does not belong to the certificate in {}",
-                    key.display(),
-                    cert.display()
-                );
-                resolver.report(
-                    Finding::value(&key_path, message)
-                        .expected("the key that the certificate was made for"),
-                );
-                return None;
-            }
-            Err(error) => {
-                let message = format!(
-                    "{} and {} cannot be used: {error}",
-                    cert.display(),
-                    key.display()
-                );
-                resolver.report(Finding::value(&key_path, message));
-                return None;
-            }
-        };
+    let certified = certified(&key_path, (&cert, &key), chain, private, resolver)?;
     Some(CertificateFiles {
         cert,
         key,
         certified,
     })
+}
+
+/// The chain with its key, when they belong together.
+fn certified(
+    path: &KeyPath,
+    (cert, key): (&Path, &Path),
+    chain: Vec<CertificateDer<'static>>,
+    private: PrivateKeyDer<'static>,
+    resolver: &mut Resolver<'_>,
+) -> Option<Arc<CertifiedKey>> {
+    let (cert, key) = (cert.display(), key.display());
+    let finding =
+        match CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()) {
+            Ok(certified) => return Some(Arc::new(certified)),
+            Err(rustls::Error::InconsistentKeys(_)) => Finding::value(
+                path,
+                format!("the key in {key} does not belong to the certificate in {cert}"),
+            )
+            .expected("the key that the certificate was made for"),
+            Err(error) => Finding::value(path, format!("{cert} and {key} cannot be used: {error}")),
+        };
+    resolver.report(finding);
+    None
 }
 
 /// An absolute path.
@@ -135,8 +134,10 @@ pub(super) fn file(
         text if text.starts_with('/') && !text.ends_with('/') && !text.contains('\0') => {
             Ok(PathBuf::from(text))
         }
-        text => Err(Wrong::not(text, "the absolute path of a file")
-            .expected("one such as /etc/sluicegate/x.pem")),
+        text => {
+            Err(Wrong::not(text, "the absolute path of a file")
+                .expected("one that begins with `/`"))
+        }
     })
 }
 
