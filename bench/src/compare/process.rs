@@ -200,9 +200,13 @@ mod tests {
         let alive = |pid: &u32| {
             fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
         };
-        while pids.iter().any(alive) {
-            std::thread::yield_now();
+        for _ in 0..1000 {
+            if !pids.iter().any(alive) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
+        assert!(!pids.iter().any(alive), "{pids:?} survive");
         fs::remove_file(log).unwrap();
     }
 }

@@ -54,7 +54,9 @@ pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str
         );
     }
     if cfg!(debug_assertions) {
-        out.push_str("**The tools are a debug build: these numbers mean nothing.**\n\n");
+        out.push_str(
+            "**bare-pingora and the mock are debug builds here: their numbers mean nothing.**\n\n",
+        );
     }
     out.push_str(&tables(&outcome.runs));
     out.push_str("## What ran\n\n");
