@@ -22,7 +22,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -218,11 +218,12 @@ impl Mock {
     }
 
     /// Listens on the same port again after [`Mock::stop`]; does nothing while it runs. Errors when the port cannot be bound.
+    #[expect(
+        clippy::unused_async,
+        reason = "the counterpart of stop, and used like it"
+    )]
     pub async fn start_again(&self) -> io::Result<()> {
-        let mut running = self
-            .running
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_none() {
             let listener: TcpListener = socket(self.address)?.listen(4096)?;
             self.shared.down.store(false, Relaxed);
@@ -243,7 +244,7 @@ impl Mock {
     fn take_running(&self) -> Option<Running> {
         self.running
             .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .unwrap_or_else(PoisonError::into_inner)
             .take()
     }
 }

@@ -30,9 +30,9 @@ struct Args {
     /// The path to ask for.
     #[arg(long, default_value = "/")]
     path: String,
-    /// The program behind the proxies.
-    #[arg(long, value_enum, default_value_t = Backend::Nginx)]
-    backend: Backend,
+    /// The program behind the proxies; nginx where it is installed, as it takes the least of the machine.
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// Where the result goes.
     #[arg(long, default_value = "bench/results")]
     out: PathBuf,
@@ -63,6 +63,7 @@ async fn run(args: Args) -> io::Result<()> {
         backend,
         out,
     } = args;
+    let backend = backend.unwrap_or_else(Backend::cheapest_installed);
     let plan = Plan {
         gateway,
         tools,
@@ -72,6 +73,10 @@ async fn run(args: Args) -> io::Result<()> {
         path,
         backend,
     };
+    let machine = Machine::here();
+    if machine.load > 0.5 {
+        eprintln!("the machine is not idle: load average {:.1}", machine.load);
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     // Whichever ends first, the other is dropped, and its children with it.
     let outcome = tokio::select! {
@@ -85,7 +90,6 @@ async fn run(args: Args) -> io::Result<()> {
             outcome.skipped.join("; ")
         )));
     }
-    let machine = Machine::here();
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let written = report::write(&out, &plan, &machine, &outcome, &command)?;
     println!("{}", report::tables(&outcome.runs));

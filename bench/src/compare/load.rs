@@ -13,7 +13,8 @@ const CONNECTIONS: u32 = 64;
 /// ab counts requests, wrk seconds; this many make runs of about the same length.
 const AB_REQUESTS_PER_SECOND: u32 = 20_000;
 /// 90 bytes of JSON, as a small API call has.
-const BODY: &str = r#"{"model":"qwen2:7b","messages":[{"role":"user","content":"How are you today, eh?"}],"n":1}"#;
+const BODY: &str =
+    r#"{"model":"qwen2:7b","messages":[{"role":"user","content":"How are you today, eh?"}],"n":1}"#;
 
 /// A kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

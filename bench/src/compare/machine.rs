@@ -19,15 +19,18 @@ pub struct Machine {
     pub kernel: String,
     /// The short commit, with `-dirty` after it when the work tree differs.
     pub commit: String,
-    /// When the run ended, UTC.
+    /// When the run began, UTC.
     pub date: String,
+    /// Load average over the minute before the run. Well below 1, or other work disturbs the numbers.
+    pub load: f64,
 }
 
 impl Machine {
-    /// Reads the machine; what cannot be found is called unknown.
+    /// Reads the machine, to be called before the run; what cannot be found is called unknown.
     pub fn here() -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let loadavg = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             cpu: value_of(&cpuinfo, "model name")
@@ -40,6 +43,11 @@ impl Machine {
             date: jiff::Timestamp::now()
                 .strftime("%Y-%m-%d %H:%M UTC")
                 .to_string(),
+            load: loadavg
+                .split(' ')
+                .next()
+                .and_then(|load| load.parse().ok())
+                .unwrap_or(0.0),
         }
     }
 }

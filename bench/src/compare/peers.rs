@@ -203,7 +203,7 @@ impl Bench<'_> {
         let (admin, backend, dir) = (free_address()?, self.backend, self.dir.display());
         Ok(format!(
             "listen: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\nserver: {{ threads: {WORKERS} }}\n\
-             log: {{ level: warn, access: {{ file: {dir}/access.log, format: json }} }}\n\
+             log: {{ level: warn, access: {{ file: \"{dir}/access.log\", format: json }} }}\n\
              pools: {{ app: {{ members: [\"{backend}\"] }} }}\nroutes: [{{ match: {{ path: / }}, pool: app }}]\n"
         ))
     }
@@ -234,7 +234,7 @@ impl Bench<'_> {
             false => ("", ""),
         };
         format!(
-            "global\n  nbthread {WORKERS}\n  maxconn 10000\n{log}defaults\n  mode http\n{option}  timeout connect 5s\n  \
+            "global\n  nbthread {WORKERS}\n  maxconn 4096\n{log}defaults\n  mode http\n{option}  timeout connect 5s\n  \
              timeout client 60s\n  timeout server 60s\n  http-reuse always\nfrontend web\n  bind {address}\n  \
              default_backend app\nbackend app\n  server a {backend}\n"
         )

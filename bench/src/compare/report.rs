@@ -46,8 +46,17 @@ pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str
         "Backend: {}. Rounds: {}, interleaved; medians below. `{command}`\n",
         outcome.backend, plan.rounds
     );
+    if machine.load > 0.5 {
+        let _ = writeln!(
+            out,
+            "**The machine was not idle: load average {:.1} before the run.** Compare within this table only, and with care.\n",
+            machine.load
+        );
+    }
     if cfg!(debug_assertions) {
-        out.push_str("**The tools are a debug build: these numbers mean nothing.**\n\n");
+        out.push_str(
+            "**bare-pingora and the mock are debug builds here: their numbers mean nothing.**\n\n",
+        );
     }
     out.push_str(&tables(&outcome.runs));
     out.push_str("## What ran\n\n");
@@ -171,13 +180,14 @@ fn rows(runs: &[Run], workload: &str) -> Vec<Row> {
 
 fn line(row: &Row, haproxy: Option<f64>, bare: Option<f64>) -> String {
     let show = |value: Option<f64>, digits: usize| {
-        value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
     };
     let ratio = |to: Option<f64>| show(row.cpu_us.zip(to).map(|(own, to)| own / to), 2);
     let mib = |kib: Option<f64>| show(kib.map(|kib| kib / 1024.0), 1);
-    let range = row.cpu_range.map_or("-".to_owned(), |(least, most)| {
-        format!("{least:.1}-{most:.1}")
-    });
+    let range = row.cpu_range.map_or_else(
+        || "-".to_owned(),
+        |(least, most)| format!("{least:.1}-{most:.1}"),
+    );
     let errors = if row.errors == 0 {
         "0".to_owned()
     } else {

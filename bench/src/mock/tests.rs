@@ -344,6 +344,12 @@ async fn stop_resets_connections_refuses_new_ones_and_the_port_comes_back() {
     assert_eq!(mock.connections(), 0);
     let refused = TcpStream::connect(mock.address()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // Nobody else gets the port meanwhile.
+    let taken = TcpSocket::new_v4()
+        .unwrap()
+        .bind(mock.address())
+        .unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AddrInUse);
     mock.start_again().await.unwrap();
     assert_eq!(get(&mock, "/").await.status(), "200");
     assert_eq!(mock.cancelled(), 0);
