@@ -377,9 +377,12 @@ impl Gateway {
 
     /// Its resident memory in bytes.
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        self.memory_line("VmRSS:")
+    }
+
+    /// The most resident memory it ever had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.memory_line("VmHWM:")
     }
 
     /// Whether it still runs.
@@ -397,6 +400,12 @@ impl Gateway {
             assert!(started.elapsed() < deadline, "still running after {deadline:?}");
             pause(Duration::from_millis(2)).await;
         }
+    }
+
+    fn memory_line(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Waits until it answers; the exit when it ends instead.

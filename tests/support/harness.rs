@@ -30,7 +30,7 @@ pub use gateway::{Builder, Exit, Gateway, Signal, check, gateway, sluicegate};
 pub use load::{Load, Tally, load, wrk};
 pub use metrics::Metrics;
 pub use raw::{RawAnswer, RawConnection, connect};
-pub use upstream::{Blackhole, Fault, Mock, Seen, blackhole, free_address, upstream, upstreams};
+pub use upstream::{Blackhole, Fault, Mock, Seen, blackhole, free_address, last_seen, sent, upstream, upstreams};
 pub use websocket::WebSocket;
 
 /// Waits until `condition` holds; the test fails when it does not within `deadline`.

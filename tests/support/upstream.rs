@@ -56,3 +56,14 @@ pub fn blackhole() -> Blackhole {
     }
     panic!("the backlog of {address} does not fill up");
 }
+
+/// The last request that a mock got; the test fails when there was none.
+pub fn last_seen(mock: &Mock) -> Seen {
+    mock.requests().pop().unwrap_or_else(|| panic!("the backend {} saw no request", mock.id()))
+}
+
+/// The value of a header as a backend got it; empty when it did not, several lines joined by `, `.
+pub fn sent(seen: &Seen, name: &str) -> String {
+    let values = seen.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    values.collect::<Vec<_>>().join(", ")
+}
