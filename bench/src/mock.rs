@@ -1,0 +1,251 @@
+//! A backend for tests, demos and benchmarks: JAiRouter's paths and shapes (requirements F01 to F20), plain web paths, and every fault
+//! a backend can show a proxy, on order.
+//!
+//! A fault comes from the test ([`Mock::fail_next`], [`Mock::set_fault`]), from the request (`x-mock-*` headers or query keys), or from
+//! `POST /mock/fault`. Every answer names its backend in `X-Upstream`.
+//!
+//! It runs on the runtime that starts it, so a test must not block its only thread while it expects answers.
+//! It is not a model: the answers are fixed texts, and nothing checks the sense of a request.
+
+mod answer;
+mod backend;
+mod chat;
+mod control;
+mod faults;
+mod serve;
+mod sse;
+mod state;
+mod websocket;
+mod wire;
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+pub use faults::Fault;
+pub use state::Seen;
+
+use serve::Serving;
+use state::Shared;
+
+/// Settings of a mock before it listens; made by [`Mock::builder`].
+pub struct Builder {
+    id: String,
+    listen: String,
+    tls: Option<(Vec<u8>, Vec<u8>)>,
+    h2c: bool,
+    latency: Duration,
+    record: bool,
+}
+
+impl Builder {
+    /// The address to bind, `127.0.0.1:0` by default; port 0 takes a free one.
+    pub fn listen(mut self, address: impl Display) -> Self {
+        self.listen = address.to_string();
+        self
+    }
+
+    /// The same as [`Builder::listen`].
+    pub fn on(self, address: impl Display) -> Self {
+        self.listen(address)
+    }
+
+    /// Speaks TLS with this certificate chain and key (PEM), offering `h2` and `http/1.1` by ALPN.
+    pub fn tls(mut self, cert_pem: impl AsRef<[u8]>, key_pem: impl AsRef<[u8]>) -> Self {
+        self.tls = Some((cert_pem.as_ref().to_vec(), key_pem.as_ref().to_vec()));
+        self
+    }
+
+    /// Also accepts HTTP/2 without TLS, told apart from HTTP/1 by the connection preface.
+    pub fn h2c(mut self, on: bool) -> Self {
+        self.h2c = on;
+        self
+    }
+
+    /// Waits this long before each answer, health checks excepted.
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Whether [`Mock::requests`] remembers; on by default, off where speed counts.
+    pub fn record(mut self, on: bool) -> Self {
+        self.record = on;
+        self
+    }
+
+    /// Binds and serves.
+    ///
+    /// # Panics
+    /// When the address cannot be bound or the certificate cannot be read; [`Builder::try_start`] returns the error instead.
+    pub async fn start(self) -> Mock {
+        let listen = self.listen.clone();
+        match self.try_start().await {
+            Ok(mock) => mock,
+            Err(error) => panic!("mock backend on {listen}: {error}"),
+        }
+    }
+
+    /// Binds and serves, or says why not: a bad address, a port in use, an unreadable certificate.
+    pub async fn try_start(self) -> io::Result<Mock> {
+        let wanted: SocketAddr = self.listen.parse().map_err(io::Error::other)?;
+        let tls = self.tls.as_ref().map(|(cert, key)| serve::acceptor(cert, key)).transpose()?;
+        let reserved = socket(wanted)?;
+        let address = reserved.local_addr()?;
+        let mock = Mock {
+            shared: Arc::new(Shared::new(self.id, self.latency, self.record)),
+            address,
+            _reserved: reserved,
+            tls,
+            h2c: self.h2c,
+            running: Mutex::new(None),
+        };
+        mock.start_again().await?;
+        Ok(mock)
+    }
+}
+
+/// A running backend. Dropping it ends it and resets its connections.
+pub struct Mock {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    /// Bound but never listening: keeps the port ours while the backend is down, and lets clients be refused meanwhile.
+    _reserved: TcpSocket,
+    tls: Option<TlsAcceptor>,
+    h2c: bool,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Mock {
+    /// Starts the description of a backend that answers `X-Upstream: <id>`.
+    pub fn builder(id: impl Into<String>) -> Builder {
+        Builder {
+            id: id.into(),
+            listen: "127.0.0.1:0".to_owned(),
+            tls: None,
+            h2c: false,
+            latency: Duration::ZERO,
+            record: true,
+        }
+    }
+
+    /// Where it listens, or will listen again after [`Mock::stop`].
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The name in its `X-Upstream` header.
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// Requests that arrived, without health checks and `/mock/` control requests.
+    pub fn hits(&self) -> u64 {
+        self.shared.hits.load(Relaxed)
+    }
+
+    /// Requests on `/actuator/health` and `/health` that arrived.
+    pub fn health_checks(&self) -> u64 {
+        self.shared.health_checks.load(Relaxed)
+    }
+
+    /// Whether the health paths answer 200 `UP` or 503 `DOWN`.
+    pub fn set_healthy(&self, up: bool) {
+        self.shared.healthy.store(up, Relaxed);
+    }
+
+    /// Connections open now, upgraded ones included.
+    pub fn connections(&self) -> u64 {
+        self.shared.open.load(Relaxed)
+    }
+
+    /// Connections accepted since the start.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Relaxed)
+    }
+
+    /// Requests whose client went away before the answer was complete. Answers that a fault cut off are not counted.
+    pub fn cancelled(&self) -> u64 {
+        self.shared.cancelled.load(Relaxed)
+    }
+
+    /// The last 1024 requests, oldest first, without health checks and control requests.
+    pub fn requests(&self) -> Vec<Seen> {
+        self.shared.requests()
+    }
+
+    /// Waits this long before each answer from now on, health checks excepted.
+    pub fn set_latency(&self, latency: Duration) {
+        self.shared.set_latency(latency);
+    }
+
+    /// The next `n` requests that are not health checks meet this fault, before any of [`Mock::set_fault`].
+    pub fn fail_next(&self, n: usize, fault: Fault) {
+        self.shared.change_plan(|plan| plan.next.extend(std::iter::repeat_n(fault, n.min(100_000))));
+    }
+
+    /// Every request meets this fault until changed, health checks too; `None` ends it.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.shared.change_plan(|plan| plan.always = fault);
+    }
+
+    /// Closes the listener and resets every connection at once, as `kill -9` would. The port stays reserved.
+    pub async fn stop(&self) {
+        let running = self.take_running();
+        if let Some(Running { stop, task }) = running {
+            self.shared.down.store(true, Relaxed);
+            let _ = stop.send(());
+            let _ = task.await;
+        }
+    }
+
+    /// Listens on the same port again after [`Mock::stop`]; does nothing while it runs. Errors when the port cannot be bound.
+    pub async fn start_again(&self) -> io::Result<()> {
+        let mut running = self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if running.is_none() {
+            let listener: TcpListener = socket(self.address)?.listen(4096)?;
+            self.shared.down.store(false, Relaxed);
+            let (stop, stopped) = oneshot::channel();
+            let serving = Serving { shared: self.shared.clone(), tls: self.tls.clone(), h2c: self.h2c };
+            *running = Some(Running { stop, task: tokio::spawn(serving.run(listener, stopped)) });
+        }
+        Ok(())
+    }
+
+    fn take_running(&self) -> Option<Running> {
+        self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+    }
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        if let Some(running) = self.take_running() {
+            self.shared.down.store(true, Relaxed);
+            running.task.abort();
+        }
+    }
+}
+
+/// A socket bound with SO_REUSEADDR, so that the reserving socket and the listener can share the port.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! One request: count it, remember it, read its body, obey its orders, answer by its path.
+//!
+//! A plain GET on `/` takes a short way without allocation or lock.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming};
+use serde_json::{Value, json};
+
+use super::answer::{self, Answer, MockBody, Payload};
+use super::faults::{self, Ending, Fault, Orders};
+use super::sse::{self, Cadence};
+use super::state::{Flight, Record, Shared};
+use super::wire::Conn;
+use super::{chat, control, websocket};
+use crate::units;
+
+/// How much of a request's body is kept; the rest is read and counted.
+const KEPT_BODY: usize = 1 << 20;
+const X_UPSTREAM: HeaderName = HeaderName::from_static("x-upstream");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// A request whose body has arrived.
+pub(super) struct Upload {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) body_len: u64,
+}
+
+impl Upload {
+    pub(super) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    pub(super) fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+}
+
+/// Answers one request of a connection.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    conn: Arc<Conn>,
+    request: Request<Incoming>,
+) -> Result<Response<MockBody>, Infallible> {
+    if is_plain(&shared, &request) {
+        shared.hits.fetch_add(1, Relaxed);
+        return Ok(greet(shared));
+    }
+    // Boxed: most requests are plain, and this future is large.
+    Ok(Box::pin(exchange(shared, conn, request)).await)
+}
+
+fn is_plain(shared: &Shared, request: &Request<Incoming>) -> bool {
+    request.method() == Method::GET
+        && request.uri().path() == "/"
+        && request.uri().query().is_none()
+        && request.body().is_end_stream()
+        && !shared.has_plan()
+        && !shared.records()
+        && !Orders::given(request.headers())
+}
+
+fn greet(shared: Arc<Shared>) -> Response<MockBody> {
+    let upstream = shared.upstream.clone();
+    let payload = Payload::Whole(shared.greeting.clone());
+    let mut response = Response::new(MockBody::new(payload, false, Flight::new(shared)));
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    response.headers_mut().insert(X_UPSTREAM, upstream);
+    response
+}
+
+async fn exchange(shared: Arc<Shared>, conn: Arc<Conn>, mut request: Request<Incoming>) -> Response<MockBody> {
+    let path = request.uri().path();
+    let is_control = path.starts_with("/mock/");
+    let is_health = is_health_path(path);
+    let mut record = None;
+    if is_health {
+        shared.health_checks.fetch_add(1, Relaxed);
+    } else if !is_control {
+        shared.hits.fetch_add(1, Relaxed);
+        record = shared.records().then(|| shared.remember(&request));
+    }
+    let parsed = Orders::parse(request.headers(), request.uri().query().unwrap_or_default());
+    let (planned_delay, planned_fault) = match shared.has_plan() && !is_control {
+        true => shared.take_orders(path, is_health),
+        false => Default::default(),
+    };
+    let upgrade = websocket::is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let mut flight = Flight::new(shared.clone());
+    let upload = read(request, record.as_deref()).await;
+    let (mut orders, mut answer) = match parsed {
+        Err(why) => (Orders::default(), Some(answer::text(StatusCode::BAD_REQUEST, why + "\n"))),
+        Ok(orders) => (orders, is_control.then(|| control::answer(&shared, &upload))),
+    };
+    orders.delay += planned_delay + asked_delay(&upload);
+    orders.fault = planned_fault.or(orders.fault);
+    if let (Some(upgrade), true) = (upgrade, upload.path().starts_with("/ws")) {
+        answer = Some(websocket::handshake(&upload.headers));
+        *conn.upgrade.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(upgrade);
+    }
+    wait(&conn, &mut flight, &orders).await;
+    let answer = answer.unwrap_or_else(|| route(&shared, &upload, &orders));
+    finish(&shared, conn, &upload, &orders, answer, flight)
+}
+
+fn is_health_path(path: &str) -> bool {
+    matches!(path, "/actuator/health" | "/health")
+}
+
+/// Reads the whole body, keeping its beginning. A client that leaves in the middle shows as a short body.
+async fn read(request: Request<Incoming>, record: Option<&Record>) -> Upload {
+    let (parts, mut body) = request.into_parts();
+    let mut kept = BytesMut::new();
+    let mut body_len = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(data) = frame.data_ref() else { continue };
+        let room = KEPT_BODY - kept.len();
+        kept.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+        body_len += data.len() as u64;
+        if let Some(record) = record {
+            record.body_len.store(body_len, Relaxed);
+        }
+    }
+    let body = kept.freeze();
+    if let Some(record) = record {
+        let _ = record.body.set(body.clone());
+    }
+    Upload { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, body, body_len }
+}
+
+/// `/slow?delay=5s`; a second when the query says nothing.
+fn asked_delay(upload: &Upload) -> Duration {
+    if upload.path() != "/slow" {
+        return Duration::ZERO;
+    }
+    let asked = upload.query().split('&').find_map(|pair| pair.strip_prefix("delay="));
+    asked.and_then(units::duration).unwrap_or(Duration::from_secs(1))
+}
+
+/// Waits as ordered, and does not return where the fault is to give no answer.
+async fn wait(conn: &Conn, flight: &mut Flight, orders: &Orders) {
+    let fault_delay = match orders.fault {
+        Some(Fault::SlowHeaders(delay)) => delay,
+        _ => Duration::ZERO,
+    };
+    let delay = orders.delay + fault_delay;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    match orders.fault {
+        Some(Fault::CloseBeforeHeaders) => conn.cut(false),
+        Some(Fault::ResetBeforeHeaders) => conn.cut(true),
+        Some(Fault::Stall) => return std::future::pending().await,
+        _ => return,
+    }
+    flight.settle();
+    std::future::pending().await
+}
+
+/// Applies the orders that shape an answer, and names this backend in it.
+fn finish(
+    shared: &Shared,
+    conn: Arc<Conn>,
+    upload: &Upload,
+    orders: &Orders,
+    answer: Answer,
+    mut flight: Flight,
+) -> Response<MockBody> {
+    let ending = match orders.fault {
+        Some(Fault::CloseMidBody) => Some(Ending::Close),
+        Some(Fault::ResetMidBody) => Some(Ending::Reset),
+        Some(Fault::StallMidBody) => Some(Ending::Stall),
+        _ => None,
+    };
+    let mut answer = match ending {
+        None => answer,
+        Some(ending) => faults::break_midway(answer, conn.clone(), orders.chunked, ending),
+    };
+    if orders.fault == Some(Fault::BadHttp) {
+        conn.write_garbage();
+        answer.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer.headers_mut().insert(X_UPSTREAM, shared.upstream.clone());
+    let cut_by_us = matches!(ending, Some(Ending::Close | Ending::Reset));
+    if cut_by_us || !answer::may_have_body(&upload.method, answer.status()) {
+        flight.settle();
+    }
+    answer.map(|payload| {
+        let empty = matches!(&payload, Payload::Whole(bytes) if bytes.is_empty()) || matches!(payload, Payload::Filler(0));
+        if empty {
+            flight.settle();
+        }
+        MockBody::new(payload, orders.chunked, flight)
+    })
+}
+
+fn route(shared: &Shared, upload: &Upload, orders: &Orders) -> Answer {
+    if let Some(Fault::Status(code)) = orders.fault {
+        return faults::status_answer(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    }
+    if let Some(shape) = orders.error {
+        return chat::error(shape, orders.status);
+    }
+    if let Some(size) = orders.body_size {
+        let status = orders.status.unwrap_or(StatusCode::OK);
+        return answer::with_payload(status, "application/octet-stream", Payload::Filler(size));
+    }
+    if let Some(status) = orders.status {
+        return faults::status_answer(status);
+    }
+    if let Some(answer) = chat::answer(shared, upload, orders) {
+        return answer;
+    }
+    match orders.sse {
+        Some(cadence) => sse::timed(cadence),
+        None => web(shared, upload),
+    }
+}
+
+/// The paths that are not AI.
+fn web(shared: &Shared, upload: &Upload) -> Answer {
+    let path = upload.path();
+    if let Some(size) = path.strip_prefix("/bytes/").and_then(units::size) {
+        return answer::with_payload(StatusCode::OK, "application/octet-stream", Payload::Filler(size));
+    }
+    if let Some(Ok(status)) = path.strip_prefix("/status/").map(str::parse) {
+        return faults::status_answer(status);
+    }
+    match path {
+        _ if is_health_path(path) => health(shared.healthy.load(Relaxed)),
+        "/actuator/info" => answer::json(StatusCode::OK, &json!({"app": {"name": "mock", "id": shared.id}})),
+        "/actuator/prometheus" => answer::text(StatusCode::OK, prometheus(shared)),
+        "/echo" => answer::json(StatusCode::OK, &echo(shared, upload)),
+        "/headers" => response_headers(upload.query()),
+        "/trailers" => trailers(),
+        "/sse" | "/api/health-status/stream" => match Cadence::parse(upload.query().split('&')) {
+            Some(cadence) => sse::timed(cadence),
+            None => answer::text(StatusCode::BAD_REQUEST, "expected ?events=N&interval=100ms&size=N\n"),
+        },
+        _ => answer::text(StatusCode::OK, shared.greeting.clone()),
+    }
+}
+
+/// F11.
+fn health(up: bool) -> Answer {
+    match up {
+        true => answer::json(StatusCode::OK, &json!({"status": "UP"})),
+        false => answer::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "DOWN"})),
+    }
+}
+
+fn prometheus(shared: &Shared) -> String {
+    let hits = shared.hits.load(Relaxed);
+    format!("# TYPE http_server_requests_seconds_count counter\nhttp_server_requests_seconds_count {hits}\n")
+}
+
+fn echo(shared: &Shared, upload: &Upload) -> Value {
+    json!({
+        "upstream": shared.id,
+        "method": upload.method.as_str(),
+        "path": upload.path(),
+        "query": upload.query(),
+        "version": format!("{:?}", upload.version),
+        "headers": headers_json(&upload.headers),
+        "body": String::from_utf8_lossy(&upload.body),
+        "body_len": upload.body_len,
+    })
+}
+
+/// Headers as a JSON object; one that was sent several times becomes a list.
+pub(super) fn headers_json(headers: &HeaderMap) -> Value {
+    let one = |name: &HeaderName| {
+        let mut values: Vec<Value> =
+            headers.get_all(name).iter().map(|value| Value::from(String::from_utf8_lossy(value.as_bytes()))).collect();
+        let value = if values.len() == 1 { values.remove(0) } else { Value::from(values) };
+        (name.as_str().to_owned(), value)
+    };
+    Value::Object(headers.keys().map(one).collect())
+}
+
+/// `/headers?x-foo=bar` answers with `x-foo: bar`; values are percent-decoded.
+fn response_headers(query: &str) -> Answer {
+    let mut answer = answer::text(StatusCode::OK, "headers as asked\n");
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(&percent_decoded(value))) {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    answer
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = if first == b'%' { tail.split_at_checked(2) } else { None };
+        let decoded = escaped.and_then(|(hex, after)| {
+            let hex = std::str::from_utf8(hex).ok()?;
+            Some((u8::from_str_radix(hex, 16).ok()?, after))
+        });
+        let (byte, after) = decoded.unwrap_or((first, tail));
+        out.push(byte);
+        rest = after;
+    }
+    out
+}
+
+/// A chunked body with the trailer `x-checksum`. HTTP/1 sends it only to a client that said `TE: trailers`.
+fn trailers() -> Answer {
+    let mut last = HeaderMap::new();
+    last.insert("x-checksum", HeaderValue::from_static("abc123"));
+    let frames = [Frame::data(Bytes::from_static(b"body before trailers\n")), Frame::trailers(last)];
+    let payload = Payload::Stream(Box::pin(stream::iter(frames)));
+    let mut answer = answer::with_payload(StatusCode::OK, "text/plain", payload);
+    answer.headers_mut().insert(http::header::TRAILER, HeaderValue::from_static("x-checksum"));
+    answer
+}
