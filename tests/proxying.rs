@@ -140,12 +140,21 @@ async fn an_upload_of_100_mib_does_not_stay_in_memory() {
 }
 
 #[tokio::test]
-async fn trailers_of_the_answer_reach_the_client() {
+async fn trailers_reach_a_client_that_takes_them() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
     let answer = gate.connect().await.ask("GET /trailers HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n").await;
-    assert_eq!(answer.status, 200);
-    assert!(!answer.trailers.is_empty(), "no trailers after {:?}", answer.head);
+    assert_eq!((answer.status, answer.text().as_str()), (200, "body before trailers\n"));
+    assert_eq!(answer.trailers.trim(), "x-checksum: abc123");
+}
+
+#[tokio::test]
+async fn trailers_go_from_http_2_to_http_2() {
+    let a = Mock::builder("a").h2c(true).start().await;
+    let gate = gateway().listener(r#"address: "{listen}", http2: true"#).pool_with("app", &[&a], "http2: true").start().await;
+    let answer = h2_get(gate.address(), "/trailers").await;
+    assert_eq!((answer.status, answer.body.as_ref()), (200, b"body before trailers\n".as_ref()));
+    assert_eq!(answer.trailers.get("x-checksum").unwrap(), "abc123");
 }
 
 #[tokio::test]

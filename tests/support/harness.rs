@@ -4,7 +4,7 @@
 //! operator then sees. Every port is reserved for the one test that uses it, every file lies in its own directory,
 //! and a gateway dies with the test that started it. The only loops that wait live here, and every one has a deadline.
 
-#![expect(dead_code, reason = "every test file uses its own part of the harness")]
+#![expect(dead_code, unused_imports, unreachable_pub, reason = "every test file uses its own part of the harness")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 mod certificates;
 mod client;
+mod h2;
 mod gateway;
 mod load;
 mod metrics;
@@ -27,6 +28,7 @@ mod websocket;
 pub use certificates::{Authority, Identity};
 pub use client::{Answer, Client, Stream};
 pub use gateway::{Builder, Exit, Gateway, Signal, check, gateway, sluicegate};
+pub use h2::{H2Answer, h2_get};
 pub use load::{Load, Tally, load, wrk};
 pub use metrics::Metrics;
 pub use raw::{RawAnswer, RawConnection, connect};

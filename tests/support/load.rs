@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -114,12 +114,9 @@ impl Tally {
 
 /// wrk for `span` with 16 connections; its report, and whether every answer was a 2xx or 3xx.
 pub async fn wrk(url: &str, span: Duration) -> (String, bool) {
-    let output = tokio::process::Command::new("wrk")
-        .args(["-t1", "-c16", &format!("-d{}s", span.as_secs().max(1)), url])
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("wrk is installed");
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "-c16", &format!("-d{}s", span.as_secs().max(1)), url]).stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("wrk is installed");
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     let clean = output.status.success() && !report.contains("Non-2xx") && !report.contains("Socket errors");
     (report, clean)
