@@ -113,7 +113,7 @@ async fn a_check_may_go_to_a_port_and_a_host_of_its_own() {
 async fn a_tcp_check_wants_a_connection_and_nothing_more() {
     let a = upstream("a").await;
     a.set_healthy(false);
-    let gate = gateway().pool_with("app", &[&a], "health_check: { type: tcp, interval: 50ms, fall: 2, rise: 2 }").start().await.ready().await;
+    let gate = gateway().pool_with("app", &[&a], "health_check: { kind: tcp, interval: 50ms, fall: 2, rise: 2 }").start().await.ready().await;
     assert_eq!((gate.get("/").await.status, a.health_checks()), (200, 0));
     a.stop().await;
     eventually(s(5), "the member is out", async || gate.get("/").await.status == 503).await;
@@ -193,7 +193,7 @@ async fn when_too_few_are_left_all_that_are_not_hard_down_are_used() {
 #[tokio::test]
 async fn no_more_than_the_allowed_share_is_ejected() {
     let mocks = upstreams(["a", "b", "c", "d"]).await;
-    let options = "outlier: { max_fails: 1, fail_timeout: 60s, max_ejected: 25%, panic: 10% }, retry: { attempts: 4, on: [connect_failure, reset], budget: 100% }";
+    let options = "outlier: { max_fails: 1, fail_timeout: 60s, max_ejected: 25%, panic_threshold: 10% }, retry: { attempts: 4, on: [connect_failure, reset], budget: 100% }";
     let gate = gateway().pool_with("app", &[&mocks[0], &mocks[1], &mocks[2], &mocks[3]], options).start().await;
     mocks[0].set_fault(Some(Fault::ResetBeforeHeaders));
     mocks[1].set_fault(Some(Fault::ResetBeforeHeaders));

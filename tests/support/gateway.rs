@@ -34,6 +34,7 @@ pub struct Builder {
     whole: Option<String>,
     files: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    hosts: Option<String>,
 }
 
 /// A running gateway. Dropping it kills it.
@@ -146,6 +147,12 @@ impl Builder {
         self
     }
 
+    /// Lines of a hosts file of its own, in a mount namespace of its own; change them with [`Gateway::set_hosts`].
+    pub fn hosts(mut self, lines: &str) -> Self {
+        self.hosts = Some(lines.to_owned());
+        self
+    }
+
     /// Starts it, and waits until it answers.
     pub async fn start(self) -> Gateway {
         let mut last = String::new();
@@ -177,7 +184,8 @@ impl Builder {
         }
         let config = dir.path().join("sluicegate.yaml");
         std::fs::write(&config, addresses.fill(&self.text(), dir.path())).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        let mut child = self
+            .command(dir.path())
             .args(["run", "-c", config.to_str().unwrap()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -187,6 +195,17 @@ impl Builder {
             .unwrap();
         let stderr = collect(child.stderr.take().unwrap());
         Gateway { child, dir, addresses, stderr, client: Client::http(addresses.listen) }
+    }
+
+    /// The binary, behind its own hosts file when it is to have one. It is exec'd: the child is the gateway itself.
+    fn command(&self, dir: &Path) -> Command {
+        let binary = env!("CARGO_BIN_EXE_sluicegate");
+        let Some(lines) = &self.hosts else { return Command::new(binary) };
+        std::fs::write(dir.join("hosts"), lines).unwrap();
+        let mut command = Command::new("unshare");
+        let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+        command.args(["--mount", "sh", "-c", script]).arg(dir.join("hosts")).arg(binary);
+        command
     }
 
     /// The text of the file, placeholders and all.
@@ -312,6 +331,11 @@ impl Gateway {
         });
         let answer = self.reload().await;
         assert_eq!(answer.status, 200, "the reload was refused: {}", answer.text());
+    }
+
+    /// Changes the hosts file that [`Builder::hosts`] made.
+    pub fn set_hosts(&self, lines: &str) {
+        std::fs::write(self.dir.path().join("hosts"), lines).unwrap();
     }
 
     /// Reloads over the control API.

@@ -29,7 +29,7 @@ pub use certificates::{Authority, Identity};
 pub use client::{Answer, Client, Stream};
 pub use gateway::{Builder, Exit, Gateway, Signal, check, gateway, sluicegate};
 pub use h2::{H2Answer, h2_get};
-pub use load::{Load, Tally, load, wrk};
+pub use load::{Load, Tally, load, load_of, wrk};
 pub use metrics::Metrics;
 pub use raw::{RawAnswer, RawConnection, connect};
 pub use upstream::{Blackhole, Fault, Mock, Seen, blackhole, free_address, last_seen, sent, upstream, upstreams};

@@ -43,8 +43,24 @@ pub fn load(address: SocketAddr, path: &str, workers: usize) -> Load {
     load_of(address, path, workers, usize::MAX)
 }
 
+/// The same, but over after `count` requests.
+pub fn load_of(address: SocketAddr, path: &str, workers: usize, count: usize) -> Load {
+    let shared = Arc::new(Shared {
+        stop: AtomicBool::new(false),
+        left: AtomicUsize::new(count),
+        done: AtomicUsize::new(0),
+        address,
+        request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"),
+    });
+    let mut set = JoinSet::new();
+    for _ in 0..workers {
+        set.spawn(work(Arc::clone(&shared)));
+    }
+    Load { workers: set, shared }
+}
+
 impl Load {
-    /// The same, but over after `count` requests.
+    /// Sends `count` requests and tells what came of them.
     pub async fn of(address: SocketAddr, path: &str, workers: usize, count: usize) -> Tally {
         load_of(address, path, workers, count).finished().await
     }
@@ -120,21 +136,6 @@ pub async fn wrk(url: &str, span: Duration) -> (String, bool) {
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     let clean = output.status.success() && !report.contains("Non-2xx") && !report.contains("Socket errors");
     (report, clean)
-}
-
-fn load_of(address: SocketAddr, path: &str, workers: usize, count: usize) -> Load {
-    let shared = Arc::new(Shared {
-        stop: AtomicBool::new(false),
-        left: AtomicUsize::new(count),
-        done: AtomicUsize::new(0),
-        address,
-        request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"),
-    });
-    let mut set = JoinSet::new();
-    for _ in 0..workers {
-        set.spawn(work(Arc::clone(&shared)));
-    }
-    Load { workers: set, shared }
 }
 
 async fn work(shared: Arc<Shared>) -> Tally {

@@ -47,6 +47,14 @@ impl RawConnection {
         self.stream.write_all(bytes.as_ref()).await
     }
 
+    /// Sends these pieces one by one, each after a pause.
+    pub async fn drip(&mut self, pieces: &[&str], pause: Duration) {
+        for piece in pieces {
+            super::pause(pause).await;
+            self.send(piece).await;
+        }
+    }
+
     /// Sends and reads the answer.
     pub async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> RawAnswer {
         self.send(bytes).await;
