@@ -27,7 +27,8 @@ async fn changes_need_the_token() {
     }
     assert_eq!(gate.control("GET", "/control/status").await.status, 401);
     assert_eq!(gate.get("/").await.status, 200, "nothing was changed");
-    let reload = gate.admin().ask("POST", "/control/reload").header("authorization", &format!("Bearer {TOKEN}")).send().await;
+    let reload =
+        gate.admin().ask("POST", "/control/reload").header("authorization", &format!("Bearer {TOKEN}")).send().await;
     assert_eq!(reload.status, 200);
 }
 
@@ -71,7 +72,11 @@ async fn changes_are_made_by_post_only_and_a_wrong_name_is_404() {
     let member = format!("/control/pools/app/members/{}/maint", a.address());
     assert_eq!(gate.control("GET", &member).await.status, 405);
     assert_eq!(gate.control("GET", "/control/reload").await.status, 405);
-    for wrong in ["/control/pools/none/members/127.0.0.1:1/drain", "/control/pools/app/members/127.0.0.1:1/drain", "/control/nothing"] {
+    for wrong in [
+        "/control/pools/none/members/127.0.0.1:1/drain",
+        "/control/pools/app/members/127.0.0.1:1/drain",
+        "/control/nothing",
+    ] {
         assert_eq!(gate.control("POST", wrong).await.status, 404, "{wrong}");
     }
     assert_eq!(gate.get("/").await.status, 200);

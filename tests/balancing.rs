@@ -37,8 +37,10 @@ async fn round_robin_takes_turns() {
 async fn weights_of_nine_to_one_hold_within_three_percent() {
     let [a, b] = upstreams(["a", "b"]).await;
     for balance in ["round_robin", "random", "least_requests"] {
-        let members =
-            [format!("{{ address: {}, weight: 9 }}", a.address()), format!("{{ address: {}, weight: 1 }}", b.address())];
+        let members = [
+            format!("{{ address: {}, weight: 9 }}", a.address()),
+            format!("{{ address: {}, weight: 1 }}", b.address()),
+        ];
         let gate = gateway().members("app", &members, &format!("balance: {balance}")).start().await;
         let tally = Load::of(gate.address(), "/slow?delay=1ms", 10, 3000).await;
         tally.assert_all_ok();
@@ -50,7 +52,8 @@ async fn weights_of_nine_to_one_hold_within_three_percent() {
 #[tokio::test]
 async fn heavy_members_are_not_asked_in_bursts() {
     let [a, b] = upstreams(["a", "b"]).await;
-    let members = [format!("{{ address: {}, weight: 3 }}", a.address()), format!("{{ address: {}, weight: 3 }}", b.address())];
+    let members =
+        [format!("{{ address: {}, weight: 3 }}", a.address()), format!("{{ address: {}, weight: 3 }}", b.address())];
     let gate = gateway().members("app", &members, "").start().await;
     let first = gate.get("/").await.upstream().to_owned();
     assert_ne!(gate.get("/").await.upstream(), first, "smooth: equal weights take turns one by one");
@@ -123,7 +126,8 @@ async fn header_hash_keeps_a_key_on_its_member_and_spreads_requests_without_it()
         assert_eq!(owner, answer.upstream());
     }
     assert_eq!(owners.into_values().collect::<BTreeSet<_>>().len(), 2, "both members own keys");
-    let without: Vec<String> = join_all((0..10).map(|_| gate.get("/"))).await.iter().map(|answer| answer.upstream().into()).collect();
+    let without: Vec<String> =
+        join_all((0..10).map(|_| gate.get("/"))).await.iter().map(|answer| answer.upstream().into()).collect();
     assert_eq!(without.into_iter().collect::<BTreeSet<_>>().len(), 2, "round robin without the header");
 }
 
@@ -143,8 +147,14 @@ async fn consistent_hash_keeps_a_path_on_its_member() {
 #[tokio::test]
 async fn a_backup_serves_only_when_no_other_member_can() {
     let [a, b, spare] = upstreams(["a", "b", "spare"]).await;
-    let members = [a.address().to_string(), b.address().to_string(), format!("{{ address: {}, backup: true }}", spare.address())];
-    let gate = gateway().members("app", &members, "health_check: { path: /health, interval: 50ms, fall: 2, rise: 2 }").start().await.ready().await;
+    let members =
+        [a.address().to_string(), b.address().to_string(), format!("{{ address: {}, backup: true }}", spare.address())];
+    let gate = gateway()
+        .members("app", &members, "health_check: { path: /health, interval: 50ms, fall: 2, rise: 2 }")
+        .start()
+        .await
+        .ready()
+        .await;
     Load::of(gate.address(), "/", 2, 40).await.assert_all_ok();
     assert_eq!(spare.hits(), 0);
     a.set_healthy(false);
@@ -192,10 +202,14 @@ async fn a_member_that_comes_back_starts_slowly() {
     let options = "slow_start: 4s, health_check: { path: /health, interval: 50ms, fall: 2, rise: 2 }";
     let gate = gateway().pool_with("app", &[&a, &b], options).start().await.ready().await;
     b.set_healthy(false);
-    eventually(s(5), "b is out", async || gate.get("/").await.upstream() == "a" && gate.get("/").await.upstream() == "a").await;
+    eventually(s(5), "b is out", async || {
+        gate.get("/").await.upstream() == "a" && gate.get("/").await.upstream() == "a"
+    })
+    .await;
     b.set_healthy(true);
     eventually(s(5), "b is back", async || gate.get("/").await.upstream() == "b").await;
     let early = Load::of(gate.address(), "/", 1, 50).await;
     assert!(early.upstream("b") < 20, "b has an equal share at once: {:?}", early.upstreams);
-    eventually(s(10), "b has its whole share", async || Load::of(gate.address(), "/", 1, 20).await.upstream("b") >= 9).await;
+    eventually(s(10), "b has its whole share", async || Load::of(gate.address(), "/", 1, 20).await.upstream("b") >= 9)
+        .await;
 }

@@ -95,7 +95,11 @@ async fn variables_defaults_and_files_stand_in_for_text() {
 async fn the_environment_is_stronger_than_the_file() {
     let a = upstream("a").await;
     let elsewhere = free_address();
-    let gate = gateway().env("SLUICEGATE_LISTEN", &elsewhere.to_string()).env("SLUICEGATE_LOG_LEVEL", "debug").pool("app", &[&a]).launch();
+    let gate = gateway()
+        .env("SLUICEGATE_LISTEN", &elsewhere.to_string())
+        .env("SLUICEGATE_LOG_LEVEL", "debug")
+        .pool("app", &[&a])
+        .launch();
     let client = Client::http(elsewhere);
     let up = async || client.ask("GET", "/").try_send().await.is_ok_and(|answer| answer.status == 200);
     eventually(s(10), "it listens where the environment says", up).await;

@@ -46,7 +46,10 @@ async fn what_an_untrusted_peer_says_about_itself_is_overwritten() {
     let seen = forwarded(&gate, &a, &lies).await;
     for (name, _) in lies {
         let value = sent(&seen, name);
-        assert!(!["6.6.6.6", "7.7.7.7", "https", "evil", "666"].iter().any(|lie| value.contains(lie)), "{name}: {value}");
+        assert!(
+            !["6.6.6.6", "7.7.7.7", "https", "evil", "666"].iter().any(|lie| value.contains(lie)),
+            "{name}: {value}"
+        );
     }
     assert_eq!(sent(&seen, "x-forwarded-for"), "127.0.0.1");
 }
@@ -55,7 +58,11 @@ async fn what_an_untrusted_peer_says_about_itself_is_overwritten() {
 async fn a_trusted_proxy_is_believed_and_appended_to() {
     let a = upstream("a").await;
     let gate = gateway().section("server", TRUSTING).pool("app", &[&a]).start().await;
-    let said = [("x-forwarded-for", "203.0.113.9, 10.0.0.7"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example.com")];
+    let said = [
+        ("x-forwarded-for", "203.0.113.9, 10.0.0.7"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "shop.example.com"),
+    ];
     let seen = forwarded(&gate, &a, &said).await;
     assert_eq!(sent(&seen, "x-forwarded-for"), "203.0.113.9, 10.0.0.7, 127.0.0.1");
     assert_eq!(sent(&seen, "x-real-ip"), "203.0.113.9");
@@ -118,7 +125,12 @@ async fn a_trace_goes_on_from_the_clients_and_begins_where_there_is_none() {
 async fn a_broken_trace_is_replaced() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
-    for broken in ["00-0-0-00", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "nonsense", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"] {
+    for broken in [
+        "00-0-0-00",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "nonsense",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ] {
         let seen = forwarded(&gate, &a, &[("traceparent", broken)]).await;
         let made = sent(&seen, "traceparent");
         assert!(made.len() == 55 && made.starts_with("00-") && made != broken, "{broken} became {made}");
@@ -155,7 +167,8 @@ async fn hop_by_hop_headers_of_the_client_end_here() {
 async fn hop_by_hop_headers_of_the_backend_end_here() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
-    let answer = gate.get("/headers?keep-alive=timeout%3D5&proxy-authenticate=Basic&proxy-connection=close&x-kept=yes").await;
+    let answer =
+        gate.get("/headers?keep-alive=timeout%3D5&proxy-authenticate=Basic&proxy-connection=close&x-kept=yes").await;
     for name in ["keep-alive", "proxy-authenticate", "proxy-connection", "upgrade", "te"] {
         assert_eq!(answer.header(name), "", "{name}");
     }
@@ -174,7 +187,9 @@ async fn a_header_that_the_backend_nominates_by_connection_ends_here() {
 async fn headers_with_an_underscore_and_headers_twice_go_through() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
-    let seen = forwarded(&gate, &a, &[("Jairouter_Token", "t0k3n"), ("API_KEY", "k"), ("x-twice", "1"), ("x-twice", "2")]).await;
+    let seen =
+        forwarded(&gate, &a, &[("Jairouter_Token", "t0k3n"), ("API_KEY", "k"), ("x-twice", "1"), ("x-twice", "2")])
+            .await;
     assert_eq!(sent(&seen, "jairouter_token"), "t0k3n");
     assert_eq!(sent(&seen, "api_key"), "k");
     assert_eq!(sent(&seen, "x-twice"), "1, 2");
@@ -236,7 +251,13 @@ async fn header_rules_set_add_and_remove_in_both_directions() {
 #[tokio::test]
 async fn the_server_header_does_not_tell_what_the_gateway_is_made_of() {
     let (a, dead) = (upstream("a").await, free_address());
-    let gate = gateway().pool("app", &[&a]).members("dead", &[dead], "").route("match: { path: /dead/ }, pool: dead").route("match: { path: / }, pool: app").start().await;
+    let gate = gateway()
+        .pool("app", &[&a])
+        .members("dead", &[dead], "")
+        .route("match: { path: /dead/ }, pool: dead")
+        .route("match: { path: / }, pool: app")
+        .start()
+        .await;
     for path in ["/", "/dead/", "/health"] {
         let answer = gate.get(path).await;
         assert!(!answer.header("server").to_lowercase().contains("pingora"), "{path}: {:?}", answer.headers);

@@ -80,7 +80,8 @@ async fn a_status_that_is_not_expected_counts_as_down() {
         ("path: /status/204, expect_status: [200, 204]", true),
         ("path: /status/404, expect_status: [\"200-299\", 404]", true),
     ] {
-        let gate = gateway().pool_with("app", &[&a], &format!("health_check: {{ {check}, interval: 50ms }}")).start().await;
+        let gate =
+            gateway().pool_with("app", &[&a], &format!("health_check: {{ {check}, interval: 50ms }}")).start().await;
         if up {
             gate.ready().await;
         } else {
@@ -92,7 +93,8 @@ async fn a_status_that_is_not_expected_counts_as_down() {
 #[tokio::test]
 async fn a_check_may_ask_for_a_text_in_the_body() {
     let a = upstream("a").await;
-    let check = |text: &str| format!("health_check: {{ path: /actuator/health, interval: 50ms, expect_body: '{text}' }}");
+    let check =
+        |text: &str| format!("health_check: {{ path: /actuator/health, interval: 50ms, expect_body: '{text}' }}");
     gateway().pool_with("app", &[&a], &check("\"UP\"")).start().await.ready().await;
     let gate = gateway().pool_with("app", &[&a], &check("\"SIDEWAYS\"")).start().await;
     holds_for(ms(400), "a body without the text counts as down", async || gate.get("/").await.status == 503).await;
@@ -101,7 +103,10 @@ async fn a_check_may_ask_for_a_text_in_the_body() {
 #[tokio::test]
 async fn a_check_may_go_to_a_port_and_a_host_of_its_own() {
     let [a, probe] = upstreams(["a", "probe"]).await;
-    let check = format!("health_check: {{ path: /health, interval: 50ms, port: {}, host: probe.example.com }}", probe.address().port());
+    let check = format!(
+        "health_check: {{ path: /health, interval: 50ms, port: {}, host: probe.example.com }}",
+        probe.address().port()
+    );
     let gate = gateway().pool_with("app", &[&a], &check).start().await.ready().await;
     assert_eq!(gate.get("/").await.upstream(), "a");
     assert!(probe.health_checks() > 0 && a.health_checks() == 0);
@@ -113,7 +118,12 @@ async fn a_check_may_go_to_a_port_and_a_host_of_its_own() {
 async fn a_tcp_check_wants_a_connection_and_nothing_more() {
     let a = upstream("a").await;
     a.set_healthy(false);
-    let gate = gateway().pool_with("app", &[&a], "health_check: { kind: tcp, interval: 50ms, fall: 2, rise: 2 }").start().await.ready().await;
+    let gate = gateway()
+        .pool_with("app", &[&a], "health_check: { kind: tcp, interval: 50ms, fall: 2, rise: 2 }")
+        .start()
+        .await
+        .ready()
+        .await;
     assert_eq!((gate.get("/").await.status, a.health_checks()), (200, 0));
     a.stop().await;
     eventually(s(5), "the member is out", async || gate.get("/").await.status == 503).await;
@@ -209,7 +219,8 @@ async fn a_drained_member_finishes_what_it_has_and_gets_nothing_new() {
     let [a, b] = upstreams(["a", "b"]).await;
     let gate = gateway().pool("app", &[&a, &b]).start().await;
     let client = gate.client().clone();
-    let slow = tokio::spawn(async move { futures::join!(client.get("/slow?delay=700ms"), client.get("/slow?delay=700ms")) });
+    let slow =
+        tokio::spawn(async move { futures::join!(client.get("/slow?delay=700ms"), client.get("/slow?delay=700ms")) });
     eventually(s(2), "one slow request each", async || a.hits() == 1 && b.hits() == 1).await;
     set(&gate, &a, "drain").await;
     let tally = Load::of(gate.address(), "/", 2, 20).await;

@@ -152,12 +152,25 @@ async fn what_the_backend_gets_is_framed_in_one_way_only() {
 async fn a_body_with_broken_chunks_ends_the_request() {
     let a = upstream("a").await;
     let gate = quick_gateway(&a).await;
-    for chunks in ["zz\r\nhello\r\n0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n", "fffffffffffffffff\r\nhello", "5;\r\nhe"] {
-        let fate = fate(&gate, format!("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}").as_bytes()).await;
+    for chunks in [
+        "zz\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloXX0\r\n\r\n",
+        "-5\r\nhello\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\nhello",
+        "5;\r\nhe",
+    ] {
+        let fate = fate(
+            &gate,
+            format!("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}").as_bytes(),
+        )
+        .await;
         assert!(matches!(fate, Fate::Closed | Fate::Status(400..=408)), "{fate:?} for {chunks:?}");
         assert_eq!(gate.get("/").await.status, 200);
     }
-    eventually(s(5), "no request stays open at the backend", async || gate.metric("sluicegate_requests_in_flight").await == 0.0).await;
+    eventually(s(5), "no request stays open at the backend", async || {
+        gate.metric("sluicegate_requests_in_flight").await == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -233,7 +233,12 @@ async fn it_is_up_within_300_ms_and_small_when_idle() {
 #[tokio::test]
 async fn a_gateway_listens_on_ipv6_too() {
     let a = upstream("a").await;
-    let gate = gateway().listener(r#"address: "{listen}""#).listener("address: \"[::1]:{listen2_port}\"").pool("app", &[&a]).start().await;
+    let gate = gateway()
+        .listener(r#"address: "{listen}""#)
+        .listener("address: \"[::1]:{listen2_port}\"")
+        .pool("app", &[&a])
+        .start()
+        .await;
     let v6 = std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, gate.second_address().port()));
     let answer = Client::http(v6).get("/echo").await;
     assert_eq!((answer.status, sent(&last_seen(&a), "x-real-ip").as_str()), (200, "::1"));

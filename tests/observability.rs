@@ -11,29 +11,45 @@ use support::*;
 async fn an_access_line_tells_the_whole_story() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).route("name: shop, match: { path: /shop/ }, pool: app").start().await;
-    let ask = gate.ask("POST", "/shop/cart?item=7").header("host", "shop.example.com").header("user-agent", "tester/1.0");
+    let ask =
+        gate.ask("POST", "/shop/cart?item=7").header("host", "shop.example.com").header("user-agent", "tester/1.0");
     let answer = ask.header("referer", "http://from.example.com/").body("12345").send().await;
     let line = gate.access_log(1).await.remove(0);
     let text = |key: &str| line[key].as_str().unwrap_or_else(|| panic!("no {key} in {line}")).to_owned();
-    assert_eq!((text("method"), text("host"), text("path"), text("query")), ("POST".into(), "shop.example.com".into(), "/shop/cart".into(), "item=7".into()));
+    assert_eq!(
+        (text("method"), text("host"), text("path"), text("query")),
+        ("POST".into(), "shop.example.com".into(), "/shop/cart".into(), "item=7".into())
+    );
     assert_eq!((text("route"), text("pool"), text("member")), ("shop".into(), "app".into(), a.address().to_string()));
     assert_eq!((text("client"), text("protocol")), ("127.0.0.1".into(), "HTTP/1.1".into()));
     assert_eq!((text("request_id"), text("trace_id").len()), (answer.header("x-request-id").to_owned(), 32));
     assert_eq!((text("user_agent"), text("referer")), ("tester/1.0".into(), "http://from.example.com/".into()));
-    assert_eq!((line["status"].as_u64(), line["upstream_status"].as_u64(), line["attempts"].as_u64()), (Some(200), Some(200), Some(1)));
+    assert_eq!(
+        (line["status"].as_u64(), line["upstream_status"].as_u64(), line["attempts"].as_u64()),
+        (Some(200), Some(200), Some(1))
+    );
     assert_eq!((line["bytes_in"].as_u64(), line["bytes_out"].as_u64()), (Some(5), Some(answer.body.len() as u64)));
-    assert!(line["duration_ms"].as_f64() >= line["upstream_ms"].as_f64() && line["upstream_ms"].as_f64() > Some(0.0), "{line}");
+    assert!(
+        line["duration_ms"].as_f64() >= line["upstream_ms"].as_f64() && line["upstream_ms"].as_f64() > Some(0.0),
+        "{line}"
+    );
     assert!(!text("termination").is_empty() && text("ts").ends_with('Z'), "{line}");
 }
 
 #[tokio::test]
 async fn errors_and_clients_that_leave_have_lines_too() {
     let a = upstream("a").await;
-    let gate = gateway().pool("app", &[&a]).members("dead", &[free_address()], "").route("match: { path: /dead }, pool: dead").route("match: { path: /app/ }, pool: app").start().await;
+    let gate = gateway()
+        .pool("app", &[&a])
+        .members("dead", &[free_address()], "")
+        .route("match: { path: /dead }, pool: dead")
+        .route("match: { path: /app/ }, pool: app")
+        .start()
+        .await;
     gate.get("/nowhere").await;
     gate.get("/dead").await;
     let mut leaving = gate.connect().await;
-    leaving.send("GET /app/slow HTTP/1.1\r\nHost: x\r\nx-mock-latency: 20s\r\n\r\n").await;
+    leaving.send("GET /app/slow HTTP/1.1\r\nHost: x\r\nx-mock-delay: 20s\r\n\r\n").await;
     eventually(s(2), "the backend has it", async || a.hits() == 1).await;
     drop(leaving);
     let lines = gate.access_log(3).await;
@@ -45,7 +61,11 @@ async fn errors_and_clients_that_leave_have_lines_too() {
 #[tokio::test]
 async fn the_combined_format_is_the_one_that_log_tools_read() {
     let a = upstream("a").await;
-    let gate = gateway().section("log", r#"{ access: { file: "{dir}/access.log", format: combined } }"#).pool("app", &[&a]).start().await;
+    let gate = gateway()
+        .section("log", r#"{ access: { file: "{dir}/access.log", format: combined } }"#)
+        .pool("app", &[&a])
+        .start()
+        .await;
     gate.ask("GET", "/x?y=1").header("user-agent", "tester \"1\"").send().await;
     let line = gate.access_lines(1).await.remove(0);
     let (head, rest) = line.split_once(" [").unwrap();
@@ -126,7 +146,13 @@ async fn the_process_log_is_one_json_object_a_line_with_the_known_keys() {
 async fn one_target_may_be_louder_than_the_rest() {
     let a = upstream("a").await;
     let log = r#"{ level: "warn,balance=debug", format: json }"#;
-    let gate = gateway().section("log", log).pool_with("app", &[&a], "health_check: { path: /health, interval: 50ms }").start().await.ready().await;
+    let gate = gateway()
+        .section("log", log)
+        .pool_with("app", &[&a], "health_check: { path: /health, interval: 50ms }")
+        .start()
+        .await
+        .ready()
+        .await;
     a.set_healthy(false);
     eventually(s(5), "the member is out", async || gate.get("/ready").await.status == 503).await;
     for line in gate.stderr().lines() {
@@ -139,7 +165,12 @@ async fn one_target_may_be_louder_than_the_rest() {
 #[tokio::test]
 async fn the_metrics_have_the_names_that_dashboards_ask_for() {
     let a = upstream("a").await;
-    let gate = gateway().pool_with("app", &[&a], "health_check: { path: /health, interval: 50ms }").start().await.ready().await;
+    let gate = gateway()
+        .pool_with("app", &[&a], "health_check: { path: /health, interval: 50ms }")
+        .start()
+        .await
+        .ready()
+        .await;
     gate.get("/").await;
     gate.get("/status/503").await;
     gate.access_lines(2).await;
@@ -212,8 +243,12 @@ async fn what_clients_send_makes_no_new_series() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
     let ask = async |i: u32| {
-        let ask = gate.ask(&format!("METHOD{i}"), &format!("/path/{i}?q={i}")).header("host", &format!("h{i}.example.com"));
-        ask.header("user-agent", &format!("agent/{i}")).header("x-request-id", &format!("request-number-{i}")).send().await;
+        let ask =
+            gate.ask(&format!("METHOD{i}"), &format!("/path/{i}?q={i}")).header("host", &format!("h{i}.example.com"));
+        ask.header("user-agent", &format!("agent/{i}"))
+            .header("x-request-id", &format!("request-number-{i}"))
+            .send()
+            .await;
     };
     ask(0).await;
     ask(1).await;
@@ -265,9 +300,15 @@ async fn both_metrics_paths_serve_the_same_in_the_text_format() {
     let (first, second) = (admin.get("/metrics").await, admin.get("/actuator/prometheus").await);
     for answer in [&first, &second] {
         assert_eq!(answer.status, 200);
-        assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"), "{}", answer.header("content-type"));
+        assert!(
+            answer.header("content-type").starts_with("text/plain; version=0.0.4"),
+            "{}",
+            answer.header("content-type")
+        );
     }
-    let names = |answer: &Answer| answer.text().lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    let names = |answer: &Answer| {
+        answer.text().lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
     assert_eq!(names(&first), names(&second));
 }
 

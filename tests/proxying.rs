@@ -151,7 +151,8 @@ async fn trailers_reach_a_client_that_takes_them() {
 #[tokio::test]
 async fn trailers_go_from_http_2_to_http_2() {
     let a = Mock::builder("a").h2c(true).start().await;
-    let gate = gateway().listener(r#"address: "{listen}", http2: true"#).pool_with("app", &[&a], "http2: true").start().await;
+    let gate =
+        gateway().listener(r#"address: "{listen}", http2: true"#).pool_with("app", &[&a], "http2: true").start().await;
     let answer = h2_get(gate.address(), "/trailers").await;
     assert_eq!((answer.status, answer.body.as_ref()), (200, b"body before trailers\n".as_ref()));
     assert_eq!(answer.trailers.get("x-checksum").unwrap(), "abc123");

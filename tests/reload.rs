@@ -20,7 +20,8 @@ async fn a_hundred_hups_under_load_fail_no_request() {
     let before = reloads(&gate, "success").await;
     for hup in 1..=100 {
         gate.signal(Signal::HUP);
-        eventually(s(5), "the reload is counted", async || reloads(&gate, "success").await >= before + f64::from(hup)).await;
+        eventually(s(5), "the reload is counted", async || reloads(&gate, "success").await >= before + f64::from(hup))
+            .await;
     }
     let tally = load.stop().await;
     tally.assert_all_ok();
@@ -167,7 +168,13 @@ async fn a_request_lives_in_the_configuration_it_began_in() {
 #[tokio::test]
 async fn members_that_remain_keep_their_health() {
     let [a, b] = upstreams(["a", "b"]).await;
-    let gate = gateway().pool_with("app", &[&a], CHECK).route("name: one, match: { path: / }, pool: app").start().await.ready().await;
+    let gate = gateway()
+        .pool_with("app", &[&a], CHECK)
+        .route("name: one, match: { path: / }, pool: app")
+        .start()
+        .await
+        .ready()
+        .await;
     gate.reload_with("name: one", "name: two").await;
     assert_eq!(gate.get("/").await.status, 200, "no second first check is waited for");
     let more = format!("\"{}\", \"{}\"", a.address(), b.address());
@@ -193,7 +200,11 @@ async fn a_member_that_is_down_stays_down_and_a_new_one_waits_for_its_first_chec
 async fn an_ejection_and_a_drain_survive() {
     let [a, b, c] = upstreams(["a", "b", "c"]).await;
     let options = "outlier: { max_fails: 1, fail_timeout: 60s, panic_threshold: 10% }, retry: { attempts: 3 }";
-    let gate = gateway().pool_with("app", &[&a, &b, &c], options).route("name: one, match: { path: / }, pool: app").start().await;
+    let gate = gateway()
+        .pool_with("app", &[&a, &b, &c], options)
+        .route("name: one, match: { path: / }, pool: app")
+        .start()
+        .await;
     a.set_fault(Some(Fault::ResetBeforeHeaders));
     Load::of(gate.address(), "/", 1, 10).await.assert_all_ok();
     a.set_fault(None);
@@ -208,7 +219,11 @@ async fn an_ejection_and_a_drain_survive() {
 #[tokio::test]
 async fn requests_in_flight_still_count_after_a_reload() {
     let a = upstream("a").await;
-    let gate = gateway().pool_with("app", &[&a], "max_requests_per_member: 1").route("name: one, match: { path: / }, pool: app").start().await;
+    let gate = gateway()
+        .pool_with("app", &[&a], "max_requests_per_member: 1")
+        .route("name: one, match: { path: / }, pool: app")
+        .start()
+        .await;
     let client = gate.client().clone();
     let slow = tokio::spawn(async move { client.get("/slow?delay=1s").await });
     eventually(s(2), "the member is full", async || a.hits() == 1).await;

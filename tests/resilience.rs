@@ -69,7 +69,13 @@ async fn wrk_sees_no_error_while_a_backend_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_backend_slows_its_own_requests_only() {
     let [a, slow] = upstreams(["a", "slow"]).await;
-    let gate = gateway().pool("app", &[&a]).pool("slow", &[&slow]).route("match: { path: /slow/ }, pool: slow").route("match: { path: / }, pool: app").start().await;
+    let gate = gateway()
+        .pool("app", &[&a])
+        .pool("slow", &[&slow])
+        .route("match: { path: /slow/ }, pool: slow")
+        .route("match: { path: / }, pool: app")
+        .start()
+        .await;
     slow.set_fault(Some(Fault::Stall));
     let stuck = load(gate.address(), "/slow/", 64);
     eventually(s(5), "64 are stuck", async || slow.hits() == 64).await;

@@ -11,7 +11,10 @@ const PATIENT: &str = "retry: { attempts: 3, on: [connect_failure, reset], budge
 #[tokio::test]
 async fn a_refused_connection_goes_to_another_member() {
     let [a, b] = upstreams(["a", "b"]).await;
-    let gate = gateway().pool_with("app", &[&a, &b], "outlier: { max_fails: 1000 }, retry: { attempts: 3, budget: 100% }").start().await;
+    let gate = gateway()
+        .pool_with("app", &[&a, &b], "outlier: { max_fails: 1000 }, retry: { attempts: 3, budget: 100% }")
+        .start()
+        .await;
     a.stop().await;
     Load::of(gate.address(), "/", 1, 40).await.assert_all_ok();
     assert_eq!(b.hits(), 40);
@@ -34,10 +37,14 @@ async fn a_get_whose_connection_breaks_before_the_answer_is_sent_again() {
 #[tokio::test]
 async fn a_post_that_may_have_arrived_is_not_sent_again() {
     let [a, b] = upstreams(["a", "b"]).await;
-    let gate = gateway().pool_with("app", &[&a, &b], "outlier: { max_fails: 1000 }, retry: { attempts: 3, budget: 100% }").start().await;
+    let gate = gateway()
+        .pool_with("app", &[&a, &b], "outlier: { max_fails: 1000 }, retry: { attempts: 3, budget: 100% }")
+        .start()
+        .await;
     a.set_fault(Some(Fault::ResetBeforeHeaders));
     for method in ["POST", "PATCH"] {
-        let mut statuses = [gate.ask(method, "/").body("x").send().await.status, gate.ask(method, "/").body("x").send().await.status];
+        let mut statuses =
+            [gate.ask(method, "/").body("x").send().await.status, gate.ask(method, "/").body("x").send().await.status];
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 502], "{method}");
     }
@@ -127,7 +134,8 @@ async fn a_silent_member_is_left_for_another_where_timeouts_are_retried() {
 async fn the_number_of_attempts_is_bounded() {
     let [a, b, c] = upstreams(["a", "b", "c"]).await;
     for (attempts, tries) in [(1, 1), (2, 2), (3, 3)] {
-        let options = format!("outlier: {{ max_fails: 1000 }}, retry: {{ attempts: {attempts}, on: [reset], budget: 100% }}");
+        let options =
+            format!("outlier: {{ max_fails: 1000 }}, retry: {{ attempts: {attempts}, on: [reset], budget: 100% }}");
         let gate = gateway().pool_with("app", &[&a, &b, &c], &options).start().await;
         for mock in [&a, &b, &c] {
             mock.set_fault(Some(Fault::ResetBeforeHeaders));
@@ -204,7 +212,11 @@ async fn refused_silent_and_empty_are_told_apart() {
 #[tokio::test]
 async fn an_error_is_json_or_html_as_the_client_likes_and_tells_nothing_inner() {
     let dead = free_address();
-    let gate = gateway().members("inner-pool", &[dead], "").route("name: inner-route, match: { path: / }, pool: inner-pool").start().await;
+    let gate = gateway()
+        .members("inner-pool", &[dead], "")
+        .route("name: inner-route, match: { path: / }, pool: inner-pool")
+        .start()
+        .await;
     let json = gate.ask("GET", "/").header("accept", "application/json").send().await;
     assert!(json.header("content-type").starts_with("application/json"), "{}", json.header("content-type"));
     assert!(json.json().is_object());
@@ -214,7 +226,15 @@ async fn an_error_is_json_or_html_as_the_client_likes_and_tells_nothing_inner() 
     for answer in [json, html, gate.get("/").await] {
         assert_eq!(answer.status, 502);
         let shown = format!("{:?} {}", answer.headers, answer.text()).to_lowercase();
-        for inner in [dead.to_string().as_str(), &dead.port().to_string(), "inner-", "pingora", "refused", "os error", "panicked"] {
+        for inner in [
+            dead.to_string().as_str(),
+            &dead.port().to_string(),
+            "inner-",
+            "pingora",
+            "refused",
+            "os error",
+            "panicked",
+        ] {
             assert!(!shown.contains(inner), "{inner:?} leaks: {shown}");
         }
         assert!(!answer.header("x-request-id").is_empty());
@@ -224,7 +244,13 @@ async fn an_error_is_json_or_html_as_the_client_likes_and_tells_nothing_inner() 
 #[tokio::test]
 async fn an_error_leaves_the_clients_connection_in_order() {
     let a = upstream("a").await;
-    let gate = gateway().pool("app", &[&a]).members("dead", &[free_address()], "").route("match: { path: /dead }, pool: dead").route("match: { path: / }, pool: app").start().await;
+    let gate = gateway()
+        .pool("app", &[&a])
+        .members("dead", &[free_address()], "")
+        .route("match: { path: /dead }, pool: dead")
+        .route("match: { path: / }, pool: app")
+        .start()
+        .await;
     let mut connection = gate.connect().await;
     for (path, status) in [("/dead", 502), ("/", 200), ("/dead", 502), ("/", 200)] {
         let answer = connection.ask(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;

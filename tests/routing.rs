@@ -41,15 +41,25 @@ async fn a_prefix_takes_whole_segments_only() {
 #[tokio::test]
 async fn a_path_without_a_slash_at_its_end_is_exact() {
     let gate = routes(&[("exact", "path: /one"), ("rest", "path: /")]).await;
-    for (path, route) in [("/one", "exact"), ("/one?a=b", "exact"), ("/one/", "rest"), ("/one/two", "rest"), ("/ones", "rest")] {
+    for (path, route) in
+        [("/one", "exact"), ("/one?a=b", "exact"), ("/one/", "rest"), ("/one/two", "rest"), ("/ones", "rest")]
+    {
         assert_eq!(taken(&gate, "x", path).await, route, "{path}");
     }
 }
 
 #[tokio::test]
 async fn the_longest_path_wins_whatever_the_order() {
-    let gate = routes(&[("root", "path: /"), ("deep", "path: /a/b/c/"), ("exact", "path: /a/b/c/d"), ("shallow", "path: /a/")]).await;
-    for (path, route) in [("/a/x", "shallow"), ("/a/b/c/x", "deep"), ("/a/b/c/d", "exact"), ("/a/b/c", "deep"), ("/b", "root")] {
+    let gate = routes(&[
+        ("root", "path: /"),
+        ("deep", "path: /a/b/c/"),
+        ("exact", "path: /a/b/c/d"),
+        ("shallow", "path: /a/"),
+    ])
+    .await;
+    for (path, route) in
+        [("/a/x", "shallow"), ("/a/b/c/x", "deep"), ("/a/b/c/d", "exact"), ("/a/b/c", "deep"), ("/b", "root")]
+    {
         assert_eq!(taken(&gate, "x", path).await, route, "{path}");
     }
 }
@@ -107,7 +117,8 @@ async fn head_is_taken_where_get_is() {
 
 #[tokio::test]
 async fn a_path_that_no_route_takes_is_404_and_a_method_that_none_takes_is_405() {
-    let gate = routes(&[("api", "path: /api/, methods: [GET, POST]"), ("host", "path: /only/, host: a.example.com")]).await;
+    let gate =
+        routes(&[("api", "path: /api/, methods: [GET, POST]"), ("host", "path: /only/, host: a.example.com")]).await;
     assert_eq!(gate.get("/other").await.status, 404);
     assert_eq!(gate.get("/only/").await.status, 404);
     let refused = gate.ask("DELETE", "/api/x").send().await;
@@ -137,7 +148,8 @@ async fn an_allow_list_lets_in_its_networks_and_answers_403_to_all_others() {
 async fn a_forwarded_address_opens_an_allow_list_only_when_the_peer_is_trusted() {
     let a = upstream("a").await;
     let route = "match: { path: / }, pool: app, allow: [10.0.0.0/8]";
-    let trusting = gateway().section("server", "{ trusted_proxies: [127.0.0.0/8] }").pool("app", &[&a]).route(route).start().await;
+    let trusting =
+        gateway().section("server", "{ trusted_proxies: [127.0.0.0/8] }").pool("app", &[&a]).route(route).start().await;
     let strict = gateway().pool("app", &[&a]).route(route).start().await;
     let ask = async |gate: &Gateway| gate.ask("GET", "/").header("x-forwarded-for", "10.1.2.3").send().await.status;
     assert_eq!(ask(&strict).await, 403);

@@ -3,18 +3,8 @@
 #[path = "support/harness.rs"]
 mod support;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use support::*;
-
-/// How long ago the mock made the last event of `piece`.
-fn age(piece: &[u8]) -> Duration {
-    let text = std::str::from_utf8(piece).unwrap();
-    let sent = text.rsplit("\"sent_us\":").next().unwrap().split(',').next().unwrap().parse().unwrap();
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_micros(sent));
-    elapsed.unwrap_or_default()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_reaches_the_client_within_50_ms_of_its_sending() {
@@ -27,7 +17,7 @@ async fn an_event_reaches_the_client_within_50_ms_of_its_sending() {
         let piece = stream.piece().await.expect("an event");
         let text = String::from_utf8_lossy(&piece).into_owned();
         assert!(text.contains(&format!("\"index\":{index}")) && text.matches("data:").count() == 1, "{text}");
-        assert!(age(&piece) < ms(50), "event {index} took {:?}", age(&piece));
+        assert!(event_age(&piece) < ms(50), "event {index} took {:?}", event_age(&piece));
     }
     assert_eq!(stream.piece().await, None);
 }
@@ -41,7 +31,7 @@ async fn an_event_reaches_an_http_2_client_as_fast() {
     let mut stream = client.ask("GET", "/sse?events=3&interval=200ms").stream().await;
     for index in 0..3 {
         let piece = stream.piece().await.expect("an event");
-        assert!(age(&piece) < ms(50), "event {index} took {:?}", age(&piece));
+        assert!(event_age(&piece) < ms(50), "event {index} took {:?}", event_age(&piece));
     }
 }
 
@@ -60,7 +50,8 @@ async fn an_upload_reaches_the_backend_while_it_is_sent() {
     let gate = gateway().pool("app", &[&a]).start().await;
     let mut connection = gate.connect().await;
     connection.send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
-    eventually(s(2), "the first piece arrives", async || a.requests().last().is_some_and(|seen| seen.body_len == 5)).await;
+    eventually(s(2), "the first piece arrives", async || a.requests().last().is_some_and(|seen| seen.body_len == 5))
+        .await;
     connection.send("4\r\nlast\r\n0\r\n\r\n").await;
     assert_eq!(connection.answer().await.status, 200);
     assert_eq!(last_seen(&a).body, "firstlast");

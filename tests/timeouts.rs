@@ -17,7 +17,8 @@ fn about(elapsed: Duration, limit: Duration) {
 #[tokio::test]
 async fn a_backend_that_takes_no_connection_is_given_up_after_connect() {
     let hole = blackhole();
-    let gate = gateway().members("app", &[hole.address()], &format!("timeouts: {{ connect: 400ms }}, {ONCE}")).start().await;
+    let gate =
+        gateway().members("app", &[hole.address()], &format!("timeouts: {{ connect: 400ms }}, {ONCE}")).start().await;
     let answer = gate.get("/").await;
     assert!([502, 504].contains(&answer.status), "{}", answer.status);
     about(answer.elapsed, ms(400));
@@ -27,7 +28,14 @@ async fn a_backend_that_takes_no_connection_is_given_up_after_connect() {
 async fn a_connect_that_times_out_goes_to_another_member() {
     let (hole, b) = (blackhole(), upstream("b").await);
     let members = [hole.address(), b.address()];
-    let gate = gateway().members("app", &members, "timeouts: { connect: 200ms }, retry: { attempts: 2, on: [connect_failure], budget: 100% }").start().await;
+    let gate = gateway()
+        .members(
+            "app",
+            &members,
+            "timeouts: { connect: 200ms }, retry: { attempts: 2, on: [connect_failure], budget: 100% }",
+        )
+        .start()
+        .await;
     for _ in 0..4 {
         assert_eq!(gate.post("/", "x").await.upstream(), "b");
     }
@@ -117,7 +125,11 @@ async fn a_client_that_drips_its_header_is_cut_all_the_same() {
 #[tokio::test]
 async fn a_client_that_sends_nothing_at_all_is_cut() {
     let a = upstream("a").await;
-    let gate = gateway().section("server", "{ timeouts: { header: 500ms, keepalive: 500ms } }").pool("app", &[&a]).start().await;
+    let gate = gateway()
+        .section("server", "{ timeouts: { header: 500ms, keepalive: 500ms } }")
+        .pool("app", &[&a])
+        .start()
+        .await;
     let mut connection = gate.connect().await;
     assert!(connection.closed_within(s(3)).await, "a silent connection stays open");
 }

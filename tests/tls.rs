@@ -3,9 +3,6 @@
 #[path = "support/harness.rs"]
 mod support;
 
-use std::net::SocketAddr;
-use std::process::{Command, Stdio};
-
 use support::*;
 
 const LISTENER: &str = r#"address: "{listen}", tls: { certificates: { cert: "{dir}/a.crt", key: "{dir}/a.key" } }"#;
@@ -27,17 +24,6 @@ fn with_identity(builder: Builder, name: &str, identity: &Identity) -> Builder {
     builder.file(&format!("{name}.crt"), &identity.cert).file(&format!("{name}.key"), &identity.key)
 }
 
-/// What `openssl s_client` says to a handshake with these options.
-async fn handshake(address: SocketAddr, options: &'static [&'static str]) -> String {
-    let run = move || {
-        let mut command = Command::new("openssl");
-        command.args(["s_client", "-connect", &address.to_string(), "-servername", NAME]).args(options);
-        let output = command.stdin(Stdio::null()).output().expect("openssl is installed");
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-    };
-    tokio::task::spawn_blocking(run).await.unwrap()
-}
-
 #[tokio::test]
 async fn http_1_and_http_2_are_both_served_over_tls() {
     let (authority, a) = (Authority::new(), upstream("a").await);
@@ -52,7 +38,8 @@ async fn http_1_and_http_2_are_both_served_over_tls() {
 async fn http_2_can_be_switched_off() {
     let (authority, a) = (Authority::new(), upstream("a").await);
     let listener = LISTENER.replace("tls:", "http2: false, tls:");
-    let gate = with_identity(gateway(), "a", &authority.issue(&[NAME])).listener(&listener).pool("app", &[&a]).start().await;
+    let gate =
+        with_identity(gateway(), "a", &authority.issue(&[NAME])).listener(&listener).pool("app", &[&a]).start().await;
     let answer = Client::https(NAME, gate.address(), &authority.pem()).get("/").await;
     assert_eq!((answer.status, answer.version), (200, http::Version::HTTP_11));
 }
@@ -88,7 +75,9 @@ async fn the_name_asked_for_chooses_the_certificate_and_the_first_is_the_default
         { cert: "{dir}/b.crt", key: "{dir}/b.key" }, { bundle: "{dir}/wild.pem" } ] }"#;
     let builder = with_identity(with_identity(gateway(), "a", &first), "b", &second).file("wild.pem", &wild.bundle());
     let gate = builder.listener(listener).pool("app", &[&a]).start().await;
-    for (host, identity) in [(NAME, &first), ("b.example.com", &second), ("x.wild.example.com", &wild), ("unknown.org", &first)] {
+    for (host, identity) in
+        [(NAME, &first), ("b.example.com", &second), ("x.wild.example.com", &wild), ("unknown.org", &first)]
+    {
         let answer = Client::https(host, gate.address(), &authority.pem()).get("/").await;
         assert_eq!((answer.status, answer.certificate.as_ref()), (200, Some(&identity.der)), "{host}");
     }
@@ -98,10 +87,10 @@ async fn the_name_asked_for_chooses_the_certificate_and_the_first_is_the_default
 async fn tls_1_2_and_1_3_are_accepted_and_1_1_is_refused() {
     let (authority, a) = (Authority::new(), upstream("a").await);
     let gate = one(&authority, &a).await;
-    assert!(handshake(gate.address(), &["-tls1_3"]).await.contains("Cipher is TLS_"));
-    assert!(handshake(gate.address(), &["-tls1_2"]).await.contains("Cipher is ECDHE-"));
+    assert!(openssl_handshake(gate.address(), NAME, &["-tls1_3"]).await.contains("Cipher is TLS_"));
+    assert!(openssl_handshake(gate.address(), NAME, &["-tls1_2"]).await.contains("Cipher is ECDHE-"));
     for old in [&["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"], &["-tls1", "-cipher", "DEFAULT@SECLEVEL=0"]] {
-        let said = handshake(gate.address(), old).await;
+        let said = openssl_handshake(gate.address(), NAME, old).await;
         assert!(said.contains("alert protocol version"), "{said}");
     }
 }
@@ -110,9 +99,10 @@ async fn tls_1_2_and_1_3_are_accepted_and_1_1_is_refused() {
 async fn a_listener_may_ask_for_tls_1_3() {
     let (authority, a) = (Authority::new(), upstream("a").await);
     let listener = LISTENER.replace("tls: {", r#"tls: { min_version: "1.3","#);
-    let gate = with_identity(gateway(), "a", &authority.issue(&[NAME])).listener(&listener).pool("app", &[&a]).start().await;
-    assert!(handshake(gate.address(), &["-tls1_3"]).await.contains("Cipher is TLS_"));
-    assert!(handshake(gate.address(), &["-tls1_2"]).await.contains("alert protocol version"));
+    let gate =
+        with_identity(gateway(), "a", &authority.issue(&[NAME])).listener(&listener).pool("app", &[&a]).start().await;
+    assert!(openssl_handshake(gate.address(), NAME, &["-tls1_3"]).await.contains("Cipher is TLS_"));
+    assert!(openssl_handshake(gate.address(), NAME, &["-tls1_2"]).await.contains("alert protocol version"));
 }
 
 #[tokio::test]
@@ -135,7 +125,13 @@ async fn certificates_are_replaced_under_load_without_a_failed_request() {
     let (authority, a) = (Authority::new(), upstream("a").await);
     let gate = one(&authority, &a).await;
     let clients: Vec<Client> = (0..6)
-        .map(|i| if i % 2 == 0 { Client::https(NAME, gate.address(), &authority.pem()) } else { Client::https1(NAME, gate.address(), &authority.pem()) })
+        .map(|i| {
+            if i % 2 == 0 {
+                Client::https(NAME, gate.address(), &authority.pem())
+            } else {
+                Client::https1(NAME, gate.address(), &authority.pem())
+            }
+        })
         .collect();
     let load = clients.into_iter().map(|client| {
         tokio::spawn(async move {
@@ -194,7 +190,12 @@ async fn the_backend_and_the_log_learn_that_it_was_https() {
 #[tokio::test]
 async fn a_client_that_never_says_hello_is_cut() {
     let (authority, a) = (Authority::new(), upstream("a").await);
-    let gate = tls_gateway(&authority).0.section("server", "{ timeouts: { handshake: 500ms } }").pool("app", &[&a]).start().await;
+    let gate = tls_gateway(&authority)
+        .0
+        .section("server", "{ timeouts: { handshake: 500ms } }")
+        .pool("app", &[&a])
+        .start()
+        .await;
     let mut silent = gate.connect().await;
     assert!(silent.closed_within(s(4)).await, "still open");
 }
@@ -222,7 +223,8 @@ async fn a_backend_over_tls_is_verified_unless_told_otherwise() {
         (r#"{ sni: backend.example.com }"#, 502),
         (r#"{ sni: other.example.com, verify: false }"#, 200),
     ] {
-        let gate = gateway().file("ca.pem", &authority.pem()).pool_with("app", &[&a], &format!("tls: {tls}")).start().await;
+        let gate =
+            gateway().file("ca.pem", &authority.pem()).pool_with("app", &[&a], &format!("tls: {tls}")).start().await;
         assert_eq!(gate.get("/").await.status, status, "{tls}");
     }
 }
@@ -243,7 +245,8 @@ async fn a_check_of_a_backend_over_tls_is_made_over_tls() {
     let authority = Authority::new();
     let identity = authority.issue(&["backend.example.com"]);
     let a = Mock::builder("a").tls(&identity.cert, &identity.key).start().await;
-    let options = r#"tls: { sni: backend.example.com, ca: "{dir}/ca.pem" }, health_check: { path: /health, interval: 50ms }"#;
+    let options =
+        r#"tls: { sni: backend.example.com, ca: "{dir}/ca.pem" }, health_check: { path: /health, interval: 50ms }"#;
     let gate = gateway().file("ca.pem", &authority.pem()).pool_with("app", &[&a], options).start().await.ready().await;
     assert_eq!(gate.get("/").await.status, 200);
     assert!(a.health_checks() > 0);

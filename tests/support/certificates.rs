@@ -1,6 +1,8 @@
 //! Certificates of a private authority.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
@@ -57,4 +59,15 @@ impl Identity {
     pub fn bundle(&self) -> String {
         format!("{}{}", self.cert, self.key)
     }
+}
+
+/// What `openssl s_client` says to a handshake for `name` with these options.
+pub async fn openssl_handshake(address: SocketAddr, name: &str, options: &[&str]) -> String {
+    let mut command = Command::new("openssl");
+    command
+        .args(["s_client", "-connect", &address.to_string(), "-servername", name])
+        .args(options)
+        .stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("openssl is installed");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }

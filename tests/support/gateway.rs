@@ -1,6 +1,6 @@
 //! The gateway under test: a child process with ports, files and logs of its own.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,33 +14,17 @@ use tempfile::TempDir;
 use super::client::{Answer, Client};
 use super::metrics::Metrics;
 use super::raw::{RawConnection, connect};
-use super::{Mock, eventually, free_address, pause};
+use super::{eventually, free_address, pause};
 
 pub use rustix::process::Signal;
 
 /// From exec to an answering gateway. Generous: the test machine is busy with other tests.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
-/// Tries with other ports when a reserved one was taken meanwhile.
-const TRIES: usize = 5;
-
-/// What a gateway is to be like. Its text may hold `{listen}`, `{listen2}`, `{admin}` (addresses reserved for it) and
-/// `{dir}` (its directory).
-#[derive(Default, Clone)]
-pub struct Builder {
-    listeners: Vec<String>,
-    pools: Vec<String>,
-    routes: Vec<String>,
-    sections: Vec<(String, String)>,
-    whole: Option<String>,
-    files: Vec<(String, String)>,
-    environment: Vec<(String, String)>,
-    hosts: Option<String>,
-}
 
 /// A running gateway. Dropping it kills it.
 pub struct Gateway {
     child: Child,
-    dir: Arc<TempDir>,
+    dir: TempDir,
     addresses: Addresses,
     stderr: Arc<Mutex<String>>,
     client: Client,
@@ -57,19 +41,12 @@ pub struct Exit {
     pub stderr: String,
 }
 
+/// The addresses reserved for one gateway.
 #[derive(Clone, Copy)]
-struct Addresses {
+pub(super) struct Addresses {
     listen: SocketAddr,
     listen2: SocketAddr,
     admin: SocketAddr,
-}
-
-/// A gateway with one plain listener, an admin address and a JSON access log; add pools and routes.
-/// Without a route, everything goes to the first pool.
-pub fn gateway() -> Builder {
-    Builder::default()
-        .section("admin", r#"{ address: "{admin}" }"#)
-        .section("log", r#"{ level: info, access: { file: "{dir}/access.log", format: json } }"#)
 }
 
 /// Runs the binary to its end.
@@ -90,140 +67,14 @@ pub fn check(config: &str) -> Exit {
     sluicegate(&["check", "-c", file.to_str().unwrap()])
 }
 
-impl Builder {
-    /// A pool of mocks.
-    pub fn pool(self, name: &str, members: &[&Mock]) -> Self {
-        self.pool_with(name, members, "")
-    }
-
-    /// A pool of mocks with more keys: `balance: ip_hash, retry: { attempts: 1 }`.
-    pub fn pool_with(self, name: &str, members: &[&Mock], options: &str) -> Self {
-        let addresses: Vec<String> = members.iter().map(|mock| mock.address().to_string()).collect();
-        self.members(name, &addresses, options)
-    }
-
-    /// A pool of members as they stand in the file: addresses, or `{ address: ..., weight: 9 }`.
-    pub fn members(mut self, name: &str, members: &[impl ToString], options: &str) -> Self {
-        let members: Vec<String> = members.iter().map(|member| quoted(&member.to_string())).collect();
-        let comma = if options.is_empty() { "" } else { ", " };
-        self.pools.push(format!("  {name}: {{ members: [{}]{comma}{options} }}\n", members.join(", ")));
-        self
-    }
-
-    /// A route: the inside of its braces, `match: { path: /api/ }, pool: app`.
-    pub fn route(mut self, route: &str) -> Self {
-        self.routes.push(format!("  - {{ {route} }}\n"));
-        self
-    }
-
-    /// A listener in the place of the plain one: the inside of its braces.
-    pub fn listener(mut self, listener: &str) -> Self {
-        self.listeners.push(format!("  - {{ {listener} }}\n"));
-        self
-    }
-
-    /// Any other section of the file.
-    pub fn section(mut self, name: &str, value: &str) -> Self {
-        self.sections.retain(|(known, _)| known != name);
-        self.sections.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The whole text of the file, in the place of everything else.
-    pub fn config(mut self, text: &str) -> Self {
-        self.whole = Some(text.to_owned());
-        self
-    }
-
-    /// A file in the gateway's directory.
-    pub fn file(mut self, name: &str, content: &str) -> Self {
-        self.files.push((name.to_owned(), content.to_owned()));
-        self
-    }
-
-    /// A variable of the gateway's environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Lines of a hosts file of its own, in a mount namespace of its own; change them with [`Gateway::set_hosts`].
-    pub fn hosts(mut self, lines: &str) -> Self {
-        self.hosts = Some(lines.to_owned());
-        self
-    }
-
-    /// Starts it, and waits until it answers.
-    pub async fn start(self) -> Gateway {
-        let mut last = String::new();
-        for _ in 0..TRIES {
-            match self.launch().came_up().await {
-                Ok(gateway) => return gateway,
-                Err(exit) if exit.stderr.contains("in use") => last = exit.stderr,
-                Err(exit) => panic!("the gateway ended with {:?} instead of starting:\n{}", exit.code, exit.stderr),
-            }
-        }
-        panic!("no free port in {TRIES} tries:\n{last}");
-    }
-
-    /// Starts it, and waits until it gives up.
-    pub async fn start_in_vain(self) -> Exit {
-        match self.launch().came_up().await {
-            Ok(gateway) => panic!("the gateway started, and should not have:\n{}", gateway.config()),
-            Err(exit) => exit,
-        }
-    }
-
-    /// Starts it, and waits for nothing.
-    pub fn launch(&self) -> Gateway {
-        let dir = Arc::new(TempDir::new().unwrap());
-        let addresses =
-            Addresses { listen: free_address(), listen2: free_address(), admin: free_address() };
-        for (name, content) in &self.files {
-            std::fs::write(dir.path().join(name), content).unwrap();
-        }
-        let config = dir.path().join("sluicegate.yaml");
-        std::fs::write(&config, addresses.fill(&self.text(), dir.path())).unwrap();
-        let mut child = self
-            .command(dir.path())
-            .args(["run", "-c", config.to_str().unwrap()])
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = collect(child.stderr.take().unwrap());
-        Gateway { child, dir, addresses, stderr, client: Client::http(addresses.listen) }
-    }
-
-    /// The binary, behind its own hosts file when it is to have one. It is exec'd: the child is the gateway itself.
-    fn command(&self, dir: &Path) -> Command {
-        let binary = env!("CARGO_BIN_EXE_sluicegate");
-        let Some(lines) = &self.hosts else { return Command::new(binary) };
-        std::fs::write(dir.join("hosts"), lines).unwrap();
-        let mut command = Command::new("unshare");
-        let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
-        command.args(["--mount", "sh", "-c", script]).arg(dir.join("hosts")).arg(binary);
-        command
-    }
-
-    /// The text of the file, placeholders and all.
-    fn text(&self) -> String {
-        if let Some(whole) = &self.whole {
-            return whole.clone();
-        }
-        let listeners = or_default(&self.listeners, "  - { address: \"{listen}\" }\n");
-        let first = self.pools.first().and_then(|pool| pool.split(':').next()).unwrap_or("none").trim();
-        let routes = or_default(&self.routes, &format!("  - {{ match: {{ path: / }}, pool: {first} }}\n"));
-        let sections = self.sections.iter().map(|(name, value)| format!("{name}: {value}\n"));
-        let pools = if self.pools.is_empty() { String::new() } else { format!("pools:\n{}", self.pools.concat()) };
-        format!("listen:\n{listeners}{}{pools}routes:\n{routes}", sections.collect::<String>())
-    }
-}
-
 impl Addresses {
-    fn fill(&self, text: &str, dir: &Path) -> String {
+    /// Three free ports. Another process may take one before the gateway does.
+    pub(super) fn reserve() -> Self {
+        Self { listen: free_address(), listen2: free_address(), admin: free_address() }
+    }
+
+    /// Puts the addresses and the directory in the places of their names.
+    pub(super) fn fill(&self, text: &str, dir: &Path) -> String {
         text.replace("{listen}", &self.listen.to_string())
             .replace("{listen2}", &self.listen2.to_string())
             .replace("{listen2_port}", &self.listen2.port().to_string())
@@ -233,6 +84,14 @@ impl Addresses {
 }
 
 impl Gateway {
+    /// Starts `command` and collects what it says.
+    pub(super) fn spawn(mut command: Command, dir: TempDir, addresses: Addresses) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = collect(child.stderr.take().unwrap());
+        Self { child, dir, addresses, stderr, client: Client::http(addresses.listen) }
+    }
+
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.addresses.listen
@@ -433,7 +292,7 @@ impl Gateway {
     }
 
     /// Waits until it answers; the exit when it ends instead.
-    async fn came_up(mut self) -> Result<Self, Exit> {
+    pub(super) async fn came_up(mut self) -> Result<Self, Exit> {
         let started = Instant::now();
         let with_admin = self.config().contains(&self.addresses.admin.to_string());
         let door = if with_admin { self.addresses.admin } else { self.addresses.listen };
@@ -461,7 +320,9 @@ impl Drop for Gateway {
             let said = self.stderr();
             let tail: Vec<&str> = said.lines().rev().take(60).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            eprintln!("--- configuration\n{}--- the gateway's stderr\n{}\n---", self.config(), tail.join("\n"));
+            let report =
+                format!("--- configuration\n{}--- the gateway's stderr\n{}\n---\n", self.config(), tail.join("\n"));
+            let _ = std::io::stderr().write_all(report.as_bytes());
         }
     }
 }
@@ -478,13 +339,4 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
         }
     });
     text
-}
-
-fn or_default(lines: &[String], default: &str) -> String {
-    if lines.is_empty() { default.to_owned() } else { lines.concat() }
-}
-
-/// An address in quotes; a member in braces as it is.
-fn quoted(member: &str) -> String {
-    if member.starts_with('{') { member.to_owned() } else { format!("\"{member}\"") }
 }

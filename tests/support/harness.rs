@@ -15,24 +15,28 @@
 
 use std::time::{Duration, Instant};
 
+mod builder;
 mod certificates;
 mod client;
-mod h2;
 mod gateway;
+mod h2;
 mod load;
 mod metrics;
 mod raw;
 mod upstream;
 mod websocket;
 
-pub use certificates::{Authority, Identity};
+pub use builder::{Builder, gateway};
+pub use certificates::{Authority, Identity, openssl_handshake};
 pub use client::{Answer, Client, Stream};
-pub use gateway::{Builder, Exit, Gateway, Signal, check, gateway, sluicegate};
+pub use gateway::{Exit, Gateway, Signal, check, sluicegate};
 pub use h2::{H2Answer, h2_get};
 pub use load::{Load, Tally, load, load_of, wrk};
 pub use metrics::Metrics;
 pub use raw::{RawAnswer, RawConnection, connect};
-pub use upstream::{Blackhole, Fault, Mock, Seen, blackhole, free_address, last_seen, sent, upstream, upstreams};
+pub use upstream::{
+    Blackhole, Fault, Mock, Seen, blackhole, event_age, free_address, last_seen, sent, upstream, upstreams,
+};
 pub use websocket::WebSocket;
 
 /// Waits until `condition` holds; the test fails when it does not within `deadline`.

@@ -1,7 +1,7 @@
 //! Backends: the mock, and addresses where nothing good lives.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 use socket2::{Domain, Socket, Type};
@@ -66,4 +66,12 @@ pub fn last_seen(mock: &Mock) -> Seen {
 pub fn sent(seen: &Seen, name: &str) -> String {
     let values = seen.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     values.collect::<Vec<_>>().join(", ")
+}
+
+/// How long ago a mock made the last event of `piece`, which came from its `/sse`.
+pub fn event_age(piece: &[u8]) -> Duration {
+    let text = std::str::from_utf8(piece).unwrap();
+    let (_, sent) = text.rsplit_once("\"sent_us\":").unwrap_or_else(|| panic!("no stamp in {text:?}"));
+    let sent = sent.split(',').next().unwrap_or_default().parse().expect("microseconds");
+    SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_micros(sent)).unwrap_or_default()
 }
