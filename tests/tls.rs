@@ -91,7 +91,7 @@ async fn tls_1_2_and_1_3_are_accepted_and_1_1_is_refused() {
     assert!(openssl_handshake(gate.address(), NAME, &["-tls1_2"]).await.contains("Cipher is ECDHE-"));
     for old in [&["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"], &["-tls1", "-cipher", "DEFAULT@SECLEVEL=0"]] {
         let said = openssl_handshake(gate.address(), NAME, old).await;
-        assert!(said.contains("alert protocol version"), "{said}");
+        assert!(is_refused(&said), "{said}");
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_listener_may_ask_for_tls_1_3() {
     let gate =
         with_identity(gateway(), "a", &authority.issue(&[NAME])).listener(&listener).pool("app", &[&a]).start().await;
     assert!(openssl_handshake(gate.address(), NAME, &["-tls1_3"]).await.contains("Cipher is TLS_"));
-    assert!(openssl_handshake(gate.address(), NAME, &["-tls1_2"]).await.contains("alert protocol version"));
+    assert!(is_refused(&openssl_handshake(gate.address(), NAME, &["-tls1_2"]).await));
 }
 
 #[tokio::test]

@@ -71,3 +71,8 @@ pub async fn openssl_handshake(address: SocketAddr, name: &str, options: &[&str]
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("openssl is installed");
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
+
+/// Whether the other side ended this handshake with an alert, and not openssl itself.
+pub fn is_refused(said: &str) -> bool {
+    said.contains("Cipher is (NONE)") && said.contains("SSL alert number")
+}

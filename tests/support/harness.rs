@@ -27,7 +27,7 @@ mod upstream;
 mod websocket;
 
 pub use builder::{Builder, gateway};
-pub use certificates::{Authority, Identity, openssl_handshake};
+pub use certificates::{Authority, Identity, is_refused, openssl_handshake};
 pub use client::{Answer, Client, Stream};
 pub use gateway::{Exit, Gateway, Signal, check, sluicegate};
 pub use h2::{H2Answer, h2_get};
