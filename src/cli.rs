@@ -1,1 +1,123 @@
 //! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Environment, Overrides};
+use crate::server::{self, Options, StartError};
+
+pub mod check;
+
+/// Exit code for a command line that makes no sense (sysexits EX_USAGE).
+const USAGE: u8 = 64;
+/// Exit code for a refused configuration (sysexits EX_CONFIG); the unit file does not restart on it.
+const CONFIG: u8 = 78;
+
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate", version, about = "Reverse proxy and AI gateway", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run in the foreground. Logs go to stderr and to the files the configuration names.
+    Run(Source),
+    /// Check the configuration: exit 0, or 78 with every error. Also finds ports that cannot be bound.
+    Check(Source),
+    /// Print the version.
+    Version,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+struct Source {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/sluicegate/sluicegate.yaml")]
+    config: PathBuf,
+    /// Listen here instead of what the file says. May be given more than once.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+    /// The log level instead of what the file says, such as `debug` or `info,balance=debug`.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Accept well-known placeholder secrets. For development only.
+    #[arg(long)]
+    insecure_dev: bool,
+}
+
+impl Source {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen.clone(),
+            log_level: self.log_level.clone(),
+            insecure_dev: self.insecure_dev,
+        }
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Run(source) => run(source),
+        Command::Check(source) => check(&source),
+        Command::Version => {
+            say(&format!("sluicegate {}", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn run(source: Source) -> ExitCode {
+    let overrides = source.overrides();
+    match server::run(Options { file: source.config, overrides }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            if matches!(error, StartError::Config(_)) { ExitCode::from(CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn check(source: &Source) -> ExitCode {
+    let loaded = match config::load(&source.config, &source.overrides(), &Environment::of_process()) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return ExitCode::from(CONFIG);
+        }
+    };
+    for warning in &loaded.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    let problems = check::probe(&loaded);
+    for problem in &problems {
+        complain(&problem.to_string());
+    }
+    if problems.is_empty() {
+        say(&format!("{}: ok", source.config.display()));
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(CONFIG)
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the complaint of a command, before or without a log")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,10 +1,11 @@
 //! The configuration: text -> raw -> [`Config`], which is only ever valid.
 //!
-//! [`load`] reads one YAML file in four passes: parse the text (`document`), replace `${...}` (`interpolate`),
+//! [`load`] reads one YAML file in four passes: parse the text with positions (`document`), replace `${...}` (`interpolate`),
 //! read the shape (`raw`, a serde mirror of the file without meaning), give it meaning (`resolve`: names found,
 //! defaults filled, contradictions refused). Every pass collects errors, and all are reported together, each with
 //! file:line:column, the key, what was expected and the nearest valid name.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +13,29 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 
 use secret::Secret;
 
+mod document;
+mod environment;
+mod interpolate;
+mod load;
+pub mod overlap;
+mod problem;
+mod raw;
+mod resolve;
 pub mod secret;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use document::{Position, Source};
+pub use environment::{Environment, Overrides};
+pub use load::{Loaded, load, parse};
+pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem};
 
 /// A whole, valid configuration. Everything a default exists for is filled in.
 #[derive(Debug)]
@@ -56,6 +76,15 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A redirect of plain HTTP to https: status 308, path and query kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedirectHttps {
@@ -81,13 +110,34 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Where a certificate chain and its key are read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A certificate chain with its key, and where they were read from. Equal when the files and the chain are: the key
+/// belongs to the chain.
+#[derive(Clone)]
 pub struct CertificateFiles {
     /// PEM file with the certificate chain.
     pub cert: PathBuf,
     /// PEM file with the private key; the same as `cert` for a bundle.
     pub key: PathBuf,
+    /// What the files hold, ready to serve.
+    pub certified: Arc<CertifiedKey>,
+}
+
+impl PartialEq for CertificateFiles {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.cert, &self.key, &self.certified.cert)
+            == (&other.cert, &other.key, &other.certified.cert)
+    }
+}
+
+impl Eq for CertificateFiles {}
+
+impl fmt::Debug for CertificateFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateFiles")
+            .field("cert", &self.cert)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The admin listener: health, metrics, stats page, control API.
@@ -103,7 +153,7 @@ pub struct Admin {
 /// Process-wide settings.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// This instance's name in logs and metrics.
+    /// This instance's name in logs and metrics. Default: the host's name.
     pub instance_id: String,
     /// Worker threads, at least 1. Default: the cores this process may use.
     pub threads: usize,
@@ -111,7 +161,7 @@ pub struct Server {
     pub max_connections: usize,
     /// Peers whose X-Forwarded-For and other forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Bytes of a request body. Default 100 MiB.
+    /// Bytes of a request body; `u64::MAX` is no limit. Default 100 MiB.
     pub max_body: u64,
     /// Bytes of a request's header block. Default 64 KiB.
     pub max_header: usize,
@@ -121,7 +171,7 @@ pub struct Server {
     pub upstream_keepalive: usize,
     /// Timeouts of the client side.
     pub timeouts: ServerTimeouts,
-    /// Security headers set on every answer that does not have them.
+    /// Security headers set on every answer that does not have them. Default on.
     pub security_headers: bool,
 }
 
@@ -214,7 +264,7 @@ pub struct Pool {
 /// One configured member of a pool. A host name may stand for several addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its name in logs, metrics and `ctl`: the address as it was written.
+    /// Its name in logs, metrics and `ctl`: the address as it was written, without a scheme.
     pub name: Arc<str>,
     /// Where it is.
     pub address: MemberAddress,
@@ -391,8 +441,21 @@ pub struct UpstreamTls {
     pub sni: Option<String>,
     /// PEM file of the authorities trusted instead of the system's.
     pub ca: Option<PathBuf>,
+    /// What `ca` holds; empty without it.
+    pub authorities: Vec<CertificateDer<'static>>,
     /// Verify the certificate and its name. Default true.
     pub verify: bool,
+}
+
+impl Default for UpstreamTls {
+    fn default() -> Self {
+        Self {
+            sni: None,
+            ca: None,
+            authorities: Vec::new(),
+            verify: true,
+        }
+    }
 }
 
 /// One route.

@@ -14,6 +14,8 @@ pub mod route;
 pub mod balance;
 pub mod upstream;
 
+pub mod transport;
+
 pub mod admin;
 pub mod observe;
 

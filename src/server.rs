@@ -1,4 +1,251 @@
 //! The one place where things are wired.
+//!
+//! The main thread is the control thread: signals, reload, health checks, name resolution and the admin listener run
+//! there, so a busy worker never delays a health check. Requests are served by worker threads (see [`worker`]).
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use log::{error, info, warn};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::admin;
+use crate::balance::health::HealthChecks;
+use crate::clock;
+use crate::config::{self, AccessLog as AccessConfig, Config, ConfigErrors, Environment, Loaded, Overrides};
+use crate::observe::access_log::AccessLog;
+use crate::observe::logging::Logging;
+use crate::observe::metrics::Metrics;
+use crate::observe::writer::LogFile;
+use crate::observe::{Identity, SERVICE};
+use crate::snapshot::Shared;
+use crate::snapshot::reload::Reloader;
+use crate::upstream::resolve::Addresses;
+use drain::Drain;
+use listener::{Bound, Listener};
+use worker::{Handle as WorkerHandle, Parts, Worker};
+
+pub mod drain;
 pub mod lifecycle;
 pub mod listener;
+pub mod refusal;
 pub mod tls;
+pub mod worker;
+
+/// What a run is told by the command line.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// What flags and the environment override.
+    pub overrides: Overrides,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is refused.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// The system refuses something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was asked for.
+        what: String,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// TLS settings that cannot be used together.
+    #[error("listener {address}: {reason}")]
+    Tls {
+        /// Which listener.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl StartError {
+    fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| Self::System { what, source }
+    }
+}
+
+/// Runs the gateway until it is told to end.
+///
+/// # Errors
+/// When it cannot start: the configuration, an address, a file.
+pub fn run(options: Options) -> Result<(), StartError> {
+    let begun = clock::now();
+    let environment = Environment::of_process();
+    let loaded = config::load(&options.file, &options.overrides, &environment).map_err(StartError::Config)?;
+    let Loaded { config, warnings, .. } = loaded;
+    let config = Arc::new(config);
+    let identity = Identity {
+        instance_id: config.server.instance_id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let metrics = Arc::new(Metrics::new(&identity));
+    let logging = Logging::install(&config.log, &identity, Arc::clone(&metrics))
+        .map_err(StartError::system("cannot open the process log"))?;
+    let logging = Arc::new(logging);
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let bound = Sockets::bind(&config)?;
+    let access = open_access(config.log.access.as_ref(), &metrics)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::system("cannot make a reactor"))?;
+    let addresses = Arc::new(Addresses::default());
+    runtime.block_on(addresses.fill(&config));
+    let shared = Arc::new(Shared::new(Arc::clone(&config), access, addresses, Arc::clone(&metrics)));
+    let listeners = listeners(&config, &metrics)?;
+    let drain = Drain::new();
+    let workers = Workers::start(&config, &shared, &drain, &listeners, &bound)?;
+    let reloader = Arc::new(Reloader::new(
+        options.file,
+        options.overrides,
+        Arc::clone(&shared),
+        Arc::clone(&logging),
+        listeners,
+        Arc::clone(&config),
+    ));
+    metrics.config_loaded();
+    info!(
+        "{SERVICE} {} serves on {} after {:?}; {} workers, {} routes, {} pools",
+        identity.version,
+        addresses_of(&config),
+        clock::now().saturating_duration_since(begun),
+        config.server.threads,
+        config.routes.len(),
+        config.pools.len(),
+    );
+    // The workers have handles of their own; these would keep the sockets open through a drain.
+    let Sockets { admin, listeners } = bound;
+    drop(listeners);
+    runtime.block_on(async {
+        let health = HealthChecks::new(Handle::current());
+        reloader.begin(health).await;
+        let admin = admin.map(|bound| admin::serve(bound, Arc::clone(&config), Arc::clone(&reloader), Arc::clone(&drain)));
+        let admin = admin.map(tokio::spawn);
+        lifecycle::control(&reloader, &drain).await;
+        if let Some(admin) = admin {
+            admin.abort();
+        }
+    });
+    workers.stop();
+    if let Some(access) = &shared.current.load().access
+        && let Err(error) = access.file().flush()
+    {
+        error!("cannot write the last lines of the access log: {error}");
+    }
+    info!("{SERVICE} has ended");
+    logging.flush();
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn addresses_of(config: &Config) -> String {
+    let addresses: Vec<String> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
+    addresses.join(", ")
+}
+
+/// Opens the access log.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn open_access(
+    configured: Option<&AccessConfig>,
+    metrics: &Metrics,
+) -> Result<Option<Arc<AccessLog>>, StartError> {
+    let Some(configured) = configured else { return Ok(None) };
+    let file = LogFile::open(&configured.file)
+        .map_err(StartError::system(format!("cannot open the access log {}", configured.file.display())))?;
+    metrics.watch_log("access", &file);
+    Ok(Some(Arc::new(AccessLog::new(file, configured.format))))
+}
+
+fn listeners(config: &Config, metrics: &Metrics) -> Result<Arc<[Arc<Listener>]>, StartError> {
+    let made = config.listeners.iter().map(|configured| {
+        Listener::new(configured, metrics)
+            .map(Arc::new)
+            .map_err(|reason| StartError::Tls { address: configured.address.to_string(), reason })
+    });
+    made.collect()
+}
+
+/// Every socket, bound before anything runs.
+struct Sockets {
+    listeners: Vec<Bound>,
+    admin: Option<Bound>,
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let bind = |address| Bound::bind(address).map_err(StartError::system(format!("cannot listen on {address}")));
+        Ok(Self {
+            listeners: config.listeners.iter().map(|listener| bind(&listener.address)).collect::<Result<_, _>>()?,
+            admin: config.admin.as_ref().map(|admin| bind(&admin.address)).transpose()?,
+        })
+    }
+
+    fn clone_listeners(&self) -> Result<Vec<Bound>, StartError> {
+        let clone = |bound: &Bound| bound.try_clone().map_err(StartError::system("cannot share a socket"));
+        self.listeners.iter().map(clone).collect()
+    }
+}
+
+/// The worker threads.
+struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Workers {
+    fn start(
+        config: &Config,
+        shared: &Arc<Shared>,
+        drain: &Arc<Drain>,
+        listeners: &Arc<[Arc<Listener>]>,
+        bound: &Sockets,
+    ) -> Result<Self, StartError> {
+        let (stop, stopped) = watch::channel(false);
+        let parts = Parts {
+            shared: Arc::clone(shared),
+            drain: Arc::clone(drain),
+            listeners: Arc::clone(listeners),
+            connections: Arc::new(Semaphore::new(config.server.max_connections.min(Semaphore::MAX_PERMITS))),
+            settings: Arc::new(config.server.clone()),
+        };
+        let workers: Vec<Worker> = (0..config.server.threads).map(|_| Worker::new()).collect();
+        let all: Vec<WorkerHandle> = workers.iter().map(Worker::handle).collect();
+        let mut threads = Vec::with_capacity(workers.len());
+        for (index, worker) in workers.into_iter().enumerate() {
+            let (parts, all, stopped, bound) = (parts.clone(), all.clone(), stopped.clone(), bound.clone_listeners()?);
+            let run = move || {
+                if let Err(error) = worker.run(parts, bound, all, stopped) {
+                    error!("worker {index} cannot run: {error}");
+                }
+            };
+            let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(run);
+            threads.push(thread.map_err(StartError::system("cannot start a worker thread"))?);
+        }
+        Ok(Self { threads, stop })
+    }
+
+    /// Ends the workers, and every connection they still have.
+    fn stop(self) {
+        self.stop.send_replace(true);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                error!("a worker thread had panicked");
+            }
+        }
+    }
+}

@@ -1,3 +1,170 @@
 //! Snapshot: all a request may read, behind one ArcSwap.
+//!
+//! **Invariant:** a request takes the snapshot once, when it begins, and lives in that generation to its end. Reloads
+//! and changed addresses both publish a whole new snapshot; what outlives it is in [`live`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::balance::{Pool, Selector};
+use crate::clock;
+use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
+use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
+use crate::route::RouteTable;
+use crate::upstream::peer::MemberPeer;
+use crate::upstream::resolve::Addresses;
+use crate::upstream::retry::Budget;
+use live::Live;
+
 pub mod live;
 pub mod reload;
+
+/// One generation of everything a request may read.
+pub struct Snapshot {
+    /// Counts up from 1 with every swap.
+    pub generation: u64,
+    /// What was configured.
+    pub config: Arc<Config>,
+    /// Finds the route of a request.
+    pub table: RouteTable,
+    /// The routes, by the table's indices.
+    pub routes: Vec<Arc<RouteState>>,
+    /// The pools, in the order of the configuration.
+    pub pools: Vec<Arc<Pool>>,
+    /// The access log, when one is written.
+    pub access: Option<Arc<AccessLog>>,
+    /// The metrics of requests that no route took.
+    pub unrouted: Arc<RouteMetrics>,
+}
+
+/// A route, ready to serve.
+pub struct RouteState {
+    /// What was configured.
+    pub config: Arc<config::Route>,
+    /// Where its requests are counted.
+    pub metrics: Arc<RouteMetrics>,
+    /// Its pool, when it has one.
+    pub pool: Option<PoolRoute>,
+}
+
+/// The pool of a route, with what the route overrides.
+pub struct PoolRoute {
+    /// The members.
+    pub pool: Arc<Pool>,
+    /// Chooses among them. Shared by the routes that choose alike.
+    pub selector: Arc<Selector>,
+    /// How each is reached, by its index; `None` for one that cannot be.
+    pub peers: Vec<Option<MemberPeer>>,
+    /// Where attempts and retries are counted.
+    pub metrics: Arc<PoolMetrics>,
+    /// The pool's retry budget.
+    pub budget: Arc<Budget>,
+    /// The route's timeouts.
+    pub timeouts: UpstreamTimeouts,
+    /// The route's retry rules.
+    pub retry: Retry,
+}
+
+/// What outlives every snapshot.
+pub struct Shared {
+    /// The snapshot in force.
+    pub current: ArcSwap<Snapshot>,
+    /// State of members and pools.
+    pub live: Live,
+    /// Addresses of host names.
+    pub addresses: Arc<Addresses>,
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+    budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+}
+
+impl Shared {
+    /// Begins with the first snapshot.
+    pub fn new(
+        config: Arc<Config>,
+        access: Option<Arc<AccessLog>>,
+        addresses: Arc<Addresses>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let live = Live::default();
+        let budgets = Mutex::default();
+        let first = build(1, config, access, &live, &addresses, &metrics, &budgets);
+        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, budgets }
+    }
+
+    /// Publishes `config` with the addresses known now. Returns the snapshot.
+    pub fn publish(&self, config: Arc<Config>, access: Option<Arc<AccessLog>>) -> Arc<Snapshot> {
+        let generation = self.current.load().generation + 1;
+        let next =
+            Arc::new(build(generation, config, access, &self.live, &self.addresses, &self.metrics, &self.budgets));
+        self.current.store(Arc::clone(&next));
+        self.live.retain();
+        next
+    }
+
+    /// Publishes the configuration in force again, because addresses changed.
+    pub fn republish(&self) -> Arc<Snapshot> {
+        let current = self.current.load_full();
+        self.publish(Arc::clone(&current.config), current.access.clone())
+    }
+}
+
+fn build(
+    generation: u64,
+    config: Arc<Config>,
+    access: Option<Arc<AccessLog>>,
+    live: &Live,
+    addresses: &Addresses,
+    metrics: &Metrics,
+    budgets: &Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+) -> Snapshot {
+    let pools: Vec<Arc<Pool>> =
+        config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
+    let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
+    let routes = config.routes.iter().map(|route| {
+        let pool = match &route.target {
+            Target::Pool(target) => pools.get(target.pool).map(|pool| PoolRoute {
+                selector: selector(&mut selectors, target, pool),
+                peers: pool
+                    .members()
+                    .iter()
+                    .map(|member| MemberPeer::new(member, pool.config(), &target.timeouts))
+                    .collect(),
+                metrics: metrics.pool(pool.name()),
+                budget: budget(budgets, pool.name()),
+                timeouts: target.timeouts,
+                retry: target.retry.clone(),
+                pool: Arc::clone(pool),
+            }),
+            Target::Redirect(_) | Target::Respond(_) => None,
+        };
+        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, config: Arc::clone(route) })
+    });
+    let routes = routes.collect();
+    let table = RouteTable::build(&config.routes);
+    Snapshot { generation, table, routes, pools, access, unrouted: metrics.route("none"), config }
+}
+
+/// One selector for all routes that choose alike from a pool, so that they take turns together.
+fn selector(
+    known: &mut Vec<(usize, Balance, Arc<Selector>)>,
+    target: &config::PoolTarget,
+    pool: &Arc<Pool>,
+) -> Arc<Selector> {
+    let found = known.iter().find(|(index, balance, _)| *index == target.pool && *balance == target.balance);
+    if let Some((_, _, selector)) = found {
+        return Arc::clone(selector);
+    }
+    let selector = Arc::new(Selector::new(&target.balance, Arc::clone(pool)));
+    known.push((target.pool, target.balance.clone(), Arc::clone(&selector)));
+    selector
+}
+
+fn budget(budgets: &Mutex<HashMap<Arc<str>, Arc<Budget>>>, pool: &Arc<str>) -> Arc<Budget> {
+    let mut budgets = budgets.lock().unwrap_or_else(PoisonError::into_inner);
+    let budget = budgets.entry(Arc::clone(pool)).or_insert_with(|| Arc::new(Budget::new(clock::now())));
+    Arc::clone(budget)
+}

@@ -23,3 +23,94 @@ impl fmt::Debug for Secret {
         f.write_str("Secret(***)")
     }
 }
+
+/// Whether `text` is a secret that is known from examples and defaults, so that everyone has it.
+pub fn is_placeholder(text: &str) -> bool {
+    const WORDS: [&str; 20] = [
+        "admin",
+        "admin123",
+        "admin/admin",
+        "admin:admin",
+        "change-me",
+        "change_me",
+        "changeit",
+        "default",
+        "demo",
+        "example",
+        "password",
+        "password123",
+        "placeholder",
+        "secret",
+        "test",
+        "test-api-key-123",
+        "token",
+        "user",
+        "user/user",
+        "xxx",
+    ];
+    const STARTS: [&str; 5] = [
+        "changeme",
+        "dev-jwt-secret",
+        "replace-me",
+        "replace_me",
+        "todo",
+    ];
+    let text = text.trim().to_ascii_lowercase();
+    let starts = |start: &str| text.starts_with(start);
+    let your = (starts("your-") || starts("your_"))
+        && ["key", "secret", "token", "password", "here"]
+            .iter()
+            .any(|end| text.ends_with(end));
+    let here = starts("sk-") && (text.ends_with("-here") || text.ends_with("_here"));
+    let brackets = text.starts_with('<') && text.ends_with('>');
+    WORDS.contains(&text.as_str())
+        || STARTS.iter().any(|start| text.starts_with(start))
+        || your
+        || here
+        || brackets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_everyone_knows_is_a_placeholder() {
+        for text in [
+            "admin",
+            "admin123",
+            "ChangeMe",
+            "changeme!",
+            "dev-jwt-secret-key-for-development",
+            "your-secret-key",
+            "your-openai-api-key",
+            "your-key-here",
+            "test-api-key-123",
+            "sk-service-a-key-here",
+            "<token>",
+            "password",
+        ] {
+            assert!(is_placeholder(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_someone_made_is_none() {
+        for text in [
+            "9f8a6c1e2b",
+            "sk-proj-8f7a6b",
+            "yourself-and-i",
+            "administrator-of-things-42",
+            "",
+        ] {
+            assert!(!is_placeholder(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_shows_nothing_and_is_never_empty() {
+        assert!(Secret::new(String::new()).is_none());
+        let secret = Secret::new("s3cret".to_owned()).unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(***)");
+    }
+}

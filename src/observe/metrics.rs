@@ -1,1 +1,177 @@
 //! Prometheus metrics: every name and label in one place.
+//!
+//! A request records once, into relaxed atomics of its thread's shard ([`RouteMetrics`], [`PoolMetrics`],
+//! [`ListenerMetrics`]); a scrape sums the shards and writes the same numbers under each name that dashboards and
+//! alert rules ask for (F17, F18, F19). Pools and members bring their numbers to the scrape ([`PoolSample`]).
+//!
+//! Invariants:
+//! - Label values come from the configuration or from fixed sets, never from a client. A status is a number (T41).
+//! - No label is called `instance` but where F17 names it for a pool's member (T20).
+//! - Gauges are guards: when nothing is in flight they read zero.
+//!
+//! It does not serve HTTP: `admin` sends what [`Metrics::render`] returns.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use prometheus::process_collector::ProcessCollector;
+
+use super::writer::LogFile;
+use super::{Identity, SERVICE};
+use crate::clock;
+
+pub use connections::{Connection, ConnectionRejection, ListenerMetrics};
+pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
+pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
+
+mod connections;
+mod counters;
+mod family;
+mod pools;
+mod render;
+mod requests;
+
+/// The content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+/// The `route` of requests that no route takes.
+pub const NO_ROUTE: &str = "none";
+/// When more names than this are known, those that no snapshot uses any more are forgotten.
+const MOST_NAMES: usize = 4096;
+
+/// All metrics of the process. Made once; survives reloads.
+pub struct Metrics {
+    identity: Identity,
+    process: ProcessCollector,
+    routes: Named<RouteMetrics>,
+    pools: Named<PoolMetrics>,
+    listeners: Named<ListenerMetrics>,
+    logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
+    reload: Mutex<Reload>,
+    reloads_ok: AtomicU64,
+    reloads_failed: AtomicU64,
+    panics: AtomicU64,
+    log_errors: AtomicU64,
+    malformed: AtomicU64,
+    draining: AtomicBool,
+}
+
+/// How the last load of the configuration went.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reload {
+    /// Seconds since the epoch of the last good one; 0 before it.
+    succeeded_at: f64,
+    /// Why the last one failed; `None` when it did not.
+    failure: Option<&'static str>,
+}
+
+type Named<T> = Mutex<BTreeMap<Arc<str>, Arc<T>>>;
+
+impl Metrics {
+    /// Metrics with nothing recorded yet. `identity` stands on every series of ours.
+    pub fn new(identity: &Identity) -> Self {
+        Self {
+            identity: identity.clone(),
+            process: ProcessCollector::for_self(),
+            routes: Named::default(),
+            pools: Named::default(),
+            listeners: Named::default(),
+            logs: Mutex::default(),
+            reload: Mutex::default(),
+            reloads_ok: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            log_errors: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The metrics of the route called `name`, made at the first call. Taken when a snapshot is built.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        get_or_make(&self.routes, name, RouteMetrics::new)
+    }
+
+    /// The metrics of the pool called `name`, made at the first call. Taken when a snapshot is built.
+    pub fn pool(&self, name: &str) -> Arc<PoolMetrics> {
+        get_or_make(&self.pools, name, PoolMetrics::new)
+    }
+
+    /// The metrics of the listener at `address`, as configured.
+    pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
+        get_or_make(&self.listeners, address, ListenerMetrics::new)
+    }
+
+    /// Exports the lost lines of a log file under `log="name"` for as long as the file lives.
+    pub fn watch_log(&self, name: &'static str, file: &Arc<LogFile>) {
+        lock(&self.logs).insert(name, Arc::downgrade(file));
+    }
+
+    /// Records that a configuration was loaded and is in use: at the start and at every reload.
+    pub fn config_loaded(&self) {
+        self.reloads_ok.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.reload) = Reload {
+            succeeded_at: wall_seconds(),
+            failure: None,
+        };
+    }
+
+    /// Records that a configuration was refused. `reason` is one word of a fixed set, such as `config`, `certificate`
+    /// or `listener`; the log has the text.
+    pub fn config_refused(&self, reason: &'static str) {
+        self.reloads_failed.fetch_add(1, Ordering::Relaxed);
+        lock(&self.reload).failure = Some(reason);
+    }
+
+    /// Records a panic. The panic hook of [`super::logging`] does.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records a line of level ERROR in the process log. The logger does.
+    pub fn log_error(&self) {
+        self.log_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records a request that was not valid HTTP and never reached a route.
+    pub fn malformed_request(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says whether the process is draining.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Everything in the text format 0.0.4, with `pools` as they are now. Costs some microseconds a series: not for a
+    /// hot path.
+    pub fn render(&self, pools: &[PoolSample]) -> Vec<u8> {
+        render::render(self, pools)
+    }
+}
+
+fn get_or_make<T>(named: &Named<T>, name: &str, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
+    let mut named = lock(named);
+    if let Some(known) = named.get(name) {
+        return known.clone();
+    }
+    if named.len() >= MOST_NAMES {
+        named.retain(|_, metrics| Arc::strong_count(metrics) > 1);
+    }
+    let name: Arc<str> = name.into();
+    let metrics = Arc::new(make(name.clone()));
+    named.insert(name, metrics.clone());
+    metrics
+}
+
+fn wall_seconds() -> f64 {
+    std::time::Duration::from_millis(clock::wall_millis()).as_secs_f64()
+}
+
+/// Nothing is left half done under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,212 @@
 //! Reload: file -> Config -> Snapshot -> one swap, or the old one stays.
+//!
+//! **Invariant:** a file that does not resolve changes nothing. What was open, checked or counted for members that
+//! remain goes on.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use log::{error, info, warn};
+use tokio::task::JoinHandle;
+
+use super::{Shared, Snapshot};
+use crate::balance::health::HealthChecks;
+use crate::config::{self, Config, Environment, Loaded, Overrides};
+use crate::observe::logging::Logging;
+use crate::server::listener::{Listener, certified_keys};
+use crate::server::open_access;
+
+/// Loads the configuration again, and keeps what runs beside the requests in line with it.
+pub struct Reloader {
+    file: PathBuf,
+    overrides: Overrides,
+    shared: Arc<Shared>,
+    logging: Arc<Logging>,
+    listeners: Arc<[Arc<Listener>]>,
+    started_with: Arc<Config>,
+    /// One reload at a time. Holds what follows the snapshot.
+    followers: tokio::sync::Mutex<Followers>,
+    last_refusal: Mutex<Option<String>>,
+}
+
+#[derive(Default)]
+struct Followers {
+    health: Option<HealthChecks>,
+    names: Option<JoinHandle<()>>,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone)]
+pub struct Reloaded {
+    /// The generation in force now.
+    pub generation: u64,
+    /// Keys whose change only a restart brings about.
+    pub restart_needed: Vec<String>,
+    /// What is worth a look.
+    pub warnings: Vec<String>,
+}
+
+impl Reloader {
+    /// Knows where the configuration came from.
+    pub fn new(
+        file: PathBuf,
+        overrides: Overrides,
+        shared: Arc<Shared>,
+        logging: Arc<Logging>,
+        listeners: Arc<[Arc<Listener>]>,
+        started_with: Arc<Config>,
+    ) -> Self {
+        let followers = tokio::sync::Mutex::default();
+        let last_refusal = Mutex::default();
+        Self { file, overrides, shared, logging, listeners, started_with, followers, last_refusal }
+    }
+
+    /// What requests share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Why the last reload was refused; `None` when it was not.
+    pub fn last_refusal(&self) -> Option<String> {
+        self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Starts what follows the snapshot: health checks and look-ups of names.
+    pub async fn begin(&self, health: HealthChecks) {
+        let mut followers = self.followers.lock().await;
+        followers.health = Some(health);
+        self.follow(&mut followers, &self.shared.current.load_full());
+    }
+
+    /// Loads the file and puts it in force.
+    ///
+    /// # Errors
+    /// The reason for the operator, when the file is refused; then the old configuration serves on.
+    pub async fn reload(&self) -> Result<Reloaded, String> {
+        let mut followers = self.followers.lock().await;
+        let result = self.try_reload(&mut followers).await;
+        let mut last = self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(done) => {
+                *last = None;
+                self.shared.metrics.config_loaded();
+                info!("reloaded: generation {}", done.generation);
+                done.warnings.iter().for_each(|warning| warn!("{warning}"));
+                if !done.restart_needed.is_empty() {
+                    warn!("reloaded, but only a restart changes: {}", done.restart_needed.join(", "));
+                }
+            }
+            Err(reason) => {
+                *last = Some(reason.clone());
+                self.shared.metrics.config_refused("invalid");
+                error!("reload refused, the old configuration serves on: {reason}");
+            }
+        }
+        result
+    }
+
+    async fn try_reload(&self, followers: &mut Followers) -> Result<Reloaded, String> {
+        let (file, overrides) = (self.file.clone(), self.overrides.clone());
+        // Files are read off this thread: it also checks health.
+        let load = move || config::load(&file, &overrides, &Environment::of_process());
+        let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?;
+        let Loaded { config, warnings, .. } = loaded.map_err(|errors| errors.to_string())?;
+        let config = Arc::new(config);
+        let current = self.shared.current.load_full();
+        let access = if current.config.log.access == config.log.access {
+            current.access.clone()
+        } else {
+            open_access(config.log.access.as_ref(), &self.shared.metrics).map_err(|error| error.to_string())?
+        };
+        self.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
+        self.shared.addresses.fill(&config).await;
+        self.replace_certificates(&config);
+        let restart_needed = restart_needed(&self.started_with, &config);
+        let snapshot = self.shared.publish(config, access);
+        self.follow(followers, &snapshot);
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        Ok(Reloaded { generation: snapshot.generation, restart_needed, warnings })
+    }
+
+    /// Waits until addresses of members change, and publishes them.
+    pub async fn addresses_changed(&self) {
+        self.shared.addresses.changed().await;
+        let mut followers = self.followers.lock().await;
+        let snapshot = self.shared.republish();
+        if let Some(health) = &mut followers.health {
+            health.reconcile(&snapshot.pools);
+        }
+    }
+
+    /// Opens every log file again, after a rotation.
+    ///
+    /// # Errors
+    /// When a file cannot be opened; the old one stays in use.
+    pub fn reopen_logs(&self) -> io::Result<()> {
+        let process = self.logging.reopen();
+        if let Some(access) = &self.shared.current.load().access {
+            access.file().reopen()?;
+        }
+        process
+    }
+
+    fn follow(&self, followers: &mut Followers, snapshot: &Snapshot) {
+        if let Some(health) = &mut followers.health {
+            health.reconcile(&snapshot.pools);
+        }
+        if let Some(before) = followers.names.take() {
+            before.abort();
+        }
+        let (addresses, config) = (Arc::clone(&self.shared.addresses), Arc::clone(&snapshot.config));
+        followers.names = Some(tokio::spawn(async move { addresses.follow(&config).await }));
+    }
+
+    fn replace_certificates(&self, config: &Config) {
+        for listener in self.listeners.iter() {
+            let configured = config.listeners.iter().find(|other| other.address.to_string() == *listener.address);
+            if let (Some(running), Some(tls)) = (&listener.tls, configured.and_then(|other| other.tls.as_ref())) {
+                running.certificates.replace(certified_keys(tls));
+            }
+        }
+    }
+}
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        if let Some(names) = self.followers.get_mut().names.take() {
+            names.abort();
+        }
+    }
+}
+
+/// Keys that differ from what the process was started with, and that only a restart changes.
+fn restart_needed(started: &Config, now: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut differ = |key: &str, differs: bool| {
+        if differs {
+            keys.push(key.to_owned());
+        }
+    };
+    let fixed = |config: &Config| {
+        let listeners = config.listeners.iter();
+        let mut fixed: Vec<_> = listeners
+            .map(|listener| {
+                let tls = listener.tls.as_ref().map(|tls| tls.min_version);
+                (listener.address.to_string(), listener.http2, listener.redirect_https.map(|to| to.port), tls)
+            })
+            .collect();
+        fixed.sort_unstable();
+        fixed
+    };
+    differ("listen", fixed(started) != fixed(now));
+    let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.address.clone());
+    differ("admin.address", admin(started) != admin(now));
+    let (before, after) = (&started.server, &now.server);
+    differ("server.threads", before.threads != after.threads);
+    differ("server.max_connections", before.max_connections != after.max_connections);
+    differ("server.instance_id", before.instance_id != after.instance_id);
+    differ("server.keepalive_requests", before.keepalive_requests != after.keepalive_requests);
+    differ("server.upstream_keepalive", before.upstream_keepalive != after.upstream_keepalive);
+    keys
+}

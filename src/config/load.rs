@@ -1,0 +1,144 @@
+//! The passes, one after the other.
+
+use std::path::Path;
+
+use super::Config;
+use super::document::{Content, Node, Source};
+use super::environment::{Environment, Overrides};
+use super::interpolate::interpolate;
+use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, locate};
+use super::resolve::{Resolver, resolve};
+use super::{raw, values};
+
+/// The shortest text that is covered in messages when it came out of a file or stands at a secret's key. A shorter
+/// one would cover too much of the messages, and is no secret.
+const MIN_COVERED: usize = 4;
+
+/// A configuration that loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was read.
+    pub config: Config,
+    /// What is worth a look but stops nothing.
+    pub warnings: Vec<Problem>,
+    /// Where things stand in the file.
+    pub source: Source,
+}
+
+/// Reads the file at `path`. The error holds everything that is wrong with it.
+pub fn load(
+    path: &Path,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Loaded, ConfigErrors> {
+    let name = path.display().to_string();
+    let refuse = |finding: Finding| Err(ConfigErrors::new(&[finding], &Source::named(&name)));
+    let bytes = match environment.read(path) {
+        Ok(bytes) => bytes,
+        Err(reason) => return refuse(Finding::new(Place::File, format!("the file {reason}"))),
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&name, &text, overrides, environment),
+        Err(error) => {
+            let offset = error.utf8_error().valid_up_to();
+            let before = error.as_bytes().get(..offset).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            refuse(Finding::new(
+                Place::File,
+                format!("line {line} is not UTF-8 text"),
+            ))
+        }
+    }
+}
+
+/// Reads `text`, which stands in a file called `file`. Only what it refers to is read from elsewhere.
+pub fn parse(
+    file: &str,
+    text: &str,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Loaded, ConfigErrors> {
+    let (source, broken) = Source::parse(file, text);
+    // A text that is no YAML has nothing more to say.
+    if broken
+        .iter()
+        .any(|finding| matches!(finding.place, Place::File))
+        || source.is_broken()
+    {
+        return Err(ConfigErrors::new(&broken, &source));
+    }
+    let mut findings = broken;
+    let mut root = source.root.clone();
+    interpolate(&mut root, &KeyPath::default(), environment, &mut findings);
+    let mut secrets = Vec::new();
+    collect_secrets(&root, false, &mut secrets);
+    let raw = raw::read(&mut root, &mut findings);
+    let mut resolver = Resolver {
+        source: &source,
+        environment,
+        overrides,
+        findings,
+        warnings: Vec::new(),
+    };
+    let config = resolve(&raw, &mut resolver);
+    let Resolver {
+        mut findings,
+        mut warnings,
+        ..
+    } = resolver;
+    for finding in findings.iter_mut().chain(&mut warnings) {
+        cover(finding, &secrets);
+    }
+    if findings.is_empty() {
+        let warnings = locate(&warnings, &source);
+        return Ok(Loaded {
+            config,
+            warnings,
+            source,
+        });
+    }
+    Err(ConfigErrors::new(&findings, &source))
+}
+
+/// The texts that no message may show, as they are and as messages quote them.
+fn collect_secrets(node: &Node, secret: bool, out: &mut Vec<String>) {
+    match &node.content {
+        Content::Scalar(scalar)
+            if (secret || scalar.hidden) && scalar.text.len() >= MIN_COVERED =>
+        {
+            let quoted = values::quote(&scalar.text);
+            out.push(quoted.trim_matches('`').to_owned());
+            out.push(scalar.text.clone());
+        }
+        Content::Scalar(_) | Content::Refused => {}
+        Content::List(items) => items
+            .iter()
+            .for_each(|item| collect_secrets(item, secret, out)),
+        Content::Map(entries) => {
+            for entry in entries {
+                collect_secrets(
+                    &entry.node,
+                    secret || super::document::is_secret_key(&entry.key),
+                    out,
+                );
+            }
+        }
+    }
+}
+
+fn cover(finding: &mut Finding, secrets: &[String]) {
+    for secret in secrets {
+        for text in [
+            Some(&mut finding.message),
+            finding.expected.as_mut(),
+            finding.hint.as_mut(),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if text.contains(secret.as_str()) {
+                *text = text.replace(secret.as_str(), "***");
+            }
+        }
+    }
+}

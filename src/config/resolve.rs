@@ -1,0 +1,238 @@
+//! Pass 4: the raw mirror is given its meaning: values parsed, names found, defaults filled in, contradictions refused.
+//!
+//! Nothing stops at an error: a part that is wrong is reported, stands as its default, and the rest goes on. The
+//! result is only used when nothing was reported.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::document::Source;
+use super::environment::{Environment, Overrides};
+use super::problem::{Finding, KeyPath, Place};
+use super::raw::{OneOrMany, RawConfig, Text};
+use super::values::{self, Wrong};
+use super::{Config, overlap};
+
+mod headers;
+mod listen;
+mod pool;
+mod route;
+mod server;
+mod tls;
+
+/// The longest duration of any setting.
+const MAX_DURATION: Duration = Duration::from_secs(7 * 86_400);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Gives `raw` its meaning. The configuration is only valid when the resolver has no findings afterwards.
+pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
+    let root = KeyPath::default();
+    resolver.later(&root, &raw.auth, "auth");
+    resolver.later(&root, &raw.limits, "limits");
+    resolver.later(&root, &raw.caches, "caches");
+    resolver.later(&root, &raw.ai, "ai");
+    let listeners = listen::listeners(raw, resolver);
+    let admin = server::admin(raw.admin.as_ref(), &listeners, resolver);
+    let server = server::server(raw, resolver);
+    let log = server::log(raw.log.as_ref(), resolver);
+    let pools = pool::pools(raw.pools.as_ref(), resolver);
+    let routes = route::routes(raw, &pools, &server, resolver);
+    overlap::check(&routes, &mut resolver.findings);
+    pool::warn_unused(&pools, &routes, resolver);
+    Config {
+        listeners,
+        admin,
+        server,
+        log,
+        pools,
+        routes: routes.into_iter().map(|(_, route)| route).collect(),
+    }
+}
+
+/// What the parts are resolved against, and what was found.
+pub(super) struct Resolver<'a> {
+    pub(super) source: &'a Source,
+    pub(super) environment: &'a Environment,
+    pub(super) overrides: &'a Overrides,
+    pub(super) findings: Vec<Finding>,
+    pub(super) warnings: Vec<Finding>,
+}
+
+impl Resolver<'_> {
+    fn report(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn wrong(&mut self, path: &KeyPath, wrong: Wrong) {
+        self.wrong_at(Place::Value(path.clone()), wrong);
+    }
+
+    fn wrong_at(&mut self, place: Place, wrong: Wrong) {
+        let Wrong {
+            message,
+            expected,
+            hint,
+        } = wrong;
+        self.report(Finding {
+            place,
+            message,
+            expected,
+            hint,
+            also: None,
+        });
+    }
+
+    /// The value of `text`, which stands at `path`; `None` when it is absent or wrong.
+    fn get<T>(
+        &mut self,
+        path: &KeyPath,
+        text: &Text,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        match parse(text.as_deref()?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.wrong(path, wrong);
+                None
+            }
+        }
+    }
+
+    fn boolean(&mut self, path: &KeyPath, text: &Text, default: bool) -> bool {
+        self.get(path, text, values::boolean).unwrap_or(default)
+    }
+
+    fn number<T>(&mut self, path: &KeyPath, text: &Text, default: T, range: RangeInclusive<T>) -> T
+    where
+        T: std::str::FromStr + PartialOrd + Display + Copy,
+    {
+        let parse = |text: &str| {
+            within(text, values::number(text)?, &range, |value| {
+                value.to_string()
+            })
+        };
+        self.get(path, text, parse).unwrap_or(default)
+    }
+
+    fn percent(
+        &mut self,
+        path: &KeyPath,
+        text: &Text,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> u32 {
+        let parse = |text: &str| {
+            within(text, values::percent(text)?, &range, |value| {
+                format!("{value}%")
+            })
+        };
+        self.get(path, text, parse).unwrap_or(default)
+    }
+
+    fn size(&mut self, path: &KeyPath, text: &Text, range: RangeInclusive<u64>) -> Option<u64> {
+        let parse = |text: &str| {
+            within(text, values::size(text)?, &range, |bytes| {
+                values::show_size(*bytes)
+            })
+        };
+        self.get(path, text, parse)
+    }
+
+    /// A duration of 1 ms to 7 days.
+    fn duration(&mut self, path: &KeyPath, text: &Text, default: Duration) -> Duration {
+        self.duration_from(path, text, default, MILLISECOND)
+    }
+
+    fn duration_from(
+        &mut self,
+        path: &KeyPath,
+        text: &Text,
+        default: Duration,
+        least: Duration,
+    ) -> Duration {
+        let range = least..=MAX_DURATION;
+        let show = |value: &Duration| values::show_duration(*value);
+        let parse = |text: &str| within(text, values::duration(text)?, &range, show);
+        self.get(path, text, parse).unwrap_or(default)
+    }
+
+    /// A text that is not empty and has no control characters.
+    fn line(&mut self, path: &KeyPath, text: &Text, what: &str) -> Option<String> {
+        let parse = |text: &str| match text {
+            "" => Err(Wrong::new(format!("{what} is empty"))),
+            text if text.chars().any(char::is_control) => {
+                Err(Wrong::not(text, what).expected("no control characters"))
+            }
+            text => Ok(text.to_owned()),
+        };
+        self.get(path, text, parse)
+    }
+
+    /// The values of a list. An empty list and a value that stands there twice are reported.
+    fn list<T: PartialEq>(
+        &mut self,
+        path: &KeyPath,
+        list: Option<&OneOrMany<String>>,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let Some(list) = list else { return Vec::new() };
+        if list.0.is_empty() {
+            self.report(
+                Finding::value(path, "the list is empty")
+                    .hint("give it an item, or remove the key"),
+            );
+        }
+        let mut found = Vec::new();
+        for (index, text) in list.items() {
+            let path = path.index(index);
+            match parse(text) {
+                Ok(value) if found.contains(&value) => {
+                    self.report(Finding::value(
+                        &path,
+                        format!("{} stands here twice", values::quote(text)),
+                    ));
+                }
+                Ok(value) => found.push(value),
+                Err(wrong) => self.wrong(&path, wrong),
+            }
+        }
+        found
+    }
+
+    /// Reports that the map at `path` lacks `key`, unless it was there and already reported.
+    fn missing(&mut self, path: &KeyPath, key: &str, expected: &str) {
+        if !self.source.has(&path.key(key)) {
+            let finding = Finding::key(path, format!("`{key}` is missing"));
+            self.report(finding.expected(expected));
+        }
+    }
+
+    /// Reports a part of the language that has no meaning yet.
+    fn later<T>(&mut self, path: &KeyPath, value: &Option<T>, key: &str) {
+        if value.is_some() {
+            let finding = Finding::key(&path.key(key), format!("`{key}` is not supported yet"));
+            self.report(finding.hint("remove it; nothing that is written here is ever ignored"));
+        }
+    }
+
+    fn warn(&mut self, finding: Finding) {
+        self.warnings.push(finding);
+    }
+}
+
+fn within<T: PartialOrd>(
+    text: &str,
+    value: T,
+    range: &RangeInclusive<T>,
+    show: impl Fn(&T) -> String,
+) -> Result<T, Wrong> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = (show(range.start()), show(range.end()));
+    Err(
+        Wrong::new(format!("{} is out of range", values::quote(text)))
+            .expected(format!("{least} to {most}")),
+    )
+}

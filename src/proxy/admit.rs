@@ -1,0 +1,193 @@
+//! The stages before a member is asked: who asks, for what, and may they.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header;
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::context::RequestContext;
+use super::headers::{Edge, Forwarding, check_request, request_host};
+use super::local::{self, Answer, Probe};
+use super::rejection::Rejection;
+use crate::config::{self, PathPattern, Target, contains};
+use crate::observe::Termination;
+use crate::observe::trace::{RequestId, Trace};
+use crate::route::rewrite::{redirect_https, redirect_location, rewrite_path};
+use crate::route::{Found, NormalPath, RequestView};
+use crate::snapshot::RouteState;
+use crate::transport::connection::{Connection, Phase, carried};
+
+/// What is to be done with a request.
+pub enum Admission {
+    /// Answer it so.
+    Answer(Answer),
+    /// Refuse it.
+    Reject(Rejection, Termination),
+    /// Ask the route's pool.
+    Forward,
+}
+
+impl Admission {
+    fn reject(rejection: Rejection) -> Self {
+        Self::Reject(rejection, Termination::Rejected)
+    }
+}
+
+/// Ties the request to its connection. The first thing done with it.
+pub fn enter(session: &Session, ctx: &mut RequestContext) {
+    let digest = session.downstream_session.digest().and_then(|digest| digest.proxy_digest.as_deref());
+    ctx.connection = digest.and_then(carried).cloned();
+    let http2 = session.downstream_session.is_http2();
+    if let Some(connection) = &ctx.connection {
+        connection.enter(if http2 { Phase::Multiplexed } else { Phase::Request });
+    }
+    let request = session.req_header();
+    ctx.method = request.method.clone();
+    ctx.request_id = RequestId::from_headers(&request.headers, ctx.wall_millis);
+    ctx.trace = Trace::from_headers(&request.headers);
+}
+
+/// Runs the stages.
+pub fn admit(session: &Session, ctx: &mut RequestContext, draining: bool) -> Admission {
+    let Some(connection) = ctx.connection.clone() else {
+        return Admission::Reject(Rejection::Internal, Termination::Internal);
+    };
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let request = session.req_header();
+    let server = &snapshot.config.server;
+    if let Err(rejection) = check_request(&request.uri, &request.headers, request.version, server.max_header) {
+        return Admission::Reject(rejection, Termination::ClientInvalid);
+    }
+    ctx.forwarding = Some(forwarding(session, &connection, &server.trusted_proxies));
+    ctx.client = ctx.forwarding.as_ref().map_or(connection.peer, |forwarding| forwarding.client);
+
+    if !request.raw_path_is_utf8() {
+        return Admission::Reject(Rejection::BadRequest("the path is not text"), Termination::ClientInvalid);
+    }
+    let path = match NormalPath::parse(request.uri.path()) {
+        Ok(path) => path,
+        Err(bad) => return Admission::Reject(Rejection::BadRequest(bad.reason()), Termination::ClientInvalid),
+    };
+    let host = request_host(&request.uri, &request.headers);
+    let view = RequestView { host, path: &path, method: &request.method, headers: &request.headers };
+    let found = snapshot.table.find(&view);
+    if let Some(answer) = probe(session, ctx, &path, &found, draining) {
+        return Admission::Answer(answer);
+    }
+    if let Some(port) = connection.redirect_https
+        && let Some(location) = redirect_https(host, &path, request.uri.query(), port)
+    {
+        return Admission::Answer(local::redirect(http::StatusCode::PERMANENT_REDIRECT, location));
+    }
+    let route = match found {
+        Found::Route(index) => snapshot.routes.get(index).cloned(),
+        Found::MethodNotAllowed(allow) => return Admission::reject(Rejection::MethodNotAllowed(allow)),
+        Found::Ambiguous => return Admission::reject(Rejection::BadRequest("the path can be read in two ways")),
+        Found::NotFound => None,
+    };
+    let Some(route) = route else { return Admission::reject(Rejection::NotFound) };
+    ctx.in_flight = Some(route.metrics.enter());
+    ctx.route = Some(Arc::clone(&route));
+    take_route(session, ctx, &route, &path, host)
+}
+
+/// The rules of the route itself.
+fn take_route(
+    session: &Session,
+    ctx: &mut RequestContext,
+    route: &RouteState,
+    path: &NormalPath<'_>,
+    host: &str,
+) -> Admission {
+    let request = session.req_header();
+    if !is_allowed(&route.config, ctx.client) {
+        return Admission::reject(Rejection::Forbidden);
+    }
+    if content_length(session).is_some_and(|length| length > route.config.max_body) {
+        return Admission::reject(Rejection::PayloadTooLarge);
+    }
+    match &route.config.target {
+        Target::Respond(respond) => return Admission::Answer(local::fixed(respond)),
+        Target::Redirect(redirect) => {
+            let location = redirect_location(redirect, host, path.forward(), request.uri.query());
+            return location.map_or_else(
+                || Admission::reject(Rejection::BadRequest("the redirect cannot hold this request")),
+                |location| Admission::Answer(local::redirect(redirect.status, location)),
+            );
+        }
+        Target::Pool(_) => {}
+    }
+    if !route.config.websocket && session.downstream_session.is_upgrade_req() {
+        return Admission::reject(Rejection::UpgradeRefused);
+    }
+    ctx.changed_target = changed_target(&route.config, path, request);
+    Admission::Forward
+}
+
+fn is_allowed(route: &config::Route, client: IpAddr) -> bool {
+    !contains(&route.deny, client) && (route.allow.is_empty() || contains(&route.allow, client))
+}
+
+/// Path and query towards the member, when they are not those received: rewritten, in normal form, or taken out of an
+/// absolute target.
+fn changed_target(route: &config::Route, path: &NormalPath<'_>, request: &RequestHeader) -> Option<String> {
+    let query = request.uri.query();
+    if let Some(rewrite) = &route.rewrite {
+        return Some(rewrite_path(rewrite, path.forward(), query));
+    }
+    if path.forward() == request.uri.path() && request.raw_path().first() == Some(&b'/') {
+        return None;
+    }
+    Some(match query {
+        Some(query) => format!("{}?{query}", path.forward()),
+        None => path.forward().to_owned(),
+    })
+}
+
+/// The local endpoints, unless a route names them: `/` and other catch-alls do not.
+fn probe(
+    session: &Session,
+    ctx: &mut RequestContext,
+    path: &NormalPath<'_>,
+    found: &Found,
+    draining: bool,
+) -> Option<Answer> {
+    let probe = Probe::at(path.matching())?;
+    let claimed = match found {
+        Found::Route(index) => ctx.snapshot.routes.get(*index).is_some_and(|route| names_its_path(&route.config)),
+        _ => false,
+    };
+    if claimed || !matches!(ctx.method, http::Method::GET | http::Method::HEAD) {
+        return None;
+    }
+    ctx.quiet = true;
+    let request = session.req_header();
+    let asks_json = |value: &http::HeaderValue| value.to_str().is_ok_and(|accept| accept.contains("application/json"));
+    let json = request.headers.get(header::ACCEPT).is_some_and(asks_json)
+        || request.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "format=json"));
+    Some(local::probe(probe, &ctx.snapshot, draining, json))
+}
+
+fn names_its_path(route: &config::Route) -> bool {
+    match &route.matching.path {
+        PathPattern::Exact(_) => true,
+        PathPattern::Prefix(prefix) => prefix != "/",
+    }
+}
+
+fn forwarding(session: &Session, connection: &Connection, trusted: &[ipnet::IpNet]) -> Forwarding {
+    let request = session.req_header();
+    let host = request.headers.get(header::HOST).cloned().or_else(|| {
+        let authority = request.uri.authority()?;
+        http::HeaderValue::from_str(authority.as_str()).ok()
+    });
+    // A unix socket has no peer address; whoever may open it stands on this machine.
+    let edge = Edge::new(connection.tls, connection.port);
+    Forwarding::new(connection.peer, host, &edge, &request.headers, trusted)
+}
+
+fn content_length(session: &Session) -> Option<u64> {
+    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}

@@ -1,0 +1,588 @@
+//! The exchange: one request served over HTTP/1 to a member, from the pick to the last byte.
+//!
+//! It runs inside `request_filter` and takes the place of Pingora's own proxy phases for every request that is not an
+//! upgrade and whose pool speaks HTTP/1: it costs less, knows a timeout for the first byte and another for the pauses
+//! after it, and can try again as long as the client has seen nothing.
+//!
+//! Invariants: the client sees bytes of one attempt only; a request is tried again only as `upstream::retry` allows;
+//! a connection goes back for reuse only when both sides of it are complete; a client that leaves takes its upstream
+//! request along, because both live in this one future.
+//!
+//! Both directions are pumped while an answer streams, but a write to one side is finished before the other is looked
+//! at again: a peer that stops reading while it is written to meets the write timeout.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{StatusCode, Version, header};
+use log::debug;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora_proxy::Session;
+
+use super::body::{BodyError, RequestBody};
+use super::context::RequestContext;
+use super::forward::{request_for_upstream, response_for_client};
+use super::rejection::Rejection;
+use crate::balance::{Failure, NoPick, Pick};
+use crate::clock;
+use crate::observe::metrics::AttemptOutcome;
+use crate::observe::{RetryReason, Termination};
+use crate::snapshot::PoolRoute;
+use crate::transport::upstream::Upstream;
+use crate::upstream::connect::Connector;
+use crate::upstream::peer::MemberPeer;
+use crate::upstream::retry::{self, Cause};
+
+/// The error of a connection that can only be cut.
+pub const CUT: pingora::ErrorType = pingora::ErrorType::Custom("Cut");
+
+/// How an exchange ended without a whole answer.
+#[derive(Debug)]
+pub enum Unserved {
+    /// The client saw nothing yet: it is told this.
+    Rejected(Rejection, Termination),
+    /// The client is gone, or has seen a part: the connection can only be cut.
+    Cut(Termination),
+}
+
+/// A member that answers: its header block is in.
+struct Answering {
+    upstream: UpstreamSession,
+    pick: Pick,
+    /// The request is not, and will not be, complete on this connection.
+    request_cut: bool,
+}
+
+/// Why an attempt brought no answer.
+enum Failed {
+    Member { cause: Cause, kept_connection: bool },
+    Client(Unserved),
+}
+
+/// Serves the request of `session` from the pool of `route`.
+pub async fn serve(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &PoolRoute,
+    connector: &Connector,
+) -> Result<(), Unserved> {
+    let mut body = RequestBody::new(session.downstream_session.is_body_empty(), ctx.max_body());
+    if !body.is_done() && session.req_header().headers.contains_key(header::EXPECT) {
+        let asked = session.write_continue_response().await;
+        asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
+    }
+    route.budget.request(ctx.started);
+    ctx.upstream.started = Some(clock::now());
+    let answering = loop {
+        match attempt(session, ctx, route, connector, &mut body).await? {
+            Some(answering) => break answering,
+            None => continue,
+        }
+    };
+    let streamed = stream(session, ctx, route, connector, &mut body, answering).await;
+    ctx.upstream.ended = Some(clock::now());
+    ctx.body_in = body.bytes();
+    streamed
+}
+
+/// One attempt. `Ok(None)`: it failed, and another one is due.
+async fn attempt(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &PoolRoute,
+    connector: &Connector,
+    body: &mut RequestBody,
+) -> Result<Option<Answering>, Unserved> {
+    let mut pick = pick(session, ctx, route)?;
+    let Some(peer) = route.peers.get(pick.member.index).and_then(Option::as_ref) else {
+        return Err(Unserved::Rejected(Rejection::Internal, Termination::Internal));
+    };
+    ctx.upstream.attempts += 1;
+    ctx.upstream.member = Some(pick.member.clone());
+    let mut allow_kept = true;
+    loop {
+        let started = clock::now();
+        let tried = try_member(session, ctx, route, connector, body, peer, allow_kept).await;
+        ctx.upstream.ended = Some(clock::now());
+        ctx.body_in = body.bytes();
+        match tried {
+            Ok((upstream, request_cut)) => {
+                return Ok(answered(ctx, route, body, &mut pick, &upstream, started).then_some(Answering {
+                    upstream,
+                    pick,
+                    request_cut,
+                }));
+            }
+            Err(Failed::Client(unserved)) => {
+                route.metrics.attempt(AttemptOutcome::Cancelled);
+                return Err(unserved);
+            }
+            // The member closed a connection it had kept, just as we used it: no fault of the member's, and the
+            // same request on a new connection to it is the cure.
+            Err(Failed::Member { cause: Cause::Reset, kept_connection: true })
+                if allow_kept && body.is_replayable() && may_repeat(session, route) =>
+            {
+                allow_kept = false;
+            }
+            Err(Failed::Member { cause, .. }) => {
+                failed(session, ctx, route, body, pick, cause)?;
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn may_repeat(session: &Session, route: &PoolRoute) -> bool {
+    route.retry.non_idempotent || retry::is_idempotent(&session.req_header().method)
+}
+
+/// Takes in an answer's status. `false`: it is thrown away, and another attempt is due.
+fn answered(
+    ctx: &mut RequestContext,
+    route: &PoolRoute,
+    body: &RequestBody,
+    pick: &mut Pick,
+    upstream: &UpstreamSession,
+    started: std::time::Instant,
+) -> bool {
+    let status = upstream.get_status().map_or(0, |status| status.as_u16());
+    ctx.upstream.status = Some(status);
+    route.metrics.attempt(AttemptOutcome::Answered);
+    let now = clock::now();
+    if status < 500 {
+        pick.succeeded(now.saturating_duration_since(started));
+    } else {
+        pick.failed(Failure::Status(status));
+    }
+    if route.retry.on.statuses.contains(&status) && another(ctx, route, body, Cause::Status(status)) {
+        ctx.upstream.tried.push(pick.member.index);
+        return false;
+    }
+    ctx.upstream.first_byte = ctx.upstream.started.map(|began| now.saturating_duration_since(began));
+    true
+}
+
+/// Takes in a failed attempt; an error when no other is due.
+fn failed(
+    session: &Session,
+    ctx: &mut RequestContext,
+    route: &PoolRoute,
+    body: &RequestBody,
+    mut pick: Pick,
+    cause: Cause,
+) -> Result<(), Unserved> {
+    let (failure, outcome) = match cause {
+        Cause::Connect | Cause::ConnectTimeout => (Failure::Connect, AttemptOutcome::ConnectFailure),
+        Cause::Reset => (Failure::Reset, AttemptOutcome::Reset),
+        Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout),
+        Cause::Invalid => (Failure::Invalid, AttemptOutcome::Invalid),
+        Cause::Status(status) => (Failure::Status(status), AttemptOutcome::Answered),
+    };
+    pick.failed(failure);
+    route.metrics.attempt(outcome);
+    ctx.upstream.tried.push(pick.member.index);
+    debug!(
+        target: "sluicegate::upstream", "request {}: member {} failed: {failure} ({} {})",
+        ctx.request_id.as_str(), pick.member.name, session.req_header().method, session.req_header().uri.path(),
+    );
+    let (rejection, termination) = rejection_of(cause);
+    ctx.upstream.rejection = Some(rejection.clone());
+    if another(ctx, route, body, cause) { Ok(()) } else { Err(Unserved::Rejected(rejection, termination)) }
+}
+
+/// Whether rules and budget allow another attempt; takes it from the budget.
+fn another(ctx: &mut RequestContext, route: &PoolRoute, body: &RequestBody, cause: Cause) -> bool {
+    let attempt =
+        retry::Attempt { method: &ctx.method, attempts: ctx.upstream.attempts, replayable: body.is_replayable() };
+    if !retry::allowed(&route.retry, cause, &attempt) {
+        return false;
+    }
+    // With nobody left to ask, an answer at hand is better than a rejection of ours.
+    if matches!(cause, Cause::Status(_)) && ctx.upstream.tried.len() + 1 >= route.pool.members().len() {
+        return false;
+    }
+    if !route.budget.take(route.retry.budget_percent, clock::now()) {
+        route.metrics.retry_budget_exhausted();
+        return false;
+    }
+    let reason = match cause {
+        Cause::Connect | Cause::ConnectTimeout => RetryReason::ConnectFailure,
+        Cause::Timeout => RetryReason::Timeout,
+        Cause::Status(_) => RetryReason::Status,
+        Cause::Reset | Cause::Invalid => RetryReason::Reset,
+    };
+    ctx.upstream.retry_reasons.insert(reason);
+    route.metrics.retry(reason);
+    true
+}
+
+/// What the client hears of a failure that is not tried again, and how the request ended.
+pub fn rejection_of(cause: Cause) -> (Rejection, Termination) {
+    match cause {
+        Cause::Connect => (Rejection::UpstreamConnect, Termination::UpstreamConnect),
+        Cause::ConnectTimeout => (Rejection::ConnectTimeout, Termination::UpstreamConnect),
+        Cause::Reset | Cause::Status(_) => (Rejection::UpstreamReset, Termination::UpstreamReset),
+        Cause::Timeout => (Rejection::UpstreamTimeout, Termination::UpstreamTimeout),
+        Cause::Invalid => (Rejection::UpstreamInvalid, Termination::UpstreamInvalid),
+    }
+}
+
+/// A member for the next attempt. When all were tried, the last failure is what the client hears.
+pub fn pick(session: &Session, ctx: &mut RequestContext, route: &PoolRoute) -> Result<Pick, Unserved> {
+    let request = session.req_header();
+    let asked = crate::balance::PickRequest {
+        client: ctx.client,
+        path_and_query: request.uri.path_and_query().map_or("/", |both| both.as_str()),
+        headers: &request.headers,
+    };
+    let none = match route.selector.pick(&asked, &ctx.upstream.tried) {
+        Ok(pick) => return Ok(pick),
+        // One member alone may be asked again: a restart of it looks just like this.
+        Err(NoPick::AllTried) => match route.selector.pick(&asked, &[]) {
+            Ok(pick) => return Ok(pick),
+            Err(none) => none,
+        },
+        Err(none) => none,
+    };
+    let rejection = ctx.upstream.rejection.clone().unwrap_or(match none {
+        NoPick::AllBusy => Rejection::AllBusy,
+        NoPick::NoMember | NoPick::AllTried => Rejection::NoMember,
+    });
+    Err(Unserved::Rejected(rejection, Termination::NoMember))
+}
+
+/// Sends the request to one member and waits for its header block.
+async fn try_member(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &PoolRoute,
+    connector: &Connector,
+    body: &mut RequestBody,
+    peer: &MemberPeer,
+    allow_kept: bool,
+) -> Result<(UpstreamSession, bool), Failed> {
+    let kept = if allow_kept { connector.take(peer) } else { None };
+    let kept_connection = kept.is_some();
+    let stream = match kept {
+        Some(stream) => {
+            ctx.upstream.connect = Some(Duration::ZERO);
+            stream
+        }
+        None => connect(session, ctx, route, connector, peer, body).await?,
+    };
+    let member = |cause| Failed::Member { cause, kept_connection };
+    let mut upstream = UpstreamSession::new(stream);
+    upstream.write_timeout = Some(route.timeouts.write);
+    upstream.read_timeout = Some(route.timeouts.first_byte);
+
+    let request = request_for_upstream(session, ctx).map_err(|rejection| {
+        Failed::Client(Unserved::Rejected(rejection, Termination::Rejected))
+    })?;
+    cork(&upstream, !body.is_empty());
+    upstream.write_request_header(request).await.map_err(|error| member(cause_of(&error)))?;
+
+    let mut request_cut = false;
+    for chunk in body.kept() {
+        request_cut |= upstream.write_body(chunk).await.is_err();
+    }
+    if !body.is_empty() && body.is_done() {
+        cork(&upstream, false);
+        request_cut |= upstream.finish_body().await.is_err();
+    }
+    loop {
+        let event = if body.is_done() || request_cut {
+            cork(&upstream, false);
+            tokio::select! {
+                biased;
+                read = upstream.read_response() => Event::Answer(read),
+                sent = read_request(session, true) => Event::Request(sent),
+            }
+        } else {
+            // The header block waits for the first bytes of the body, but only while these can be had at once: the
+            // read lets it go.
+            tokio::select! {
+                biased;
+                sent = read_request(session, false) => Event::Request(sent),
+                read = uncorked_response(&mut upstream) => Event::Answer(read),
+            }
+        };
+        match event {
+            Event::Request(sent) => {
+                send_chunk(session, &mut upstream, body, sent, &mut request_cut).await.map_err(Failed::Client)?;
+            }
+            Event::Answer(read) => {
+                read.map_err(|error| member(cause_of(&error)))?;
+                match upstream.get_status() {
+                    Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(member(Cause::Invalid)),
+                    Some(status) if status.is_informational() => pass_information(session, &upstream).await?,
+                    _ => return Ok((upstream, request_cut)),
+                }
+            }
+        }
+    }
+}
+
+/// What happens next while an answer is waited for.
+enum Event {
+    /// The client sent something, or left.
+    Request(pingora::Result<Option<Bytes>>),
+    /// A header block, or its failure.
+    Answer(pingora::Result<usize>),
+}
+
+async fn uncorked_response(upstream: &mut UpstreamSession) -> pingora::Result<usize> {
+    cork(upstream, false);
+    upstream.read_response().await
+}
+
+async fn connect(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &PoolRoute,
+    connector: &Connector,
+    peer: &MemberPeer,
+    body: &RequestBody,
+) -> Result<pingora::protocols::Stream, Failed> {
+    let started = clock::now();
+    let connected = tokio::select! {
+        biased;
+        connected = connector.connect(peer, route.timeouts.connect) => connected,
+        // Only a client that has sent everything can be watched without taking bytes of its body.
+        left = read_request(session, true), if body.is_done() => {
+            return Err(Failed::Client(client_failed(left.err())));
+        }
+    };
+    ctx.upstream.connect = Some(clock::now().saturating_duration_since(started));
+    connected.map_err(|error| {
+        debug!(target: "sluicegate::upstream", "no connection to {}: {}", peer.address, error.reason);
+        Failed::Member { cause: error.cause, kept_connection: false }
+    })
+}
+
+/// The next bytes of the request, or, when there are no more, the client's going away.
+async fn read_request(session: &mut Session, done: bool) -> pingora::Result<Option<Bytes>> {
+    session.downstream_session.read_body_or_idle(done).await
+}
+
+/// Passes what the client sent on to the member.
+async fn send_chunk(
+    session: &mut Session,
+    upstream: &mut UpstreamSession,
+    body: &mut RequestBody,
+    chunk: pingora::Result<Option<Bytes>>,
+    request_cut: &mut bool,
+) -> Result<(), Unserved> {
+    let chunk = chunk.map_err(|error| client_failed(Some(error)))?;
+    if let Some(chunk) = chunk {
+        body.add(&chunk).map_err(|BodyError::TooLarge| {
+            Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected)
+        })?;
+        // A member may answer and close before it has read all: its answer counts, not our broken write.
+        *request_cut |= upstream.write_body(&chunk).await.is_err();
+    } else {
+        body.finish();
+    }
+    if session.downstream_session.is_body_done() {
+        body.finish();
+    }
+    if body.is_done() && !*request_cut {
+        cork(upstream, false);
+        *request_cut |= upstream.finish_body().await.is_err();
+    }
+    Ok(())
+}
+
+/// Passes 103 and its like on; 100 was ours to say.
+async fn pass_information(session: &mut Session, upstream: &UpstreamSession) -> Result<(), Failed> {
+    let Some(header) = upstream.resp_header().filter(|header| header.status != StatusCode::CONTINUE) else {
+        return Ok(());
+    };
+    if session.req_header().version < Version::HTTP_11 {
+        return Ok(());
+    }
+    let written = session.downstream_session.write_response_header(Box::new(header.clone())).await;
+    written.map_err(|_| Failed::Client(Unserved::Cut(Termination::ClientClosed)))
+}
+
+/// Streams the answer to the client.
+async fn stream(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &PoolRoute,
+    connector: &Connector,
+    body: &mut RequestBody,
+    answering: Answering,
+) -> Result<(), Unserved> {
+    let Answering { mut upstream, pick, mut request_cut } = answering;
+    upstream.read_timeout = Some(route.timeouts.idle);
+    let Some(header) = upstream.resp_header() else {
+        return Err(Unserved::Rejected(Rejection::UpstreamInvalid, Termination::UpstreamInvalid));
+    };
+    let header = response_for_client(session, ctx, header);
+    hold(ctx, true);
+    let written = session.downstream_session.write_response_header(header).await;
+    written.map_err(|error| cut_by_client(&error))?;
+    while !upstream.is_body_done() {
+        if let Some(read) = tokio::task::unconstrained(upstream.read_body_ref()).now_or_never() {
+            pass_on(session, ctx, read).await?;
+            continue;
+        }
+        // Nothing more is at hand: what was held back goes out with the next look at the client's side.
+        hold(ctx, false);
+        tokio::select! {
+            biased;
+            read = upstream.read_body_ref() => pass_on(session, ctx, read).await?,
+            sent = read_request(session, body.is_done() || request_cut) => {
+                send_chunk(session, &mut upstream, body, sent, &mut request_cut).await.map_err(cut)?;
+            }
+        }
+        hold(ctx, true);
+    }
+    finish(session, ctx, body, request_cut).await?;
+    drop(pick);
+    give_back(upstream, route, connector, ctx, body.is_done() && !request_cut).await;
+    Ok(())
+}
+
+/// Writes what was read of the answer to the client, without another copy where it speaks HTTP/1.
+async fn pass_on(
+    session: &mut Session,
+    ctx: &RequestContext,
+    read: pingora::Result<Option<&[u8]>>,
+) -> Result<(), Unserved> {
+    let bytes = read.map_err(|error| {
+        debug!(target: "sluicegate::upstream", "request {}: answer broke off: {error}", ctx.request_id.as_str());
+        Unserved::Cut(rejection_of(cause_of(&error)).1)
+    })?;
+    let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+    let written = match session.downstream_session.as_mut() {
+        ServerSession::H1(client) => client.write_body(bytes).await.map(|_| ()),
+        client => client.write_response_body(Bytes::copy_from_slice(bytes), false).await,
+    };
+    written.map_err(|error| cut_by_client(&error))
+}
+
+/// Ends the answer towards the client.
+async fn finish(
+    session: &mut Session,
+    ctx: &RequestContext,
+    body: &RequestBody,
+    request_cut: bool,
+) -> Result<(), Unserved> {
+    hold(ctx, false);
+    if !body.is_done() || request_cut {
+        session.set_keepalive(None);
+    }
+    let written = session.downstream_session.write_response_body(Bytes::new(), true).await;
+    written.map_err(|error| cut_by_client(&error))
+}
+
+/// Keeps the connection for another request, if both sides of this one are complete.
+async fn give_back(
+    mut upstream: UpstreamSession,
+    route: &PoolRoute,
+    connector: &Connector,
+    ctx: &RequestContext,
+    complete: bool,
+) {
+    let peer = ctx.upstream.member.as_ref().and_then(|member| route.peers.get(member.index)?.as_ref());
+    let (true, Some(peer)) = (complete, peer) else { return };
+    upstream.respect_keepalive();
+    if !upstream.will_keepalive() {
+        return;
+    }
+    if let Some(stream) = upstream.reuse().await {
+        connector.put(peer, stream, route.timeouts.keepalive);
+    }
+}
+
+/// Holds back flushes towards an HTTP/1 client while more of the answer is at hand.
+fn hold(ctx: &RequestContext, held: bool) {
+    if let Some(connection) = &ctx.connection {
+        connection.hold_writes(held);
+    }
+}
+
+fn cork(upstream: &UpstreamSession, corked: bool) {
+    if let Some(stream) = upstream.stream().as_any().downcast_ref::<Upstream>() {
+        stream.cork(corked);
+    }
+}
+
+fn cut(unserved: Unserved) -> Unserved {
+    match unserved {
+        Unserved::Rejected(_, termination) | Unserved::Cut(termination) => Unserved::Cut(termination),
+    }
+}
+
+fn cut_by_client(error: &pingora::Error) -> Unserved {
+    Unserved::Cut(client_termination(error))
+}
+
+/// What a failed read of the request means, before anything was answered.
+fn client_failed(error: Option<Box<pingora::Error>>) -> Unserved {
+    match error.as_deref().map(client_termination) {
+        Some(Termination::ClientTimeout) => Unserved::Rejected(Rejection::ClientTimeout, Termination::ClientTimeout),
+        Some(Termination::ClientInvalid) => {
+            Unserved::Rejected(Rejection::BadRequest("the request body is malformed"), Termination::ClientInvalid)
+        }
+        _ => Unserved::Cut(Termination::ClientClosed),
+    }
+}
+
+fn client_termination(error: &pingora::Error) -> Termination {
+    use pingora::ErrorType;
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Termination::ClientTimeout,
+        ErrorType::InvalidHTTPHeader => Termination::ClientInvalid,
+        ErrorType::Custom("InvalidChunk" | "ConnectionClosed") => Termination::ClientInvalid,
+        _ => Termination::ClientClosed,
+    }
+}
+
+/// What a failed read or write of the upstream side means, before any byte of an answer.
+pub fn cause_of(error: &pingora::Error) -> Cause {
+    use pingora::ErrorType;
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Cause::Timeout,
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Cause::ConnectTimeout,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => Cause::Connect,
+        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::InvalidH2 | ErrorType::H2Error => Cause::Invalid,
+        _ => Cause::Reset,
+    }
+}
+
+/// Brings a request to its end: what was not served is told to the client, or its connection is cut.
+///
+/// # Errors
+/// When the connection can only be cut.
+pub async fn settle(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    served: Result<(), Unserved>,
+) -> pingora::Result<()> {
+    let cut = match served {
+        Ok(()) => return Ok(()),
+        Err(Unserved::Rejected(rejection, termination)) => {
+            ctx.termination = Some(termination);
+            let answer = super::local::rejected(&rejection, session, ctx);
+            match super::local::send(session, ctx, answer).await {
+                Ok(()) => return Ok(()),
+                Err(unserved) => unserved,
+            }
+        }
+        Err(unserved) => unserved,
+    };
+    if let Unserved::Cut(termination) = cut {
+        ctx.termination = Some(termination);
+    }
+    hold(ctx, false);
+    Err(pingora::Error::new_down(CUT))
+}

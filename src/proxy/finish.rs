@@ -1,0 +1,79 @@
+//! The one end of every request: its metrics and its line in the access log.
+
+use http::{Version, header};
+use pingora_proxy::Session;
+
+use super::context::RequestContext;
+use crate::clock;
+use crate::observe::Termination;
+use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
+use crate::observe::metrics::{Kind, MethodLabel, Observation};
+
+/// Records the request. Called exactly once, after its last byte or its failure.
+pub fn finish(session: &Session, ctx: &mut RequestContext) {
+    let status = session.response_written().map_or(0, |response| response.status.as_u16());
+    let termination = ctx.termination.unwrap_or(Termination::Completed);
+    let duration = clock::now().saturating_duration_since(ctx.started);
+    let bytes_out = session.downstream_session.body_bytes_sent() as u64;
+    let bytes_in = ctx.body_in.max(session.downstream_session.body_bytes_read() as u64);
+    let kind = if session.was_upgraded() { Kind::Upgraded } else { Kind::Request };
+    let method = MethodLabel::from(&ctx.method);
+    let observation = Observation { method, status, duration, bytes_in, bytes_out, kind, termination };
+    if !ctx.quiet {
+        ctx.route.as_ref().map_or(&ctx.snapshot.unrouted, |route| &route.metrics).record(&observation);
+        write_access(session, ctx, &observation);
+    }
+    ctx.upstream.pick = None;
+    ctx.in_flight = None;
+}
+
+fn write_access(session: &Session, ctx: &RequestContext, observation: &Observation) {
+    let (Some(log), Some(connection)) = (&ctx.snapshot.access, &ctx.connection) else { return };
+    let request = session.req_header();
+    let field = |name| request.headers.get(name).map(http::HeaderValue::as_bytes);
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
+    let digest = session.downstream_session.digest().and_then(|digest| digest.ssl_digest.as_deref());
+    let upstream = &ctx.upstream;
+    let between = |from: Option<std::time::Instant>, to: Option<std::time::Instant>| {
+        Some(to?.saturating_duration_since(from?))
+    };
+    log.record(&AccessRecord {
+        wall_millis: ctx.wall_millis,
+        request_id: ctx.request_id.as_str(),
+        trace_id: ctx.trace.trace_id().as_str(),
+        client: ctx.client,
+        peer: connection.peer,
+        listener: &connection.listener,
+        method: ctx.method.as_str(),
+        host: host.unwrap_or_default(),
+        path: request.uri.path(),
+        query: request.uri.query(),
+        protocol: match request.version {
+            Version::HTTP_2 => Protocol::Http2,
+            Version::HTTP_11 => Protocol::Http11,
+            _ => Protocol::Http10,
+        },
+        tls: digest.map(|digest| TlsInfo {
+            version: &digest.version,
+            cipher: &digest.cipher,
+            sni: connection.sni.as_deref(),
+        }),
+        status: observation.status,
+        bytes_in: observation.bytes_in,
+        bytes_out: observation.bytes_out,
+        duration: observation.duration,
+        route: ctx.route.as_ref().map(|route| &*route.config.name),
+        pool: upstream.member.as_ref().map(|member| &*member.pool),
+        member: upstream.member.as_ref().map(|member| &*member.name),
+        attempts: upstream.attempts,
+        retry_reasons: upstream.retry_reasons,
+        connect_time: upstream.connect,
+        first_byte: upstream.first_byte,
+        upstream_time: between(upstream.started, upstream.ended),
+        upstream_status: upstream.status,
+        termination: observation.termination,
+        user_agent: field(header::USER_AGENT),
+        referer: field(header::REFERER),
+    });
+}

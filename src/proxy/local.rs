@@ -1,0 +1,146 @@
+//! Answers of our own: health, redirects, fixed responses, rejections.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::context::RequestContext;
+use super::exchange::Unserved;
+use super::forward::finish_response;
+use super::rejection::Rejection;
+use crate::config::Respond;
+use crate::observe::Termination;
+use crate::snapshot::Snapshot;
+use crate::clock;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The paths that every listener answers itself, unless a route names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// `/health`: the process serves (row A1.22).
+    Health,
+    /// `/health/live`: the same for orchestrators (row D03).
+    Live,
+    /// `/health/ready`, `/ready`: it should get traffic.
+    Ready,
+}
+
+impl Probe {
+    /// The probe at `path`.
+    pub fn at(path: &str) -> Option<Self> {
+        match path {
+            "/health" => Some(Self::Health),
+            "/health/live" => Some(Self::Live),
+            "/health/ready" | "/ready" => Some(Self::Ready),
+            _ => None,
+        }
+    }
+}
+
+/// A small answer, whole in memory.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body's type.
+    pub content_type: HeaderValue,
+    /// Its body.
+    pub body: Bytes,
+    /// Other fields.
+    pub fields: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+/// What `probe` says now. JSON where the client asks for it by Accept or `?format=json`.
+pub fn probe(probe: Probe, snapshot: &Snapshot, draining: bool, json: bool) -> Answer {
+    let not_ready = if draining { Some("draining") } else { unusable(snapshot) };
+    let (status, body) = match (probe, not_ready) {
+        (Probe::Ready, Some(reason)) => {
+            let text = format!(r#"{{"status":"not_ready","reason":"{reason}","timestamp":"{}"}}"#, timestamp());
+            (StatusCode::SERVICE_UNAVAILABLE, Bytes::from(text))
+        }
+        (Probe::Health, _) if !json => (StatusCode::OK, Bytes::from_static(b"healthy\n")),
+        (Probe::Health, _) => (StatusCode::OK, status_json("healthy")),
+        (Probe::Live, _) => (StatusCode::OK, status_json("alive")),
+        (Probe::Ready, None) => (StatusCode::OK, status_json("ready")),
+    };
+    let content_type = if probe == Probe::Health && !json { TEXT } else { JSON };
+    Answer { status, content_type, body, fields: vec![(header::CACHE_CONTROL, NO_STORE)] }
+}
+
+fn status_json(word: &str) -> Bytes {
+    Bytes::from(format!(r#"{{"status":"{word}","timestamp":"{}"}}"#, timestamp()))
+}
+
+fn timestamp() -> String {
+    jiff::Timestamp::try_from(clock::wall()).map(|now| format!("{now:.3}")).unwrap_or_default()
+}
+
+/// Why traffic should go elsewhere: a pool that a route needs has no member left.
+fn unusable(snapshot: &Snapshot) -> Option<&'static str> {
+    let needed = snapshot.routes.iter().filter_map(|route| route.pool.as_ref());
+    needed.map(|route| &route.pool).any(|pool| !pool.has_usable_member()).then_some("a pool has no usable member")
+}
+
+/// The answer of a `respond` route.
+pub fn fixed(respond: &Respond) -> Answer {
+    Answer {
+        status: respond.status,
+        content_type: respond.content_type.clone(),
+        body: respond.body.clone(),
+        fields: Vec::new(),
+    }
+}
+
+/// A redirect.
+pub fn redirect(status: StatusCode, location: HeaderValue) -> Answer {
+    Answer { status, content_type: TEXT, body: Bytes::new(), fields: vec![(header::LOCATION, location)] }
+}
+
+/// What the client gets for `rejection`.
+pub fn rejected(rejection: &Rejection, session: &Session, ctx: &RequestContext) -> Answer {
+    let accept = session.req_header().headers.get(header::ACCEPT);
+    let rendered = rejection.render(accept, ctx.request_id.as_str());
+    let mut fields = vec![(header::SERVER, HeaderValue::from_static("sluicegate")), (header::CACHE_CONTROL, NO_STORE)];
+    if let Some(seconds) = rendered.retry_after {
+        fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+    }
+    if let Some(allow) = rendered.allow {
+        fields.push((header::ALLOW, allow));
+    }
+    Answer { status: rendered.status, content_type: rendered.content_type, body: rendered.body, fields }
+}
+
+/// Sends `answer`.
+///
+/// # Errors
+/// When the client is gone.
+pub async fn send(session: &mut Session, ctx: &RequestContext, answer: Answer) -> Result<(), Unserved> {
+    let gone = |_| Unserved::Cut(Termination::ClientClosed);
+    let mut response = ResponseHeader::build(answer.status, Some(12)).map_err(gone)?;
+    let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !bodiless {
+        response.insert_header(header::CONTENT_LENGTH, answer.body.len()).map_err(gone)?;
+        if !answer.body.is_empty() {
+            response.insert_header(header::CONTENT_TYPE, answer.content_type).map_err(gone)?;
+        }
+    }
+    for (name, value) in answer.fields {
+        response.insert_header(name, value).map_err(gone)?;
+    }
+    finish_response(&mut response, ctx);
+    if !session.downstream_session.is_body_done() {
+        // What was not read of the request is not worth reading.
+        session.set_keepalive(None);
+        if let Some(connection) = &ctx.connection {
+            connection.linger();
+        }
+    }
+    let body = if ctx.method == Method::HEAD || bodiless { Bytes::new() } else { answer.body };
+    let session = &mut session.downstream_session;
+    session.write_response_header(Box::new(response)).await.map_err(gone)?;
+    session.write_response_body(body, true).await.map_err(gone)
+}

@@ -1,0 +1,162 @@
+//! What Pingora's own proxy phases ask of us: for upgraded connections, and for members that speak HTTP/2.
+
+use bytes::Bytes;
+use http::{HeaderValue, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use pingora_proxy::{FailToProxy, Session};
+
+use super::context::RequestContext;
+use super::exchange::{self, Unserved, cause_of, rejection_of};
+use super::forward::{complete_request, finish_response};
+use super::local;
+use super::rejection::Rejection;
+use crate::balance::Failure;
+use crate::clock;
+use crate::observe::metrics::AttemptOutcome;
+use crate::observe::{RetryReason, Termination};
+use crate::snapshot::PoolRoute;
+use crate::upstream::retry::{self, Cause};
+
+/// Whether a request goes this way.
+pub fn takes(session: &Session, route: &PoolRoute) -> bool {
+    route.pool.config().http2 || session.downstream_session.is_upgrade_req()
+}
+
+/// Picks a member.
+pub fn peer(session: &Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+    let Some(route) = ctx.route.clone() else { return Err(refusal(ctx, Rejection::Internal, Termination::Internal)) };
+    let Some(route) = route.pool.as_ref() else {
+        return Err(refusal(ctx, Rejection::Internal, Termination::Internal));
+    };
+    if ctx.upstream.started.is_none() {
+        ctx.upstream.started = Some(clock::now());
+        route.budget.request(ctx.started);
+    }
+    let pick = match exchange::pick(session, ctx, route) {
+        Ok(pick) => pick,
+        Err(Unserved::Rejected(rejection, termination)) => return Err(refusal(ctx, rejection, termination)),
+        Err(Unserved::Cut(termination)) => return Err(refusal(ctx, Rejection::Internal, termination)),
+    };
+    let peer = route.peers.get(pick.member.index).and_then(Option::as_ref).map(|peer| Box::new(peer.http.clone()));
+    ctx.upstream.attempts += 1;
+    ctx.upstream.attempt_started = Some(clock::now());
+    ctx.upstream.member = Some(pick.member.clone());
+    ctx.upstream.pick = Some(pick);
+    peer.ok_or_else(|| refusal(ctx, Rejection::Internal, Termination::Internal))
+}
+
+/// The request as the member gets it. Pingora took away what may not pass.
+pub fn request(request: &mut RequestHeader, ctx: &RequestContext) -> pingora::Result<()> {
+    complete_request(request, ctx).map_err(|_| Error::new(ErrorType::InvalidHTTPHeader))?;
+    let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    if request.version == Version::HTTP_2 && request.headers.get(header::CONTENT_TYPE).is_some_and(grpc) {
+        // Some gRPC servers refuse a request that does not say it takes trailers.
+        request.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    }
+    Ok(())
+}
+
+/// Counts the body, and stops it at its limit.
+pub fn count_body(body: Option<&Bytes>, ctx: &mut RequestContext) -> pingora::Result<()> {
+    ctx.body_in += body.map_or(0, Bytes::len) as u64;
+    let upgraded = ctx.upstream.status == Some(101);
+    if !upgraded && ctx.body_in > ctx.max_body() {
+        return Err(refusal(ctx, Rejection::PayloadTooLarge, Termination::Rejected));
+    }
+    Ok(())
+}
+
+/// The answer as the client gets it.
+pub fn response(_session: &Session, response: &mut ResponseHeader, ctx: &mut RequestContext) {
+    let now = clock::now();
+    let status = response.status.as_u16();
+    ctx.upstream.status = Some(status);
+    ctx.upstream.first_byte = ctx.upstream.started.map(|started| now.saturating_duration_since(started));
+    let since = ctx.upstream.attempt_started.map(|started| now.saturating_duration_since(started));
+    if let Some(pick) = &mut ctx.upstream.pick {
+        if status < 500 {
+            pick.succeeded(since.unwrap_or_default());
+        } else {
+            pick.failed(Failure::Status(status));
+        }
+    }
+    if let Some(route) = ctx.route.as_ref().and_then(|route| route.pool.as_ref()) {
+        route.metrics.attempt(AttemptOutcome::Answered);
+    }
+    finish_response(response, ctx);
+}
+
+/// Takes in a failed attempt and says whether another one is due.
+pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool) -> Box<Error> {
+    ctx.upstream.ended = Some(clock::now());
+    let mut pick = ctx.upstream.pick.take();
+    if *error.esource() != ErrorSource::Upstream || ctx.upstream.rejection.is_some() && pick.is_none() {
+        error.set_retry(false);
+        return error;
+    }
+    let cause = cause_of(&error);
+    let (failure, outcome, reason) = match cause {
+        Cause::Connect | Cause::ConnectTimeout => {
+            (Failure::Connect, AttemptOutcome::ConnectFailure, RetryReason::ConnectFailure)
+        }
+        Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout, RetryReason::Timeout),
+        Cause::Invalid => (Failure::Invalid, AttemptOutcome::Invalid, RetryReason::Reset),
+        Cause::Reset | Cause::Status(_) => (Failure::Reset, AttemptOutcome::Reset, RetryReason::Reset),
+    };
+    if let Some(pick) = &mut pick {
+        pick.failed(failure);
+        ctx.upstream.tried.push(pick.member.index);
+    }
+    let (rejection, termination) = rejection_of(cause);
+    ctx.upstream.rejection = Some(rejection);
+    ctx.termination = Some(termination);
+    let Some(route) = ctx.route.clone() else { return error };
+    let Some(route) = route.pool.as_ref() else { return error };
+    route.metrics.attempt(outcome);
+    let attempt = retry::Attempt { method: &ctx.method, attempts: ctx.upstream.attempts, replayable };
+    let again = retry::allowed(&route.retry, cause, &attempt)
+        && route.budget.take(route.retry.budget_percent, clock::now());
+    if again {
+        ctx.termination = None;
+        ctx.upstream.retry_reasons.insert(reason);
+        route.metrics.retry(reason);
+    }
+    error.set_retry(again);
+    error
+}
+
+/// Tells the client what can still be told.
+pub async fn give_up(session: &mut Session, ctx: &mut RequestContext, error: &Error) -> FailToProxy {
+    let dead = FailToProxy { error_code: 0, can_reuse_downstream: false };
+    if *error.etype() == exchange::CUT {
+        return dead;
+    }
+    if session.response_written().is_some() {
+        ctx.termination.get_or_insert(match error.esource() {
+            ErrorSource::Downstream => Termination::ClientClosed,
+            _ => Termination::UpstreamReset,
+        });
+        return dead;
+    }
+    if *error.esource() == ErrorSource::Downstream && ctx.upstream.rejection.is_none() {
+        ctx.termination = Some(Termination::ClientClosed);
+        return dead;
+    }
+    let rejection = ctx.upstream.rejection.clone().unwrap_or(Rejection::Internal);
+    ctx.termination.get_or_insert(Termination::Internal);
+    let answer = local::rejected(&rejection, session, ctx);
+    let code = answer.status.as_u16();
+    match local::send(session, ctx, answer).await {
+        Ok(()) => FailToProxy { error_code: code, can_reuse_downstream: false },
+        Err(_) => dead,
+    }
+}
+
+/// An error that carries what the client is to hear in the context.
+fn refusal(ctx: &mut RequestContext, rejection: Rejection, termination: Termination) -> Box<Error> {
+    ctx.upstream.rejection = Some(rejection);
+    ctx.termination = Some(termination);
+    Error::new_in(ErrorType::Custom("Rejected"))
+}

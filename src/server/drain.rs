@@ -1,0 +1,78 @@
+//! Drain: no new connections, and an end as soon as the last request is done.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+/// Whether the process is on its way out, and what still holds it.
+#[derive(Debug)]
+pub struct Drain {
+    draining: AtomicBool,
+    shutdown: watch::Sender<bool>,
+    connections: AtomicUsize,
+    changed: Notify,
+}
+
+impl Drain {
+    /// Nobody is leaving.
+    pub fn new() -> Arc<Self> {
+        let (shutdown, _) = watch::channel(false);
+        Arc::new(Self {
+            draining: AtomicBool::new(false),
+            shutdown,
+            connections: AtomicUsize::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Begins: readiness says so, listeners close, idle connections end, others end with their answer.
+    pub fn begin(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.shutdown.send_replace(true);
+    }
+
+    /// Whether it has begun.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Becomes `true` when it begins.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.shutdown.subscribe()
+    }
+
+    /// Client connections that are open.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a client connection as open until the guard is dropped.
+    pub fn enter(self: &Arc<Self>) -> Open {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// Resolves once no client connection is open.
+    pub async fn empty(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.connections() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// An open client connection.
+#[derive(Debug)]
+pub struct Open(Arc<Drain>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.changed.notify_one();
+        }
+    }
+}

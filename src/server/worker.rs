@@ -1,0 +1,410 @@
+//! A worker thread: one reactor, its own proxy and its own upstream connections.
+//!
+//! Nothing is shared on the way of a request but the snapshot and the state of members. Each worker accepts from every
+//! listener; a connection goes to the worker with the fewest, so that few connections do not crowd on one thread.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use log::{debug, error};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::tls::TlsStream;
+use pingora::protocols::{ALPN, Peek, Ssl};
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::drain::{Drain, Open};
+use super::listener::{Bound, Listener, TlsListener};
+use super::refusal::Refusal;
+use crate::config;
+use crate::observe::metrics;
+use crate::proxy::Gateway;
+use crate::snapshot::Shared;
+use crate::transport::connection::{Connection, Deadlines, Phase};
+use crate::transport::downstream::{Downstream, EarlyRefusal};
+use crate::transport::socket::Socket;
+use crate::upstream::connect::Connector;
+
+/// How often idle upstream connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Connections handed over by other workers that wait to be taken in; beyond it they stay where they were accepted.
+const INBOX: usize = 256;
+/// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long accepting rests when the process has no file descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+/// Streams a client may have open on one HTTP/2 connection.
+const H2_STREAMS: u32 = 256;
+
+/// What every worker is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// What requests share.
+    pub shared: Arc<Shared>,
+    /// The way out.
+    pub drain: Arc<Drain>,
+    /// All listeners, each with its place.
+    pub listeners: Arc<[Arc<Listener>]>,
+    /// Bounds the connections of all workers.
+    pub connections: Arc<Semaphore>,
+    /// Settings of the server.
+    pub settings: Arc<config::Server>,
+}
+
+/// How the others reach a worker.
+#[derive(Clone)]
+pub struct Handle {
+    load: Arc<AtomicUsize>,
+    inbox: mpsc::Sender<Accepted>,
+}
+
+/// An accepted connection on its way to the worker that serves it.
+struct Accepted {
+    socket: StdSocket,
+    listener: usize,
+    peer: IpAddr,
+    guard: Guard,
+}
+
+enum StdSocket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// What an open connection counts in.
+struct Guard {
+    _permit: OwnedSemaphorePermit,
+    _open: Open,
+    _metric: metrics::Connection,
+}
+
+/// A worker before it runs.
+pub struct Worker {
+    handle: Handle,
+    inbox: mpsc::Receiver<Accepted>,
+}
+
+impl Worker {
+    /// A worker and nothing to do.
+    pub fn new() -> Self {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        Self { handle: Handle { load: Arc::default(), inbox: sender }, inbox }
+    }
+
+    /// How others reach it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until `stop` turns true. Runs on a thread of its own; its connections end with it.
+    ///
+    /// # Errors
+    /// When the system gives no reactor.
+    pub fn run(
+        self,
+        parts: Parts,
+        bound: Vec<Bound>,
+        all: Vec<Handle>,
+        mut stop: tokio::sync::watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let connector = Arc::new(Connector::new(parts.settings.upstream_keepalive));
+            let serving = Arc::new(Serving {
+                proxy: Arc::new(proxy(&parts, &connector)),
+                refusal: Arc::new(Refusal::new(Arc::clone(&parts.shared))),
+                mine: self.handle,
+                all,
+                parts,
+            });
+            // Every task of a worker lives on its runtime and ends with it.
+            for (index, bound) in bound.into_iter().enumerate() {
+                match Accepting::new(bound) {
+                    Ok(accepting) => drop(tokio::spawn(accept(Arc::clone(&serving), index, accepting))),
+                    Err(error) => error!("cannot listen: {error}"),
+                }
+            }
+            tokio::spawn(take_in(Arc::clone(&serving), self.inbox));
+            tokio::spawn(sweep(connector));
+            tokio::spawn(announce_drain(Arc::clone(&serving)));
+            let _ = stop.wait_for(|stop| *stop).await;
+        });
+        runtime.shutdown_background();
+        Ok(())
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct Serving {
+    parts: Parts,
+    proxy: Arc<HttpProxy<Gateway>>,
+    refusal: Arc<dyn EarlyRefusal>,
+    mine: Handle,
+    all: Vec<Handle>,
+}
+
+fn proxy(parts: &Parts, connector: &Arc<Connector>) -> HttpProxy<Gateway> {
+    let settings = &parts.settings;
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: settings.upstream_keepalive,
+        max_retries: 16,
+        ..ServerConf::default()
+    };
+    let gateway = Gateway {
+        shared: Arc::clone(&parts.shared),
+        drain: Arc::clone(&parts.drain),
+        connector: Arc::clone(connector),
+    };
+    let mut proxy = http_proxy(&Arc::new(conf), gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true; // Only asked for connections that were seen to begin with the preface.
+    options.keepalive_request_limit = settings.keepalive_requests;
+    options.h2_idle_timeout = Some(settings.timeouts.keepalive);
+    proxy.server_options = Some(options);
+    let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
+    h2.max_concurrent_streams(H2_STREAMS);
+    h2.max_header_list_size(u32::try_from(settings.max_header).unwrap_or(u32::MAX));
+    proxy.h2_options = Some(h2);
+    proxy
+}
+
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Accepting {
+    fn new(bound: Bound) -> io::Result<Self> {
+        Ok(match bound {
+            Bound::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, IpAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Socket::Tcp(stream), peer.ip().to_canonical()))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Socket::Unix(stream), IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+            }
+        }
+    }
+}
+
+/// Accepts from one listener until the drain begins.
+async fn accept(serving: Arc<Serving>, index: usize, accepting: Accepting) {
+    let mut shutdown = serving.parts.drain.watch();
+    let Some(listener) = serving.parts.listeners.get(index).cloned() else { return };
+    loop {
+        let accepted = tokio::select! {
+            accepted = accepting.accept() => accepted,
+            _ = shutdown.wait_for(|draining| *draining) => return,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                rest_after(&error, &listener).await;
+                continue;
+            }
+        };
+        // At the bound, the connection waits here and the next ones in the kernel's queue.
+        let permit = tokio::select! {
+            permit = Arc::clone(&serving.parts.connections).acquire_owned() => permit,
+            _ = shutdown.wait_for(|draining| *draining) => return,
+        };
+        let Ok(permit) = permit else { return };
+        let guard = Guard {
+            _permit: permit,
+            _open: serving.parts.drain.enter(),
+            _metric: listener.metrics.accepted(),
+        };
+        place(&serving, index, socket, peer, guard);
+    }
+}
+
+/// A connection that broke before it was accepted is nothing; a process without file descriptors must rest.
+async fn rest_after(error: &io::Error, listener: &Listener) {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+        error!("no file descriptor left to accept on {}; raise LimitNOFILE or lower max_connections", listener.address);
+        tokio::time::sleep(EXHAUSTED).await;
+    } else {
+        debug!("accept on {}: {error}", listener.address);
+    }
+}
+
+/// Gives the connection to the worker with the fewest.
+fn place(serving: &Arc<Serving>, listener: usize, socket: Socket, peer: IpAddr, guard: Guard) {
+    let mine = serving.mine.load.load(Ordering::Relaxed);
+    let fewest = serving.all.iter().min_by_key(|handle| handle.load.load(Ordering::Relaxed));
+    if let Some(other) = fewest
+        && other.load.load(Ordering::Relaxed) < mine
+        && let Ok(slot) = other.inbox.try_reserve()
+    {
+        let socket = match socket {
+            Socket::Tcp(stream) => stream.into_std().map(StdSocket::Tcp),
+            Socket::Unix(stream) => stream.into_std().map(StdSocket::Unix),
+        };
+        if let Ok(socket) = socket {
+            // Counted at once, or a burst would all go to the same worker.
+            other.load.fetch_add(1, Ordering::Relaxed);
+            slot.send(Accepted { socket, listener, peer, guard });
+        }
+        return;
+    }
+    serving.mine.load.fetch_add(1, Ordering::Relaxed);
+    tokio::spawn(serve(Arc::clone(serving), listener, socket, peer, guard));
+}
+
+/// Takes in what other workers hand over.
+async fn take_in(serving: Arc<Serving>, mut inbox: mpsc::Receiver<Accepted>) {
+    while let Some(Accepted { socket, listener, peer, guard }) = inbox.recv().await {
+        let socket = match socket {
+            StdSocket::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),
+            StdSocket::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
+        };
+        match socket {
+            Ok(socket) => drop(tokio::spawn(serve(Arc::clone(&serving), listener, socket, peer, guard))),
+            Err(_) => drop(Load(&serving.mine.load)),
+        }
+    }
+}
+
+/// Takes one off a worker's load when dropped.
+struct Load<'a>(&'a AtomicUsize);
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn sweep(connector: Arc<Connector>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        connector.sweep();
+    }
+}
+
+/// Ends idle connections once the drain begins.
+async fn announce_drain(serving: Arc<Serving>) {
+    let mut shutdown = serving.parts.drain.watch();
+    let _ = shutdown.wait_for(|draining| *draining).await;
+    serving.proxy.http_cleanup().await;
+}
+
+/// Serves one client connection to its end.
+async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpAddr, guard: Guard) {
+    let _load = Load(&serving.mine.load);
+    let _guard = guard;
+    // Of the configuration in force: a reload holds for connections that come after it.
+    let timeouts = serving.parts.shared.current.load().config.server.timeouts;
+    let Some(listener) = serving.parts.listeners.get(listener) else { return };
+    if let Socket::Tcp(stream) = &socket {
+        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
+        let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    }
+    let connection = Connection::new(
+        Arc::clone(&listener.address),
+        listener.port,
+        listener.tls.is_some(),
+        listener.redirect_https,
+        peer,
+        deadlines(&timeouts),
+    );
+    let refusal = Arc::clone(&serving.refusal);
+    let shutdown = serving.parts.drain.watch();
+    let (mut stream, connection) = match &listener.tls {
+        None => {
+            let connection = Arc::new(connection);
+            (Downstream::plain(socket, Arc::clone(&connection), refusal), connection)
+        }
+        Some(tls) => {
+            let Some(stream) = shake_hands(tls, socket, listener, peer, timeouts.handshake).await else { return };
+            let name = stream.get_ssl().and_then(|tls| tls.server_name());
+            let connection = Arc::new(connection.asked_for(name));
+            (Downstream::tls(stream, Arc::clone(&connection), refusal), connection)
+        }
+    };
+    let by_alpn = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+    if by_alpn || listener.h2c && begins_http2(&mut stream, timeouts.header).await {
+        connection.enter(Phase::Preface);
+        serving.proxy.process_new(Box::new(stream), &shutdown).await;
+    } else {
+        serve_http1(&serving, stream, &connection, timeouts.client_idle, &shutdown).await;
+    }
+}
+
+async fn shake_hands(
+    tls: &TlsListener,
+    socket: Socket,
+    listener: &Listener,
+    peer: IpAddr,
+    limit: Duration,
+) -> Option<TlsStream<Socket>> {
+    match tokio::time::timeout(limit, tls.acceptor.tls_handshake(socket)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => debug!("TLS handshake with {peer} on {}: {error}", listener.address),
+        Err(_) => debug!("TLS handshake with {peer} on {}: not done in {limit:?}", listener.address),
+    }
+    listener.metrics.handshake_failed();
+    None
+}
+
+fn deadlines(timeouts: &config::ServerTimeouts) -> Deadlines {
+    Deadlines { header: timeouts.header, keepalive: timeouts.keepalive, write: timeouts.client_idle }
+}
+
+/// Whether the client speaks HTTP/2 at once. Shorter first words are HTTP/1.
+async fn begins_http2(stream: &mut Downstream, limit: Duration) -> bool {
+    let mut first = [0_u8; PREFACE.len()];
+    let peeked = tokio::time::timeout(limit, stream.try_peek(&mut first)).await;
+    matches!(peeked, Ok(Ok(true))) && first == PREFACE
+}
+
+/// HTTP/1: one request after the other. Pingora's own loop is the same but for the deadlines, which must hold before
+/// the first header is read.
+async fn serve_http1(
+    serving: &Serving,
+    stream: Downstream,
+    connection: &Connection,
+    client_idle: Duration,
+    shutdown: &ShutdownWatch,
+) {
+    let mut session = ServerSession::new_http1(Box::new(stream));
+    session.set_keepalive_reuses_remaining(serving.parts.settings.keepalive_requests);
+    loop {
+        // Infinite for Pingora: the stream itself ends an idle connection, without a timer for each request.
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
+        session.set_read_timeout(Some(client_idle));
+        session.set_pipelining_enabled(true);
+        let Some(reused) = serving.proxy.process_new_http(session, shutdown).await else { return };
+        connection.enter(Phase::Idle);
+        let (stream, settings) = reused.consume();
+        session = ServerSession::new_http1(stream);
+        if let Some(settings) = settings {
+            settings.apply_to_session(&mut session);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Transport: the byte streams below HTTP, ours on both sides.
+//!
+//! Pingora's own stream buffers 64 KiB for each connection, asks the kernel for the peer's name on every reuse and has
+//! no deadline for a whole header block. [`socket::Socket`] is the bare socket, [`downstream::Downstream`] the client's
+//! side of a connection with its deadlines, [`upstream::Upstream`] the member's side.
+
+pub mod connection;
+pub mod downstream;
+pub mod socket;
+pub mod upstream;
