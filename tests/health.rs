@@ -128,7 +128,7 @@ async fn a_tcp_check_wants_a_connection_and_nothing_more() {
     assert_eq!((gate.get("/").await.status, a.health_checks()), (200, 0));
     a.stop().await;
     eventually(s(5), "the member is out", async || gate.get("/").await.status == 503).await;
-    a.start_again().await.unwrap();
+    revive(&a).await;
     eventually(s(5), "the member is back", async || gate.get("/").await.status == 200).await;
 }
 
@@ -162,7 +162,7 @@ async fn a_member_that_fails_requests_is_ejected_and_comes_back() {
     let failing = Load::of(gate.address(), "/", 1, 40).await;
     assert_eq!(failing.status(502), 3, "three failures eject: {:?}", failing.statuses);
     assert_eq!(failing.upstream("b"), 37);
-    a.start_again().await.unwrap();
+    revive(&a).await;
     eventually(s(5), "a serves again", async || gate.get("/").await.upstream() == "a").await;
     Load::of(gate.address(), "/", 1, 20).await.assert_all_ok();
 }
@@ -195,8 +195,8 @@ async fn when_too_few_are_left_all_that_are_not_hard_down_are_used() {
     for _ in 0..6 {
         assert_eq!(gate.get("/").await.status, 502, "still tried, not given up");
     }
-    a.start_again().await.unwrap();
-    b.start_again().await.unwrap();
+    revive(&a).await;
+    revive(&b).await;
     let tally = Load::of(gate.address(), "/", 1, 20).await;
     assert!(tally.upstream("a") > 0 && tally.upstream("b") > 0, "{tally:?}");
 }
