@@ -126,8 +126,7 @@ pub struct CertificateFiles {
 
 impl PartialEq for CertificateFiles {
     fn eq(&self, other: &Self) -> bool {
-        (&self.cert, &self.key, &self.certified.cert)
-            == (&other.cert, &other.key, &other.certified.cert)
+        (&self.cert, &self.key, &self.certified.cert) == (&other.cert, &other.key, &other.certified.cert)
     }
 }
 
@@ -135,10 +134,7 @@ impl Eq for CertificateFiles {}
 
 impl fmt::Debug for CertificateFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateFiles")
-            .field("cert", &self.cert)
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("CertificateFiles").field("cert", &self.cert).field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -451,12 +447,7 @@ pub struct UpstreamTls {
 
 impl Default for UpstreamTls {
     fn default() -> Self {
-        Self {
-            sni: None,
-            ca: None,
-            authorities: Vec::new(),
-            verify: true,
-        }
+        Self { sni: None, ca: None, authorities: Vec::new(), verify: true }
     }
 }
 
