@@ -72,6 +72,12 @@ impl Failure {
     /// The words for the kinds, by [`Self::kind`], for metric labels.
     pub const NAMES: [&'static str; Self::KINDS] = ["connect", "reset", "timeout", "invalid", "status"];
 
+    /// Whether it says that the member is broken. Of the statuses only 502, 503 and 504 do: another 5xx may be a fault
+    /// of the application on one path, and taking members out for it would take all of them.
+    fn is_of_the_member(self) -> bool {
+        !matches!(self, Self::Status(status) if !(502..=504).contains(&status))
+    }
+
     /// The kind: an index into [`Self::NAMES`].
     pub fn kind(self) -> usize {
         match self {
@@ -97,7 +103,7 @@ impl fmt::Display for Failure {
 }
 
 impl Pool {
-    /// Builds a generation. `addresses` gives what a host name stands for now; it is not asked for fixed addresses.
+    /// Builds a generation. `addresses` gives the addresses of a host name; it is not asked for fixed ones.
     /// Members that `live` knows keep their state; nothing of theirs changes here, so that a configuration that is
     /// refused later leaves no trace.
     pub fn build(
@@ -270,7 +276,8 @@ impl Pick {
         if self.latency {
             state.punish_latency(now);
         }
-        if state.ejections() == self.ejections
+        if failure.is_of_the_member()
+            && state.ejections() == self.ejections
             && let Some(pool) = self.member.owner.upgrade()
         {
             pool.failed(&self.member, failure, now);

@@ -295,7 +295,7 @@ fn statuses_below_500_never_eject() {
     pick_at(&selector, &[1], now).unwrap().failed_at(Failure::Status(429), now);
     assert_eq!(selector.pool().members()[0].state.successes(), 1);
     assert_eq!(selector.pool().members()[0].state.ejections(), 0);
-    pick_at(&selector, &[1], now).unwrap().failed_at(Failure::Status(500), now);
+    pick_at(&selector, &[1], now).unwrap().failed_at(Failure::Status(503), now);
     assert_eq!(selector.pool().members()[0].state.ejections(), 1);
 }
 

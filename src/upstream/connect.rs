@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::peer::MemberPeer;
 use super::retry::Cause;
-use crate::balance::member::Address;
+use crate::balance::Address;
 use crate::clock;
 use crate::transport::socket::Socket;
 use crate::transport::upstream::Upstream;
