@@ -1,0 +1,254 @@
+//! A request goes to a backend, and its answer comes back, unchanged: methods, bodies, framing, connections.
+
+#[path = "support/harness.rs"]
+mod support;
+
+use bytes::Bytes;
+use support::*;
+
+const MIB: usize = 1 << 20;
+
+#[tokio::test]
+async fn the_shortest_configuration_serves_both_backends() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let members = format!("[{}, {}]", a.address(), b.address());
+    let text = format!(
+        "listen:\n  - address: {{listen}}\npools:\n  app:\n    members: {members}\nroutes:\n  - match: {{ path: / }}\n    pool: app\n"
+    );
+    let gate = gateway().config(&text).start().await;
+    let (first, second) = (gate.get("/").await, gate.get("/").await);
+    assert_eq!((first.status, second.status), (200, 200));
+    let mut seen = [first.upstream(), second.upstream()];
+    seen.sort_unstable();
+    assert_eq!(seen, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn every_method_reaches_the_backend_as_it_is() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
+        gate.ask(method, "/echo").send().await;
+        assert_eq!(last_seen(&a).method.as_str(), method);
+    }
+}
+
+#[tokio::test]
+async fn path_and_query_reach_the_backend_as_they_were_written() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    for path in ["/", "/a%20b/c%2Fd?x=%26&y", "/?", "/a?b=c?d", "/%E4%BD%A0?q=a+b", "/a;v=1/b,c!$'()*"] {
+        gate.connect().await.ask(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(last_seen(&a).path_and_query, path);
+    }
+}
+
+#[tokio::test]
+async fn every_status_comes_back() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    for status in [200, 201, 301, 304, 400, 404, 418, 429, 500, 599] {
+        assert_eq!(gate.get(&format!("/status/{status}")).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_body_reaches_the_backend_whole() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let body: Vec<u8> = (0..300_000u32).map(|i| i as u8).collect();
+    assert_eq!(gate.post("/echo", body.clone()).await.status, 200);
+    assert_eq!(last_seen(&a).body.as_ref(), body);
+    assert_eq!(sent(&last_seen(&a), "content-length"), "300000");
+}
+
+#[tokio::test]
+async fn a_chunked_body_reaches_the_backend_whole() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let pieces: Vec<Bytes> = (0..100u8).map(|i| Bytes::from(vec![i; 1000 + usize::from(i)])).collect();
+    let answer = gate.ask("PUT", "/echo").chunks(pieces.clone()).send().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(last_seen(&a).body, pieces.concat());
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_keeps_it() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    assert_eq!(gate.ask("GET", "/echo").body("question").send().await.status, 200);
+    assert_eq!(last_seen(&a).body, "question");
+}
+
+#[tokio::test]
+async fn an_answer_of_unknown_length_comes_back_chunked() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    let answer = connection.ask("GET /sse?events=5&interval=1ms HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(answer.header("transfer-encoding"), "chunked");
+    assert!(answer.text().matches("data:").count() >= 5, "{}", answer.text());
+    assert_eq!(connection.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    connection.send("HEAD /bytes/1000 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let head = connection.answer_without_body().await;
+    assert_eq!((head.status, head.header("content-length").as_str()), (200, "1000"));
+    let next = connection.ask("GET /bytes/5 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((next.status, next.body.len()), (200, 5));
+}
+
+#[tokio::test]
+async fn answers_that_have_no_body_leave_the_connection_in_order() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    for status in [204, 304, 204] {
+        let answer = connection.ask(format!("GET /status/{status} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert_eq!(answer.status, status);
+        let next = connection.ask("GET /bytes/3 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!((next.status, next.body.len()), (200, 3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_of_100_mib_does_not_stay_in_memory() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    gate.get("/bytes/100000").await;
+    let before = gate.peak_memory();
+    let mut stream = gate.ask("GET", &format!("/bytes/{}", 100 * MIB)).stream().await;
+    assert_eq!(stream.drain().await, 100 * MIB as u64);
+    assert!(gate.peak_memory() - before < 24 * MIB as u64, "grew by {}", gate.peak_memory() - before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_of_100_mib_does_not_stay_in_memory() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    gate.post("/echo", vec![1; 100_000]).await;
+    let before = gate.peak_memory();
+    let mib = Bytes::from(vec![7; MIB]);
+    let answer = gate.ask("POST", "/status/200").chunks(vec![mib; 100]).send().await;
+    assert_eq!((answer.status, last_seen(&a).body_len), (200, 100 * MIB as u64));
+    assert!(gate.peak_memory() - before < 24 * MIB as u64, "grew by {}", gate.peak_memory() - before);
+}
+
+#[tokio::test]
+async fn trailers_reach_a_client_that_takes_them() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let answer = gate.connect().await.ask("GET /trailers HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "body before trailers\n"));
+    assert_eq!(answer.trailers.trim(), "x-checksum: abc123");
+}
+
+#[tokio::test]
+async fn trailers_go_from_http_2_to_http_2() {
+    let a = Mock::builder("a").h2c(true).start().await;
+    let gate =
+        gateway().listener(r#"address: "{listen}", http2: true"#).pool_with("app", &[&a], "http2: true").start().await;
+    let answer = h2_get(gate.address(), "/trailers").await;
+    assert_eq!((answer.status, answer.body.as_ref()), (200, b"body before trailers\n".as_ref()));
+    assert_eq!(answer.trailers.get("x-checksum").unwrap(), "abc123");
+}
+
+#[tokio::test]
+async fn a_client_that_expects_100_continue_is_told_to_go_on() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!(connection.ask(head).await.status, 100);
+    assert_eq!(connection.ask("hello").await.status, 200);
+    assert_eq!(last_seen(&a).body, "hello");
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_a_plain_body_and_a_close() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    let answer = connection.ask("GET /sse?events=3&interval=1ms HTTP/1.0\r\nHost: x\r\n\r\n").await;
+    assert_eq!((answer.status, answer.header("transfer-encoding").as_str()), (200, ""));
+    assert!(answer.text().starts_with("data:") || answer.text().starts_with("id:"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn ab_keeps_its_http_1_0_connection_when_it_asks_to() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    for _ in 0..3 {
+        let answer = connection.ask("GET /bytes/9 HTTP/1.0\r\nHost: x\r\nConnection: Keep-Alive\r\n\r\n").await;
+        assert_eq!((answer.status, answer.body.len()), (200, 9));
+        assert_eq!(answer.header("connection").to_lowercase(), "keep-alive");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_kept_on_both_sides() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let tally = Load::of(gate.address(), "/", 1, 50).await;
+    tally.assert_all_ok();
+    assert_eq!(tally.connections, 1);
+    assert_eq!(a.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_says_close_is_closed_on() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    let answer = connection.ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((answer.status, answer.header("connection").to_lowercase().as_str()), (200, "close"));
+    assert!(connection.closed_within(s(2)).await);
+}
+
+#[tokio::test]
+async fn an_early_answer_to_an_unfinished_upload_reaches_the_client() {
+    let a = upstream("a").await;
+    a.fail_next(1, Fault::Status(403));
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    connection.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbeginning").await;
+    assert_eq!(within(s(5), "the early answer", connection.answer()).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_at_the_backend_breaks_off_at_the_client() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    for fault in [Fault::CloseMidBody, Fault::ResetMidBody] {
+        a.fail_next(1, fault);
+        let outcome = gate.ask("GET", "/bytes/1000000").try_send().await;
+        assert!(outcome.is_err(), "a cut answer looks whole: {:?}", outcome.map(|answer| answer.body.len()));
+    }
+    assert_eq!(gate.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_backend_may_speak_http_2() {
+    let a = Mock::builder("a").h2c(true).start().await;
+    let gate = gateway().pool_with("app", &[&a], "http2: true").start().await;
+    let answer = gate.post("/echo", "over h2").await;
+    assert_eq!((answer.status, answer.upstream()), (200, "a"));
+    let seen = last_seen(&a);
+    assert_eq!((seen.version, seen.body.as_ref()), (http::Version::HTTP_2, b"over h2".as_ref()));
+}
+
+#[tokio::test]
+async fn a_client_may_speak_http_2_without_tls_where_the_listener_says_so() {
+    let a = upstream("a").await;
+    let gate = gateway().listener(r#"address: "{listen}", http2: true"#).pool("app", &[&a]).start().await;
+    let h2 = Client::h2c(gate.address()).post("/echo", "hello").await;
+    assert_eq!((h2.status, h2.version), (200, http::Version::HTTP_2));
+    let h1 = gate.post("/echo", "hello").await;
+    assert_eq!((h1.status, h1.version), (200, http::Version::HTTP_11));
+}

@@ -1,0 +1,160 @@
+//! What flows is passed on at once, in both directions, and stops when one side goes away.
+
+#[path = "support/harness.rs"]
+mod support;
+
+use bytes::Bytes;
+use support::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_reaches_the_client_within_50_ms_of_its_sending() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    gate.get("/").await;
+    let mut stream = gate.ask("GET", "/sse?events=5&interval=200ms").stream().await;
+    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    for index in 0..5 {
+        let piece = stream.piece().await.expect("an event");
+        let text = String::from_utf8_lossy(&piece).into_owned();
+        assert!(text.contains(&format!("\"index\":{index}")) && text.matches("data:").count() == 1, "{text}");
+        assert!(event_age(&piece) < ms(50), "event {index} took {:?}", event_age(&piece));
+    }
+    assert_eq!(stream.piece().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_reaches_an_http_2_client_as_fast() {
+    let a = upstream("a").await;
+    let gate = gateway().listener(r#"address: "{listen}", http2: true"#).pool("app", &[&a]).start().await;
+    let client = Client::h2c(gate.address());
+    client.get("/").await;
+    let mut stream = client.ask("GET", "/sse?events=3&interval=200ms").stream().await;
+    for index in 0..3 {
+        let piece = stream.piece().await.expect("an event");
+        assert!(event_age(&piece) < ms(50), "event {index} took {:?}", event_age(&piece));
+    }
+}
+
+#[tokio::test]
+async fn the_header_of_a_stream_does_not_wait_for_its_body() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    a.fail_next(1, Fault::StallMidBody);
+    let stream = within(s(2), "the header", gate.ask("GET", "/bytes/1000").stream()).await;
+    assert_eq!(stream.status, 200);
+}
+
+#[tokio::test]
+async fn an_upload_reaches_the_backend_while_it_is_sent() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    connection.send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
+    eventually(s(2), "the first piece arrives", async || a.requests().last().is_some_and(|seen| seen.body_len == 5))
+        .await;
+    connection.send("4\r\nlast\r\n0\r\n\r\n").await;
+    assert_eq!(connection.answer().await.status, 200);
+    assert_eq!(last_seen(&a).body, "firstlast");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_stream_ends_it_at_the_backend() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut stream = gate.ask("GET", "/sse?events=1000&interval=20ms").stream().await;
+    stream.piece().await;
+    drop(stream);
+    eventually(s(2), "the backend's request is cancelled", async || a.cancelled() == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_backend_thinks_ends_it() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    connection.send("GET /slow?delay=20s HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    eventually(s(2), "the backend has it", async || a.hits() == 1).await;
+    drop(connection);
+    eventually(s(2), "the backend's request is cancelled", async || a.cancelled() == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_upload_ends_it() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    connection.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").await;
+    eventually(s(2), "the backend has it", async || a.hits() == 1).await;
+    connection.reset();
+    eventually(s(2), "the backend's request is cancelled", async || a.cancelled() == 1).await;
+    assert_eq!(gate.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn many_streams_flow_side_by_side() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let one = async || gate.get("/sse?events=5&interval=50ms").await.text().matches("data:").count();
+    let counts = futures::future::join_all((0..100).map(|_| one())).await;
+    assert!(counts.iter().all(|count| *count == 5), "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_websocket_echoes_through_the_gateway() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut socket = WebSocket::open(gate.address(), "/ws").await.expect("an upgrade");
+    for text in ["hello".to_owned(), "x".repeat(200), "y".repeat(100_000)] {
+        socket.send(&text).await;
+        assert_eq!(socket.receive().await, Some(text));
+    }
+    socket.close().await;
+}
+
+#[tokio::test]
+async fn a_websocket_ends_on_the_other_side_too() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let socket = WebSocket::open(gate.address(), "/ws").await.expect("an upgrade");
+    assert_eq!(a.connections(), 1);
+    drop(socket);
+    eventually(s(2), "the backend's side is closed", async || a.connections() == 0).await;
+    let mut socket = WebSocket::open(gate.address(), "/ws").await.expect("an upgrade");
+    a.stop().await;
+    assert_eq!(within(s(2), "the client's side is closed", socket.receive()).await, None);
+}
+
+#[tokio::test]
+async fn a_route_may_refuse_websockets() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).route("match: { path: / }, pool: app, websocket: false").start().await;
+    let refused = WebSocket::open(gate.address(), "/ws").await.err().expect("no upgrade");
+    assert!((400..500).contains(&refused.status), "{}", refused.head);
+    assert_eq!(a.hits(), 0);
+    assert_eq!(gate.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_websocket_that_the_backend_refuses_is_an_ordinary_answer() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    a.fail_next(1, Fault::Status(403));
+    let refused = WebSocket::open(gate.address(), "/ws").await.err().expect("no upgrade");
+    assert_eq!(refused.status, 403);
+}
+
+#[tokio::test]
+async fn both_directions_flow_at_the_same_time() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let pieces = (0..200u32).map(|i| Bytes::from(vec![i as u8; 10_000])).collect();
+    let up = gate.ask("POST", "/echo").chunks(pieces).send();
+    let down = gate.get("/bytes/2000000");
+    let (up, down) = futures::join!(up, down);
+    assert_eq!((up.status, last_body_len(&a), down.body.len()), (200, 2_000_000, 2_000_000));
+}
+
+/// The longest body that a backend got.
+fn last_body_len(mock: &Mock) -> u64 {
+    mock.requests().iter().map(|seen| seen.body_len).max().unwrap_or(0)
+}
