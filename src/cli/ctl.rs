@@ -145,7 +145,9 @@ impl Member {
                 }
                 Progress::Busy(in_flight) if clock::now().saturating_duration_since(begun) >= limit => {
                     let (member, pool) = (&self.member, &self.pool);
-                    return Err(format!("{member} in {pool}: still {in_flight} in flight after {limit:?}; it drains on"));
+                    return Err(format!(
+                        "{member} in {pool}: still {in_flight} in flight after {limit:?}; it drains on"
+                    ));
                 }
                 Progress::Busy(_) => tokio::time::sleep(LOOK_EVERY).await,
             }

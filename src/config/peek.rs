@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn wrong_keys_elsewhere_do_not_matter() {
-        let found = peeked("nonsense: 1\nadmin:\n  address: unix:/run/a.sock\n  tokn: x\nroutes:\n  - what: ${UNSET}\n");
+        let found =
+            peeked("nonsense: 1\nadmin:\n  address: unix:/run/a.sock\n  tokn: x\nroutes:\n  - what: ${UNSET}\n");
         assert_eq!(found.address.unwrap().to_string(), "unix:/run/a.sock");
         assert!(found.token.unwrap().is_none());
     }
@@ -105,7 +106,8 @@ mod tests {
     #[test]
     fn a_file_that_is_no_yaml_still_says_it() {
         for rest in ["routes: [", "pools: {{{", "\"", "a: b: c", "\troutes: x"] {
-            let text = format!("listen: 127.0.0.1:80\nadmin:\n  # here\n\n  address: 127.0.0.1:8404\n  token: abc\n{rest}\n");
+            let text =
+                format!("listen: 127.0.0.1:80\nadmin:\n  # here\n\n  address: 127.0.0.1:8404\n  token: abc\n{rest}\n");
             let found = peeked(&text);
             assert_eq!(found.address.as_ref().unwrap().to_string(), "127.0.0.1:8404", "{rest}");
             assert_eq!(token(&found), Some("abc"), "{rest}");

@@ -48,7 +48,9 @@ fn the_page_refreshes_itself_and_shows_every_member() {
 fn buttons_post_to_escaped_paths_and_offer_only_other_states() {
     let page = html(&status(vec![member("drain")]));
     for action in ["ready", "maint"] {
-        let form = format!(r#"<form method="post" action="/control/pools/my%20pool/members/unix%3A%2Frun%2Fa%2Esock/{action}">"#);
+        let form = format!(
+            r#"<form method="post" action="/control/pools/my%20pool/members/unix%3A%2Frun%2Fa%2Esock/{action}">"#
+        );
         assert!(page.contains(&form), "no {form} in {page}");
     }
     assert!(!page.contains("sock/drain"), "{page}");

@@ -115,7 +115,8 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, host: &str) -> Result<Request<Empty<Bytes>>, Failure> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, host).header(ACCEPT, "application/json");
+        let mut request =
+            Request::builder().method(method).uri(path).header(HOST, host).header(ACCEPT, "application/json");
         if let Some(token) = &self.target.token {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
             let mut value = value.map_err(|_| "the token has characters that no header can carry".to_owned())?;

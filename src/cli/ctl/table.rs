@@ -152,12 +152,10 @@ mod tests {
         let text = show(&status);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with(", draining"), "{text}");
-        assert_eq!(lines[1..5], [
-            "last reload refused:",
-            "  a.yaml:1:1: no",
-            "    | x",
-            "pool app has no usable member",
-        ]);
+        assert_eq!(
+            lines[1..5],
+            ["last reload refused:", "  a.yaml:1:1: no", "    | x", "pool app has no usable member",]
+        );
         assert!(text.contains("ejected 12s"), "{text}");
     }
 

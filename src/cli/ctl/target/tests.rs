@@ -72,7 +72,9 @@ fn an_admin_address_is_host_and_port_or_a_socket() {
     ] {
         assert_eq!(parse(text).unwrap().to_string(), place);
     }
-    for text in ["", "unix:", "127.0.0.1", "127.0.0.1:", ":8404", "::1:8404", "a:99999", "https://a:1", "a@b:1", "a/b:1"] {
+    for text in
+        ["", "unix:", "127.0.0.1", "127.0.0.1:", ":8404", "::1:8404", "a:99999", "https://a:1", "a@b:1", "a/b:1"]
+    {
         assert!(parse(text).is_err(), "{text}");
     }
 }
