@@ -239,7 +239,8 @@ enum Verdict {
 }
 
 /// A member given to a request. Dropping it ends the request's place in the in-flight count; dropped without a
-/// report, the request counts neither for nor against the member (the client went away).
+/// report, the request counts neither for nor against the member (the client went away). Every answer with a 5xx is
+/// a failure to report, whether it is tried again or sent on.
 #[derive(Debug)]
 pub struct Pick {
     /// Who was picked.

@@ -173,18 +173,32 @@ impl Selector {
     }
 
     /// The least (requests in flight + 1) / weight. Members that are equal take turns by weight, so that an idle pool
-    /// is served in rotation.
+    /// is served in rotation. For at most [`LEAST_REQUESTS_SCAN`] members.
     fn least_requests(&self, eligible: &Eligible<'_>) -> Option<usize> {
-        let costs = (0..eligible.len())
-            .filter_map(|index| Some((two_choices::load(eligible.get(index)?), index)));
-        let (least, index) = costs.min()?;
-        let tied = |index| {
-            eligible
+        let mut weighed = [(u64::MAX, 0); LEAST_REQUESTS_SCAN];
+        let (mut least, mut of_least, mut equals) = (u64::MAX, None, 0);
+        for (index, slot) in weighed.iter_mut().enumerate().take(eligible.len()) {
+            let Some(found) = eligible.get(index) else {
+                continue;
+            };
+            let load = two_choices::load(found);
+            *slot = (load, found.1);
+            if load < least {
+                (least, of_least, equals) = (load, Some(index), 1);
+            } else if load == least {
+                equals += 1;
+            }
+        }
+        if equals < 2 {
+            return of_least;
+        }
+        let equal = |index| {
+            weighed
                 .get(index)
-                .filter(|found| two_choices::load(*found) <= least)
-                .map_or(0, |(_, w)| w)
+                .filter(|(load, _)| *load == least)
+                .map_or(0, |(_, weight)| *weight)
         };
-        self.round_robin.next(eligible.len(), tied).or(Some(index))
+        self.round_robin.next(eligible.len(), equal)
     }
 }
 

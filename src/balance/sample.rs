@@ -57,6 +57,8 @@ pub struct MemberSample {
     pub checks_ok: u64,
     /// Failed active checks.
     pub checks_failed: u64,
+    /// Times that active checks changed its health.
+    pub health_changes: u64,
     /// The last active check.
     pub last_check: Option<CheckResult>,
 }
@@ -90,6 +92,7 @@ impl MemberSample {
             ejections: state.ejections(),
             checks_ok,
             checks_failed,
+            health_changes: state.health_changes(),
             last_check: state.last_check(),
         }
     }

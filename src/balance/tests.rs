@@ -479,30 +479,35 @@ fn without_outlier_settings_an_old_ejection_counts_no_more() {
 
 #[test]
 fn a_member_that_comes_back_gets_a_growing_share() {
-    let selector = pool(&[1, 1]).slow_start(90).select(&Balance::RoundRobin);
-    let now = clock::now();
-    let share = |at| {
-        names(&selector, 1100, at)
-            .iter()
-            .filter(|name| *name == "a")
-            .count()
-    };
-    assert!(
-        share(now).abs_diff(550) <= 1,
-        "no slow start for a member that never was away"
-    );
-    selector.pool().members()[0]
-        .state
-        .set_admin(AdminState::Drain, now);
-    selector.pool().members()[0]
-        .state
-        .set_admin(AdminState::Ready, now);
-    assert!(share(now).abs_diff(100) <= 1, "a tenth of the other's");
-    assert!(
-        share(now + seconds(45)).abs_diff(390) <= 1,
-        "0.55 of the other's"
-    );
-    assert!(share(now + seconds(90)).abs_diff(550) <= 1);
+    for (balance, tolerance) in [(Balance::RoundRobin, 1), (Balance::Random, 90)] {
+        let selector = pool(&[1, 1]).slow_start(90).select(&balance);
+        let now = clock::now();
+        let share = |at| {
+            names(&selector, 1100, at)
+                .iter()
+                .filter(|name| *name == "a")
+                .count()
+        };
+        assert!(
+            share(now).abs_diff(550) <= tolerance,
+            "none for a member that never was away"
+        );
+        selector.pool().members()[0]
+            .state
+            .set_admin(AdminState::Drain, now);
+        selector.pool().members()[0]
+            .state
+            .set_admin(AdminState::Ready, now);
+        assert!(
+            share(now).abs_diff(100) <= tolerance,
+            "a tenth of the other's"
+        );
+        assert!(
+            share(now + seconds(45)).abs_diff(390) <= tolerance,
+            "0.55 of the other's"
+        );
+        assert!(share(now + seconds(90)).abs_diff(550) <= tolerance);
+    }
 }
 
 #[test]

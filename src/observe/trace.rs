@@ -137,7 +137,7 @@ impl Trace {
         let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
         value[3..35].copy_from_slice(self.trace_id.as_bytes());
         value[36..52].copy_from_slice(self.span_id.as_bytes());
-        value[54] = HEX[usize::from(self.flags & KNOWN_FLAGS)];
+        value[54] = HEX[usize::from(self.flags & 0x0f)];
         Hex(value)
     }
 }

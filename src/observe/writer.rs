@@ -31,7 +31,7 @@ const KEEP: usize = 128 * 1024;
 /// The longest that a line waits in a buffer.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How often a failing write may be reported.
-const REPORT_EVERY: Duration = Duration::from_mins(1);
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// How long [`LogFile::flush`], [`LogFile::reopen`] and `drop` wait for a writer that is stuck in the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -258,7 +258,6 @@ impl Writer {
                 Err(error) => return self.failed(bytes, &error),
             }
         }
-        self.mid_line = false;
     }
 
     fn failed(&mut self, lost: &[u8], error: &io::Error) {

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header;
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
-use super::headers::{Edge, Forwarding, check_request};
+use super::headers::{Edge, Forwarding, check_request, request_host};
 use super::local::{self, Answer, Probe};
 use super::rejection::Rejection;
 use crate::config::{self, PathPattern, Target, contains};
@@ -62,11 +63,14 @@ pub fn admit(session: &Session, ctx: &mut RequestContext, draining: bool) -> Adm
     ctx.forwarding = Some(forwarding(session, &connection, &server.trusted_proxies));
     ctx.client = ctx.forwarding.as_ref().map_or(connection.peer, |forwarding| forwarding.client);
 
+    if !request.raw_path_is_utf8() {
+        return Admission::Reject(Rejection::BadRequest("the path is not text"), Termination::ClientInvalid);
+    }
     let path = match NormalPath::parse(request.uri.path()) {
         Ok(path) => path,
         Err(bad) => return Admission::Reject(Rejection::BadRequest(bad.reason()), Termination::ClientInvalid),
     };
-    let host = host_of(session);
+    let host = request_host(&request.uri, &request.headers);
     let view = RequestView { host, path: &path, method: &request.method, headers: &request.headers };
     let found = snapshot.table.find(&view);
     if let Some(answer) = probe(session, ctx, &path, &found, draining) {
@@ -118,7 +122,7 @@ fn take_route(
     if !route.config.websocket && session.downstream_session.is_upgrade_req() {
         return Admission::reject(Rejection::UpgradeRefused);
     }
-    ctx.changed_target = changed_target(&route.config, path, request.uri.path(), request.uri.query());
+    ctx.changed_target = changed_target(&route.config, path, request);
     Admission::Forward
 }
 
@@ -126,12 +130,14 @@ fn is_allowed(route: &config::Route, client: IpAddr) -> bool {
     !contains(&route.deny, client) && (route.allow.is_empty() || contains(&route.allow, client))
 }
 
-/// Path and query towards the member, when they are not those received: rewritten, or in normal form.
-fn changed_target(route: &config::Route, path: &NormalPath<'_>, raw: &str, query: Option<&str>) -> Option<String> {
+/// Path and query towards the member, when they are not those received: rewritten, in normal form, or taken out of an
+/// absolute target.
+fn changed_target(route: &config::Route, path: &NormalPath<'_>, request: &RequestHeader) -> Option<String> {
+    let query = request.uri.query();
     if let Some(rewrite) = &route.rewrite {
         return Some(rewrite_path(rewrite, path.forward(), query));
     }
-    if path.forward() == raw {
+    if path.forward() == request.uri.path() && request.raw_path().first() == Some(&b'/') {
         return None;
     }
     Some(match query {
@@ -180,12 +186,6 @@ fn forwarding(session: &Session, connection: &Connection, trusted: &[ipnet::IpNe
     // A unix socket has no peer address; whoever may open it stands on this machine.
     let edge = Edge::new(connection.tls, connection.port);
     Forwarding::new(connection.peer, host, &edge, &request.headers, trusted)
-}
-
-fn host_of(session: &Session) -> &str {
-    let request = session.req_header();
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default()
 }
 
 fn content_length(session: &Session) -> Option<u64> {

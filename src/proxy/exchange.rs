@@ -35,6 +35,9 @@ use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::{self, Cause};
 
+/// The error of a connection that can only be cut.
+pub const CUT: pingora::ErrorType = pingora::ErrorType::Custom("Cut");
+
 /// How an exchange ended without a whole answer.
 #[derive(Debug)]
 pub enum Unserved {
@@ -581,5 +584,5 @@ pub async fn settle(
         ctx.termination = Some(termination);
     }
     hold(ctx, false);
-    Err(pingora::Error::new_down(pingora::ErrorType::Custom("Cut")))
+    Err(pingora::Error::new_down(CUT))
 }

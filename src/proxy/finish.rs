@@ -54,7 +54,11 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
             Version::HTTP_11 => Protocol::Http11,
             _ => Protocol::Http10,
         },
-        tls: digest.map(|digest| TlsInfo { version: &digest.version, cipher: &digest.cipher, sni: None }),
+        tls: digest.map(|digest| TlsInfo {
+            version: &digest.version,
+            cipher: &digest.cipher,
+            sni: connection.sni.as_deref(),
+        }),
         status: observation.status,
         bytes_in: observation.bytes_in,
         bytes_out: observation.bytes_out,

@@ -130,6 +130,9 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
 /// Tells the client what can still be told.
 pub async fn give_up(session: &mut Session, ctx: &mut RequestContext, error: &Error) -> FailToProxy {
     let dead = FailToProxy { error_code: 0, can_reuse_downstream: false };
+    if *error.etype() == exchange::CUT {
+        return dead;
+    }
     if session.response_written().is_some() {
         ctx.termination.get_or_insert(match error.esource() {
             ErrorSource::Downstream => Termination::ClientClosed,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use log::{debug, error};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{ALPN, Peek, Ssl};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -21,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::drain::{Drain, Open};
-use super::listener::{Bound, Listener};
+use super::listener::{Bound, Listener, TlsListener};
 use super::refusal::Refusal;
 use crate::config;
 use crate::observe::metrics;
@@ -324,29 +325,26 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
     }
-    let connection = Arc::new(Connection::new(
+    let connection = Connection::new(
         Arc::clone(&listener.address),
         listener.port,
         listener.tls.is_some(),
         listener.redirect_https,
         peer,
         deadlines(&timeouts),
-    ));
+    );
     let refusal = Arc::clone(&serving.refusal);
     let shutdown = serving.parts.drain.watch();
-    let mut stream = match &listener.tls {
-        None => Downstream::plain(socket, Arc::clone(&connection), refusal),
+    let (mut stream, connection) = match &listener.tls {
+        None => {
+            let connection = Arc::new(connection);
+            (Downstream::plain(socket, Arc::clone(&connection), refusal), connection)
+        }
         Some(tls) => {
-            match tokio::time::timeout(timeouts.handshake, tls.acceptor.tls_handshake(socket)).await {
-                Ok(Ok(stream)) => Downstream::tls(stream, Arc::clone(&connection), refusal),
-                failed => {
-                    listener.metrics.handshake_failed();
-                    if let Ok(Err(error)) = failed {
-                        debug!("TLS handshake with {peer} on {}: {error}", listener.address);
-                    }
-                    return;
-                }
-            }
+            let Some(stream) = shake_hands(tls, socket, listener, peer, timeouts.handshake).await else { return };
+            let name = stream.get_ssl().and_then(|tls| tls.server_name());
+            let connection = Arc::new(connection.asked_for(name));
+            (Downstream::tls(stream, Arc::clone(&connection), refusal), connection)
         }
     };
     let by_alpn = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
@@ -356,6 +354,22 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
     } else {
         serve_http1(&serving, stream, &connection, timeouts.client_idle, &shutdown).await;
     }
+}
+
+async fn shake_hands(
+    tls: &TlsListener,
+    socket: Socket,
+    listener: &Listener,
+    peer: IpAddr,
+    limit: Duration,
+) -> Option<TlsStream<Socket>> {
+    match tokio::time::timeout(limit, tls.acceptor.tls_handshake(socket)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => debug!("TLS handshake with {peer} on {}: {error}", listener.address),
+        Err(_) => debug!("TLS handshake with {peer} on {}: not done in {limit:?}", listener.address),
+    }
+    listener.metrics.handshake_failed();
+    None
 }
 
 fn deadlines(timeouts: &config::ServerTimeouts) -> Deadlines {

@@ -51,6 +51,8 @@ pub struct Connection {
     pub peer: IpAddr,
     /// Its deadlines.
     pub deadlines: Deadlines,
+    /// The name asked for by SNI.
+    pub sni: Option<Box<str>>,
     phase: AtomicU8,
     held: AtomicBool,
     lingers: AtomicBool,
@@ -66,7 +68,13 @@ impl Connection {
         peer: IpAddr,
         deadlines: Deadlines,
     ) -> Self {
-        Self { listener, port, tls, redirect_https, peer, deadlines, phase: AtomicU8::new(Phase::Idle as u8), held: AtomicBool::new(false), lingers: AtomicBool::new(false) }
+        Self { listener, port, tls, redirect_https, peer, deadlines, sni: None, phase: AtomicU8::new(Phase::Idle as u8), held: AtomicBool::new(false), lingers: AtomicBool::new(false) }
+    }
+
+    /// The same, asked for by this name in TLS.
+    pub fn asked_for(mut self, sni: Option<&str>) -> Self {
+        self.sni = sni.map(Box::from);
+        self
     }
 
     /// Where the connection stands.

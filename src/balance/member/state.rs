@@ -93,6 +93,7 @@ pub struct MemberState {
     failures: [AtomicU64; Failure::KINDS],
     checks_ok: AtomicU64,
     checks_failed: AtomicU64,
+    health_changes: AtomicU64,
     checks: Mutex<Checks>,
     outlier: Mutex<Outlier>,
     made: Instant,
@@ -133,6 +134,7 @@ impl MemberState {
             failures: Default::default(),
             checks_ok: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
+            health_changes: AtomicU64::new(0),
             checks: Mutex::default(),
             outlier: Mutex::default(),
             made: now,
@@ -170,6 +172,11 @@ impl MemberState {
             self.checks_ok.load(Relaxed),
             self.checks_failed.load(Relaxed),
         )
+    }
+
+    /// How often active checks changed its health so far.
+    pub fn health_changes(&self) -> u64 {
+        self.health_changes.load(Relaxed)
     }
 
     /// The last active check.
@@ -262,6 +269,7 @@ impl MemberState {
             self.came_back(now);
         }
         self.health.store(after as u8, Relaxed);
+        self.health_changes.fetch_add(1, Relaxed);
         Some(after)
     }
 

@@ -234,24 +234,17 @@ fn a_reload_with_the_same_file_keeps_it_and_rotation_makes_a_new_one() {
 #[test]
 fn errors_are_counted_even_when_a_flood_is_cut() {
     let bench = Bench::new(json_log);
-    for _ in 0..150 {
+    for _ in 0..1_000 {
         bench.log("pingora_proxy", Level::Error, "upstream is gone");
     }
     let text = bench.read("stderr");
-    let suppressed: Vec<_> = text
-        .lines()
-        .filter(|line| line.contains("suppressed"))
-        .collect();
-    // A slow machine may have begun a second window.
-    assert!(
-        (101..150).contains(&text.lines().count()) || suppressed.is_empty(),
-        "{text}"
-    );
+    assert!(text.contains("more lines from here.rs:7"), "{text}");
+    assert!(text.lines().count() < 1_000);
     let metrics = String::from_utf8(bench.metrics.render(&[])).unwrap();
     assert!(
         metrics
             .lines()
-            .any(|line| line.starts_with("jairouter_log_errors_total{") && line.ends_with(" 150"))
+            .any(|line| line.starts_with("jairouter_log_errors_total{") && line.ends_with(" 1000"))
     );
 }
 

@@ -8,6 +8,7 @@ use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 pub(super) struct Families {
     constant: Vec<LabelPair>,
     families: BTreeMap<&'static str, MetricFamily>,
+    adopted: Vec<MetricFamily>,
 }
 
 /// A histogram that is not cumulative yet.
@@ -27,6 +28,7 @@ impl Families {
         Self {
             constant: constant.iter().map(|label| pair(*label)).collect(),
             families: BTreeMap::new(),
+            adopted: Vec::new(),
         }
     }
 
@@ -99,9 +101,21 @@ impl Families {
         self.push(name, help, MetricType::SUMMARY, metric);
     }
 
-    /// All families, in the order of their names.
+    /// Adds families of another collector, none of which bears a name of ours, and gives them the constant labels.
+    pub(super) fn adopt(&mut self, mut families: Vec<MetricFamily>) {
+        for metric in families.iter_mut().flat_map(MetricFamily::mut_metric) {
+            let labels = metric
+                .take_label()
+                .into_iter()
+                .chain(self.constant.iter().cloned());
+            metric.set_label(labels.collect());
+        }
+        self.adopted.extend(families);
+    }
+
+    /// All families: ours in the order of their names, then those adopted.
     pub(super) fn finish(self) -> Vec<MetricFamily> {
-        self.families.into_values().collect()
+        self.families.into_values().chain(self.adopted).collect()
     }
 
     fn metric(&self, labels: &Labels<'_>) -> Metric {

@@ -28,8 +28,8 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for pool in pools {
         pool.collect(&mut out);
     }
-    let mut families = out.finish();
-    families.extend(metrics.process.collect());
+    out.adopt(metrics.process.collect());
+    let families = out.finish();
     let mut text = Vec::new();
     // The encoder only fails on a family without a name or a metric; `Families` makes none.
     if let Err(error) = TextEncoder::new().encode(&families, &mut text) {

@@ -197,7 +197,6 @@ fn half_a_line_left_by_a_full_disk_is_ended_before_the_next() {
         reported: None,
     };
     writer.write(b"half");
-    writer.mid_line = true;
     writer.write(b"next\n");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "half\nnext\n");
 }

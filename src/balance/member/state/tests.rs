@@ -30,6 +30,7 @@ fn a_member_goes_down_after_fall_failures_in_a_row_and_up_after_rise_good_ones()
     assert_eq!(feed(&state, "+-+"), ["down"; 3], "not in a row");
     assert_eq!(feed(&state, "+"), ["up"]);
     assert_eq!(state.checks(), (5, 6));
+    assert_eq!(state.health_changes(), 3);
 }
 
 #[test]
