@@ -14,6 +14,9 @@ use super::values::address;
 /// Where systemd keeps the credentials of the packaged unit: what `${credential:...}` means outside of the unit.
 const UNIT_CREDENTIALS: &str = "/run/credentials/sluicegate.service";
 
+/// Lines of the section that are looked at when the file as a whole cannot be read.
+const MAX_LINES: usize = 50;
+
 /// What a file says about the admin listener.
 #[derive(Debug)]
 pub struct AdminPeek {
@@ -39,7 +42,7 @@ pub fn peek_admin(path: &Path, environment: &Environment) -> Result<AdminPeek, S
 
 fn peek(text: &str, environment: &Environment) -> Result<AdminPeek, String> {
     let (whole, _) = Source::parse("", text);
-    let mut root = if whole.is_broken() { Source::parse("", &admin_lines(text)).0.root } else { whole.root };
+    let mut root = if whole.is_broken() { admin_lines(text) } else { whole.root };
     let admin = entry(&mut root, "admin").ok_or("has no `admin` section")?;
     let address = match value(admin, "address", environment)? {
         Some(text) => address::listen(&text).map_err(|wrong| wrong.message),
@@ -49,12 +52,21 @@ fn peek(text: &str, environment: &Environment) -> Result<AdminPeek, String> {
     Ok(AdminPeek { address, token })
 }
 
-/// The lines of the `admin` section: of a file that is no YAML, this part may still be.
-fn admin_lines(text: &str) -> String {
+/// The `admin` section out of its own lines: of a file that is no YAML, this part may still be. Lines are left out from
+/// its end until it is.
+fn admin_lines(text: &str) -> Node {
     let inside = |line: &&str| line.is_empty() || line.starts_with([' ', '\t', '#', '}']);
-    let mut lines = text.lines().skip_while(|line| !line.starts_with("admin:"));
-    let first = lines.next().unwrap_or_default();
-    lines.take_while(inside).fold(first.to_owned(), |all, line| all + "\n" + line)
+    let mut all = text.lines().skip_while(|line| !line.starts_with("admin:"));
+    let first = all.next().unwrap_or_default();
+    let mut lines: Vec<&str> = std::iter::once(first).chain(all.take_while(inside).take(MAX_LINES)).collect();
+    while !lines.is_empty() {
+        let (part, _) = Source::parse("", &lines.join("\n"));
+        if !part.is_broken() {
+            return part.root;
+        }
+        lines.pop();
+    }
+    Node::default()
 }
 
 fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
