@@ -48,6 +48,8 @@ pub mod status;
 const MAX_CONNECTIONS: usize = 64;
 /// For a request's header block.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request, from its header to the answer that is ready to be sent.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a connection, whatever the client does: a slow reader cannot keep a place for ever.
@@ -197,7 +199,7 @@ async fn try_respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer
         warn!("admin: {} {} is refused: {refusal}; asked by {peer}", head.method, endpoint.name());
         return Err(refusal.answer());
     }
-    read_to_end(body).await?;
+    tokio::time::timeout(BODY_TIMEOUT, read_to_end(body)).await.map_err(|_| Answer::too_slow())??;
     control::answer(admin, &endpoint, &head, &snapshot, peer, allowed.is_ok()).await
 }
 

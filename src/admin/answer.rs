@@ -58,6 +58,10 @@ impl Answer {
         Self::error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("a body has at most {limit} bytes here"))
     }
 
+    pub(super) fn too_slow() -> Self {
+        Self::error(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time")
+    }
+
     pub(super) fn timed_out() -> Self {
         let message = "not done in time; what was asked for may still happen";
         Self::error(StatusCode::GATEWAY_TIMEOUT, "timeout", message)

@@ -46,7 +46,7 @@ pub struct PoolStatus {
     pub usable: bool,
     /// Whether so few members are usable that ejections are ignored.
     pub panicking: bool,
-    /// The members, in the order of the configuration.
+    /// The members, in the order of the configuration; those without an address last.
     pub members: Vec<MemberStatus>,
 }
 

@@ -23,7 +23,8 @@ pub(super) fn show(status: &Status) -> String {
     );
     if let Some(reason) = &status.last_reload_refusal {
         text.push_str("\nlast reload refused:");
-        reason.lines().for_each(|line| text.extend(["\n  ", line]));
+        let lines = reason.lines().filter(|line| !line.is_empty());
+        lines.for_each(|line| text.extend(["\n  ", line]));
     }
     for pool in status.pools.iter().filter(|pool| !pool.usable) {
         text.extend(["\npool ", &pool.name, " has no usable member"]);

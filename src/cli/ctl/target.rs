@@ -68,7 +68,7 @@ impl Options {
     }
 
     fn find_in(&self, environment: &Environment) -> Result<Target, Failure> {
-        let file = self.config.as_deref().unwrap_or(Path::new(CONFIG_FILE));
+        let file = self.config.as_deref().unwrap_or_else(|| Path::new(CONFIG_FILE));
         let of_file = |reason: &str| format!("{} {reason}", file.display());
         let wanted = self.config.is_some() || self.admin.is_none();
         let peek = wanted.then(|| config::peek_admin(file, environment).map_err(|reason| of_file(&reason)));
