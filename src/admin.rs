@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use log::warn;
+use log::{debug, error, warn};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
@@ -61,7 +61,7 @@ const MAX_DISCARDED: usize = 1 << 20;
 /// Bytes of a request's header block.
 const MAX_HEADER: usize = 32 << 10;
 /// Reloads that wait for the one that runs.
-const MAX_WAITING_RELOADS: usize = 4;
+const MAX_WAITING_RELOADS: usize = MAX_CONNECTIONS;
 /// Between two tries to take a connection, when the system has none to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -73,7 +73,7 @@ pub async fn serve(bound: Bound, config: Arc<Config>, reloader: Arc<Reloader>, d
     let listener = match Door::open(bound) {
         Ok(listener) => listener,
         Err(error) => {
-            log::error!("the admin listener {place} cannot be served: {error}");
+            error!("the admin listener {place} cannot be served: {error}");
             return;
         }
     };
@@ -185,7 +185,9 @@ async fn connection(stream: Box<dyn Stream>, peer: Peer, admin: Arc<Admin>) {
 
 async fn respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer) -> Answer {
     let answering = tokio::time::timeout(REQUEST_TIMEOUT, try_respond(admin, request, peer));
-    answering.await.unwrap_or_else(|_| Err(Answer::timed_out())).unwrap_or_else(|refused| refused)
+    let answer = answering.await.unwrap_or_else(|_| Err(Answer::timed_out())).unwrap_or_else(|refused| refused);
+    debug!("admin: {} for {peer}", answer.status);
+    answer
 }
 
 async fn try_respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer) -> Result<Answer, Answer> {
