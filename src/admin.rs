@@ -6,10 +6,11 @@
 //! Invariants:
 //! - Every bound is a constant here: connections, header time, body, request and connection time.
 //! - A reload runs to its end even when the client that asked for it has gone.
-//! - Nothing here changes anything before [`access`] has let the request in.
+//! - Nothing here changes anything before `access` has let the request in.
 //!
 //! It proxies nothing, and does not decide what is healthy: `balance` and `snapshot` do.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -26,7 +27,7 @@ use log::{debug, error, warn};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clock;
 use crate::config::Config;
@@ -44,7 +45,7 @@ mod scrape;
 pub mod stats;
 pub mod status;
 
-/// Connections served at once; more wait in the kernel's queue.
+/// Connections served at once.
 const MAX_CONNECTIONS: usize = 64;
 /// For a request's header block.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -139,17 +140,20 @@ impl Door {
     }
 }
 
-/// Takes connections for ever. They end with this future.
+/// Takes connections for ever. They end with this future. When all places are taken the oldest connection gives way,
+/// so that a probe is answered even while somebody holds places and says nothing.
 async fn accept(door: Door, admin: &Arc<Admin>) {
     let mut connections = JoinSet::new();
+    let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(MAX_CONNECTIONS);
     loop {
-        while connections.len() >= MAX_CONNECTIONS {
-            connections.join_next().await;
-        }
         tokio::select! {
             accepted = door.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, Arc::clone(admin)));
+                    open.retain(|connection| !connection.is_finished());
+                    if open.len() >= MAX_CONNECTIONS && let Some(oldest) = open.pop_front() {
+                        oldest.abort();
+                    }
+                    open.push_back(connections.spawn(connection(stream, peer, Arc::clone(admin))));
                 }
                 Err(error) => {
                     warn!("the admin listener cannot take a connection: {error}");

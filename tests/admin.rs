@@ -206,3 +206,15 @@ async fn the_admin_address_answers_while_the_gateway_drains() {
     assert_eq!(gate.metric("sluicegate_draining").await, 1.0);
     assert_eq!(slow.await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn connections_that_say_nothing_do_not_keep_a_probe_waiting() {
+    let a = upstream("a").await;
+    let gate = guarded(&[&a]).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(connect(gate.admin_address()).await);
+    }
+    let answer = within(s(5), "the probe is answered", gate.admin().get("/health")).await;
+    assert_eq!(answer.status, 200);
+}
