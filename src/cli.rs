@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Environment, Overrides};
+use crate::config::{self, Environment, Overrides, Severity};
 use crate::server::{self, Options, StartError};
 
 pub mod check;
@@ -57,11 +57,7 @@ struct Source {
 
 impl Source {
     fn overrides(&self) -> Overrides {
-        Overrides {
-            listen: self.listen.clone(),
-            log_level: self.log_level.clone(),
-            insecure_dev: self.insecure_dev,
-        }
+        Overrides { listen: self.listen.clone(), log_level: self.log_level.clone(), insecure_dev: self.insecure_dev }
     }
 }
 
@@ -111,7 +107,7 @@ fn check(source: &Source) -> ExitCode {
     for problem in &problems {
         complain(&problem.to_string());
     }
-    if problems.is_empty() {
+    if problems.iter().all(|problem| problem.severity == Severity::Warning) {
         say(&format!("{}: ok", source.config.display()));
         ExitCode::SUCCESS
     } else {

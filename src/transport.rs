@@ -4,6 +4,7 @@
 //! no deadline for a whole header block. [`socket::Socket`] is the bare socket, [`downstream::Downstream`] the client's
 //! side of a connection with its deadlines, [`upstream::Upstream`] the member's side.
 
+pub mod authorities;
 pub mod connection;
 pub mod downstream;
 pub mod socket;

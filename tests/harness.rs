@@ -84,7 +84,8 @@ async fn a_blackhole_neither_takes_nor_refuses() {
 
 #[tokio::test]
 async fn a_scrape_is_summed_by_labels() {
-    let text = "# HELP x y\nx_total{a=\"1\",b=\"2\"} 3\nx_total{a=\"1\",b=\"20\"} 4\nx_total{a=\"2\",b=\"2\"} 5\ny 1.5e3\n";
+    let text =
+        "# HELP x y\nx_total{a=\"1\",b=\"2\"} 3\nx_total{a=\"1\",b=\"20\"} 4\nx_total{a=\"2\",b=\"2\"} 5\ny 1.5e3\n";
     let metrics = Metrics::new(text.to_owned());
     assert_eq!((metrics.sum("x_total"), metrics.sum("y")), (12.0, 1500.0));
     assert_eq!(metrics.sum(r#"x_total{b="2"}"#), 8.0);

@@ -140,12 +140,14 @@ async fn an_upload_of_100_mib_does_not_stay_in_memory() {
 }
 
 #[tokio::test]
-async fn trailers_reach_a_client_that_takes_them() {
+async fn an_answer_with_trailers_leaves_an_http_1_connection_in_order() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
-    let answer = gate.connect().await.ask("GET /trailers HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n").await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, "body before trailers\n"));
-    assert_eq!(answer.trailers.trim(), "x-checksum: abc123");
+    let mut connection = gate.connect().await;
+    for _ in 0..2 {
+        let answer = connection.ask("GET /trailers HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n").await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "body before trailers\n"));
+    }
 }
 
 #[tokio::test]
@@ -213,12 +215,40 @@ async fn a_client_that_says_close_is_closed_on() {
 
 #[tokio::test]
 async fn an_early_answer_to_an_unfinished_upload_reaches_the_client() {
-    let a = upstream("a").await;
-    a.fail_next(1, Fault::Status(403));
-    let gate = gateway().pool("app", &[&a]).start().await;
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], "").start().await;
     let mut connection = gate.connect().await;
-    connection.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbeginning").await;
-    assert_eq!(within(s(5), "the early answer", connection.answer()).await.status, 403);
+    connection.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbeginning").await;
+    let _held = backend.answer_once("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
+    let answer = within(s(5), "the early answer", connection.answer()).await;
+    assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_the_connection_is_whole() {
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], "").start().await;
+    let asked = tokio::spawn({
+        let client = gate.client().clone();
+        async move { client.get("/").await }
+    });
+    drop(backend.answer_once("HTTP/1.1 200 OK\r\n\r\nuntil the end").await);
+    assert_eq!(asked.await.unwrap().text(), "until the end");
+}
+
+#[tokio::test]
+async fn early_hints_go_before_the_answer() {
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], "").start().await;
+    let mut connection = gate.connect().await;
+    connection.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let _held = backend.answer_once(&format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).await;
+    let mut answer = connection.answer().await;
+    if answer.status == 103 {
+        answer = connection.answer().await;
+    }
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
 }
 
 #[tokio::test]

@@ -3,24 +3,22 @@
 //! One marked parse serves values and positions alike, so the two can never disagree. Scalars stay text: what a
 //! scalar means is up to the key it stands at, so `min_version: 1.2` and `weight: "3"` say what they seem to say.
 //! Refused here: broken YAML, duplicate keys (all of them), keys without a value, tags, several documents.
-//! Bounds: [`MAX_BYTES`], [`MAX_DEPTH`], [`MAX_NODES`] (aliases counted as what they stand for).
+//! Bounds: [`MAX_BYTES`], [`MAX_DEPTH`], [`MAX_ITEMS`], [`MAX_NODES`] (aliases counted as what they stand for).
 
 use std::collections::HashMap;
-use std::fmt;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
-use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Step};
+use super::problem::{Finding, KeyPath, Place, Step};
 
 /// The largest configuration file, in bytes.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting.
 pub(super) const MAX_DEPTH: usize = 32;
+/// The most items of one list or map.
+pub(super) const MAX_ITEMS: usize = 10_000;
 /// The most nodes, aliases counted as what they stand for.
 pub(super) const MAX_NODES: usize = 100_000;
-
-/// Keys whose values are covered wherever a line of the file is shown.
-const SECRET_KEYS: [&str; 6] = ["token", "secret", "secrets", "password", "keys", "api_key"];
 
 /// A place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -33,10 +31,7 @@ pub struct Position {
 
 impl Position {
     fn of(marker: &Marker) -> Self {
-        Self {
-            line: marker.line().max(1),
-            column: marker.col() + 1,
-        }
+        Self { line: marker.line().max(1), column: marker.col() + 1 }
     }
 }
 
@@ -50,10 +45,7 @@ pub(super) struct Extent {
 
 impl Extent {
     fn of(span: &Span) -> Self {
-        Self {
-            start: Position::of(&span.start),
-            end: Position::of(&span.end),
-        }
+        Self { start: Position::of(&span.start), end: Position::of(&span.end) }
     }
 }
 
@@ -124,224 +116,22 @@ impl Node {
     }
 }
 
-/// The text of a file with its tree: what positions and excerpts are looked up in.
-#[derive(Clone, Default)]
-pub struct Source {
-    file: String,
-    text: String,
-    pub(super) root: Node,
-    broken: bool,
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
+/// Parses `text`. What is wrong is returned beside the tree; there is no tree when the text could not be read to its
+/// end.
+pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Finding>) {
+    let mut builder = Builder::default();
+    if let Err(finding) = builder.run(Parser::new_from_str(text)) {
+        builder.findings.push(*finding);
+        return (None, builder.findings);
     }
-}
-
-impl Source {
-    /// Parses `text`. What is wrong is returned beside as much of the tree as could be read.
-    pub(super) fn parse(file: &str, text: &str) -> (Self, Vec<Finding>) {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut source = Self {
-            file: file.to_owned(),
-            ..Self::default()
-        };
-        if text.len() > MAX_BYTES {
-            let message = format!("the file has {} bytes", text.len());
-            return (
-                source,
-                vec![Finding::new(Place::File, message).expected(format!("at most {MAX_BYTES}"))],
-            );
-        }
-        source.text = text.to_owned();
-        let mut builder = Builder::default();
-        if let Err(finding) = builder.run(Parser::new_from_str(text)) {
-            builder.findings.push(*finding);
-            source.broken = true;
-        }
-        source.root = builder.root.unwrap_or_default();
-        if builder.findings.is_empty() && !matches!(source.root.content, Content::Map(_)) {
-            let at = Place::At(source.root.at.start);
-            builder.findings.push(
-                Finding::new(at, "the file is no map of keys").expected("keys such as `listen:`"),
-            );
-            source.broken = true;
-        }
-        (source, builder.findings)
+    let root = builder.root.unwrap_or_default();
+    if !matches!(root.content, Content::Map(_)) {
+        let at = Place::At(root.at.start);
+        let finding = Finding::new(at, "the file is no map of keys").expected("keys such as `listen:`");
+        builder.findings.push(finding);
+        return (None, builder.findings);
     }
-
-    /// A file of which nothing is known but its name.
-    pub(super) fn named(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            ..Self::default()
-        }
-    }
-
-    /// Whether the text could not be read to its end.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken
-    }
-
-    /// Makes a finding ready to be shown.
-    pub(super) fn problem(&self, finding: &Finding) -> Problem {
-        let mut problem = Problem {
-            origin: self.file.clone(),
-            position: None,
-            key: String::new(),
-            message: finding.message.clone(),
-            expected: finding.expected.clone(),
-            hint: finding.hint.clone(),
-            excerpts: Vec::new(),
-        };
-        let label = if finding.also.is_some() { "here" } else { "" };
-        match &finding.place {
-            Place::File => {}
-            Place::Override(name) => problem.origin.clone_from(name),
-            Place::At(position) => {
-                problem.position = Some(*position);
-                let end = Position {
-                    column: position.column + 1,
-                    ..*position
-                };
-                problem.excerpts.extend(self.excerpt(
-                    Extent {
-                        start: *position,
-                        end,
-                    },
-                    label,
-                ));
-            }
-            Place::Key(path) | Place::Value(path) => {
-                let (known, key_at, at) = self.find(path);
-                problem.key = known.to_string();
-                let key_wanted = matches!(finding.place, Place::Key(_)) || known != *path;
-                let extent = if key_wanted {
-                    key_at.or(at)
-                } else {
-                    at.or(key_at)
-                };
-                problem.position = extent.map(|extent| extent.start);
-                problem
-                    .excerpts
-                    .extend(extent.and_then(|extent| self.excerpt(extent, label)));
-            }
-        }
-        if let Some((path, what)) = &finding.also {
-            let (_, key_at, at) = self.find(path);
-            problem
-                .excerpts
-                .extend(at.or(key_at).and_then(|extent| self.excerpt(extent, what)));
-        }
-        problem
-    }
-
-    /// A problem at the key `path`, for what is found out after loading. `path` may name list items that the file
-    /// writes in a short form.
-    pub fn problem_at(
-        &self,
-        path: &KeyPath,
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) -> Problem {
-        let mut finding = Finding::value(path, message);
-        finding.hint = hint;
-        self.problem(&finding)
-    }
-
-    /// Whether the file has something at `path`.
-    pub(super) fn has(&self, path: &KeyPath) -> bool {
-        self.find(path).0 == *path
-    }
-
-    /// The deepest part of `path` that the file has, with where its key and its value stand.
-    fn find(&self, path: &KeyPath) -> (KeyPath, Option<Extent>, Option<Extent>) {
-        let (mut node, mut known) = (&self.root, KeyPath::default());
-        let (mut key_at, mut at) = (None, None);
-        for step in &path.0 {
-            match (&node.content, step) {
-                (Content::Map(entries), Step::Key(key)) => {
-                    let Some(entry) = entries.iter().rfind(|entry| &entry.key == key) else {
-                        break;
-                    };
-                    (key_at, at, node) = (Some(entry.key_at), Some(entry.node.at), &entry.node);
-                    known = known.key(key);
-                }
-                (Content::List(items), Step::Index(index)) => {
-                    let Some(item) = items.get(*index) else { break };
-                    (key_at, at, node) = (None, Some(item.at), item);
-                    known = known.index(*index);
-                }
-                // A list of one without its brackets.
-                (_, Step::Index(0)) => {}
-                _ => break,
-            }
-        }
-        (known, key_at, at)
-    }
-
-    fn excerpt(&self, extent: Extent, label: &str) -> Option<Excerpt> {
-        let line = self.text.lines().nth(extent.start.line.checked_sub(1)?)?;
-        let text: String = line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        let text = self.cover(extent.start.line, &text);
-        let length = text.trim_end().chars().count();
-        let start = extent.start.column - 1;
-        let end = if extent.end.line == extent.start.line {
-            extent.end.column - 1
-        } else {
-            length
-        };
-        let width = end.min(length).saturating_sub(start).max(1);
-        Some(Excerpt {
-            line: extent.start.line,
-            text: text.trim_end().to_owned(),
-            start,
-            width,
-            label: label.to_owned(),
-        })
-    }
-
-    /// `text`, which is line `line`, with every secret in it covered.
-    fn cover(&self, line: usize, text: &str) -> String {
-        let mut secrets = Vec::new();
-        secret_extents(&self.root, false, &mut secrets);
-        let covered = |column: usize| {
-            let here = Position { line, column };
-            secrets
-                .iter()
-                .any(|extent| extent.start <= here && here < extent.end)
-        };
-        text.chars()
-            .enumerate()
-            .map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c })
-            .collect()
-    }
-}
-
-pub(super) fn is_secret_key(key: &str) -> bool {
-    SECRET_KEYS.contains(&key)
-}
-
-/// Collects where secrets stand literally; a reference such as `${VAR}` shows nothing and helps the reader.
-fn secret_extents(node: &Node, secret: bool, out: &mut Vec<Extent>) {
-    match &node.content {
-        Content::Scalar(scalar) if secret && !scalar.text.starts_with("${") => out.push(node.at),
-        Content::Scalar(_) | Content::Refused => {}
-        Content::List(items) => items
-            .iter()
-            .for_each(|item| secret_extents(item, secret, out)),
-        Content::Map(entries) => {
-            for entry in entries {
-                secret_extents(&entry.node, secret || is_secret_key(&entry.key), out);
-            }
-        }
-    }
+    (Some(root), builder.findings)
 }
 
 /// Builds the tree from the parser's events, with a stack of its own instead of recursion.
@@ -380,10 +170,12 @@ impl Builder {
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
                 let at = Place::At(Position::of(error.marker()));
-                Box::new(Finding::new(
-                    at,
-                    format!("this is not valid YAML: {}", error.info()),
-                ))
+                // The parser's own bound on nesting lies above ours, but it reads ahead.
+                let message = match error.info() {
+                    "recursion limit exceeded" => TOO_DEEP.to_owned(),
+                    info => format!("this is not valid YAML: {info}"),
+                };
+                Box::new(Finding::new(at, message))
             })?;
             self.event(event, Extent::of(&span))?;
         }
@@ -395,16 +187,10 @@ impl Builder {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(stop(
-                        at,
-                        "a second YAML document begins here",
-                        "one document",
-                    ));
+                    return Err(stop(at, "a second YAML document begins here", "one document"));
                 }
             }
-            Event::Scalar(_, _, _, Some(_))
-            | Event::SequenceStart(_, Some(_))
-            | Event::MappingStart(_, Some(_)) => {
+            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
                 return Err(stop(
                     at,
                     "YAML tags have no meaning here",
@@ -413,18 +199,12 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, None) => {
                 self.count(1, at)?;
-                let null = style == ScalarStyle::Plain
-                    && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let content = Content::Scalar(Scalar {
-                    text: text.into_owned(),
-                    hidden: false,
-                });
+                let null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let content = Content::Scalar(Scalar { text: text.into_owned(), hidden: false });
                 self.scalar(Node { at, content }, anchor, null);
             }
             Event::Alias(anchor) => self.alias(anchor, at)?,
-            Event::SequenceStart(anchor, None) => {
-                self.open(Content::List(Vec::new()), anchor, at)?
-            }
+            Event::SequenceStart(anchor, None) => self.open(Content::List(Vec::new()), anchor, at)?,
             Event::MappingStart(anchor, None) => self.open(Content::default(), anchor, at)?,
             Event::SequenceEnd | Event::MappingEnd => self.close(at),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -433,6 +213,9 @@ impl Builder {
     }
 
     fn count(&mut self, nodes: usize, at: Extent) -> Result<(), Stop> {
+        if self.stack.last().is_some_and(|open| open.len() >= MAX_ITEMS) {
+            return Err(stop(at, "this list or map is too long", "at most 10000 items"));
+        }
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
             return Err(stop(
@@ -450,19 +233,9 @@ impl Builder {
         }
         self.count(1, at)?;
         if self.stack.len() >= MAX_DEPTH {
-            return Err(stop(
-                at,
-                "the file is nested too deeply",
-                "at most 32 levels",
-            ));
+            return Err(stop(at, TOO_DEEP, "at most 32 levels"));
         }
-        self.stack.push(Open {
-            node: Node { at, content },
-            anchor,
-            nodes_before: self.nodes,
-            height: 1,
-            key: None,
-        });
+        self.stack.push(Open { node: Node { at, content }, anchor, nodes_before: self.nodes, height: 1, key: None });
         Ok(())
     }
 
@@ -474,21 +247,11 @@ impl Builder {
         if at.end.line == open.node.at.start.line {
             open.node.at.end = at.end;
         } else {
-            open.node.at.end = Position {
-                line: open.node.at.start.line + 1,
-                column: 1,
-            };
+            open.node.at.end = Position { line: open.node.at.start.line + 1, column: 1 };
         }
         if open.anchor != 0 {
             let nodes = self.nodes - open.nodes_before + 1;
-            self.anchors.insert(
-                open.anchor,
-                Anchor {
-                    node: open.node.clone(),
-                    nodes,
-                    height: open.height,
-                },
-            );
+            self.anchors.insert(open.anchor, Anchor { node: open.node.clone(), nodes, height: open.height });
         }
         self.add(open.node, open.height);
     }
@@ -498,21 +261,13 @@ impl Builder {
             return Err(stop(at, "an alias cannot be a key", "a name"));
         }
         let Some(known) = self.anchors.get(&anchor) else {
-            return Err(stop(
-                at,
-                "this alias stands inside of what it stands for",
-                "an anchor that is complete",
-            ));
+            return Err(stop(at, "this alias stands inside of what it stands for", "an anchor that is complete"));
         };
         let (nodes, height) = (known.nodes, known.height);
         // Counted before it is copied: a few lines of nested aliases can stand for billions of values.
         self.count(nodes, at)?;
         if self.stack.len() + height > MAX_DEPTH {
-            return Err(stop(
-                at,
-                "the file is nested too deeply",
-                "at most 32 levels",
-            ));
+            return Err(stop(at, TOO_DEEP, "at most 32 levels"));
         }
         if let Some(node) = self.anchors.get(&anchor).map(|known| known.node.clone()) {
             self.add(node, height);
@@ -522,14 +277,7 @@ impl Builder {
 
     fn scalar(&mut self, node: Node, anchor: usize, null: bool) {
         if anchor != 0 {
-            self.anchors.insert(
-                anchor,
-                Anchor {
-                    node: node.clone(),
-                    nodes: 1,
-                    height: 0,
-                },
-            );
+            self.anchors.insert(anchor, Anchor { node: node.clone(), nodes: 1, height: 0 });
         }
         let Some(open) = self.stack.last_mut() else {
             if !null {
@@ -561,15 +309,8 @@ impl Builder {
         let place = Place::At(key.as_ref().map_or(at.start, |(_, key_at, _)| key_at.start));
         let what = if key.is_some() { "key" } else { "list item" };
         let finding = Finding::new(place, format!("{path}: this {what} has no value"));
-        self.findings
-            .push(finding.hint(format!("give it a value, or remove the {what}")));
-        self.add(
-            Node {
-                at,
-                content: Content::Refused,
-            },
-            0,
-        );
+        self.findings.push(finding.hint(format!("give it a value, or remove the {what}")));
+        self.add(Node { at, content: Content::Refused }, 0);
     }
 
     fn add(&mut self, node: Node, height: usize) {
@@ -586,15 +327,10 @@ impl Builder {
                     return;
                 };
                 if repeated {
-                    let first = entries
-                        .iter()
-                        .find(|entry| entry.key == key)
-                        .map_or(0, |entry| entry.key_at.start.line);
-                    let message =
-                        format!("{path}: this key stands here twice; the first is on line {first}");
-                    self.findings.push(
-                        Finding::new(Place::At(key_at.start), message).hint("keep one of them"),
-                    );
+                    let first =
+                        entries.iter().find(|entry| entry.key == key).map_or(0, |entry| entry.key_at.start.line);
+                    let message = format!("{path}: this key stands here twice; the first is on line {first}");
+                    self.findings.push(Finding::new(Place::At(key_at.start), message).hint("keep one of them"));
                 } else {
                     entries.push(Entry { key, key_at, node });
                 }
@@ -604,13 +340,10 @@ impl Builder {
     }
 
     fn path(&self) -> KeyPath {
-        let steps = self
-            .stack
-            .iter()
-            .filter_map(|open| match &open.node.content {
-                Content::List(items) => Some(Step::Index(items.len())),
-                _ => open.key.as_ref().map(|(key, ..)| Step::Key(key.clone())),
-            });
+        let steps = self.stack.iter().filter_map(|open| match &open.node.content {
+            Content::List(items) => Some(Step::Index(items.len())),
+            _ => open.key.as_ref().map(|(key, ..)| Step::Key(key.clone())),
+        });
         KeyPath(steps.collect())
     }
 }
@@ -620,15 +353,19 @@ impl Open {
         matches!(self.node.content, Content::Map(_)) && self.key.is_none()
     }
 
-    fn entries(&self) -> &[Entry] {
-        if let Content::Map(entries) = &self.node.content {
-            entries
-        } else {
-            &[]
+    fn len(&self) -> usize {
+        match &self.node.content {
+            Content::List(items) => items.len(),
+            _ => self.entries().len(),
         }
+    }
+
+    fn entries(&self) -> &[Entry] {
+        if let Content::Map(entries) = &self.node.content { entries } else { &[] }
     }
 }
 
+const TOO_DEEP: &str = "the file is nested too deeply";
 const MAX_NODES_TEXT: &str = "at most 100000";
 
 fn stop(at: Extent, message: &str, expected: &str) -> Stop {

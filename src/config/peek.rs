@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use super::ListenAddress;
-use super::document::{Content, Node, Source};
+use super::document::{Content, Node};
 use super::environment::Environment;
 use super::interpolate::interpolate;
 use super::problem::KeyPath;
 use super::secret::Secret;
+use super::source::Source;
 use super::values::address;
 
 /// Where systemd keeps the credentials of the packaged unit: what `${credential:...}` means outside of the unit.

@@ -5,10 +5,14 @@
 
 use std::fmt;
 
-use super::document::{Position, Source};
+use super::document::Position;
+use super::source::Source;
 
 /// The most problems that one run reports; the rest is counted.
 pub const MAX_PROBLEMS: usize = 100;
+
+/// The most findings whose place is looked up, before they are put in order and cut to [`MAX_PROBLEMS`].
+const MAX_LOCATED: usize = 500;
 
 /// A path of keys, such as `routes[2].match.path`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -49,15 +53,8 @@ impl fmt::Display for KeyPath {
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Key(key) => {
                     let dot = if first { "" } else { "." };
-                    let plain = key
-                        .chars()
-                        .all(|c| c.is_alphanumeric() || "_-*".contains(c))
-                        && !key.is_empty();
-                    if plain {
-                        write!(f, "{dot}{key}")?
-                    } else {
-                        write!(f, "{dot}{key:?}")?
-                    }
+                    let plain = key.chars().all(|c| c.is_alphanumeric() || "_-*".contains(c)) && !key.is_empty();
+                    if plain { write!(f, "{dot}{key}")? } else { write!(f, "{dot}{key:?}")? }
                 }
             }
             first = false;
@@ -94,13 +91,7 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
-        Self {
-            place,
-            message: message.into(),
-            expected: None,
-            hint: None,
-            also: None,
-        }
+        Self { place, message: message.into(), expected: None, hint: None, also: None }
     }
 
     pub(super) fn value(path: &KeyPath, message: impl Into<String>) -> Self {
@@ -127,9 +118,20 @@ impl Finding {
     }
 }
 
+/// How bad a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, but is worth a look.
+    Warning,
+}
+
 /// One thing that is wrong, ready to be shown. `Display` is several lines, without a newline at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether it stops anything.
+    pub severity: Severity,
     /// The file, the flag or the variable.
     pub origin: String,
     /// Line and column, both from 1, when it lies in the file.
@@ -168,6 +170,9 @@ impl fmt::Display for Problem {
             write!(f, ":{}:{}", at.line, at.column)?;
         }
         f.write_str(": ")?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -179,17 +184,13 @@ impl fmt::Display for Problem {
         let gutter = last.to_string().len();
         let mut before = None;
         for excerpt in &self.excerpts {
-            let gap = before.is_some_and(|line: usize| line.abs_diff(excerpt.line) > 1);
-            write!(f, "\n{:gutter$} {}", "", if gap { "..." } else { "|" })?;
-            write!(f, "\n{:gutter$} | {}", excerpt.line, excerpt.text)?;
+            if before != Some(excerpt.line) {
+                let gap = before.is_some_and(|line: usize| line.abs_diff(excerpt.line) > 1);
+                write!(f, "\n{:gutter$} {}", "", if gap { "..." } else { "|" })?;
+                write!(f, "\n{:gutter$} | {}", excerpt.line, excerpt.text)?;
+            }
             let mark = "^".repeat(excerpt.width);
-            write!(
-                f,
-                "\n{:gutter$} | {:start$}{mark}",
-                "",
-                "",
-                start = excerpt.start
-            )?;
+            write!(f, "\n{:gutter$} | {:start$}{mark}", "", "", start = excerpt.start)?;
             if !excerpt.label.is_empty() {
                 write!(f, " {}", excerpt.label)?;
             }
@@ -213,8 +214,10 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     pub(super) fn new(findings: &[Finding], source: &Source) -> Self {
-        let mut problems = locate(findings, source);
-        let left_out = problems.len().saturating_sub(MAX_PROBLEMS);
+        let beyond = findings.len().saturating_sub(MAX_LOCATED);
+        let located = findings.get(..MAX_LOCATED).unwrap_or(findings);
+        let mut problems = locate(located, Severity::Error, source);
+        let left_out = problems.len().saturating_sub(MAX_PROBLEMS) + beyond;
         problems.truncate(MAX_PROBLEMS);
         Self { problems, left_out }
     }
@@ -229,40 +232,28 @@ impl fmt::Display for ConfigErrors {
             1 => f.write_str("1 error"),
             count => write!(f, "{count} errors"),
         }?;
-        if self.left_out > 0 {
-            write!(f, ", the first {MAX_PROBLEMS} shown")
-        } else {
-            Ok(())
-        }
+        if self.left_out > 0 { write!(f, ", the first {MAX_PROBLEMS} shown") } else { Ok(()) }
     }
 }
 
 impl std::error::Error for ConfigErrors {}
 
 /// Looks the positions up and sorts by them; what has none comes first.
-pub(super) fn locate(findings: &[Finding], source: &Source) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = findings
-        .iter()
-        .map(|finding| source.problem(finding))
-        .collect();
+pub(super) fn locate(findings: &[Finding], severity: Severity, source: &Source) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = findings.iter().map(|finding| source.problem(finding, severity)).collect();
     problems.sort_by_key(|problem| problem.position);
     problems.dedup();
     problems
 }
 
 /// The name of `names` that is nearest to `wrong`, when one is near enough to have been meant.
-pub(super) fn nearest<'a>(
-    wrong: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let wrong = plain(wrong);
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wrong, &plain(name)), name))
-        .filter(|(distance, name)| {
-            *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1)
-        })
+        .filter(|(distance, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
         .min()
         .map(|(_, name)| name)
 }

@@ -9,6 +9,7 @@ use super::headers::{EditHeaders, apply_rules, set_security_headers, strip_hop_b
 use super::rejection::Rejection;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
@@ -104,6 +105,10 @@ pub fn complete_request(request: &mut RequestHeader, ctx: &RequestContext) -> Re
     }
     let id = HeaderValue::from_str(ctx.request_id.as_str()).map_err(|_| Rejection::Internal)?;
     request.set(X_REQUEST_ID, id);
+    if !ctx.trace.inherited() && request.headers.contains_key(TRACESTATE) {
+        // It belongs to a trace that was not valid.
+        request.remove_header(&TRACESTATE);
+    }
     let traceparent = ctx.trace.traceparent();
     let traceparent = HeaderValue::from_str(traceparent.as_str()).map_err(|_| Rejection::Internal)?;
     request.set(TRACEPARENT, traceparent);

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::{Shared, Snapshot};
 use crate::balance::health::HealthChecks;
 use crate::config::{self, Config, Environment, Loaded, Overrides};
+use crate::observe::access_log::AccessLog;
 use crate::observe::logging::Logging;
 use crate::server::listener::{Listener, certified_keys};
 use crate::server::open_access;
@@ -34,6 +35,9 @@ pub struct Reloader {
 struct Followers {
     health: Option<HealthChecks>,
     names: Option<JoinHandle<()>>,
+    /// Access logs that a reload replaced. A request may still hold one; its last lines are written when it is dropped,
+    /// which is not for a worker to wait for.
+    retired: Vec<Arc<AccessLog>>,
 }
 
 /// What a reload did.
@@ -122,6 +126,12 @@ impl Reloader {
         self.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
         self.shared.addresses.fill(&config).await;
         self.replace_certificates(&config);
+        followers.retired.retain(|log| Arc::strong_count(log) > 1);
+        if let Some(before) = &current.access
+            && !access.as_ref().is_some_and(|access| Arc::ptr_eq(access, before))
+        {
+            followers.retired.push(Arc::clone(before));
+        }
         let restart_needed = restart_needed(&self.started_with, &config);
         let snapshot = self.shared.publish(config, access);
         self.follow(followers, &snapshot);

@@ -9,6 +9,7 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _};
 
 use crate::balance::member::{Address, Member};
 use crate::config::{self, UpstreamTimeouts};
+use crate::transport::authorities::{authorities, group};
 
 /// Streams that share one HTTP/2 connection to a member.
 const MAX_H2_STREAMS: usize = 128;
@@ -60,6 +61,8 @@ impl MemberPeer {
         if let Some(tls) = &pool.tls {
             options.verify_cert = tls.verify;
             options.verify_hostname = tls.verify;
+            options.ca = authorities(tls);
+            http.group_key = group(tls);
         }
         let key = http.reuse_hash();
         Some(Self { address: member.address.clone(), http, key, tls })
@@ -77,6 +80,7 @@ fn sni(member: &Member, pool: &config::Pool) -> String {
         (Some(config::UpstreamTls { sni: Some(name), .. }), _, _) => name.clone(),
         (Some(_), Some(host), _) => host.to_string(),
         (Some(_), None, Address::Inet(address)) => address.ip().to_string(),
-        (Some(_), None, Address::Unix(_)) => String::new(),
+        // Never empty: without a name nothing would be verified.
+        (Some(_), None, Address::Unix(_)) => "localhost".to_owned(),
     }
 }

@@ -33,7 +33,7 @@ pub use gateway::{Exit, Gateway, Signal, check, sluicegate};
 pub use h2::{H2Answer, h2_get};
 pub use load::{Load, Tally, load, load_of, wrk};
 pub use metrics::Metrics;
-pub use raw::{RawAnswer, RawConnection, connect};
+pub use raw::{RawAnswer, RawConnection, RawUpstream, connect, raw_upstream};
 pub use upstream::{
     Blackhole, Fault, Mock, Seen, blackhole, event_age, free_address, last_seen, sent, upstream, upstreams,
 };

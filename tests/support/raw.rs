@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// How long a read may take before the test gives up on it.
@@ -27,6 +27,37 @@ pub struct RawAnswer {
     pub body: Vec<u8>,
     /// The trailers, when the body was chunked and had some.
     pub trailers: String,
+}
+
+/// A backend that is played by hand, byte by byte.
+pub struct RawUpstream {
+    listener: TcpListener,
+}
+
+/// Listens on a port of its own.
+pub async fn raw_upstream() -> RawUpstream {
+    RawUpstream { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+}
+
+impl RawUpstream {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> RawConnection {
+        let accepted = timeout(PATIENCE, self.listener.accept()).await.expect("a connection arrives");
+        RawConnection { stream: accepted.unwrap().0, buffer: Vec::new() }
+    }
+
+    /// Takes one request, gives `answer` without reading a body, and returns the connection and the request's head.
+    pub async fn answer_once(&self, answer: &str) -> (RawConnection, String) {
+        let mut connection = self.accept().await;
+        let head = connection.head().await.expect("a request");
+        connection.send(answer).await;
+        (connection, head)
+    }
 }
 
 /// Opens a connection.
@@ -112,6 +143,12 @@ impl RawConnection {
         }
         let rest = self.buffer.split_off(count);
         Some(std::mem::replace(&mut self.buffer, rest))
+    }
+
+    /// Reads to the end of the connection, or until nothing has come for `quiet`, and gives all of it.
+    pub async fn rest(&mut self, quiet: Duration) -> String {
+        while timeout(quiet, self.fill()).await.unwrap_or(false) {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
     }
 
     /// Half-closes: the other side reads an end, and may still answer.

@@ -30,18 +30,16 @@ struct Args {
     /// The path to ask for.
     #[arg(long, default_value = "/")]
     path: String,
-    /// The program behind the proxies.
-    #[arg(long, value_enum, default_value_t = Backend::Nginx)]
-    backend: Backend,
+    /// The program behind the proxies; nginx where it is installed, as it takes the least of the machine.
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// Where the result goes.
     #[arg(long, default_value = "bench/results")]
     out: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.and_then(|runtime| runtime.block_on(run(Args::parse()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,24 +52,13 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> io::Result<()> {
     let exe = std::env::current_exe()?;
     let tools = exe.parent().map(PathBuf::from).unwrap_or_default();
-    let Args {
-        gateway,
-        rounds,
-        seconds,
-        only,
-        path,
-        backend,
-        out,
-    } = args;
-    let plan = Plan {
-        gateway,
-        tools,
-        rounds,
-        seconds,
-        only,
-        path,
-        backend,
-    };
+    let Args { gateway, rounds, seconds, only, path, backend, out } = args;
+    let backend = backend.unwrap_or_else(Backend::cheapest_installed);
+    let plan = Plan { gateway, tools, rounds, seconds, only, path, backend };
+    let machine = Machine::here();
+    if machine.load > 0.5 {
+        eprintln!("the machine is not idle: load average {:.1}", machine.load);
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     // Whichever ends first, the other is dropped, and its children with it.
     let outcome = tokio::select! {
@@ -80,12 +67,8 @@ async fn run(args: Args) -> io::Result<()> {
         _ = terminate.recv() => return Err(io::Error::other("terminated")),
     };
     if outcome.runs.is_empty() {
-        return Err(io::Error::other(format!(
-            "nothing ran: {}",
-            outcome.skipped.join("; ")
-        )));
+        return Err(io::Error::other(format!("nothing ran: {}", outcome.skipped.join("; "))));
     }
-    let machine = Machine::here();
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let written = report::write(&out, &plan, &machine, &outcome, &command)?;
     println!("{}", report::tables(&outcome.runs));

@@ -1,0 +1,210 @@
+//! The text of a file with its tree: where positions are looked up and lines are shown, secrets covered.
+
+use std::fmt;
+
+use super::document::{self, Content, Extent, MAX_BYTES, Node, Position};
+use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Severity, Step};
+
+/// Keys whose values are covered wherever a line of the file is shown.
+const SECRET_KEYS: [&str; 10] = [
+    "token",
+    "secret",
+    "secrets",
+    "password",
+    "keys",
+    "api_key",
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+];
+
+/// What a path leads to.
+struct Found<'a> {
+    /// As much of the path as the file has.
+    path: KeyPath,
+    /// Whether that is all of it, or the rest is covered by a short form.
+    complete: bool,
+    key_at: Option<Extent>,
+    at: Option<Extent>,
+    node: &'a Node,
+}
+
+/// The text of a file with its tree: what positions and excerpts are looked up in.
+#[derive(Clone, Default)]
+pub struct Source {
+    file: String,
+    text: String,
+    pub(super) root: Node,
+    broken: bool,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    /// Parses `text`. What is wrong is returned beside as much of the tree as could be read.
+    pub(super) fn parse(file: &str, text: &str) -> (Self, Vec<Finding>) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut source = Self { file: file.to_owned(), ..Self::default() };
+        if text.len() > MAX_BYTES {
+            source.broken = true;
+            let message = format!("the file has {} bytes", text.len());
+            return (source, vec![Finding::new(Place::File, message).expected(format!("at most {MAX_BYTES}"))]);
+        }
+        source.text = text.to_owned();
+        let (root, findings) = document::parse(text);
+        source.broken = root.is_none();
+        source.root = root.unwrap_or_default();
+        (source, findings)
+    }
+
+    /// A file of which nothing is known but its name.
+    pub(super) fn named(file: &str) -> Self {
+        Self { file: file.to_owned(), ..Self::default() }
+    }
+
+    /// Whether the text could not be read to its end.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Makes a finding ready to be shown.
+    pub(super) fn problem(&self, finding: &Finding, severity: Severity) -> Problem {
+        let mut problem = Problem {
+            severity,
+            origin: self.file.clone(),
+            position: None,
+            key: String::new(),
+            message: finding.message.clone(),
+            expected: finding.expected.clone(),
+            hint: finding.hint.clone(),
+            excerpts: Vec::new(),
+        };
+        let label = if finding.also.is_some() { "here" } else { "" };
+        match &finding.place {
+            Place::File => {}
+            Place::Override(name) => problem.origin.clone_from(name),
+            Place::At(position) => {
+                problem.position = Some(*position);
+                let end = Position { column: position.column + 1, ..*position };
+                problem.excerpts.extend(self.excerpt(Extent { start: *position, end }, label));
+            }
+            Place::Key(path) | Place::Value(path) => {
+                let found = self.find(path);
+                problem.key = found.path.to_string();
+                let key_wanted = matches!(finding.place, Place::Key(_)) || !found.complete;
+                let extent = if key_wanted { found.key_at.or(found.at) } else { found.at };
+                problem.position = extent.map(|extent| extent.start);
+                problem.excerpts.extend(extent.and_then(|extent| self.excerpt(extent, label)));
+            }
+        }
+        if let Some((path, what)) = &finding.also {
+            let at = self.find(path).at;
+            problem.excerpts.extend(at.and_then(|extent| self.excerpt(extent, what)));
+        }
+        problem
+    }
+
+    /// A problem at the key `path`, for what is found out after loading. `path` may name list items that the file
+    /// writes in a short form.
+    pub fn problem_at(
+        &self,
+        path: &KeyPath,
+        severity: Severity,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) -> Problem {
+        let finding = Finding { hint, ..Finding::value(path, message) };
+        self.problem(&finding, severity)
+    }
+
+    /// Whether the file has something at `path`.
+    pub(super) fn has(&self, path: &KeyPath) -> bool {
+        self.find(path).complete
+    }
+
+    /// Whether the file has a map at `path`, or nothing at all there.
+    pub(super) fn is_map(&self, path: &KeyPath) -> bool {
+        let found = self.find(path);
+        !found.complete || matches!(found.node.content, Content::Map(_))
+    }
+
+    /// The deepest part of `path` that the file has.
+    fn find(&self, path: &KeyPath) -> Found<'_> {
+        let mut found = Found { path: KeyPath::default(), complete: true, key_at: None, at: None, node: &self.root };
+        for step in &path.0 {
+            match (&found.node.content, step) {
+                (Content::Map(entries), Step::Key(key)) => {
+                    let Some(entry) = entries.iter().find(|entry| &entry.key == key) else {
+                        return Found { complete: false, ..found };
+                    };
+                    (found.key_at, found.at) = (Some(entry.key_at), Some(entry.node.at));
+                    (found.path, found.node) = (found.path.key(key), &entry.node);
+                }
+                (Content::List(items), Step::Index(index)) => {
+                    let Some(item) = items.get(*index) else {
+                        return Found { complete: false, ..found };
+                    };
+                    (found.key_at, found.at) = (None, Some(item.at));
+                    (found.path, found.node) = (found.path.index(*index), item);
+                }
+                // The short forms: a list of one without its brackets, a map that one value stands for.
+                (_, Step::Index(0)) | (Content::Scalar(_), Step::Key(_)) => {}
+                _ => {
+                    return Found { complete: false, ..found };
+                }
+            }
+        }
+        found
+    }
+
+    fn excerpt(&self, extent: Extent, label: &str) -> Option<Excerpt> {
+        let line = self.text.lines().nth(extent.start.line.checked_sub(1)?)?;
+        let text: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = self.cover(extent.start.line, &text);
+        let length = text.trim_end().chars().count();
+        let start = extent.start.column - 1;
+        let end = if extent.end.line == extent.start.line { extent.end.column - 1 } else { length };
+        let width = end.min(length).saturating_sub(start).max(1);
+        Some(Excerpt {
+            line: extent.start.line,
+            text: text.trim_end().to_owned(),
+            start,
+            width,
+            label: label.to_owned(),
+        })
+    }
+
+    /// `text`, which is line `line`, with every secret in it covered.
+    fn cover(&self, line: usize, text: &str) -> String {
+        let mut secrets = Vec::new();
+        secret_extents(&self.root, false, &mut secrets);
+        let covered = |column: usize| {
+            let here = Position { line, column };
+            secrets.iter().any(|extent| extent.start <= here && here < extent.end)
+        };
+        text.chars().enumerate().map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c }).collect()
+    }
+}
+
+pub(super) fn is_secret_key(key: &str) -> bool {
+    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key))
+}
+
+/// Collects where secrets stand literally; a reference such as `${VAR}` shows nothing and helps the reader.
+fn secret_extents(node: &Node, secret: bool, out: &mut Vec<Extent>) {
+    match &node.content {
+        Content::Scalar(scalar) if secret && !scalar.text.starts_with("${") => out.push(node.at),
+        Content::Scalar(_) | Content::Refused => {}
+        Content::List(items) => items.iter().for_each(|item| secret_extents(item, secret, out)),
+        Content::Map(entries) => {
+            for entry in entries {
+                secret_extents(&entry.node, secret || is_secret_key(&entry.key), out);
+            }
+        }
+    }
+}

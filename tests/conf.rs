@@ -1,0 +1,186 @@
+//! Every file under conf/ loads, so that what is shown works; the default one documents every key and runs anywhere.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sluicegate::cli::check;
+use sluicegate::config::{Environment, Loaded, Overrides, Severity, parse};
+
+fn conf() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conf")
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(conf().join(name)).unwrap()
+}
+
+/// A directory with a certificate and key under every name that conf/ uses, and a credential.
+fn scratch() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["jairouter.example.com".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    for (name, text) in [
+        ("jairouter.crt", cert.clone()),
+        ("site.crt", cert.clone()),
+        ("ca.pem", cert.clone()),
+        ("jairouter.key", key.clone()),
+        ("site.key", key.clone()),
+        ("other.pem", format!("{cert}{key}")),
+        ("admin-token", "0f4c2ad9e1b7\n".to_owned()),
+    ] {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+/// Loads `text` with its certificates and credentials in `scratch`.
+fn load(name: &str, text: &str, scratch: &Path) -> Loaded {
+    let scratch = scratch.to_str().unwrap();
+    let text = text.replace("/etc/sluicegate/tls", scratch);
+    let environment = Environment::of([("CREDENTIALS_DIRECTORY", scratch)]);
+    parse(name, &text, &Overrides::default(), &environment).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Every YAML file below `directory`.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_loads_without_a_warning() {
+    let scratch = scratch();
+    let files = files(&conf());
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let name = file.display().to_string();
+        let loaded = load(&name, &fs::read_to_string(&file).unwrap(), scratch.path());
+        assert_eq!(loaded.warnings, [], "{name}");
+    }
+}
+
+/// The default file with everything that is commented out active.
+fn uncommented() -> String {
+    let is_key = |text: &str| {
+        let text = text.trim_start();
+        let text = text.strip_prefix("- ").unwrap_or(text);
+        let name = text.split(':').next().unwrap_or_default();
+        let word = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
+        (word && name.len() < text.len()) || text.starts_with("10.") || text.starts_with('{')
+    };
+    let line = |line: &str| match line.split_once("# ") {
+        Some((before, after)) if before.trim().is_empty() && is_key(after) => {
+            format!("{before}{after}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    read("sluicegate.yaml").lines().map(line).collect()
+}
+
+#[test]
+fn what_the_default_file_shows_commented_out_loads_too() {
+    let loaded = load("sluicegate.yaml", &uncommented(), scratch().path());
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.pools.len(), 1);
+    assert_eq!(loaded.config.routes.len(), 3);
+    assert_eq!(loaded.config.listeners.len(), 2);
+    assert!(loaded.config.log.access.is_some());
+}
+
+#[test]
+fn what_the_default_file_calls_a_default_is_one() {
+    // With every pool key written out, the pool is what it is with none of them but the members and what has no default.
+    let scratch = scratch();
+    let written = load("sluicegate.yaml", &uncommented(), scratch.path()).config;
+    let bare = "listen: 127.0.0.1:1\nroutes: { pool: app }\npools: { app: { members: 10.0.0.1:1, health_check: tcp, outlier: {} } }\n";
+    let bare = load("bare", bare, scratch.path()).config;
+    let (written_pool, bare_pool) = (&written.pools[0], &bare.pools[0]);
+    assert_eq!(written_pool.balance, bare_pool.balance);
+    assert_eq!(written_pool.timeouts, bare_pool.timeouts);
+    assert_eq!(written_pool.retry, bare_pool.retry);
+    assert_eq!(written_pool.outlier, bare_pool.outlier);
+    assert_eq!(written_pool.slow_start, bare_pool.slow_start);
+    assert_eq!(written_pool.tls, bare_pool.tls);
+    assert_eq!(written_pool.http2, bare_pool.http2);
+    assert_eq!(written_pool.resolve_interval, bare_pool.resolve_interval);
+    let (written_check, bare_check) =
+        (written_pool.health_check.clone().unwrap(), bare_pool.health_check.clone().unwrap());
+    assert_eq!((written_check.interval, written_check.timeout), (bare_check.interval, bare_check.timeout));
+    assert_eq!((written_check.fall, written_check.rise), (bare_check.fall, bare_check.rise));
+    assert_eq!(written_check.jitter_percent, bare_check.jitter_percent);
+    assert_eq!(written.server.timeouts, bare.server.timeouts);
+    assert_eq!(written.server.max_body, bare.server.max_body);
+    assert_eq!(written.server.max_header, bare.server.max_header);
+    assert_eq!(written.server.max_connections, bare.server.max_connections);
+    assert_eq!(written.server.upstream_keepalive, bare.server.upstream_keepalive);
+    assert_eq!(written.server.security_headers, bare.server.security_headers);
+    assert_eq!(written.log.level, bare.log.level);
+    assert_eq!(written.log.format, bare.log.format);
+}
+
+#[test]
+fn the_default_file_names_every_key_of_the_language() {
+    let text = uncommented();
+    let raw = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/raw.rs")).unwrap();
+    let later = ["limits", "caches", "cache", "ai", "permission", "audit"];
+    let keys: Vec<&str> = raw
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub(super) ")?.split_once(": "))
+        .map(|(key, _)| key.trim_start_matches("r#"))
+        .filter(|key| {
+            !later.contains(key) && key.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
+        })
+        .collect();
+    assert!(keys.len() > 60, "{keys:?}");
+    let missing: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("{key}:"))).collect();
+    assert!(missing.is_empty(), "not in conf/sluicegate.yaml: {missing:?}");
+}
+
+#[test]
+fn the_default_file_passes_the_check_on_any_machine() {
+    // On ports of this test's own: those of the file may be taken where the test runs.
+    let text = read("sluicegate.yaml").replace(":8080 ", ":0 ").replace(":8404", ":0");
+    let loaded = load("sluicegate.yaml", &text, Path::new("/nonexistent"));
+    let problems = check::probe(&loaded);
+    assert!(problems.iter().all(|problem| problem.severity == Severity::Warning), "{problems:?}");
+    assert!(loaded.config.routes.iter().any(|route| &*route.name == "welcome"));
+}
+
+#[test]
+fn what_later_versions_bring_is_refused_and_nothing_else_is_said() {
+    let later = "\
+auth:
+  api_keys: { header: X-API-Key, file: /etc/sluicegate/api-keys.yaml }
+  jwt: { algorithm: HS256, secret: \"${PROD_JWT_SECRET:-x}\", revoked: { max_entries: 50000 } }
+limits:
+  per-client: { key: client_ip, rate: 100/s, burst: 200 }
+caches:
+  short: { ttl: 300s, max_entries: 1000, max_bytes: 64MiB }
+ai: {}
+";
+    let scratch = scratch();
+    let directory = scratch.path().to_str().unwrap();
+    let text = read("examples/jairouter.yaml")
+        .replace("/etc/sluicegate/tls", directory)
+        .replace("  access: {", "  audit: { file: /var/log/sluicegate/audit.log }\n  access: {")
+        .replace("    rewrite: {", "    cache: short\n    limits: [per-client]\n    permission: x\n    rewrite: {");
+    let environment = Environment::of([("CREDENTIALS_DIRECTORY", directory)]);
+    let text = format!("{text}{later}");
+    let errors = parse("jairouter.yaml", &text, &Overrides::default(), &environment).unwrap_err();
+    let told: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
+    let expected: Vec<String> = ["audit", "cache", "limits", "permission", "auth", "limits", "caches", "ai"]
+        .iter()
+        .map(|key| format!("`{key}` is not supported yet"))
+        .collect();
+    assert_eq!(told, expected);
+}
