@@ -23,6 +23,7 @@ mod environment;
 mod interpolate;
 mod load;
 pub mod overlap;
+mod peek;
 mod problem;
 mod raw;
 mod resolve;
@@ -36,6 +37,7 @@ mod tests;
 pub use document::Position;
 pub use environment::{Environment, Overrides};
 pub use load::{Loaded, load, parse};
+pub use peek::{AdminPeek, peek_admin};
 pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem, Severity};
 pub use source::Source;
 

@@ -49,6 +49,12 @@ impl Environment {
         Self { files: false, ..self }
     }
 
+    /// One whose credentials are in `directory`.
+    #[must_use]
+    pub(super) fn with_credentials(self, directory: &Path) -> Self {
+        Self { credentials: Some(directory.to_owned()), ..self }
+    }
+
     /// A variable.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
