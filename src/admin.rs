@@ -1,13 +1,223 @@
 //! The admin listener: health, metrics, stats page, control API.
+//!
+//! It runs on the control thread, apart from the workers that serve clients, so it answers while they are busy and
+//! while the process drains. One request per connection: operators and scrapers come seconds apart.
+//!
+//! Invariants:
+//! - Every bound is a constant here: connections, header time, body, request and connection time.
+//! - A reload runs to its end even when the client that asked for it has gone.
+//! - Nothing here changes anything before `access` has let the request in.
+//!
+//! It proxies nothing, and does not decide what is healthy: `balance` and `snapshot` do.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use log::{debug, error, warn};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::clock;
 use crate::config::Config;
 use crate::server::drain::Drain;
 use crate::server::listener::Bound;
-use crate::snapshot::reload::Reloader;
+use crate::snapshot::reload::{Reloaded, Reloader};
+use answer::Answer;
 
-/// Serves `bound` until dropped.
-pub async fn serve(_bound: Bound, _config: Arc<Config>, _reloader: Arc<Reloader>, _drain: Arc<Drain>) {
-    std::future::pending::<()>().await;
+mod access;
+pub mod answer;
+mod control;
+mod endpoint;
+mod health;
+mod scrape;
+pub mod stats;
+pub mod status;
+
+/// Connections served at once.
+const MAX_CONNECTIONS: usize = 64;
+/// For a request's header block.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request, from its header to the answer that is ready to be sent.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a connection, whatever the client does: a slow reader cannot keep a place for ever.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a request's body. Nothing here reads one, but a form sends a few.
+const MAX_BODY: usize = 16 << 10;
+/// Bytes of a body that is too large that are read all the same, so that the client hears why.
+const MAX_DISCARDED: usize = 1 << 20;
+/// Bytes of a request's header block.
+const MAX_HEADER: usize = 32 << 10;
+/// Reloads that wait for the one that runs.
+const MAX_WAITING_RELOADS: usize = MAX_CONNECTIONS;
+/// Between two tries to take a connection, when the system has none to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `bound` until dropped. `config` is what the process was started with; tokens are read from the snapshot.
+pub async fn serve(bound: Bound, config: Arc<Config>, reloader: Arc<Reloader>, drain: Arc<Drain>) {
+    let (reloads, asked) = mpsc::channel(MAX_WAITING_RELOADS);
+    let place = config.admin.as_ref().map_or_else(String::new, |admin| admin.address.to_string());
+    let admin = Arc::new(Admin { reloader, drain, started: clock::now(), reloads });
+    let listener = match Door::open(bound) {
+        Ok(listener) => listener,
+        Err(error) => {
+            error!("the admin listener {place} cannot be served: {error}");
+            return;
+        }
+    };
+    tokio::join!(accept(listener, &admin), reload(asked, &admin.reloader));
+}
+
+/// What every request may use.
+struct Admin {
+    reloader: Arc<Reloader>,
+    drain: Arc<Drain>,
+    started: Instant,
+    reloads: mpsc::Sender<oneshot::Sender<Result<Reloaded, String>>>,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+enum Peer {
+    Tcp(SocketAddr),
+    /// A process on this machine, with its user, when the system tells.
+    Unix(Option<u32>),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(Some(user)) => write!(f, "user {user} over the unix socket"),
+            Self::Unix(None) => f.write_str("the unix socket"),
+        }
+    }
+}
+
+/// A connection, of either kind.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Door {
+    fn open(bound: Bound) -> io::Result<Self> {
+        Ok(match bound {
+            Bound::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Box::new(stream), Peer::Tcp(peer))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let user = stream.peer_cred().ok().map(|credentials| credentials.uid());
+                (Box::new(stream), Peer::Unix(user))
+            }
+        })
+    }
+}
+
+/// Takes connections for ever. They end with this future. When all places are taken the oldest connection gives way,
+/// so that a probe is answered even while somebody holds places and says nothing.
+async fn accept(door: Door, admin: &Arc<Admin>) {
+    let mut connections = JoinSet::new();
+    let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(MAX_CONNECTIONS);
+    loop {
+        tokio::select! {
+            accepted = door.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    open.retain(|connection| !connection.is_finished());
+                    if open.len() >= MAX_CONNECTIONS && let Some(oldest) = open.pop_front() {
+                        oldest.abort();
+                    }
+                    open.push_back(connections.spawn(connection(stream, peer, Arc::clone(admin))));
+                }
+                Err(error) => {
+                    warn!("the admin listener cannot take a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Reloads whenever it is asked to, one at a time. Whoever asked may have gone.
+async fn reload(mut asked: mpsc::Receiver<oneshot::Sender<Result<Reloaded, String>>>, reloader: &Reloader) {
+    while let Some(reply) = asked.recv().await {
+        let _ = reply.send(reloader.reload().await);
+    }
+}
+
+async fn connection(stream: Box<dyn Stream>, peer: Peer, admin: Arc<Admin>) {
+    let service = service_fn(move |request| {
+        let admin = Arc::clone(&admin);
+        async move { Ok::<_, Infallible>(respond(&admin, request, peer).await.into_response()) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that broke off, or was too slow, is no news.
+    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serving).await;
+}
+
+async fn respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer) -> Answer {
+    let answering = tokio::time::timeout(REQUEST_TIMEOUT, try_respond(admin, request, peer));
+    let answer = answering.await.unwrap_or_else(|_| Err(Answer::timed_out())).unwrap_or_else(|refused| refused);
+    debug!("admin: {} for {peer}", answer.status);
+    answer
+}
+
+async fn try_respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer) -> Result<Answer, Answer> {
+    let (head, body) = request.into_parts();
+    let endpoint = endpoint::find(&head.method, head.uri.path())?;
+    let snapshot = admin.reloader.shared().current.load_full();
+    let allowed = access::check(&endpoint, &head, &snapshot.config, peer);
+    if let Err(refusal) = &allowed
+        && !endpoint.answers_strangers()
+    {
+        warn!("admin: {} {} is refused: {refusal}; asked by {peer}", head.method, endpoint.name());
+        return Err(refusal.answer());
+    }
+    tokio::time::timeout(BODY_TIMEOUT, read_to_end(body)).await.map_err(|_| Answer::too_slow())??;
+    control::answer(admin, &endpoint, &head, &snapshot, peer, allowed.is_ok()).await
+}
+
+/// Reads the body and forgets it.
+async fn read_to_end(mut body: Incoming) -> Result<(), Answer> {
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Answer::bad_request("the body broke off"))?;
+        length += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if length > MAX_DISCARDED {
+            break;
+        }
+    }
+    if length > MAX_BODY { Err(Answer::too_large(MAX_BODY)) } else { Ok(()) }
 }

@@ -70,8 +70,13 @@ impl Failure {
     /// How many kinds there are.
     pub const KINDS: usize = 5;
     /// The words for the kinds, by [`Self::kind`], for metric labels.
-    pub const NAMES: [&'static str; Self::KINDS] =
-        ["connect", "reset", "timeout", "invalid", "status"];
+    pub const NAMES: [&'static str; Self::KINDS] = ["connect", "reset", "timeout", "invalid", "status"];
+
+    /// Whether it says that the member is broken. Of the statuses only 502, 503 and 504 do: another 5xx may be a fault
+    /// of the application on one path, and taking members out for it would take all of them.
+    fn is_of_the_member(self) -> bool {
+        !matches!(self, Self::Status(status) if !(502..=504).contains(&status))
+    }
 
     /// The kind: an index into [`Self::NAMES`].
     pub fn kind(self) -> usize {
@@ -98,7 +103,7 @@ impl fmt::Display for Failure {
 }
 
 impl Pool {
-    /// Builds a generation. `addresses` gives what a host name stands for now; it is not asked for fixed addresses.
+    /// Builds a generation. `addresses` gives the addresses of a host name; it is not asked for fixed ones.
     /// Members that `live` knows keep their state; nothing of theirs changes here, so that a configuration that is
     /// refused later leaves no trace.
     pub fn build(
@@ -138,11 +143,7 @@ impl Pool {
     pub fn set_admin(&self, name: &str, admin: AdminState) -> usize {
         let now = clock::now();
         let mut found = 0;
-        for member in self
-            .members
-            .iter()
-            .filter(|m| &*m.configured == name || &*m.name == name)
-        {
+        for member in self.members.iter().filter(|m| &*m.configured == name || &*m.name == name) {
             found += 1;
             let before = member.state.set_admin(admin, now);
             if before != admin {
@@ -163,11 +164,7 @@ impl Pool {
     /// Whether too few members are usable to go on without the ejected ones.
     fn panicking(&self, settings: &config::Outlier, now: Instant) -> bool {
         let (mut all, mut usable) = (0_u64, 0_u64);
-        for member in self
-            .members
-            .iter()
-            .filter(|m| m.weight > 0 && m.state.admin() == AdminState::Ready)
-        {
+        for member in self.members.iter().filter(|m| m.weight > 0 && m.state.admin() == AdminState::Ready) {
             all += 1;
             usable += u64::from(member.state.is_in() && member.state.ejected_for(now).is_none());
         }
@@ -210,20 +207,12 @@ impl Pool {
     /// `max_ejected_percent` is 0; then as many as that share allows.
     fn can_spare_one(&self, settings: &config::Outlier, now: Instant) -> bool {
         let (mut all, mut ejected) = (0_u64, 0_u64);
-        for member in self
-            .members
-            .iter()
-            .filter(|m| m.weight > 0 && m.state.admin() == AdminState::Ready)
-        {
+        for member in self.members.iter().filter(|m| m.weight > 0 && m.state.admin() == AdminState::Ready) {
             all += 1;
             ejected += u64::from(member.state.ejected_for(now).is_some());
         }
         let share = u64::from(settings.max_ejected_percent);
-        let allowed = if all < 2 || share == 0 {
-            0
-        } else {
-            (all * share / 100).max(1)
-        };
+        let allowed = if all < 2 || share == 0 { 0 } else { (all * share / 100).max(1) };
         ejected < allowed
     }
 }
@@ -255,12 +244,7 @@ pub struct Pick {
 impl Pick {
     /// For a member whose place in flight was reserved.
     fn new(member: Arc<Member>, latency: bool) -> Self {
-        Self {
-            ejections: member.state.ejections(),
-            member,
-            latency,
-            reported: false,
-        }
+        Self { ejections: member.state.ejections(), member, latency, reported: false }
     }
 
     /// The member answered, its first byte after this time. Only the first report of a pick counts.
@@ -292,7 +276,8 @@ impl Pick {
         if self.latency {
             state.punish_latency(now);
         }
-        if state.ejections() == self.ejections
+        if failure.is_of_the_member()
+            && state.ejections() == self.ejections
             && let Some(pool) = self.member.owner.upgrade()
         {
             pool.failed(&self.member, failure, now);
@@ -315,8 +300,7 @@ fn build_members(
     let checked = config.health_check.is_some();
     let mut members = Vec::with_capacity(config.members.len());
     for configured in &config.members {
-        let found = Address::fixed(&configured.address)
-            .map_or_else(|| addresses(configured), |fixed| vec![fixed]);
+        let found = Address::fixed(&configured.address).map_or_else(|| addresses(configured), |fixed| vec![fixed]);
         let several = found.len() > 1;
         for address in found {
             members.push(Arc::new(Member {

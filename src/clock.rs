@@ -16,7 +16,5 @@ pub fn wall() -> SystemTime {
 
 /// Milliseconds since the epoch by the wall clock; 0 before it.
 pub fn wall_millis() -> u64 {
-    wall()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    wall().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -23,6 +23,7 @@ mod environment;
 mod interpolate;
 mod load;
 pub mod overlap;
+mod peek;
 mod problem;
 mod raw;
 mod resolve;
@@ -36,6 +37,7 @@ mod tests;
 pub use document::Position;
 pub use environment::{Environment, Overrides};
 pub use load::{Loaded, load, parse};
+pub use peek::{AdminPeek, peek_admin};
 pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem, Severity};
 pub use source::Source;
 
@@ -126,8 +128,7 @@ pub struct CertificateFiles {
 
 impl PartialEq for CertificateFiles {
     fn eq(&self, other: &Self) -> bool {
-        (&self.cert, &self.key, &self.certified.cert)
-            == (&other.cert, &other.key, &other.certified.cert)
+        (&self.cert, &self.key, &self.certified.cert) == (&other.cert, &other.key, &other.certified.cert)
     }
 }
 
@@ -135,10 +136,7 @@ impl Eq for CertificateFiles {}
 
 impl fmt::Debug for CertificateFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateFiles")
-            .field("cert", &self.cert)
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("CertificateFiles").field("cert", &self.cert).field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -451,12 +449,7 @@ pub struct UpstreamTls {
 
 impl Default for UpstreamTls {
     fn default() -> Self {
-        Self {
-            sni: None,
-            ca: None,
-            authorities: Vec::new(),
-            verify: true,
-        }
+        Self { sni: None, ca: None, authorities: Vec::new(), verify: true }
     }
 }
 

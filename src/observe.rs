@@ -106,12 +106,7 @@ pub enum RetryReason {
 
 impl RetryReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [
-        Self::ConnectFailure,
-        Self::Reset,
-        Self::Timeout,
-        Self::Status,
-    ];
+    pub const ALL: [Self; 4] = [Self::ConnectFailure, Self::Reset, Self::Timeout, Self::Status];
 
     /// The stable word.
     pub fn as_str(self) -> &'static str {
@@ -141,8 +136,6 @@ impl RetryReasons {
 
     /// The reasons, in the order of [`RetryReason::ALL`].
     pub fn iter(self) -> impl Iterator<Item = RetryReason> {
-        RetryReason::ALL
-            .into_iter()
-            .filter(move |reason| self.0 & (1 << *reason as u8) != 0)
+        RetryReason::ALL.into_iter().filter(move |reason| self.0 & (1 << *reason as u8) != 0)
     }
 }

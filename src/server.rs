@@ -85,10 +85,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let loaded = config::load(&options.file, &options.overrides, &environment).map_err(StartError::Config)?;
     let Loaded { config, warnings, .. } = loaded;
     let config = Arc::new(config);
-    let identity = Identity {
-        instance_id: config.server.instance_id.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let identity =
+        Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let metrics = Arc::new(Metrics::new(&identity));
     let logging = Logging::install(&config.log, &identity, Arc::clone(&metrics))
         .map_err(StartError::system("cannot open the process log"))?;
@@ -132,7 +130,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     runtime.block_on(async {
         let health = HealthChecks::new(Handle::current());
         reloader.begin(health).await;
-        let admin = admin.map(|bound| admin::serve(bound, Arc::clone(&config), Arc::clone(&reloader), Arc::clone(&drain)));
+        let admin =
+            admin.map(|bound| admin::serve(bound, Arc::clone(&config), Arc::clone(&reloader), Arc::clone(&drain)));
         let admin = admin.map(tokio::spawn);
         lifecycle::control(&reloader, &drain).await;
         if let Some(admin) = admin {
@@ -160,10 +159,7 @@ fn addresses_of(config: &Config) -> String {
 ///
 /// # Errors
 /// When its file cannot be opened.
-pub fn open_access(
-    configured: Option<&AccessConfig>,
-    metrics: &Metrics,
-) -> Result<Option<Arc<AccessLog>>, StartError> {
+pub fn open_access(configured: Option<&AccessConfig>, metrics: &Metrics) -> Result<Option<Arc<AccessLog>>, StartError> {
     let Some(configured) = configured else { return Ok(None) };
     let file = LogFile::open(&configured.file)
         .map_err(StartError::system(format!("cannot open the access log {}", configured.file.display())))?;

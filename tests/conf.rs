@@ -1,10 +1,6 @@
 //! Every file under conf/ loads, so that what is shown works; the default one documents every key and runs anywhere.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,8 +40,7 @@ fn load(name: &str, text: &str, scratch: &Path) -> Loaded {
     let scratch = scratch.to_str().unwrap();
     let text = text.replace("/etc/sluicegate/tls", scratch);
     let environment = Environment::of([("CREDENTIALS_DIRECTORY", scratch)]);
-    parse(name, &text, &Overrides::default(), &environment)
-        .unwrap_or_else(|errors| panic!("{errors}"))
+    parse(name, &text, &Overrides::default(), &environment).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// Every YAML file below `directory`.
@@ -55,10 +50,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
             found.push(path);
         }
     }
@@ -83,10 +75,7 @@ fn uncommented() -> String {
         let text = text.trim_start();
         let text = text.strip_prefix("- ").unwrap_or(text);
         let name = text.split(':').next().unwrap_or_default();
-        let word = !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
+        let word = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
         (word && name.len() < text.len()) || text.starts_with("10.") || text.starts_with('{')
     };
     let line = |line: &str| match line.split_once("# ") {
@@ -124,31 +113,17 @@ fn what_the_default_file_calls_a_default_is_one() {
     assert_eq!(written_pool.tls, bare_pool.tls);
     assert_eq!(written_pool.http2, bare_pool.http2);
     assert_eq!(written_pool.resolve_interval, bare_pool.resolve_interval);
-    let (written_check, bare_check) = (
-        written_pool.health_check.clone().unwrap(),
-        bare_pool.health_check.clone().unwrap(),
-    );
-    assert_eq!(
-        (written_check.interval, written_check.timeout),
-        (bare_check.interval, bare_check.timeout)
-    );
-    assert_eq!(
-        (written_check.fall, written_check.rise),
-        (bare_check.fall, bare_check.rise)
-    );
+    let (written_check, bare_check) =
+        (written_pool.health_check.clone().unwrap(), bare_pool.health_check.clone().unwrap());
+    assert_eq!((written_check.interval, written_check.timeout), (bare_check.interval, bare_check.timeout));
+    assert_eq!((written_check.fall, written_check.rise), (bare_check.fall, bare_check.rise));
     assert_eq!(written_check.jitter_percent, bare_check.jitter_percent);
     assert_eq!(written.server.timeouts, bare.server.timeouts);
     assert_eq!(written.server.max_body, bare.server.max_body);
     assert_eq!(written.server.max_header, bare.server.max_header);
     assert_eq!(written.server.max_connections, bare.server.max_connections);
-    assert_eq!(
-        written.server.upstream_keepalive,
-        bare.server.upstream_keepalive
-    );
-    assert_eq!(
-        written.server.security_headers,
-        bare.server.security_headers
-    );
+    assert_eq!(written.server.upstream_keepalive, bare.server.upstream_keepalive);
+    assert_eq!(written.server.security_headers, bare.server.security_headers);
     assert_eq!(written.log.level, bare.log.level);
     assert_eq!(written.log.format, bare.log.format);
 }
@@ -156,52 +131,29 @@ fn what_the_default_file_calls_a_default_is_one() {
 #[test]
 fn the_default_file_names_every_key_of_the_language() {
     let text = uncommented();
-    let raw = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/raw.rs"))
-        .unwrap();
+    let raw = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/raw.rs")).unwrap();
     let later = ["limits", "caches", "cache", "ai", "permission", "audit"];
     let keys: Vec<&str> = raw
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub(super) ")?.split_once(": "))
         .map(|(key, _)| key.trim_start_matches("r#"))
         .filter(|key| {
-            !later.contains(key)
-                && key
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
+            !later.contains(key) && key.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
         })
         .collect();
     assert!(keys.len() > 60, "{keys:?}");
-    let missing: Vec<_> = keys
-        .iter()
-        .filter(|key| !text.contains(&format!("{key}:")))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "not in conf/sluicegate.yaml: {missing:?}"
-    );
+    let missing: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("{key}:"))).collect();
+    assert!(missing.is_empty(), "not in conf/sluicegate.yaml: {missing:?}");
 }
 
 #[test]
 fn the_default_file_passes_the_check_on_any_machine() {
     // On ports of this test's own: those of the file may be taken where the test runs.
-    let text = read("sluicegate.yaml")
-        .replace(":8080 ", ":0 ")
-        .replace(":8404", ":0");
+    let text = read("sluicegate.yaml").replace(":8080 ", ":0 ").replace(":8404", ":0");
     let loaded = load("sluicegate.yaml", &text, Path::new("/nonexistent"));
     let problems = check::probe(&loaded);
-    assert!(
-        problems
-            .iter()
-            .all(|problem| problem.severity == Severity::Warning),
-        "{problems:?}"
-    );
-    assert!(
-        loaded
-            .config
-            .routes
-            .iter()
-            .any(|route| &*route.name == "welcome")
-    );
+    assert!(problems.iter().all(|problem| problem.severity == Severity::Warning), "{problems:?}");
+    assert!(loaded.config.routes.iter().any(|route| &*route.name == "welcome"));
 }
 
 #[test]
@@ -220,34 +172,15 @@ ai: {}
     let directory = scratch.path().to_str().unwrap();
     let text = read("examples/jairouter.yaml")
         .replace("/etc/sluicegate/tls", directory)
-        .replace(
-            "  access: {",
-            "  audit: { file: /var/log/sluicegate/audit.log }\n  access: {",
-        )
-        .replace(
-            "    rewrite: {",
-            "    cache: short\n    limits: [per-client]\n    permission: x\n    rewrite: {",
-        );
+        .replace("  access: {", "  audit: { file: /var/log/sluicegate/audit.log }\n  access: {")
+        .replace("    rewrite: {", "    cache: short\n    limits: [per-client]\n    permission: x\n    rewrite: {");
     let environment = Environment::of([("CREDENTIALS_DIRECTORY", directory)]);
     let text = format!("{text}{later}");
     let errors = parse("jairouter.yaml", &text, &Overrides::default(), &environment).unwrap_err();
-    let told: Vec<&str> = errors
-        .problems
+    let told: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
+    let expected: Vec<String> = ["audit", "cache", "limits", "permission", "auth", "limits", "caches", "ai"]
         .iter()
-        .map(|problem| problem.message.as_str())
+        .map(|key| format!("`{key}` is not supported yet"))
         .collect();
-    let expected: Vec<String> = [
-        "audit",
-        "cache",
-        "limits",
-        "permission",
-        "auth",
-        "limits",
-        "caches",
-        "ai",
-    ]
-    .iter()
-    .map(|key| format!("`{key}` is not supported yet"))
-    .collect();
     assert_eq!(told, expected);
 }

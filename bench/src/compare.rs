@@ -91,11 +91,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     let backend = Bench::backend(plan, dir.path())?;
     let log = dir.path().join("backend.log");
     let _backend = start(&backend.argv, &log, backend.address).await?;
-    let bench = Bench {
-        plan,
-        dir: dir.path(),
-        backend: backend.address,
-    };
+    let bench = Bench { plan, dir: dir.path(), backend: backend.address };
     let (peers, mut skipped) = bench.peers()?;
     let workloads = load::installed(&mut skipped)?;
     load::write_script(dir.path())?;
@@ -117,22 +113,11 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
             }
         }
     }
-    Ok(Outcome {
-        peers,
-        skipped,
-        backend: backend.about,
-        runs,
-    })
+    Ok(Outcome { peers, skipped, backend: backend.about, runs })
 }
 
 /// One peer in one round: start, warm up, each workload, stop.
-async fn measure(
-    plan: &Plan,
-    dir: &Path,
-    peer: &Peer,
-    workloads: &[Workload],
-    round: u32,
-) -> io::Result<Vec<Run>> {
+async fn measure(plan: &Plan, dir: &Path, peer: &Peer, workloads: &[Workload], round: u32) -> io::Result<Vec<Run>> {
     let log = dir.join(format!("{}.log", peer.name));
     let running = match peer.argv.is_empty() {
         true => None,
@@ -145,18 +130,12 @@ async fn measure(
     for workload in workloads {
         let before = usage(running.as_ref())?;
         let argv = workload.argv(&url, plan.seconds, dir);
-        let text =
-            load::execute(&argv, Duration::from_secs(u64::from(plan.seconds) * 4 + 30)).await?;
+        let text = load::execute(&argv, Duration::from_secs(u64::from(plan.seconds) * 4 + 30)).await?;
         let after = usage(running.as_ref())?;
         let Some(sample) = workload.parse(&text) else {
-            return Err(io::Error::other(format!(
-                "{} printed no result:\n{text}",
-                argv.join(" ")
-            )));
+            return Err(io::Error::other(format!("{} printed no result:\n{text}", argv.join(" "))));
         };
-        let cpu_us = before
-            .zip(after)
-            .and_then(|(before, after)| cpu_per_request(&before, &after, &sample));
+        let cpu_us = before.zip(after).and_then(|(before, after)| cpu_per_request(&before, &after, &sample));
         eprintln!(
             "  {:<8} {:>8.0} req/s  {:>6.1} us CPU  {} errors",
             workload.name(),
@@ -201,11 +180,7 @@ async fn start(argv: &[String], log: &Path, address: SocketAddr) -> io::Result<R
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let from = text.lines().count().saturating_sub(5);
     let last: Vec<&str> = text.lines().skip(from).collect();
-    Err(io::Error::other(format!(
-        "{} does not listen on {address}: {}",
-        argv.join(" "),
-        last.join(" / ")
-    )))
+    Err(io::Error::other(format!("{} does not listen on {address}: {}", argv.join(" "), last.join(" / "))))
 }
 
 /// A directory for configurations and logs, removed at the end.

@@ -97,11 +97,7 @@ impl Builder {
     /// Binds and serves, or says why not: a bad address, a port in use, an unreadable certificate.
     pub async fn try_start(self) -> io::Result<Mock> {
         let wanted: SocketAddr = self.listen.parse().map_err(io::Error::other)?;
-        let tls = self
-            .tls
-            .as_ref()
-            .map(|(cert, key)| serve::acceptor(cert, key))
-            .transpose()?;
+        let tls = self.tls.as_ref().map(|(cert, key)| serve::acceptor(cert, key)).transpose()?;
         let reserved = socket(wanted)?;
         let address = reserved.local_addr()?;
         let mock = Mock {
@@ -198,8 +194,7 @@ impl Mock {
 
     /// The next `n` requests that are not health checks meet this fault, before any of [`Mock::set_fault`].
     pub fn fail_next(&self, n: usize, fault: Fault) {
-        self.shared
-            .change_plan(|plan| plan.next.extend(std::iter::repeat_n(fault, n.min(100_000))));
+        self.shared.change_plan(|plan| plan.next.extend(std::iter::repeat_n(fault, n.min(100_000))));
     }
 
     /// Every request meets this fault until changed, health checks too; `None` ends it.
@@ -218,34 +213,21 @@ impl Mock {
     }
 
     /// Listens on the same port again after [`Mock::stop`]; does nothing while it runs. Errors when the port cannot be bound.
-    #[expect(
-        clippy::unused_async,
-        reason = "the counterpart of stop, and used like it"
-    )]
+    #[expect(clippy::unused_async, reason = "the counterpart of stop, and used like it")]
     pub async fn start_again(&self) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_none() {
             let listener: TcpListener = socket(self.address)?.listen(4096)?;
             self.shared.down.store(false, Relaxed);
             let (stop, stopped) = oneshot::channel();
-            let serving = Serving {
-                shared: self.shared.clone(),
-                tls: self.tls.clone(),
-                h2c: self.h2c,
-            };
-            *running = Some(Running {
-                stop,
-                task: tokio::spawn(serving.run(listener, stopped)),
-            });
+            let serving = Serving { shared: self.shared.clone(), tls: self.tls.clone(), h2c: self.h2c };
+            *running = Some(Running { stop, task: tokio::spawn(serving.run(listener, stopped)) });
         }
         Ok(())
     }
 
     fn take_running(&self) -> Option<Running> {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -260,11 +242,7 @@ impl Drop for Mock {
 
 /// A socket bound with SO_REUSEADDR, so that the reserving socket and the listener can share the port.
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)

@@ -22,11 +22,7 @@ impl<'a> Eligible<'a> {
     /// Decides whether ejections count (not in panic mode, and not without outlier settings) and whether it is the
     /// backups' turn: when no other member is usable that the request has not tried. A member at its cap is busy, not
     /// out, so backups do not take over from busy members. `now` is for tests.
-    pub(super) fn new(
-        pool: &'a Pool,
-        tried: &'a [usize],
-        now: Option<Instant>,
-    ) -> Result<Self, NoPick> {
+    pub(super) fn new(pool: &'a Pool, tried: &'a [usize], now: Option<Instant>) -> Result<Self, NoPick> {
         let mut new = Self {
             pool,
             tried,
@@ -35,8 +31,7 @@ impl<'a> Eligible<'a> {
             backup: false,
         };
         if let Some(settings) = &pool.config.outlier {
-            new.ignore_ejections =
-                pool.shared.may_have_ejected(|| new.now()) && pool.panicking(settings, new.now());
+            new.ignore_ejections = pool.shared.may_have_ejected(|| new.now()) && pool.panicking(settings, new.now());
         }
         let mut tried_one = false;
         for backup in [false, true] {
@@ -50,11 +45,7 @@ impl<'a> Eligible<'a> {
                 }
             }
         }
-        Err(if tried_one {
-            NoPick::AllTried
-        } else {
-            NoPick::NoMember
-        })
+        Err(if tried_one { NoPick::AllTried } else { NoPick::NoMember })
     }
 
     /// How many members the pool has; policies ask for indexes below.
@@ -75,9 +66,7 @@ impl<'a> Eligible<'a> {
             && member.state.in_flight() < self.pool.cap()
             && !self.tried.contains(&index);
         eligible.then(|| {
-            let ramp = member
-                .state
-                .ramp(self.pool.config.slow_start, || self.now());
+            let ramp = member.state.ramp(self.pool.config.slow_start, || self.now());
             (&**member, u64::from(member.weight) * ramp)
         })
     }
@@ -93,9 +82,7 @@ impl<'a> Eligible<'a> {
     }
 
     fn is_usable(&self, member: &Member) -> bool {
-        member.weight > 0
-            && member.state.is_in()
-            && (self.ignore_ejections || !self.is_ejected(member))
+        member.weight > 0 && member.state.is_in() && (self.ignore_ejections || !self.is_ejected(member))
     }
 
     /// Whether the member is ejected; the first to see that its time is over takes the ejection back.

@@ -55,12 +55,7 @@ struct Settings {
 impl HealthChecks {
     /// No checks yet; they will run on `runtime`, which must have I/O and time.
     pub fn new(runtime: Handle) -> Self {
-        Self {
-            runtime,
-            tasks: JoinSet::new(),
-            running: HashMap::new(),
-            connector: None,
-        }
+        Self { runtime, tasks: JoinSet::new(), running: HashMap::new(), connector: None }
     }
 
     /// Brings the checks in line with a new snapshot: starts those of new members, ends those of members gone, and
@@ -71,17 +66,11 @@ impl HealthChecks {
         let mut starting = Vec::new();
         for pool in pools {
             let Some(settings) = Settings::of(pool.config()) else {
-                pool.members()
-                    .iter()
-                    .for_each(|member| member.state.reset_checks());
+                pool.members().iter().for_each(|member| member.state.reset_checks());
                 continue;
             };
             for member in pool.members() {
-                let key = (
-                    member.pool.clone(),
-                    member.configured.clone(),
-                    member.address.clone(),
-                );
+                let key = (member.pool.clone(), member.configured.clone(), member.address.clone());
                 match before.remove(&key) {
                     Some(running) if running.is_for(member, &settings) => {
                         self.running.insert(key, running);
@@ -103,53 +92,29 @@ impl HealthChecks {
         let count = starting.len();
         for (key, member, settings) in starting {
             let delay = first_delay(count, settings.check.interval);
-            let connector = self
-                .connector
-                .get_or_insert_with(|| Arc::new(Connector::new(None)))
-                .clone();
+            let connector = self.connector.get_or_insert_with(|| Arc::new(Connector::new(None))).clone();
             let state = member.state.clone();
-            let task = self.tasks.spawn_on(
-                watch(member, settings.clone(), connector, delay),
-                &self.runtime,
-            );
-            self.running.insert(
-                key,
-                Running {
-                    state,
-                    settings,
-                    task,
-                },
-            );
+            let task = self.tasks.spawn_on(watch(member, settings.clone(), connector, delay), &self.runtime);
+            self.running.insert(key, Running { state, settings, task });
         }
     }
 }
 
 impl Running {
     fn is_for(&self, member: &Member, settings: &Settings) -> bool {
-        !self.task.is_finished()
-            && Arc::ptr_eq(&self.state, &member.state)
-            && self.settings == *settings
+        !self.task.is_finished() && Arc::ptr_eq(&self.state, &member.state) && self.settings == *settings
     }
 }
 
 impl Settings {
     fn of(pool: &config::Pool) -> Option<Self> {
         let check = pool.health_check.clone()?;
-        Some(Self {
-            check,
-            tls: pool.tls.clone(),
-            http2: pool.http2,
-        })
+        Some(Self { check, tls: pool.tls.clone(), http2: pool.http2 })
     }
 }
 
 /// Checks one member until it is aborted.
-async fn watch(
-    member: Arc<Member>,
-    settings: Settings,
-    connector: Arc<Connector>,
-    delay: Duration,
-) {
+async fn watch(member: Arc<Member>, settings: Settings, connector: Arc<Connector>, delay: Duration) {
     let probe = Probe::new(&member, &settings);
     tokio::time::sleep(delay).await;
     loop {
@@ -160,15 +125,7 @@ async fn watch(
                 Err(error) => Some(error.clone()),
             };
             let at = clock::now();
-            record(
-                &member,
-                &settings.check,
-                CheckResult {
-                    at,
-                    duration: at.duration_since(started),
-                    error,
-                },
-            );
+            record(&member, &settings.check, CheckResult { at, duration: at.duration_since(started), error });
         }
         let percent = 100 + fastrand::u32(..=settings.check.jitter_percent.min(100));
         tokio::time::sleep(settings.check.interval.saturating_mul(percent) / 100).await;
@@ -205,9 +162,7 @@ fn first_delay(count: usize, interval: Duration) -> Duration {
     if count <= AT_ONCE {
         return Duration::ZERO;
     }
-    let within = SPREAD
-        .saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
-        .min(interval);
+    let within = SPREAD.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).min(interval);
     within.mul_f64(fastrand::f64())
 }
 

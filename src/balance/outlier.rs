@@ -41,27 +41,19 @@ impl Outlier {
             }
             (self.in_a_row, self.last) = (0, None);
         }
-        let keep = usize::try_from(settings.max_fails)
-            .map_or(MAX_REMEMBERED, |n| n.clamp(1, MAX_REMEMBERED));
+        let keep = usize::try_from(settings.max_fails).map_or(MAX_REMEMBERED, |n| n.clamp(1, MAX_REMEMBERED));
         self.failures.push_back(now);
         while self.failures.len() > keep {
             self.failures.pop_front();
         }
         self.failures.len() == keep
-            && self
-                .failures
-                .front()
-                .is_some_and(|oldest| now.duration_since(*oldest) <= settings.fail_timeout)
+            && self.failures.front().is_some_and(|oldest| now.duration_since(*oldest) <= settings.fail_timeout)
     }
 
     /// Begins an ejection; returns its length.
     pub fn eject(&mut self, settings: &config::Outlier, now: Instant) -> Duration {
         self.in_a_row = self.in_a_row.saturating_add(1);
-        let length = settings
-            .fail_timeout
-            .saturating_mul(self.in_a_row)
-            .min(settings.max_ejection)
-            .min(LONGEST);
+        let length = settings.fail_timeout.saturating_mul(self.in_a_row).min(settings.max_ejection).min(LONGEST);
         self.failures.clear();
         self.last = Some((now + length, length));
         length
@@ -85,67 +77,37 @@ mod tests {
     fn feed(outlier: &mut Outlier, start: Instant, failures: &[u64]) -> Vec<u64> {
         let one = |second: &u64| {
             let now = start + Duration::from_secs(*second);
-            if outlier.failed(&SETTINGS, now) {
-                outlier.eject(&SETTINGS, now).as_secs()
-            } else {
-                0
-            }
+            if outlier.failed(&SETTINGS, now) { outlier.eject(&SETTINGS, now).as_secs() } else { 0 }
         };
         failures.iter().map(one).collect()
     }
 
     #[test]
     fn the_third_failure_within_the_window_ejects() {
-        assert_eq!(
-            feed(&mut Outlier::default(), clock::now(), &[0, 10, 30]),
-            [0, 0, 30]
-        );
+        assert_eq!(feed(&mut Outlier::default(), clock::now(), &[0, 10, 30]), [0, 0, 30]);
     }
 
     #[test]
     fn the_window_slides() {
-        assert_eq!(
-            feed(&mut Outlier::default(), clock::now(), &[0, 20, 31, 49]),
-            [0, 0, 0, 30]
-        );
+        assert_eq!(feed(&mut Outlier::default(), clock::now(), &[0, 20, 31, 49]), [0, 0, 0, 30]);
     }
 
     #[test]
     fn failures_during_an_ejection_say_nothing_new() {
-        assert_eq!(
-            feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 1, 29]),
-            [0, 0, 30, 0, 0]
-        );
+        assert_eq!(feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 1, 29]), [0, 0, 30, 0, 0]);
     }
 
     #[test]
     fn one_failure_on_probation_ejects_for_longer_up_to_the_maximum() {
         // Out 0-30, 31-91, 92-167, 168-243.
-        assert_eq!(
-            feed(
-                &mut Outlier::default(),
-                clock::now(),
-                &[0, 0, 0, 31, 92, 168]
-            ),
-            [0, 0, 30, 60, 75, 75]
-        );
+        assert_eq!(feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 31, 92, 168]), [0, 0, 30, 60, 75, 75]);
     }
 
     #[test]
     fn a_probation_without_failure_begins_the_row_anew() {
         // Out 0-30, on probation until 60: 61 is the first of three failures again.
-        assert_eq!(
-            feed(
-                &mut Outlier::default(),
-                clock::now(),
-                &[0, 0, 0, 61, 61, 61]
-            ),
-            [0, 0, 30, 0, 0, 30]
-        );
-        assert_eq!(
-            feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 60, 181]),
-            [0, 0, 30, 60, 0]
-        );
+        assert_eq!(feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 61, 61, 61]), [0, 0, 30, 0, 0, 30]);
+        assert_eq!(feed(&mut Outlier::default(), clock::now(), &[0, 0, 0, 60, 181]), [0, 0, 30, 60, 0]);
     }
 
     #[test]

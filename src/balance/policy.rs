@@ -52,11 +52,7 @@ enum Policy {
     Random(Cumulative),
     LeastRequests,
     PeakEwma,
-    Hash {
-        rings: Rings,
-        key: HashOf,
-        bound_percent: Option<u32>,
-    },
+    Hash { rings: Rings, key: HashOf, bound_percent: Option<u32> },
 }
 
 /// What a hash is taken of.
@@ -73,11 +69,7 @@ enum HashOf {
 impl Selector {
     /// Builds the policy for this generation of the pool.
     pub fn new(balance: &config::Balance, pool: Arc<Pool>) -> Self {
-        let hash = |key, bound_percent| Policy::Hash {
-            rings: Rings::new(pool.members()),
-            key,
-            bound_percent,
-        };
+        let hash = |key, bound_percent| Policy::Hash { rings: Rings::new(pool.members()), key, bound_percent };
         let policy = match balance {
             config::Balance::RoundRobin => Policy::RoundRobin,
             config::Balance::Random => Policy::Random(Cumulative::new(pool.members())),
@@ -94,11 +86,7 @@ impl Selector {
                 hash(key, *bound_percent)
             }
         };
-        Self {
-            pool,
-            policy,
-            round_robin: RoundRobin::default(),
-        }
+        Self { pool, policy, round_robin: RoundRobin::default() }
     }
 
     /// The pool it chooses from.
@@ -127,43 +115,26 @@ impl Selector {
             }
         }
         let left = (0..eligible.len()).filter(|index| eligible.get(*index).is_some());
-        left.into_iter()
-            .find_map(|index| self.reserve(index, self.pool.cap()))
-            .ok_or(NoPick::AllBusy)
+        left.into_iter().find_map(|index| self.reserve(index, self.pool.cap())).ok_or(NoPick::AllBusy)
     }
 
     fn reserve(&self, index: usize, limit: u32) -> Option<Pick> {
         let member = self.pool.members().get(index)?;
-        member
-            .state
-            .reserve(limit)
-            .then(|| Pick::new(member.clone(), matches!(self.policy, Policy::PeakEwma)))
+        member.state.reserve(limit).then(|| Pick::new(member.clone(), matches!(self.policy, Policy::PeakEwma)))
     }
 
     /// A member's index, and the most it may have in flight.
     fn choose(&self, eligible: &Eligible<'_>, request: &PickRequest<'_>) -> Option<(usize, u32)> {
         let cap = self.pool.cap();
         let index = match &self.policy {
-            Policy::RoundRobin => self
-                .round_robin
-                .next(eligible.len(), |index| eligible.weight(index)),
+            Policy::RoundRobin => self.round_robin.next(eligible.len(), |index| eligible.weight(index)),
             Policy::Random(cumulative) => cumulative.choose(eligible),
-            Policy::LeastRequests if eligible.len() > LEAST_REQUESTS_SCAN => {
-                two_choices::least_requests(eligible)
-            }
+            Policy::LeastRequests if eligible.len() > LEAST_REQUESTS_SCAN => two_choices::least_requests(eligible),
             Policy::LeastRequests => self.least_requests(eligible),
             Policy::PeakEwma => two_choices::peak_ewma(eligible),
-            Policy::Hash {
-                rings,
-                key,
-                bound_percent,
-            } => match (key.hash(request), bound_percent) {
-                (None, _) => self
-                    .round_robin
-                    .next(eligible.len(), |index| eligible.weight(index)),
-                (Some(hash), None) => {
-                    rings.walk(hash, eligible, |index| eligible.get(index).is_some())
-                }
+            Policy::Hash { rings, key, bound_percent } => match (key.hash(request), bound_percent) {
+                (None, _) => self.round_robin.next(eligible.len(), |index| eligible.weight(index)),
+                (Some(hash), None) => rings.walk(hash, eligible, |index| eligible.get(index).is_some()),
                 (Some(hash), Some(percent)) => {
                     return rings.walk_bounded(hash, eligible, *percent, cap);
                 }
@@ -192,12 +163,7 @@ impl Selector {
         if equals < 2 {
             return of_least;
         }
-        let equal = |index| {
-            weighed
-                .get(index)
-                .filter(|(load, _)| *load == least)
-                .map_or(0, |(_, weight)| *weight)
-        };
+        let equal = |index| weighed.get(index).filter(|(load, _)| *load == least).map_or(0, |(_, weight)| *weight);
         self.round_robin.next(eligible.len(), equal)
     }
 }
@@ -208,12 +174,7 @@ impl HashOf {
             IpAddr::V4(ip) => ring::hash(&ip.octets()),
             IpAddr::V6(ip) => ring::hash(&ip.octets()),
         };
-        let header = |name| {
-            request
-                .headers
-                .get(name)
-                .map(|value| ring::hash(value.as_bytes()))
-        };
+        let header = |name| request.headers.get(name).map(|value| ring::hash(value.as_bytes()));
         match self {
             Self::Client => Some(client()),
             Self::Uri => Some(ring::hash(request.path_and_query.as_bytes())),

@@ -106,11 +106,7 @@ impl Pool {
             name: self.name().clone(),
             usable: self.has_usable_member(),
             panicking: outlier.is_some_and(|settings| self.panicking(settings, clock::now())),
-            members: self
-                .members
-                .iter()
-                .map(|member| MemberSample::of(member, outlier.is_some()))
-                .collect(),
+            members: self.members.iter().map(|member| MemberSample::of(member, outlier.is_some())).collect(),
         }
     }
 }

@@ -43,12 +43,7 @@ pub(super) fn pool(weights: &[u32]) -> Builder {
         },
         retry: config::Retry {
             attempts: 1,
-            on: config::RetryOn {
-                connect_failure: true,
-                reset: true,
-                timeout: false,
-                statuses: Vec::new(),
-            },
+            on: config::RetryOn { connect_failure: true, reset: true, timeout: false, statuses: Vec::new() },
             budget_percent: 20,
             non_idempotent: false,
         },
@@ -56,10 +51,7 @@ pub(super) fn pool(weights: &[u32]) -> Builder {
         http2: false,
         resolve_interval: second,
     };
-    Builder {
-        config,
-        live: Arc::default(),
-    }
+    Builder { config, live: Arc::default() }
 }
 
 impl Builder {
@@ -83,12 +75,7 @@ impl Builder {
         self
     }
 
-    pub(super) fn outlier(
-        mut self,
-        max_fails: u32,
-        max_ejected_percent: u32,
-        panic_percent: u32,
-    ) -> Self {
+    pub(super) fn outlier(mut self, max_fails: u32, max_ejected_percent: u32, panic_percent: u32) -> Self {
         self.config.outlier = Some(config::Outlier {
             max_fails,
             fail_timeout: Duration::from_secs(30),
@@ -130,15 +117,7 @@ fn address(index: usize) -> SocketAddr {
 /// A check for tests that run none.
 pub(super) fn tcp_check(fall: u32, rise: u32) -> config::HealthCheck {
     let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));
-    config::HealthCheck {
-        kind: config::CheckKind::Tcp,
-        interval,
-        timeout,
-        fall,
-        rise,
-        jitter_percent: 0,
-        port: None,
-    }
+    config::HealthCheck { kind: config::CheckKind::Tcp, interval, timeout, fall, rise, jitter_percent: 0, port: None }
 }
 
 /// Picks with nothing special about the request.
@@ -149,49 +128,25 @@ pub(super) fn pick(selector: &Selector) -> Result<Pick, NoPick> {
 pub(super) fn pick_at(selector: &Selector, tried: &[usize], now: Instant) -> Result<Pick, NoPick> {
     let headers = HeaderMap::new();
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    selector.pick_at(
-        &PickRequest {
-            client,
-            path_and_query: "/",
-            headers: &headers,
-        },
-        tried,
-        Some(now),
-    )
+    selector.pick_at(&PickRequest { client, path_and_query: "/", headers: &headers }, tried, Some(now))
 }
 
 /// The names of the members that `count` requests go to, one after the other.
 pub(super) fn names(selector: &Selector, count: usize, now: Instant) -> Vec<String> {
-    let name = |_| {
-        pick_at(selector, &[], now).map_or_else(
-            |none| format!("{none:?}"),
-            |pick| pick.member.name.to_string(),
-        )
-    };
+    let name =
+        |_| pick_at(selector, &[], now).map_or_else(|none| format!("{none:?}"), |pick| pick.member.name.to_string());
     (0..count).map(name).collect()
 }
 
 /// Lets a request to this member fail.
 fn fail(selector: &Selector, index: usize, now: Instant) {
-    let all: Vec<usize> = (0..selector.pool().members().len())
-        .filter(|other| *other != index)
-        .collect();
-    pick_at(selector, &all, now)
-        .unwrap()
-        .failed_at(Failure::Connect, now);
+    let all: Vec<usize> = (0..selector.pool().members().len()).filter(|other| *other != index).collect();
+    pick_at(selector, &all, now).unwrap().failed_at(Failure::Connect, now);
 }
 
 fn check(member: &Member, good: bool) -> Option<Health> {
     let error = (!good).then(|| "status 503".to_owned());
-    member.state.record_check(
-        CheckResult {
-            at: clock::now(),
-            duration: Duration::ZERO,
-            error,
-        },
-        2,
-        3,
-    )
+    member.state.record_check(CheckResult { at: clock::now(), duration: Duration::ZERO, error }, 2, 3)
 }
 
 fn seconds(n: u64) -> Duration {
@@ -201,26 +156,14 @@ fn seconds(n: u64) -> Duration {
 #[test]
 fn a_host_name_with_several_addresses_gives_several_members() {
     let mut builder = pool(&[1]);
-    builder.config.members[0].address = config::MemberAddress::Host {
-        host: "db.local".into(),
-        port: 80,
-    };
+    builder.config.members[0].address = config::MemberAddress::Host { host: "db.local".into(), port: 80 };
     builder.config.members[0].name = "db.local:80".into();
     let build = |count| {
-        let addresses =
-            move |_: &config::Member| (0..count).map(|i| Address::Inet(address(i))).collect();
+        let addresses = move |_: &config::Member| (0..count).map(|i| Address::Inet(address(i))).collect();
         Pool::build(&Arc::new(builder.config.clone()), addresses, &builder.live)
     };
-    let names = |pool: &Pool| {
-        pool.members()
-            .iter()
-            .map(|m| m.name.to_string())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        names(&build(2)),
-        ["db.local:80@10.0.0.1", "db.local:80@10.0.0.2"]
-    );
+    let names = |pool: &Pool| pool.members().iter().map(|m| m.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&build(2)), ["db.local:80@10.0.0.1", "db.local:80@10.0.0.2"]);
     assert_eq!(names(&build(1)), ["db.local:80"]);
     assert!(!build(0).has_usable_member());
     assert_eq!(build(1).members()[0].host.as_deref(), Some("db.local"));
@@ -229,21 +172,14 @@ fn a_host_name_with_several_addresses_gives_several_members() {
 #[test]
 fn a_new_address_of_a_drained_host_is_drained_too() {
     let mut builder = pool(&[1]);
-    builder.config.members[0].address = config::MemberAddress::Host {
-        host: "db.local".into(),
-        port: 80,
-    };
+    builder.config.members[0].address = config::MemberAddress::Host { host: "db.local".into(), port: 80 };
     let build = |from, to| {
-        let addresses =
-            move |_: &config::Member| (from..to).map(|i| Address::Inet(address(i))).collect();
+        let addresses = move |_: &config::Member| (from..to).map(|i| Address::Inet(address(i))).collect();
         Pool::build(&Arc::new(builder.config.clone()), addresses, &builder.live)
     };
     let before = build(0, 2);
     before.set_admin(&before.members()[0].name.clone(), AdminState::Drain);
-    assert!(
-        build(1, 3).has_usable_member(),
-        "only one of two was drained"
-    );
+    assert!(build(1, 3).has_usable_member(), "only one of two was drained");
     assert_eq!(before.set_admin("a", AdminState::Drain), 2);
     assert!(!build(2, 4).has_usable_member());
 }
@@ -292,10 +228,7 @@ fn a_new_checked_member_waits_for_its_first_good_check() {
 fn a_check_newly_configured_takes_no_serving_member_out() {
     let unchecked = pool(&[1]);
     let _serving = unchecked.build();
-    let pool = pool(&[1])
-        .checked(tcp_check(3, 2))
-        .reload_of(&unchecked)
-        .build();
+    let pool = pool(&[1]).checked(tcp_check(3, 2)).reload_of(&unchecked).build();
     assert!(pool.has_usable_member());
     let changes = [false, false, false].map(|good| check(&pool.members()[0], good));
     assert_eq!(changes, [None, None, Some(Health::Down)]);
@@ -306,13 +239,7 @@ fn a_check_newly_configured_takes_no_serving_member_out() {
 fn backups_take_over_only_when_no_other_member_is_usable() {
     let selector = pool(&[1, 1, 1]).backup(2).select(&Balance::RoundRobin);
     assert!(!names(&selector, 6, clock::now()).contains(&"c".to_owned()));
-    assert_eq!(
-        &*pick_at(&selector, &[0, 1], clock::now())
-            .unwrap()
-            .member
-            .name,
-        "c"
-    );
+    assert_eq!(&*pick_at(&selector, &[0, 1], clock::now()).unwrap().member.name, "c");
     selector.pool().set_admin("a", AdminState::Drain);
     selector.pool().set_admin("b", AdminState::Drain);
     assert_eq!(names(&selector, 3, clock::now()), ["c"; 3]);
@@ -329,25 +256,14 @@ fn busy_members_are_no_reason_for_backups() {
 #[test]
 fn a_request_is_never_given_a_member_that_it_has_tried() {
     let selector = pool(&[1, 1, 0]).select(&Balance::RoundRobin);
-    assert_eq!(
-        &*pick_at(&selector, &[0], clock::now()).unwrap().member.name,
-        "b"
-    );
-    assert_eq!(
-        pick_at(&selector, &[0, 1], clock::now()).unwrap_err(),
-        NoPick::AllTried
-    );
-    assert_eq!(
-        pick(&pool(&[0]).select(&Balance::RoundRobin)).unwrap_err(),
-        NoPick::NoMember
-    );
+    assert_eq!(&*pick_at(&selector, &[0], clock::now()).unwrap().member.name, "b");
+    assert_eq!(pick_at(&selector, &[0, 1], clock::now()).unwrap_err(), NoPick::AllTried);
+    assert_eq!(pick(&pool(&[0]).select(&Balance::RoundRobin)).unwrap_err(), NoPick::NoMember);
 }
 
 #[test]
 fn three_failures_within_the_window_eject_until_the_time_is_over() {
-    let selector = pool(&[1, 1])
-        .outlier(3, 50, 50)
-        .select(&Balance::RoundRobin);
+    let selector = pool(&[1, 1]).outlier(3, 50, 50).select(&Balance::RoundRobin);
     let start = clock::now();
     fail(&selector, 0, start);
     fail(&selector, 0, start + seconds(29));
@@ -357,20 +273,14 @@ fn three_failures_within_the_window_eject_until_the_time_is_over() {
     let back = names(&selector, 4, start + seconds(60));
     assert_eq!(back.iter().filter(|name| *name == "a").count(), 2);
     fail(&selector, 0, start + seconds(61));
-    assert_eq!(
-        names(&selector, 4, start + seconds(120)),
-        ["b"; 4],
-        "the second ejection lasts twice as long"
-    );
+    assert_eq!(names(&selector, 4, start + seconds(120)), ["b"; 4], "the second ejection lasts twice as long");
     assert!(names(&selector, 4, start + seconds(121)).contains(&"a".to_owned()));
     assert_eq!(selector.pool().members()[0].state.ejections(), 2);
 }
 
 #[test]
 fn a_failure_of_a_request_from_before_the_ejection_does_not_prolong_it() {
-    let selector = pool(&[1, 1])
-        .outlier(1, 50, 50)
-        .select(&Balance::RoundRobin);
+    let selector = pool(&[1, 1]).outlier(1, 50, 50).select(&Balance::RoundRobin);
     let start = clock::now();
     let mut slow = pick_at(&selector, &[1], start).unwrap();
     fail(&selector, 0, start);
@@ -380,37 +290,24 @@ fn a_failure_of_a_request_from_before_the_ejection_does_not_prolong_it() {
 
 #[test]
 fn statuses_below_500_never_eject() {
-    let selector = pool(&[1, 1])
-        .outlier(1, 50, 50)
-        .select(&Balance::RoundRobin);
+    let selector = pool(&[1, 1]).outlier(1, 50, 50).select(&Balance::RoundRobin);
     let now = clock::now();
-    pick_at(&selector, &[1], now)
-        .unwrap()
-        .failed_at(Failure::Status(429), now);
+    pick_at(&selector, &[1], now).unwrap().failed_at(Failure::Status(429), now);
     assert_eq!(selector.pool().members()[0].state.successes(), 1);
     assert_eq!(selector.pool().members()[0].state.ejections(), 0);
-    pick_at(&selector, &[1], now)
-        .unwrap()
-        .failed_at(Failure::Status(500), now);
+    pick_at(&selector, &[1], now).unwrap().failed_at(Failure::Status(503), now);
     assert_eq!(selector.pool().members()[0].state.ejections(), 1);
 }
 
 #[test]
 fn only_a_share_is_ejected_and_a_single_member_never() {
     let ejected = |weights: &[u32], percent| {
-        let selector = pool(weights)
-            .outlier(1, percent, 0)
-            .select(&Balance::RoundRobin);
+        let selector = pool(weights).outlier(1, percent, 0).select(&Balance::RoundRobin);
         let now = clock::now();
         for index in (0..weights.len()).filter(|index| weights[*index] > 0) {
             fail(&selector, index, now);
         }
-        selector
-            .pool()
-            .members()
-            .iter()
-            .filter(|m| m.state.ejected_for(now).is_some())
-            .count()
+        selector.pool().members().iter().filter(|m| m.state.ejected_for(now).is_some()).count()
     };
     assert_eq!(ejected(&[1], 100), 0);
     assert_eq!(ejected(&[1, 1], 50), 1);
@@ -418,18 +315,12 @@ fn only_a_share_is_ejected_and_a_single_member_never() {
     assert_eq!(ejected(&[1, 1, 1, 1, 1], 50), 2);
     assert_eq!(ejected(&[1, 1, 1, 1], 100), 4);
     assert_eq!(ejected(&[1, 1], 0), 0);
-    assert_eq!(
-        ejected(&[1, 0], 100),
-        0,
-        "a member without weight does not count"
-    );
+    assert_eq!(ejected(&[1, 0], 100), 0, "a member without weight does not count");
 }
 
 #[test]
 fn the_last_member_that_is_not_drained_is_never_ejected() {
-    let selector = pool(&[1, 1])
-        .outlier(1, 100, 0)
-        .select(&Balance::RoundRobin);
+    let selector = pool(&[1, 1]).outlier(1, 100, 0).select(&Balance::RoundRobin);
     selector.pool().set_admin("b", AdminState::Drain);
     fail(&selector, 0, clock::now());
     assert_eq!(names(&selector, 2, clock::now()), ["a"; 2]);
@@ -437,10 +328,7 @@ fn the_last_member_that_is_not_drained_is_never_ejected() {
 
 #[test]
 fn panic_mode_brings_back_the_ejected_but_not_those_that_are_down() {
-    let selector = pool(&[1, 1, 1, 1])
-        .outlier(1, 50, 50)
-        .checked(tcp_check(1, 1))
-        .select(&Balance::RoundRobin);
+    let selector = pool(&[1, 1, 1, 1]).outlier(1, 50, 50).checked(tcp_check(1, 1)).select(&Balance::RoundRobin);
     let members = selector.pool().members();
     members.iter().for_each(|member| {
         check(member, true);
@@ -448,23 +336,12 @@ fn panic_mode_brings_back_the_ejected_but_not_those_that_are_down() {
     let now = clock::now();
     fail(&selector, 0, now);
     fail(&selector, 1, now);
-    let served = |selector| {
-        names(selector, 12, now)
-            .into_iter()
-            .collect::<std::collections::BTreeSet<_>>()
-    };
-    assert!(
-        served(&selector).iter().eq(["c", "d"]),
-        "two of four is not below half"
-    );
+    let served = |selector| names(selector, 12, now).into_iter().collect::<std::collections::BTreeSet<_>>();
+    assert!(served(&selector).iter().eq(["c", "d"]), "two of four is not below half");
     (0..3).for_each(|_| {
         check(&members[3], false);
     });
-    assert!(
-        served(&selector).iter().eq(["a", "b", "c"]),
-        "one of four is: {:?}",
-        served(&selector)
-    );
+    assert!(served(&selector).iter().eq(["a", "b", "c"]), "one of four is: {:?}", served(&selector));
     assert!(selector.pool().sample().panicking);
 }
 
@@ -482,43 +359,19 @@ fn a_member_that_comes_back_gets_a_growing_share() {
     for (balance, tolerance) in [(Balance::RoundRobin, 1), (Balance::Random, 90)] {
         let selector = pool(&[1, 1]).slow_start(90).select(&balance);
         let now = clock::now();
-        let share = |at| {
-            names(&selector, 1100, at)
-                .iter()
-                .filter(|name| *name == "a")
-                .count()
-        };
-        assert!(
-            share(now).abs_diff(550) <= tolerance,
-            "none for a member that never was away"
-        );
-        selector.pool().members()[0]
-            .state
-            .set_admin(AdminState::Drain, now);
-        selector.pool().members()[0]
-            .state
-            .set_admin(AdminState::Ready, now);
-        assert!(
-            share(now).abs_diff(100) <= tolerance,
-            "a tenth of the other's"
-        );
-        assert!(
-            share(now + seconds(45)).abs_diff(390) <= tolerance,
-            "0.55 of the other's"
-        );
+        let share = |at| names(&selector, 1100, at).iter().filter(|name| *name == "a").count();
+        assert!(share(now).abs_diff(550) <= tolerance, "none for a member that never was away");
+        selector.pool().members()[0].state.set_admin(AdminState::Drain, now);
+        selector.pool().members()[0].state.set_admin(AdminState::Ready, now);
+        assert!(share(now).abs_diff(100) <= tolerance, "a tenth of the other's");
+        assert!(share(now + seconds(45)).abs_diff(390) <= tolerance, "0.55 of the other's");
         assert!(share(now + seconds(90)).abs_diff(550) <= tolerance);
     }
 }
 
 #[test]
 fn the_cap_is_never_exceeded_by_many_threads() {
-    for balance in [
-        Balance::RoundRobin,
-        Balance::Random,
-        Balance::LeastRequests,
-        Balance::PeakEwma,
-        Balance::IpHash,
-    ] {
+    for balance in [Balance::RoundRobin, Balance::Random, Balance::LeastRequests, Balance::PeakEwma, Balance::IpHash] {
         let selector = pool(&[1, 1, 3]).cap(2).select(&balance);
         let given = AtomicU32::new(0);
         let work = || {
@@ -534,10 +387,7 @@ fn the_cap_is_never_exceeded_by_many_threads() {
         std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(work))));
         let states = selector.pool().members().iter().map(|m| &m.state);
         assert_eq!(states.clone().map(|s| s.in_flight()).sum::<u32>(), 0);
-        assert_eq!(
-            states.map(|s| s.requests()).sum::<u64>(),
-            u64::from(given.into_inner())
-        );
+        assert_eq!(states.map(|s| s.requests()).sum::<u64>(), u64::from(given.into_inner()));
     }
 }
 
@@ -570,18 +420,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn balance() -> impl Strategy<Value = Balance> {
-    let bounded = Balance::ConsistentHash {
-        key: config::HashKey::Uri,
-        bound_percent: Some(25),
-    };
-    let all = [
-        Balance::RoundRobin,
-        Balance::Random,
-        Balance::LeastRequests,
-        Balance::PeakEwma,
-        Balance::IpHash,
-        bounded,
-    ];
+    let bounded = Balance::ConsistentHash { key: config::HashKey::Uri, bound_percent: Some(25) };
+    let all =
+        [Balance::RoundRobin, Balance::Random, Balance::LeastRequests, Balance::PeakEwma, Balance::IpHash, bounded];
     proptest::sample::select(all.to_vec())
 }
 

@@ -31,10 +31,7 @@ pub struct Position {
 
 impl Position {
     fn of(marker: &Marker) -> Self {
-        Self {
-            line: marker.line().max(1),
-            column: marker.col() + 1,
-        }
+        Self { line: marker.line().max(1), column: marker.col() + 1 }
     }
 }
 
@@ -48,10 +45,7 @@ pub(super) struct Extent {
 
 impl Extent {
     fn of(span: &Span) -> Self {
-        Self {
-            start: Position::of(&span.start),
-            end: Position::of(&span.end),
-        }
+        Self { start: Position::of(&span.start), end: Position::of(&span.end) }
     }
 }
 
@@ -133,8 +127,7 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Finding>) {
     let root = builder.root.unwrap_or_default();
     if !matches!(root.content, Content::Map(_)) {
         let at = Place::At(root.at.start);
-        let finding =
-            Finding::new(at, "the file is no map of keys").expected("keys such as `listen:`");
+        let finding = Finding::new(at, "the file is no map of keys").expected("keys such as `listen:`");
         builder.findings.push(finding);
         return (None, builder.findings);
     }
@@ -194,16 +187,10 @@ impl Builder {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(stop(
-                        at,
-                        "a second YAML document begins here",
-                        "one document",
-                    ));
+                    return Err(stop(at, "a second YAML document begins here", "one document"));
                 }
             }
-            Event::Scalar(_, _, _, Some(_))
-            | Event::SequenceStart(_, Some(_))
-            | Event::MappingStart(_, Some(_)) => {
+            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
                 return Err(stop(
                     at,
                     "YAML tags have no meaning here",
@@ -212,18 +199,12 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, None) => {
                 self.count(1, at)?;
-                let null = style == ScalarStyle::Plain
-                    && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let content = Content::Scalar(Scalar {
-                    text: text.into_owned(),
-                    hidden: false,
-                });
+                let null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let content = Content::Scalar(Scalar { text: text.into_owned(), hidden: false });
                 self.scalar(Node { at, content }, anchor, null);
             }
             Event::Alias(anchor) => self.alias(anchor, at)?,
-            Event::SequenceStart(anchor, None) => {
-                self.open(Content::List(Vec::new()), anchor, at)?
-            }
+            Event::SequenceStart(anchor, None) => self.open(Content::List(Vec::new()), anchor, at)?,
             Event::MappingStart(anchor, None) => self.open(Content::default(), anchor, at)?,
             Event::SequenceEnd | Event::MappingEnd => self.close(at),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -232,16 +213,8 @@ impl Builder {
     }
 
     fn count(&mut self, nodes: usize, at: Extent) -> Result<(), Stop> {
-        if self
-            .stack
-            .last()
-            .is_some_and(|open| open.len() >= MAX_ITEMS)
-        {
-            return Err(stop(
-                at,
-                "this list or map is too long",
-                "at most 10000 items",
-            ));
+        if self.stack.last().is_some_and(|open| open.len() >= MAX_ITEMS) {
+            return Err(stop(at, "this list or map is too long", "at most 10000 items"));
         }
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
@@ -262,13 +235,7 @@ impl Builder {
         if self.stack.len() >= MAX_DEPTH {
             return Err(stop(at, TOO_DEEP, "at most 32 levels"));
         }
-        self.stack.push(Open {
-            node: Node { at, content },
-            anchor,
-            nodes_before: self.nodes,
-            height: 1,
-            key: None,
-        });
+        self.stack.push(Open { node: Node { at, content }, anchor, nodes_before: self.nodes, height: 1, key: None });
         Ok(())
     }
 
@@ -280,21 +247,11 @@ impl Builder {
         if at.end.line == open.node.at.start.line {
             open.node.at.end = at.end;
         } else {
-            open.node.at.end = Position {
-                line: open.node.at.start.line + 1,
-                column: 1,
-            };
+            open.node.at.end = Position { line: open.node.at.start.line + 1, column: 1 };
         }
         if open.anchor != 0 {
             let nodes = self.nodes - open.nodes_before + 1;
-            self.anchors.insert(
-                open.anchor,
-                Anchor {
-                    node: open.node.clone(),
-                    nodes,
-                    height: open.height,
-                },
-            );
+            self.anchors.insert(open.anchor, Anchor { node: open.node.clone(), nodes, height: open.height });
         }
         self.add(open.node, open.height);
     }
@@ -304,11 +261,7 @@ impl Builder {
             return Err(stop(at, "an alias cannot be a key", "a name"));
         }
         let Some(known) = self.anchors.get(&anchor) else {
-            return Err(stop(
-                at,
-                "this alias stands inside of what it stands for",
-                "an anchor that is complete",
-            ));
+            return Err(stop(at, "this alias stands inside of what it stands for", "an anchor that is complete"));
         };
         let (nodes, height) = (known.nodes, known.height);
         // Counted before it is copied: a few lines of nested aliases can stand for billions of values.
@@ -324,14 +277,7 @@ impl Builder {
 
     fn scalar(&mut self, node: Node, anchor: usize, null: bool) {
         if anchor != 0 {
-            self.anchors.insert(
-                anchor,
-                Anchor {
-                    node: node.clone(),
-                    nodes: 1,
-                    height: 0,
-                },
-            );
+            self.anchors.insert(anchor, Anchor { node: node.clone(), nodes: 1, height: 0 });
         }
         let Some(open) = self.stack.last_mut() else {
             if !null {
@@ -363,15 +309,8 @@ impl Builder {
         let place = Place::At(key.as_ref().map_or(at.start, |(_, key_at, _)| key_at.start));
         let what = if key.is_some() { "key" } else { "list item" };
         let finding = Finding::new(place, format!("{path}: this {what} has no value"));
-        self.findings
-            .push(finding.hint(format!("give it a value, or remove the {what}")));
-        self.add(
-            Node {
-                at,
-                content: Content::Refused,
-            },
-            0,
-        );
+        self.findings.push(finding.hint(format!("give it a value, or remove the {what}")));
+        self.add(Node { at, content: Content::Refused }, 0);
     }
 
     fn add(&mut self, node: Node, height: usize) {
@@ -388,15 +327,10 @@ impl Builder {
                     return;
                 };
                 if repeated {
-                    let first = entries
-                        .iter()
-                        .find(|entry| entry.key == key)
-                        .map_or(0, |entry| entry.key_at.start.line);
-                    let message =
-                        format!("{path}: this key stands here twice; the first is on line {first}");
-                    self.findings.push(
-                        Finding::new(Place::At(key_at.start), message).hint("keep one of them"),
-                    );
+                    let first =
+                        entries.iter().find(|entry| entry.key == key).map_or(0, |entry| entry.key_at.start.line);
+                    let message = format!("{path}: this key stands here twice; the first is on line {first}");
+                    self.findings.push(Finding::new(Place::At(key_at.start), message).hint("keep one of them"));
                 } else {
                     entries.push(Entry { key, key_at, node });
                 }
@@ -406,13 +340,10 @@ impl Builder {
     }
 
     fn path(&self) -> KeyPath {
-        let steps = self
-            .stack
-            .iter()
-            .filter_map(|open| match &open.node.content {
-                Content::List(items) => Some(Step::Index(items.len())),
-                _ => open.key.as_ref().map(|(key, ..)| Step::Key(key.clone())),
-            });
+        let steps = self.stack.iter().filter_map(|open| match &open.node.content {
+            Content::List(items) => Some(Step::Index(items.len())),
+            _ => open.key.as_ref().map(|(key, ..)| Step::Key(key.clone())),
+        });
         KeyPath(steps.collect())
     }
 }
@@ -430,11 +361,7 @@ impl Open {
     }
 
     fn entries(&self) -> &[Entry] {
-        if let Content::Map(entries) = &self.node.content {
-            entries
-        } else {
-            &[]
-        }
+        if let Content::Map(entries) = &self.node.content { entries } else { &[] }
     }
 }
 

@@ -31,37 +31,28 @@ pub struct Environment {
 impl Environment {
     /// The environment of this process. Variables that are no UTF-8 are left out.
     pub fn of_process() -> Self {
-        let variables = std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self {
-            variables: variables.collect(),
-            credentials,
-            files: true,
-        }
+        Self { variables: variables.collect(), credentials, files: true }
     }
 
     /// One with just these variables; `CREDENTIALS_DIRECTORY` among them has its usual meaning.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let variables: BTreeMap<_, _> = variables
-            .into_iter()
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .collect();
+        let variables: BTreeMap<_, _> = variables.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let credentials = variables.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self {
-            variables,
-            credentials,
-            files: true,
-        }
+        Self { variables, credentials, files: true }
     }
 
     /// One in which every file is missing, for parsing text that is not trusted.
     #[must_use]
     pub fn without_files(self) -> Self {
-        Self {
-            files: false,
-            ..self
-        }
+        Self { files: false, ..self }
+    }
+
+    /// One whose credentials are in `directory`.
+    #[must_use]
+    pub(super) fn with_credentials(self, directory: &Path) -> Self {
+        Self { credentials: Some(directory.to_owned()), ..self }
     }
 
     /// A variable.
@@ -96,9 +87,7 @@ impl Environment {
         }
         let mut bytes = Vec::new();
         let file = fs::File::open(path).map_err(unreadable)?;
-        file.take(MAX_REFERENCED_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        file.take(MAX_REFERENCED_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_REFERENCED_BYTES {
             return Err(format!("is larger than {MAX_REFERENCED_BYTES} bytes"));
         }
@@ -108,10 +97,6 @@ impl Environment {
     /// The first line of a small file, when there is one.
     pub(super) fn read_line(&self, path: &Path) -> Option<String> {
         let text = String::from_utf8(self.read(path).ok()?).ok()?;
-        text.lines()
-            .next()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
+        text.lines().next().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
     }
 }

@@ -14,24 +14,17 @@ use super::problem::{Finding, KeyPath, nearest};
 const MAX_VALUE: usize = 1 << 20;
 
 /// Replaces all references below `node`, which stands at `path`. A scalar that cannot be is reported and refused.
-pub(super) fn interpolate(
-    node: &mut Node,
-    path: &KeyPath,
-    environment: &Environment,
-    findings: &mut Vec<Finding>,
-) {
+pub(super) fn interpolate(node: &mut Node, path: &KeyPath, environment: &Environment, findings: &mut Vec<Finding>) {
     match &mut node.content {
-        Content::Scalar(scalar) if scalar.text.contains('$') => {
-            match expand(&scalar.text, environment) {
-                Ok(expanded) => *scalar = expanded,
-                Err(wrong) => {
-                    let mut finding = Finding::value(path, wrong.message);
-                    finding.hint = wrong.hint;
-                    findings.push(finding);
-                    node.content = Content::Refused;
-                }
+        Content::Scalar(scalar) if scalar.text.contains('$') => match expand(&scalar.text, environment) {
+            Ok(expanded) => *scalar = expanded,
+            Err(wrong) => {
+                let mut finding = Finding::value(path, wrong.message);
+                finding.hint = wrong.hint;
+                findings.push(finding);
+                node.content = Content::Refused;
             }
-        }
+        },
         Content::Scalar(_) | Content::Refused => {}
         Content::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
@@ -40,12 +33,7 @@ pub(super) fn interpolate(
         }
         Content::Map(entries) => {
             for entry in entries {
-                interpolate(
-                    &mut entry.node,
-                    &path.key(&entry.key),
-                    environment,
-                    findings,
-                );
+                interpolate(&mut entry.node, &path.key(&entry.key), environment, findings);
             }
         }
     }
@@ -59,10 +47,7 @@ struct Wrong {
 
 impl Wrong {
     fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: None,
-        }
+        Self { message: message.into(), hint: None }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -72,10 +57,7 @@ impl Wrong {
 }
 
 fn expand(text: &str, environment: &Environment) -> Result<Scalar, Wrong> {
-    let mut out = Scalar {
-        text: String::with_capacity(text.len()),
-        hidden: false,
-    };
+    let mut out = Scalar { text: String::with_capacity(text.len()), hidden: false };
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
         let (before, from_dollar) = rest.split_at(dollar);
@@ -96,9 +78,7 @@ fn expand(text: &str, environment: &Environment) -> Result<Scalar, Wrong> {
             rest = from_dollar.get(1..).unwrap_or_default();
         }
         if out.text.len() > MAX_VALUE {
-            return Err(Wrong::new(format!(
-                "the value becomes longer than {MAX_VALUE} bytes"
-            )));
+            return Err(Wrong::new(format!("the value becomes longer than {MAX_VALUE} bytes")));
         }
     }
     out.text.push_str(rest);
@@ -108,9 +88,7 @@ fn expand(text: &str, environment: &Environment) -> Result<Scalar, Wrong> {
 fn refer(inside: &str, environment: &Environment) -> Result<Scalar, Wrong> {
     if let Some(path) = inside.strip_prefix("file:") {
         if !path.starts_with('/') {
-            return Err(Wrong::new(format!(
-                "`${{{inside}}}` does not name an absolute path"
-            )));
+            return Err(Wrong::new(format!("`${{{inside}}}` does not name an absolute path")));
         }
         return read(Path::new(path), environment);
     }
@@ -129,16 +107,9 @@ fn refer(inside: &str, environment: &Environment) -> Result<Scalar, Wrong> {
             .hint("write ${VAR}, ${VAR:-default}, ${file:/path} or ${credential:name}; `$$` is a plain `$`"));
     }
     let value = environment.variable(name);
-    let found = if default.is_some() {
-        value.filter(|value| !value.is_empty()).or(default)
-    } else {
-        value
-    };
+    let found = if default.is_some() { value.filter(|value| !value.is_empty()).or(default) } else { value };
     match found {
-        Some(text) => Ok(Scalar {
-            text: text.to_owned(),
-            hidden: false,
-        }),
+        Some(text) => Ok(Scalar { text: text.to_owned(), hidden: false }),
         None => Err(unset(name, environment)),
     }
 }
@@ -146,37 +117,26 @@ fn refer(inside: &str, environment: &Environment) -> Result<Scalar, Wrong> {
 fn unset(name: &str, environment: &Environment) -> Wrong {
     let wrong = Wrong::new(format!("the environment variable {name} is not set"));
     match nearest(name, environment.names()) {
-        Some(near) => wrong.hint(format!(
-            "did you mean ${{{near}}}? Or give it a default: ${{{name}:-...}}"
-        )),
+        Some(near) => wrong.hint(format!("did you mean ${{{near}}}? Or give it a default: ${{{name}:-...}}")),
         None => wrong.hint(format!("set it, or give it a default: ${{{name}:-...}}")),
     }
 }
 
 fn credential(name: &str, environment: &Environment) -> Result<PathBuf, Wrong> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(
-            Wrong::new(format!("`{name}` is not the name of a credential"))
-                .hint("a credential is a file name without `/`"),
-        );
+        return Err(Wrong::new(format!("`{name}` is not the name of a credential"))
+            .hint("a credential is a file name without `/`"));
     }
     let Some(directory) = environment.credentials() else {
-        return Err(Wrong::new(format!(
-            "the credential {name} is not there: CREDENTIALS_DIRECTORY is not set"
-        ))
-        .hint(format!(
-            "in the systemd unit: LoadCredential={name}:/path/to/file"
-        )));
+        return Err(Wrong::new(format!("the credential {name} is not there: CREDENTIALS_DIRECTORY is not set"))
+            .hint(format!("in the systemd unit: LoadCredential={name}:/path/to/file")));
     };
     Ok(directory.join(name))
 }
 
 fn read(path: &Path, environment: &Environment) -> Result<Scalar, Wrong> {
-    let bytes = environment
-        .read(path)
-        .map_err(|reason| Wrong::new(format!("{} {reason}", path.display())))?;
-    let mut text = String::from_utf8(bytes)
-        .map_err(|_| Wrong::new(format!("{} is not UTF-8 text", path.display())))?;
+    let bytes = environment.read(path).map_err(|reason| Wrong::new(format!("{} {reason}", path.display())))?;
+    let mut text = String::from_utf8(bytes).map_err(|_| Wrong::new(format!("{} is not UTF-8 text", path.display())))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -191,19 +151,13 @@ mod tests {
     use super::*;
 
     fn expanded(text: &str) -> Result<String, String> {
-        let environment =
-            Environment::of([("HOST", "a.example"), ("EMPTY", ""), ("ODD", "${HOST}$$")]);
-        expand(text, &environment)
-            .map(|scalar| scalar.text)
-            .map_err(|wrong| wrong.message)
+        let environment = Environment::of([("HOST", "a.example"), ("EMPTY", ""), ("ODD", "${HOST}$$")]);
+        expand(text, &environment).map(|scalar| scalar.text).map_err(|wrong| wrong.message)
     }
 
     #[test]
     fn variables_are_replaced_anywhere_in_the_text() {
-        assert_eq!(
-            expanded("x-${HOST}:${PORT:-80}-y").as_deref(),
-            Ok("x-a.example:80-y")
-        );
+        assert_eq!(expanded("x-${HOST}:${PORT:-80}-y").as_deref(), Ok("x-a.example:80-y"));
     }
 
     #[test]
@@ -222,27 +176,14 @@ mod tests {
     fn two_dollars_are_one_and_a_lone_one_stays() {
         assert_eq!(expanded("$$").as_deref(), Ok("$"));
         assert_eq!(expanded("$${HOST}").as_deref(), Ok("${HOST}"));
-        assert_eq!(
-            expanded("cost: 5$ and $x").as_deref(),
-            Ok("cost: 5$ and $x")
-        );
+        assert_eq!(expanded("cost: 5$ and $x").as_deref(), Ok("cost: 5$ and $x"));
     }
 
     #[test]
     fn what_is_unset_or_malformed_is_refused() {
-        assert_eq!(
-            expanded("${HOSTS}"),
-            Err("the environment variable HOSTS is not set".into())
-        );
+        assert_eq!(expanded("${HOSTS}"), Err("the environment variable HOSTS is not set".into()));
         assert_eq!(expanded("${HOST"), Err("`${` without its `}`".into()));
-        for text in [
-            "${}",
-            "${1A}",
-            "${A B}",
-            "${HOST:=x}",
-            "${file:relative}",
-            "${credential:}",
-        ] {
+        for text in ["${}", "${1A}", "${A B}", "${HOST:=x}", "${file:relative}", "${credential:}"] {
             assert!(expanded(text).is_err(), "{text}");
         }
     }
@@ -270,22 +211,13 @@ mod tests {
     fn a_credential_cannot_leave_its_directory() {
         let environment = Environment::of([("CREDENTIALS_DIRECTORY", "/run/credentials/x")]);
         for name in ["../etc/passwd", "/etc/passwd", "..", "a/b", "."] {
-            assert!(
-                expand(&format!("${{credential:{name}}}"), &environment).is_err(),
-                "{name}"
-            );
+            assert!(expand(&format!("${{credential:{name}}}"), &environment).is_err(), "{name}");
         }
     }
 
     #[test]
     fn a_file_that_is_no_regular_file_is_refused_without_being_opened() {
         let environment = Environment::of([]);
-        assert!(
-            expand("${file:/dev/zero}", &environment)
-                .err()
-                .unwrap()
-                .message
-                .contains("not a regular file")
-        );
+        assert!(expand("${file:/dev/zero}", &environment).err().unwrap().message.contains("not a regular file"));
     }
 }

@@ -29,11 +29,7 @@ pub struct Loaded {
 }
 
 /// Reads the file at `path`. The error holds everything that is wrong with it.
-pub fn load(
-    path: &Path,
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<Loaded, ConfigErrors> {
+pub fn load(path: &Path, overrides: &Overrides, environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let name = path.display().to_string();
     let refuse = |finding: Finding| Err(ConfigErrors::new(&[finding], &Source::named(&name)));
     let bytes = match environment.read(path) {
@@ -46,21 +42,13 @@ pub fn load(
             let offset = error.utf8_error().valid_up_to();
             let before = error.as_bytes().get(..offset).unwrap_or_default();
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            refuse(Finding::new(
-                Place::File,
-                format!("line {line} is not UTF-8 text"),
-            ))
+            refuse(Finding::new(Place::File, format!("line {line} is not UTF-8 text")))
         }
     }
 }
 
 /// Reads `text`, which stands in a file called `file`. Only what it refers to is read from elsewhere.
-pub fn parse(
-    file: &str,
-    text: &str,
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<Loaded, ConfigErrors> {
+pub fn parse(file: &str, text: &str, overrides: &Overrides, environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let (source, broken) = Source::parse(file, text);
     // A text that is no YAML has nothing more to say.
     if source.is_broken() {
@@ -72,32 +60,17 @@ pub fn parse(
     let mut secrets = Vec::new();
     collect_secrets(&root, false, &mut secrets);
     let raw = raw::read(&mut root, &mut findings);
-    let mut resolver = Resolver {
-        source: &source,
-        environment,
-        overrides,
-        secrets: &secrets,
-        findings,
-        warnings: Vec::new(),
-    };
+    let mut resolver =
+        Resolver { source: &source, environment, overrides, secrets: &secrets, findings, warnings: Vec::new() };
     let config = resolve(&raw, &mut resolver);
-    let Resolver {
-        mut findings,
-        mut warnings,
-        ..
-    } = resolver;
+    let Resolver { mut findings, mut warnings, .. } = resolver;
     for finding in findings.iter_mut().chain(&mut warnings) {
         cover(finding, &secrets);
     }
     if findings.is_empty() {
         let warnings = locate(&warnings, Severity::Warning, &source);
         let listen_override = overridden(overrides, environment).map(|(name, _)| name);
-        return Ok(Loaded {
-            config,
-            warnings,
-            source,
-            listen_override,
-        });
+        return Ok(Loaded { config, warnings, source, listen_override });
     }
     Err(ConfigErrors::new(&findings, &source))
 }
@@ -105,17 +78,13 @@ pub fn parse(
 /// The texts that no message may show, as they are and as messages quote them.
 fn collect_secrets(node: &Node, secret: bool, out: &mut Vec<String>) {
     match &node.content {
-        Content::Scalar(scalar)
-            if (secret || scalar.hidden) && scalar.text.len() >= MIN_COVERED =>
-        {
+        Content::Scalar(scalar) if (secret || scalar.hidden) && scalar.text.len() >= MIN_COVERED => {
             let quoted = values::quote(&scalar.text);
             out.push(quoted.trim_matches('`').to_owned());
             out.push(scalar.text.clone());
         }
         Content::Scalar(_) | Content::Refused => {}
-        Content::List(items) => items
-            .iter()
-            .for_each(|item| collect_secrets(item, secret, out)),
+        Content::List(items) => items.iter().for_each(|item| collect_secrets(item, secret, out)),
         Content::Map(entries) => {
             for entry in entries {
                 collect_secrets(&entry.node, secret || is_secret_key(&entry.key), out);
@@ -126,13 +95,7 @@ fn collect_secrets(node: &Node, secret: bool, out: &mut Vec<String>) {
 
 fn cover(finding: &mut Finding, secrets: &[String]) {
     for secret in secrets {
-        for text in [
-            Some(&mut finding.message),
-            finding.expected.as_mut(),
-            finding.hint.as_mut(),
-        ]
-        .into_iter()
-        .flatten()
+        for text in [Some(&mut finding.message), finding.expected.as_mut(), finding.hint.as_mut()].into_iter().flatten()
         {
             if text.contains(secret.as_str()) {
                 *text = text.replace(secret.as_str(), "***");

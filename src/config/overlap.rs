@@ -31,26 +31,20 @@ pub fn tie(one: &Match, other: &Match) -> bool {
 /// A tie needs a host that both know in the same way. Two different wildcards that take the same host differ in
 /// length, and an exact one is above them.
 fn hosts_tie(one: &Match, other: &Match) -> bool {
-    (one.hosts.is_empty() && other.hosts.is_empty())
-        || one.hosts.iter().any(|host| other.hosts.contains(host))
+    (one.hosts.is_empty() && other.hosts.is_empty()) || one.hosts.iter().any(|host| other.hosts.contains(host))
 }
 
 fn methods_meet(one: &[Method], other: &[Method]) -> bool {
     let takes = |methods: &[Method], method: &Method| {
         methods.contains(method) || (*method == Method::HEAD && methods.contains(&Method::GET))
     };
-    one.is_empty()
-        || other.is_empty()
-        || one.iter().any(|m| takes(other, m))
-        || other.iter().any(|m| takes(one, m))
+    one.is_empty() || other.is_empty() || one.iter().any(|m| takes(other, m)) || other.iter().any(|m| takes(one, m))
 }
 
 /// Two that want different values of one header never meet.
 fn headers_meet(one: &Match, other: &Match) -> bool {
     !one.headers.iter().any(|a| {
-        other.headers.iter().any(|b| {
-            a.name == b.name && a.value.is_some() && b.value.is_some() && a.value != b.value
-        })
+        other.headers.iter().any(|b| a.name == b.name && a.value.is_some() && b.value.is_some() && a.value != b.value)
     })
 }
 
@@ -60,10 +54,7 @@ pub(super) fn check(routes: &[(KeyPath, Arc<Route>)], findings: &mut Vec<Finding
     for entry in routes {
         let (path, route) = entry;
         let rivals = by_path.entry(&route.matching.path).or_default();
-        if let Some((first, other)) = rivals
-            .iter()
-            .find(|(_, other)| tie(&other.matching, &route.matching))
-        {
+        if let Some((first, other)) = rivals.iter().find(|(_, other)| tie(&other.matching, &route.matching)) {
             findings.push(report(path, route, first, other));
         }
         rivals.push(entry);
@@ -76,12 +67,9 @@ fn report(path: &KeyPath, route: &Route, first: &KeyPath, other: &Route) -> Find
     let message = if same {
         format!("route `{name}` can never be reached: route `{other_name}` takes the same requests")
     } else {
-        format!(
-            "routes `{other_name}` and `{name}` can both take one request, and neither is more specific"
-        )
+        format!("routes `{other_name}` and `{name}` can both take one request, and neither is more specific")
     };
-    let finding = Finding::value(&path.key("match"), message)
-        .also(first.key("match"), format!("route `{other_name}`"));
+    let finding = Finding::value(&path.key("match"), message).also(first.key("match"), format!("route `{other_name}`"));
     finding.hint(if same {
         "remove one of them"
     } else {

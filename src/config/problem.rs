@@ -53,15 +53,8 @@ impl fmt::Display for KeyPath {
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Key(key) => {
                     let dot = if first { "" } else { "." };
-                    let plain = key
-                        .chars()
-                        .all(|c| c.is_alphanumeric() || "_-*".contains(c))
-                        && !key.is_empty();
-                    if plain {
-                        write!(f, "{dot}{key}")?
-                    } else {
-                        write!(f, "{dot}{key:?}")?
-                    }
+                    let plain = key.chars().all(|c| c.is_alphanumeric() || "_-*".contains(c)) && !key.is_empty();
+                    if plain { write!(f, "{dot}{key}")? } else { write!(f, "{dot}{key:?}")? }
                 }
             }
             first = false;
@@ -98,13 +91,7 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
-        Self {
-            place,
-            message: message.into(),
-            expected: None,
-            hint: None,
-            also: None,
-        }
+        Self { place, message: message.into(), expected: None, hint: None, also: None }
     }
 
     pub(super) fn value(path: &KeyPath, message: impl Into<String>) -> Self {
@@ -203,13 +190,7 @@ impl fmt::Display for Problem {
                 write!(f, "\n{:gutter$} | {}", excerpt.line, excerpt.text)?;
             }
             let mark = "^".repeat(excerpt.width);
-            write!(
-                f,
-                "\n{:gutter$} | {:start$}{mark}",
-                "",
-                "",
-                start = excerpt.start
-            )?;
+            write!(f, "\n{:gutter$} | {:start$}{mark}", "", "", start = excerpt.start)?;
             if !excerpt.label.is_empty() {
                 write!(f, " {}", excerpt.label)?;
             }
@@ -251,11 +232,7 @@ impl fmt::Display for ConfigErrors {
             1 => f.write_str("1 error"),
             count => write!(f, "{count} errors"),
         }?;
-        if self.left_out > 0 {
-            write!(f, ", the first {MAX_PROBLEMS} shown")
-        } else {
-            Ok(())
-        }
+        if self.left_out > 0 { write!(f, ", the first {MAX_PROBLEMS} shown") } else { Ok(()) }
     }
 }
 
@@ -263,28 +240,20 @@ impl std::error::Error for ConfigErrors {}
 
 /// Looks the positions up and sorts by them; what has none comes first.
 pub(super) fn locate(findings: &[Finding], severity: Severity, source: &Source) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = findings
-        .iter()
-        .map(|finding| source.problem(finding, severity))
-        .collect();
+    let mut problems: Vec<Problem> = findings.iter().map(|finding| source.problem(finding, severity)).collect();
     problems.sort_by_key(|problem| problem.position);
     problems.dedup();
     problems
 }
 
 /// The name of `names` that is nearest to `wrong`, when one is near enough to have been meant.
-pub(super) fn nearest<'a>(
-    wrong: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let wrong = plain(wrong);
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wrong, &plain(name)), name))
-        .filter(|(distance, name)| {
-            *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1)
-        })
+        .filter(|(distance, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
         .min()
         .map(|(_, name)| name)
 }

@@ -19,15 +19,7 @@ use node::ShapeError;
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 7] = [
-    "auth",
-    "limits",
-    "caches",
-    "cache",
-    "ai",
-    "permission",
-    "audit",
-];
+const LATER: [&str; 7] = ["auth", "limits", "caches", "cache", "ai", "permission", "audit"];
 
 /// Reads the shape of `root`. What does not fit is reported and refused in `root`.
 pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>) -> RawConfig {
@@ -59,15 +51,9 @@ fn describe(path: &KeyPath, error: ShapeError) -> Finding {
         ShapeError::Misshapen { found, expected } => Finding::value(path, found).expected(expected),
         ShapeError::UnknownKey { key, known } => {
             let finding = Finding::new(Place::Key(path.clone()), "unknown key");
-            let offered: Vec<&str> = known
-                .iter()
-                .copied()
-                .filter(|name| !LATER.contains(name))
-                .collect();
+            let offered: Vec<&str> = known.iter().copied().filter(|name| !LATER.contains(name)).collect();
             match nearest(&key, offered.iter().copied()) {
-                _ if key == "<<" => {
-                    finding.hint("merge keys are not part of this language; write the keys out")
-                }
+                _ if key == "<<" => finding.hint("merge keys are not part of this language; write the keys out"),
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.expected(format!("one of {}", list(&offered))),
             }
@@ -262,8 +248,7 @@ pub(super) struct RawRetry {
 }
 
 impl Short for RawRetry {
-    const EXPECTING: &'static str =
-        "off, the number of attempts, or a map with `attempts` and others";
+    const EXPECTING: &'static str = "off, the number of attempts, or a map with `attempts` and others";
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -313,8 +298,7 @@ pub(super) struct RawMatch {
 }
 
 impl Short for RawMatch {
-    const EXPECTING: &'static str =
-        "a path such as /api/, or a map with `host`, `path`, `methods` or `headers`";
+    const EXPECTING: &'static str = "a path such as /api/, or a map with `host`, `path`, `methods` or `headers`";
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -325,8 +309,7 @@ pub(super) struct RawRedirect {
 }
 
 impl Short for RawRedirect {
-    const EXPECTING: &'static str =
-        "a location such as https://{host}{path}{query}, or a map with `location`";
+    const EXPECTING: &'static str = "a location such as https://{host}{path}{query}, or a map with `location`";
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -45,14 +45,7 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     let routes = route::routes(raw, &pools, &server, resolver);
     overlap::check(&routes, &mut resolver.findings);
     pool::warn_unused(&pools, &routes, resolver);
-    Config {
-        listeners,
-        admin,
-        server,
-        log,
-        pools,
-        routes: routes.into_iter().map(|(_, route)| route).collect(),
-    }
+    Config { listeners, admin, server, log, pools, routes: routes.into_iter().map(|(_, route)| route).collect() }
 }
 
 /// What the parts are resolved against, and what was found.
@@ -76,27 +69,12 @@ impl Resolver<'_> {
     }
 
     fn wrong_at(&mut self, place: Place, wrong: Wrong) {
-        let Wrong {
-            message,
-            expected,
-            hint,
-        } = wrong;
-        self.report(Finding {
-            place,
-            message,
-            expected,
-            hint,
-            also: None,
-        });
+        let Wrong { message, expected, hint } = wrong;
+        self.report(Finding { place, message, expected, hint, also: None });
     }
 
     /// The value of `text`, which stands at `path`; `None` when it is absent or wrong.
-    fn get<T>(
-        &mut self,
-        path: &KeyPath,
-        text: &Text,
-        parse: impl Fn(&str) -> Result<T, Wrong>,
-    ) -> Option<T> {
+    fn get<T>(&mut self, path: &KeyPath, text: &Text, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
         match parse(text.as_deref()?) {
             Ok(value) => Some(value),
             Err(wrong) => {
@@ -114,35 +92,17 @@ impl Resolver<'_> {
     where
         T: std::str::FromStr + PartialOrd + Display + Copy,
     {
-        let parse = |text: &str| {
-            within(text, values::number(text)?, &range, |value| {
-                value.to_string()
-            })
-        };
+        let parse = |text: &str| within(text, values::number(text)?, &range, |value| value.to_string());
         self.get(path, text, parse).unwrap_or(default)
     }
 
-    fn percent(
-        &mut self,
-        path: &KeyPath,
-        text: &Text,
-        default: u32,
-        range: RangeInclusive<u32>,
-    ) -> u32 {
-        let parse = |text: &str| {
-            within(text, values::percent(text)?, &range, |value| {
-                format!("{value}%")
-            })
-        };
+    fn percent(&mut self, path: &KeyPath, text: &Text, default: u32, range: RangeInclusive<u32>) -> u32 {
+        let parse = |text: &str| within(text, values::percent(text)?, &range, |value| format!("{value}%"));
         self.get(path, text, parse).unwrap_or(default)
     }
 
     fn size(&mut self, path: &KeyPath, text: &Text, range: RangeInclusive<u64>) -> Option<u64> {
-        let parse = |text: &str| {
-            within(text, values::size(text)?, &range, |bytes| {
-                values::show_size(*bytes)
-            })
-        };
+        let parse = |text: &str| within(text, values::size(text)?, &range, |bytes| values::show_size(*bytes));
         self.get(path, text, parse)
     }
 
@@ -151,13 +111,7 @@ impl Resolver<'_> {
         self.duration_from(path, text, default, MILLISECOND)
     }
 
-    fn duration_from(
-        &mut self,
-        path: &KeyPath,
-        text: &Text,
-        default: Duration,
-        least: Duration,
-    ) -> Duration {
+    fn duration_from(&mut self, path: &KeyPath, text: &Text, default: Duration, least: Duration) -> Duration {
         let range = least..=MAX_DURATION;
         let show = |value: &Duration| values::show_duration(*value);
         let parse = |text: &str| within(text, values::duration(text)?, &range, show);
@@ -168,9 +122,7 @@ impl Resolver<'_> {
     fn line(&mut self, path: &KeyPath, text: &Text, what: &str) -> Option<String> {
         let parse = |text: &str| match text {
             "" => Err(Wrong::new(format!("{what} is empty"))),
-            text if text.chars().any(char::is_control) => {
-                Err(Wrong::not(text, what).expected("no control characters"))
-            }
+            text if text.chars().any(char::is_control) => Err(Wrong::not(text, what).expected("no control characters")),
             text => Ok(text.to_owned()),
         };
         self.get(path, text, parse)
@@ -185,20 +137,14 @@ impl Resolver<'_> {
     ) -> Vec<T> {
         let Some(list) = list else { return Vec::new() };
         if list.0.is_empty() {
-            self.report(
-                Finding::value(path, "the list is empty")
-                    .hint("give it an item, or remove the key"),
-            );
+            self.report(Finding::value(path, "the list is empty").hint("give it an item, or remove the key"));
         }
         let mut found = Vec::new();
         for (index, text) in list.items() {
             let path = path.index(index);
             match parse(text) {
                 Ok(value) if found.contains(&value) => {
-                    self.report(Finding::value(
-                        &path,
-                        format!("{} stands here twice", values::quote(text)),
-                    ));
+                    self.report(Finding::value(&path, format!("{} stands here twice", values::quote(text))));
                 }
                 Ok(value) => found.push(value),
                 Err(wrong) => self.wrong(&path, wrong),
@@ -238,8 +184,5 @@ fn within<T: PartialOrd>(
         return Ok(value);
     }
     let (least, most) = (show(range.start()), show(range.end()));
-    Err(
-        Wrong::new(format!("{} is out of range", values::quote(text)))
-            .expected(format!("{least} to {most}")),
-    )
+    Err(Wrong::new(format!("{} is out of range", values::quote(text))).expected(format!("{least} to {most}")))
 }

@@ -48,26 +48,14 @@ pub fn is_placeholder(text: &str) -> bool {
         "user/user",
         "xxx",
     ];
-    const STARTS: [&str; 5] = [
-        "changeme",
-        "dev-jwt-secret",
-        "replace-me",
-        "replace_me",
-        "todo",
-    ];
+    const STARTS: [&str; 5] = ["changeme", "dev-jwt-secret", "replace-me", "replace_me", "todo"];
     let text = text.trim().to_ascii_lowercase();
     let starts = |start: &str| text.starts_with(start);
     let your = (starts("your-") || starts("your_"))
-        && ["key", "secret", "token", "password", "here"]
-            .iter()
-            .any(|end| text.ends_with(end));
+        && ["key", "secret", "token", "password", "here"].iter().any(|end| text.ends_with(end));
     let here = starts("sk-") && (text.ends_with("-here") || text.ends_with("_here"));
     let brackets = text.starts_with('<') && text.ends_with('>');
-    WORDS.contains(&text.as_str())
-        || STARTS.iter().any(|start| text.starts_with(start))
-        || your
-        || here
-        || brackets
+    WORDS.contains(&text.as_str()) || STARTS.iter().any(|start| text.starts_with(start)) || your || here || brackets
 }
 
 #[cfg(test)]
@@ -96,13 +84,7 @@ mod tests {
 
     #[test]
     fn what_someone_made_is_none() {
-        for text in [
-            "9f8a6c1e2b",
-            "sk-proj-8f7a6b",
-            "yourself-and-i",
-            "administrator-of-things-42",
-            "",
-        ] {
+        for text in ["9f8a6c1e2b", "sk-proj-8f7a6b", "yourself-and-i", "administrator-of-things-42", ""] {
             assert!(!is_placeholder(text), "{text}");
         }
     }

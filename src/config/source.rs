@@ -41,9 +41,7 @@ pub struct Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
+        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -51,17 +49,11 @@ impl Source {
     /// Parses `text`. What is wrong is returned beside as much of the tree as could be read.
     pub(super) fn parse(file: &str, text: &str) -> (Self, Vec<Finding>) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut source = Self {
-            file: file.to_owned(),
-            ..Self::default()
-        };
+        let mut source = Self { file: file.to_owned(), ..Self::default() };
         if text.len() > MAX_BYTES {
             source.broken = true;
             let message = format!("the file has {} bytes", text.len());
-            return (
-                source,
-                vec![Finding::new(Place::File, message).expected(format!("at most {MAX_BYTES}"))],
-            );
+            return (source, vec![Finding::new(Place::File, message).expected(format!("at most {MAX_BYTES}"))]);
         }
         source.text = text.to_owned();
         let (root, findings) = document::parse(text);
@@ -72,10 +64,7 @@ impl Source {
 
     /// A file of which nothing is known but its name.
     pub(super) fn named(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            ..Self::default()
-        }
+        Self { file: file.to_owned(), ..Self::default() }
     }
 
     /// Whether the text could not be read to its end.
@@ -101,38 +90,21 @@ impl Source {
             Place::Override(name) => problem.origin.clone_from(name),
             Place::At(position) => {
                 problem.position = Some(*position);
-                let end = Position {
-                    column: position.column + 1,
-                    ..*position
-                };
-                problem.excerpts.extend(self.excerpt(
-                    Extent {
-                        start: *position,
-                        end,
-                    },
-                    label,
-                ));
+                let end = Position { column: position.column + 1, ..*position };
+                problem.excerpts.extend(self.excerpt(Extent { start: *position, end }, label));
             }
             Place::Key(path) | Place::Value(path) => {
                 let found = self.find(path);
                 problem.key = found.path.to_string();
                 let key_wanted = matches!(finding.place, Place::Key(_)) || !found.complete;
-                let extent = if key_wanted {
-                    found.key_at.or(found.at)
-                } else {
-                    found.at
-                };
+                let extent = if key_wanted { found.key_at.or(found.at) } else { found.at };
                 problem.position = extent.map(|extent| extent.start);
-                problem
-                    .excerpts
-                    .extend(extent.and_then(|extent| self.excerpt(extent, label)));
+                problem.excerpts.extend(extent.and_then(|extent| self.excerpt(extent, label)));
             }
         }
         if let Some((path, what)) = &finding.also {
             let at = self.find(path).at;
-            problem
-                .excerpts
-                .extend(at.and_then(|extent| self.excerpt(extent, what)));
+            problem.excerpts.extend(at.and_then(|extent| self.excerpt(extent, what)));
         }
         problem
     }
@@ -146,10 +118,7 @@ impl Source {
         message: impl Into<String>,
         hint: Option<String>,
     ) -> Problem {
-        let finding = Finding {
-            hint,
-            ..Finding::value(path, message)
-        };
+        let finding = Finding { hint, ..Finding::value(path, message) };
         self.problem(&finding, severity)
     }
 
@@ -166,31 +135,19 @@ impl Source {
 
     /// The deepest part of `path` that the file has.
     fn find(&self, path: &KeyPath) -> Found<'_> {
-        let mut found = Found {
-            path: KeyPath::default(),
-            complete: true,
-            key_at: None,
-            at: None,
-            node: &self.root,
-        };
+        let mut found = Found { path: KeyPath::default(), complete: true, key_at: None, at: None, node: &self.root };
         for step in &path.0 {
             match (&found.node.content, step) {
                 (Content::Map(entries), Step::Key(key)) => {
                     let Some(entry) = entries.iter().find(|entry| &entry.key == key) else {
-                        return Found {
-                            complete: false,
-                            ..found
-                        };
+                        return Found { complete: false, ..found };
                     };
                     (found.key_at, found.at) = (Some(entry.key_at), Some(entry.node.at));
                     (found.path, found.node) = (found.path.key(key), &entry.node);
                 }
                 (Content::List(items), Step::Index(index)) => {
                     let Some(item) = items.get(*index) else {
-                        return Found {
-                            complete: false,
-                            ..found
-                        };
+                        return Found { complete: false, ..found };
                     };
                     (found.key_at, found.at) = (None, Some(item.at));
                     (found.path, found.node) = (found.path.index(*index), item);
@@ -198,10 +155,7 @@ impl Source {
                 // The short forms: a list of one without its brackets, a map that one value stands for.
                 (_, Step::Index(0)) | (Content::Scalar(_), Step::Key(_)) => {}
                 _ => {
-                    return Found {
-                        complete: false,
-                        ..found
-                    };
+                    return Found { complete: false, ..found };
                 }
             }
         }
@@ -210,18 +164,11 @@ impl Source {
 
     fn excerpt(&self, extent: Extent, label: &str) -> Option<Excerpt> {
         let line = self.text.lines().nth(extent.start.line.checked_sub(1)?)?;
-        let text: String = line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let text: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let text = self.cover(extent.start.line, &text);
         let length = text.trim_end().chars().count();
         let start = extent.start.column - 1;
-        let end = if extent.end.line == extent.start.line {
-            extent.end.column - 1
-        } else {
-            length
-        };
+        let end = if extent.end.line == extent.start.line { extent.end.column - 1 } else { length };
         let width = end.min(length).saturating_sub(start).max(1);
         Some(Excerpt {
             line: extent.start.line,
@@ -238,21 +185,14 @@ impl Source {
         secret_extents(&self.root, false, &mut secrets);
         let covered = |column: usize| {
             let here = Position { line, column };
-            secrets
-                .iter()
-                .any(|extent| extent.start <= here && here < extent.end)
+            secrets.iter().any(|extent| extent.start <= here && here < extent.end)
         };
-        text.chars()
-            .enumerate()
-            .map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c })
-            .collect()
+        text.chars().enumerate().map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c }).collect()
     }
 }
 
 pub(super) fn is_secret_key(key: &str) -> bool {
-    SECRET_KEYS
-        .iter()
-        .any(|secret| secret.eq_ignore_ascii_case(key))
+    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key))
 }
 
 /// Collects where secrets stand literally; a reference such as `${VAR}` shows nothing and helps the reader.
@@ -260,9 +200,7 @@ fn secret_extents(node: &Node, secret: bool, out: &mut Vec<Extent>) {
     match &node.content {
         Content::Scalar(scalar) if secret && !scalar.text.starts_with("${") => out.push(node.at),
         Content::Scalar(_) | Content::Refused => {}
-        Content::List(items) => items
-            .iter()
-            .for_each(|item| secret_extents(item, secret, out)),
+        Content::List(items) => items.iter().for_each(|item| secret_extents(item, secret, out)),
         Content::Map(entries) => {
             for entry in entries {
                 secret_extents(&entry.node, secret || is_secret_key(&entry.key), out);

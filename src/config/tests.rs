@@ -11,12 +11,7 @@ mod tls;
 
 /// Loads `text` with no overrides and an empty environment.
 fn load_text(text: &str) -> Result<Loaded, ConfigErrors> {
-    parse(
-        "sluicegate.yaml",
-        text,
-        &Overrides::default(),
-        &Environment::of([]),
-    )
+    parse("sluicegate.yaml", text, &Overrides::default(), &Environment::of([]))
 }
 
 /// The configuration of a text that must load without a warning.
@@ -41,9 +36,7 @@ fn refused(text: &str) -> ConfigErrors {
 /// `line:column key: message`, a line each.
 fn told(errors: &ConfigErrors) -> Vec<String> {
     let one = |problem: &Problem| {
-        let at = problem
-            .position
-            .map_or(String::new(), |at| format!("{}:{} ", at.line, at.column));
+        let at = problem.position.map_or(String::new(), |at| format!("{}:{} ", at.line, at.column));
         format!("{at}{}: {}", problem.key, problem.message)
     };
     errors.problems.iter().map(one).collect()
@@ -58,25 +51,19 @@ fn snapshot(name: &str, text: &str) {
 
 /// A file with one pool and one route, and `more` at its end.
 fn with(more: &str) -> String {
-    format!(
-        "listen: 127.0.0.1:80\npools:\n  app:\n    members: 10.0.0.1:8080\nroutes:\n  - pool: app\n{more}"
-    )
+    format!("listen: 127.0.0.1:80\npools:\n  app:\n    members: 10.0.0.1:8080\nroutes:\n  - pool: app\n{more}")
 }
 
 /// The same with `more` as further keys of the pool.
 fn with_pool(more: &str) -> String {
     let more: String = more.lines().map(|line| format!("    {line}\n")).collect();
-    format!(
-        "listen: 127.0.0.1:80\nroutes:\n  - pool: app\npools:\n  app:\n    members: 10.0.0.1:8080\n{more}"
-    )
+    format!("listen: 127.0.0.1:80\nroutes:\n  - pool: app\npools:\n  app:\n    members: 10.0.0.1:8080\n{more}")
 }
 
 /// The same with `more` as further keys of the route.
 fn with_route(more: &str) -> String {
     let more: String = more.lines().map(|line| format!("    {line}\n")).collect();
-    format!(
-        "listen: 127.0.0.1:80\npools:\n  app:\n    members: 10.0.0.1:8080\nroutes:\n  - pool: app\n{more}"
-    )
+    format!("listen: 127.0.0.1:80\npools:\n  app:\n    members: 10.0.0.1:8080\nroutes:\n  - pool: app\n{more}")
 }
 
 #[test]
@@ -111,17 +98,12 @@ routes:
 
 #[test]
 fn broken_yaml_is_told_with_its_place() {
-    snapshot(
-        "broken_yaml",
-        &refused("listen: 0.0.0.0:80\npools:\n  app: [1, 2\nroutes:\n").to_string(),
-    );
+    snapshot("broken_yaml", &refused("listen: 0.0.0.0:80\npools:\n  app: [1, 2\nroutes:\n").to_string());
 }
 
 #[test]
 fn every_duplicate_key_is_told() {
-    let errors = refused(&with(
-        "listen: 127.0.0.1:81\nlog:\n  level: info\n  level: debug\n",
-    ));
+    let errors = refused(&with("listen: 127.0.0.1:81\nlog:\n  level: info\n  level: debug\n"));
     assert_eq!(
         told(&errors),
         [
@@ -134,16 +116,9 @@ fn every_duplicate_key_is_told() {
 #[test]
 fn a_key_without_a_value_is_refused_because_its_items_may_be_commented_out() {
     let errors = refused(&with_route("allow:\n#  - 10.0.0.0/8"));
-    assert_eq!(
-        told(&errors),
-        ["7:5 : routes[0].allow: this key has no value"]
-    );
+    assert_eq!(told(&errors), ["7:5 : routes[0].allow: this key has no value"]);
     for empty in ["~", "null", ""] {
-        assert_eq!(
-            refused(&with(&format!("admin: {empty}\n"))).problems.len(),
-            1,
-            "{empty}"
-        );
+        assert_eq!(refused(&with(&format!("admin: {empty}\n"))).problems.len(), 1, "{empty}");
     }
 }
 
@@ -190,14 +165,7 @@ fn a_file_too_large_is_not_even_parsed() {
 
 #[test]
 fn tags_documents_and_odd_keys_are_refused() {
-    for text in [
-        "a: !!str x\n",
-        "a: 1\n---\nb: 2\n",
-        "[a]: 1\n",
-        "{a: b}: 1\n",
-        "- a\n",
-        "text\n",
-    ] {
+    for text in ["a: !!str x\n", "a: 1\n---\nb: 2\n", "[a]: 1\n", "{a: b}: 1\n", "- a\n", "text\n"] {
         assert_eq!(refused(text).problems.len(), 1, "{text}");
     }
 }
@@ -234,10 +202,7 @@ fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
 
 #[test]
 fn a_literal_secret_is_covered_where_its_line_is_shown() {
-    let errors = refused(&with(
-        "admin: { address: 127.0.0.1:1, token: hunter2hunter2, tokn: x }\n",
-    ))
-    .to_string();
+    let errors = refused(&with("admin: { address: 127.0.0.1:1, token: hunter2hunter2, tokn: x }\n")).to_string();
     assert!(!errors.contains("hunter2"), "{errors}");
     assert!(errors.contains("token: **************"), "{errors}");
 }
@@ -246,59 +211,34 @@ fn a_literal_secret_is_covered_where_its_line_is_shown() {
 fn what_comes_out_of_a_file_is_covered_in_messages() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("s"), "hunter2hunter2\n").unwrap();
-    let environment =
-        Environment::of([("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
+    let environment = Environment::of([("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
     let text = with_pool("balance: ${credential:s}");
-    let errors = parse("f", &text, &Overrides::default(), &environment)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        !errors.contains("hunter2") && errors.contains("***"),
-        "{errors}"
-    );
+    let errors = parse("f", &text, &Overrides::default(), &environment).unwrap_err().to_string();
+    assert!(!errors.contains("hunter2") && errors.contains("***"), "{errors}");
 }
 
 #[test]
 fn flag_goes_over_environment_and_environment_over_file() {
     let text = with("log: { level: error }\n");
     let load = |overrides: &Overrides, environment: &Environment| {
-        parse("f", &text, overrides, environment).map(|loaded| {
-            (
-                loaded.config.listeners[0].address.clone(),
-                loaded.config.log.level,
-            )
-        })
+        parse("f", &text, overrides, environment)
+            .map(|loaded| (loaded.config.listeners[0].address.clone(), loaded.config.log.level))
     };
     let address = |text: &str| ListenAddress::Tcp(text.parse().unwrap());
-    let environment = Environment::of([
-        ("SLUICEGATE_LISTEN", "127.0.0.1:81, 127.0.0.1:82"),
-        ("SLUICEGATE_LOG_LEVEL", "warn"),
-    ]);
-    let flags = Overrides {
-        listen: vec!["[::1]:83".into()],
-        log_level: Some("debug".into()),
-        insecure_dev: false,
-    };
+    let environment =
+        Environment::of([("SLUICEGATE_LISTEN", "127.0.0.1:81, 127.0.0.1:82"), ("SLUICEGATE_LOG_LEVEL", "warn")]);
+    let flags = Overrides { listen: vec!["[::1]:83".into()], log_level: Some("debug".into()), insecure_dev: false };
     assert_eq!(
         load(&Overrides::default(), &Environment::of([])).unwrap(),
         (address("127.0.0.1:80"), log::LevelFilter::Error)
     );
-    assert_eq!(
-        load(&Overrides::default(), &environment).unwrap(),
-        (address("127.0.0.1:81"), log::LevelFilter::Warn)
-    );
-    assert_eq!(
-        load(&flags, &environment).unwrap(),
-        (address("[::1]:83"), log::LevelFilter::Debug)
-    );
+    assert_eq!(load(&Overrides::default(), &environment).unwrap(), (address("127.0.0.1:81"), log::LevelFilter::Warn));
+    assert_eq!(load(&flags, &environment).unwrap(), (address("[::1]:83"), log::LevelFilter::Debug));
 }
 
 #[test]
 fn an_override_that_is_wrong_is_named() {
-    let environment = Environment::of([
-        ("SLUICEGATE_LISTEN", "nowhere"),
-        ("SLUICEGATE_LOG_LEVEL", "loud"),
-    ]);
+    let environment = Environment::of([("SLUICEGATE_LISTEN", "nowhere"), ("SLUICEGATE_LOG_LEVEL", "loud")]);
     let errors = parse("f", &with(""), &Overrides::default(), &environment).unwrap_err();
     snapshot("override", &errors.to_string());
 }
@@ -306,14 +246,8 @@ fn an_override_that_is_wrong_is_named() {
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let load = |path: &Path| {
-        load(path, &Overrides::default(), &Environment::of([]))
-            .unwrap_err()
-            .to_string()
-    };
-    assert!(
-        load(&directory.path().join("none.yaml")).contains("none.yaml: the file does not exist")
-    );
+    let load = |path: &Path| load(path, &Overrides::default(), &Environment::of([])).unwrap_err().to_string();
+    assert!(load(&directory.path().join("none.yaml")).contains("none.yaml: the file does not exist"));
     assert!(load(directory.path()).contains("is not a regular file"));
     let latin = directory.path().join("latin.yaml");
     std::fs::write(&latin, b"listen: 127.0.0.1:80\n# caf\xe9\n").unwrap();
@@ -322,9 +256,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn what_nothing_uses_is_warned_of() {
-    let loaded =
-        load_text(&with("").replace("routes:", "  old:\n    members: 10.0.0.9:80\nroutes:"))
-            .unwrap();
+    let loaded = load_text(&with("").replace("routes:", "  old:\n    members: 10.0.0.9:80\nroutes:")).unwrap();
     assert_eq!(loaded.warnings.len(), 1);
     assert_eq!(loaded.warnings[0].key, "pools.old");
 }
@@ -333,33 +265,19 @@ fn what_nothing_uses_is_warned_of() {
 fn damaged() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;
     const GOOD: &str = include_str!("../../conf/examples/jairouter.yaml");
-    const PIECES: [&str; 16] = [
-        "", ":", "- ", "[", "]", "{", "}", "&a ", "*a", "\"", "\n", "  ", "${X}", "$", "#",
-        "\u{e9}\t",
-    ];
+    const PIECES: [&str; 16] =
+        ["", ":", "- ", "[", "]", "{", "}", "&a ", "*a", "\"", "\n", "  ", "${X}", "$", "#", "\u{e9}\t"];
     let lines = GOOD.lines().count();
-    let change = (
-        0..lines,
-        0_usize..60,
-        prop::sample::select(PIECES.to_vec()),
-        0_usize..8,
-        any::<bool>(),
-    );
+    let change = (0..lines, 0_usize..60, prop::sample::select(PIECES.to_vec()), 0_usize..8, any::<bool>());
     prop::collection::vec(change, 1..6).prop_map(|changes| {
         let mut text: Vec<Vec<char>> = GOOD.lines().map(|line| line.chars().collect()).collect();
         for (line, column, piece, cut, whole) in changes {
             let line = &mut text[line];
             let start = if whole { 0 } else { column.min(line.len()) };
-            let end = if whole {
-                line.len()
-            } else {
-                (start + cut).min(line.len())
-            };
+            let end = if whole { line.len() } else { (start + cut).min(line.len()) };
             line.splice(start..end, piece.chars());
         }
-        text.into_iter()
-            .map(|line| line.into_iter().chain(['\n']).collect::<String>())
-            .collect()
+        text.into_iter().map(|line| line.into_iter().chain(['\n']).collect::<String>()).collect()
     })
 }
 

@@ -33,11 +33,7 @@ impl Wrong {
     }
 
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            expected: None,
-            hint: None,
-        }
+        Self { message: message.into(), expected: None, hint: None }
     }
 
     pub(super) fn expected(mut self, expected: impl Into<String>) -> Self {
@@ -57,20 +53,10 @@ pub(super) fn quote(text: &str) -> String {
         .chars()
         .take(80)
         .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().to_string()
-            } else {
-                c.to_string()
-            }
-            .chars()
-            .collect::<Vec<_>>()
+            if c.is_control() { c.escape_default().to_string() } else { c.to_string() }.chars().collect::<Vec<_>>()
         })
         .collect();
-    if text.chars().count() > 80 {
-        format!("`{shown}...`")
-    } else {
-        format!("`{shown}`")
-    }
+    if text.chars().count() > 80 { format!("`{shown}...`") } else { format!("`{shown}`") }
 }
 
 /// One of `names`, or what was meant.
@@ -92,9 +78,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, Wrong> {
         "true" => Ok(true),
         "false" => Ok(false),
         "True" | "TRUE" | "yes" | "Yes" | "on" | "On" => Err(not_boolean(text).hint("write true")),
-        "False" | "FALSE" | "no" | "No" | "off" | "Off" => {
-            Err(not_boolean(text).hint("write false"))
-        }
+        "False" | "FALSE" | "no" | "No" | "off" | "Off" => Err(not_boolean(text).hint("write false")),
         _ => Err(not_boolean(text)),
     }
 }
@@ -109,30 +93,20 @@ pub(super) fn number<T: FromStr>(text: &str) -> Result<T, Wrong> {
     if !digits {
         return Err(Wrong::not(text, "a whole number"));
     }
-    text.parse()
-        .map_err(|_| Wrong::new(format!("{} is too large", quote(text))))
+    text.parse().map_err(|_| Wrong::new(format!("{} is too large", quote(text))))
 }
 
 /// `200ms`, `5s`, `15m`, `2h`, `1d`, or several in a row such as `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
-    let wrong = || {
-        Wrong::not(text, "a duration").expected("a number with a unit: 200ms, 5s, 15m, 2h or 1d")
-    };
+    let wrong = || Wrong::not(text, "a duration").expected("a number with a unit: 200ms, 5s, 15m, 2h or 1d");
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
         return Err(wrong().hint(format!("did you mean {text}s?")));
     }
     let mut rest = text;
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
-        let (count, after) = rest.split_at(
-            rest.find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len()),
-        );
-        let (unit, after) = after.split_at(
-            after
-                .find(|c: char| c.is_ascii_digit())
-                .unwrap_or(after.len()),
-        );
+        let (count, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
         let count: u64 = count.parse().map_err(|_| wrong())?;
         let millis: u64 = match unit {
             "ms" => 1,
@@ -143,31 +117,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
             _ => return Err(wrong()),
         };
         let part = count.checked_mul(millis).ok_or_else(wrong)?;
-        total = total
-            .checked_add(Duration::from_millis(part))
-            .ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(part)).ok_or_else(wrong)?;
         rest = after;
     }
-    if text.is_empty() {
-        Err(wrong())
-    } else {
-        Ok(total)
-    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
 /// A duration as [`duration`] reads it, in its largest exact unit; whole milliseconds.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    let units = [
-        (86_400_000, "d"),
-        (3_600_000, "h"),
-        (60_000, "m"),
-        (1000, "s"),
-    ];
-    match units
-        .iter()
-        .find(|(unit, _)| millis >= *unit && millis.is_multiple_of(*unit))
-    {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    match units.iter().find(|(unit, _)| millis >= *unit && millis.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", millis / unit),
         None => format!("{millis}ms"),
     }
@@ -187,12 +147,8 @@ const SIZES: [(&str, u64); 8] = [
 
 /// `64KiB`, `100MiB`, or plain bytes.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
-    let wrong =
-        || Wrong::not(text, "a size").expected("a number with a unit: 512B, 64KiB, 100MiB or 2GiB");
-    let (count, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
+    let wrong = || Wrong::not(text, "a size").expected("a number with a unit: 512B, 64KiB, 100MiB or 2GiB");
+    let (count, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let unit = unit.trim_start();
     let number: u64 = count.parse().map_err(|_| wrong())?;
     let factor = match SIZES.iter().find(|(name, _)| *name == unit) {
@@ -200,17 +156,11 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
         None if unit.is_empty() => 1,
         None => {
             let first = unit.chars().next().map(|c| c.to_ascii_uppercase());
-            let meant = SIZES
-                .iter()
-                .find(|(name, _)| name.ends_with("iB") && name.chars().next() == first);
-            return Err(meant.map_or_else(wrong, |(name, _)| {
-                wrong().hint(format!("did you mean {count}{name}?"))
-            }));
+            let meant = SIZES.iter().find(|(name, _)| name.ends_with("iB") && name.chars().next() == first);
+            return Err(meant.map_or_else(wrong, |(name, _)| wrong().hint(format!("did you mean {count}{name}?"))));
         }
     };
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| Wrong::new(format!("{} is too large", quote(text))))
+    number.checked_mul(factor).ok_or_else(|| Wrong::new(format!("{} is too large", quote(text))))
 }
 
 /// A size as [`size`] reads it, in its largest exact unit.
@@ -238,20 +188,13 @@ pub(super) fn percent(text: &str) -> Result<u32, Wrong> {
 
 /// `1.2` or `1.3`.
 pub(super) fn tls_version(text: &str) -> Result<TlsVersion, Wrong> {
-    one_of(
-        text,
-        "a TLS version spoken here",
-        &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)],
-    )
+    one_of(text, "a TLS version spoken here", &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])
 }
 
 /// `10.0.0.0/8`, or an address alone. Bits after the prefix are refused, for they are a typing error more often
 /// than not.
 pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
-    let wrong = || {
-        Wrong::not(text, "a network")
-            .expected("an address or a network such as 10.0.0.0/8 or fd00::/8")
-    };
+    let wrong = || Wrong::not(text, "a network").expected("an address or a network such as 10.0.0.0/8 or fd00::/8");
     let net = if text.contains('/') {
         text.parse::<IpNet>().map_err(|_| wrong())?
     } else {
@@ -261,32 +204,25 @@ pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
         && let Some(v4) = address.to_ipv4_mapped()
     {
         let prefix = net.prefix_len().saturating_sub(96);
-        return Err(wrong().hint(format!(
-            "IPv4 clients are seen as IPv4: write {v4}/{prefix}"
-        )));
+        return Err(wrong().hint(format!("IPv4 clients are seen as IPv4: write {v4}/{prefix}")));
     }
     if net.trunc() != net {
-        return Err(
-            Wrong::new(format!("{} has bits set after its prefix", quote(text))).hint(format!(
-                "did you mean {}, or {}/{}?",
-                net.trunc(),
-                net.addr(),
-                net.max_prefix_len()
-            )),
-        );
+        return Err(Wrong::new(format!("{} has bits set after its prefix", quote(text))).hint(format!(
+            "did you mean {}, or {}/{}?",
+            net.trunc(),
+            net.addr(),
+            net.max_prefix_len()
+        )));
     }
     Ok(net)
 }
 
 /// An HTTP method, in capitals.
 pub(super) fn method(text: &str) -> Result<Method, Wrong> {
-    let known = [
-        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
-    ];
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
     let upper = text.to_ascii_uppercase();
     if upper != text && known.contains(&upper.as_str()) {
-        return Err(Wrong::not(text, "a method: methods are case-sensitive")
-            .hint(format!("did you mean {upper}?")));
+        return Err(Wrong::not(text, "a method: methods are case-sensitive").hint(format!("did you mean {upper}?")));
     }
     Method::from_bytes(text.as_bytes())
         .map_err(|_| Wrong::not(text, "an HTTP method").expected("one such as GET or POST"))
@@ -295,17 +231,14 @@ pub(super) fn method(text: &str) -> Result<Method, Wrong> {
 /// The name of a header; its case has no meaning.
 pub(super) fn header_name(text: &str) -> Result<HeaderName, Wrong> {
     HeaderName::from_str(text).map_err(|_| {
-        Wrong::not(text, "the name of a header")
-            .expected("letters, digits and hyphens such as X-Request-Id")
+        Wrong::not(text, "the name of a header").expected("letters, digits and hyphens such as X-Request-Id")
     })
 }
 
 /// The value of a header: visible ASCII and spaces, no control characters (RFC 9110 section 5.5).
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, Wrong> {
-    let wrong = || {
-        Wrong::not(text, "the value of a header")
-            .expected("visible ASCII characters and spaces, no line breaks")
-    };
+    let wrong =
+        || Wrong::not(text, "the value of a header").expected("visible ASCII characters and spaces, no line breaks");
     if text.chars().any(|c| c.is_control() || !c.is_ascii()) {
         return Err(wrong());
     }
@@ -317,30 +250,18 @@ pub(super) fn header_value(text: &str) -> Result<HeaderValue, Wrong> {
 
 /// `200`, `200-299` or `2xx`.
 pub(super) fn status_range(text: &str) -> Result<StatusRange, Wrong> {
-    let wrong = || {
-        Wrong::not(text, "a status or a range of them").expected("one such as 200, 200-299 or 2xx")
-    };
+    let wrong = || Wrong::not(text, "a status or a range of them").expected("one such as 200, 200-299 or 2xx");
     let code = |text: &str| match number::<u16>(text) {
         Ok(code) if (100..=599).contains(&code) => Ok(code),
         _ => Err(wrong()),
     };
     if let Some(class) = text.strip_suffix("xx") {
         let first = code(&format!("{class}00"))?;
-        return Ok(StatusRange {
-            first,
-            last: first + 99,
-        });
+        return Ok(StatusRange { first, last: first + 99 });
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let range = StatusRange {
-        first: code(first.trim())?,
-        last: code(last.trim())?,
-    };
-    if range.first > range.last {
-        Err(wrong().hint("the lower one comes first"))
-    } else {
-        Ok(range)
-    }
+    let range = StatusRange { first: code(first.trim())?, last: code(last.trim())? };
+    if range.first > range.last { Err(wrong().hint("the lower one comes first")) } else { Ok(range) }
 }
 
 /// A status of an answer, 200 to 599.
@@ -359,35 +280,21 @@ pub(super) type LogFilter = (log::LevelFilter, Vec<(String, log::LevelFilter)>);
 /// `info`, or `info,balance=debug`. Without a level for all, that is `info`.
 pub(super) fn log_filter(text: &str) -> Result<LogFilter, Wrong> {
     use log::LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
-    let levels = [
-        ("off", Off),
-        ("error", Error),
-        ("warn", Warn),
-        ("info", Info),
-        ("debug", Debug),
-        ("trace", Trace),
-    ];
+    let levels = [("off", Off), ("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)];
     let level = |text: &str| one_of(text.trim(), "a log level", &levels);
     let (mut general, mut targets) = (None, Vec::<(String, log::LevelFilter)>::new());
     for part in text.split(',') {
         if let Some((target, part)) = part.split_once('=') {
             let (target, level) = (target.trim(), level(part)?);
             if target.is_empty() {
-                return Err(Wrong::not(text, "a log filter")
-                    .expected("levels such as info or info,balance=debug"));
+                return Err(Wrong::not(text, "a log filter").expected("levels such as info or info,balance=debug"));
             }
             if targets.iter().any(|(known, _)| known == target) {
-                return Err(Wrong::new(format!(
-                    "the target {} has two levels",
-                    quote(target)
-                )));
+                return Err(Wrong::new(format!("the target {} has two levels", quote(target))));
             }
             targets.push((target.to_owned(), level));
         } else if general.replace(level(part)?).is_some() {
-            return Err(Wrong::new(format!(
-                "{} has two levels for all targets",
-                quote(text)
-            )));
+            return Err(Wrong::new(format!("{} has two levels for all targets", quote(text))));
         }
     }
     Ok((general.unwrap_or(Info), targets))

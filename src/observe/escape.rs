@@ -60,12 +60,7 @@ pub(super) fn nginx(buf: &mut Vec<u8>, bytes: &[u8]) {
         let Some((&byte, after)) = tail.split_first() else {
             return;
         };
-        buf.extend_from_slice(&[
-            b'\\',
-            b'x',
-            nibble(HEX_UPPER, byte >> 4),
-            nibble(HEX_UPPER, byte),
-        ]);
+        buf.extend_from_slice(&[b'\\', b'x', nibble(HEX_UPPER, byte >> 4), nibble(HEX_UPPER, byte)]);
         rest = after;
     }
 }
@@ -100,10 +95,7 @@ pub(super) fn truncate(bytes: &[u8], most: usize) -> &[u8] {
 }
 
 fn plain_length(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| !PLAIN_JSON[usize::from(byte)])
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|&byte| !PLAIN_JSON[usize::from(byte)]).unwrap_or(bytes.len())
 }
 
 fn json_text(buf: &mut Vec<u8>, text: &str) {
@@ -129,12 +121,7 @@ fn breaks_line(c: char) -> bool {
 fn unicode_escape(buf: &mut Vec<u8>, c: char) {
     let [high, low] = u16::try_from(u32::from(c)).unwrap_or(0xfffd).to_be_bytes();
     buf.extend_from_slice(b"\\u");
-    buf.extend_from_slice(&[
-        nibble(HEX, high >> 4),
-        nibble(HEX, high),
-        nibble(HEX, low >> 4),
-        nibble(HEX, low),
-    ]);
+    buf.extend_from_slice(&[nibble(HEX, high >> 4), nibble(HEX, high), nibble(HEX, low >> 4), nibble(HEX, low)]);
 }
 
 fn nibble(digits: &[u8; 16], value: u8) -> u8 {
@@ -162,28 +149,16 @@ mod tests {
 
     #[test]
     fn a_line_break_cannot_end_the_line() {
-        assert_eq!(
-            escaped(Escape::Json, b"a\r\nb\0\x1b\x7f"),
-            "a\\r\\nb\\u0000\\u001b\\u007f"
-        );
-        assert_eq!(
-            escaped(Escape::Json, "a\u{85}b\u{2028}c".as_bytes()),
-            "a\\u0085b\\u2028c"
-        );
-        assert_eq!(
-            escaped(Escape::Nginx, b"a\r\nb\"\\"),
-            "a\\x0D\\x0Ab\\x22\\x5C"
-        );
+        assert_eq!(escaped(Escape::Json, b"a\r\nb\0\x1b\x7f"), "a\\r\\nb\\u0000\\u001b\\u007f");
+        assert_eq!(escaped(Escape::Json, "a\u{85}b\u{2028}c".as_bytes()), "a\\u0085b\\u2028c");
+        assert_eq!(escaped(Escape::Nginx, b"a\r\nb\"\\"), "a\\x0D\\x0Ab\\x22\\x5C");
     }
 
     #[test]
     fn text_for_people_keeps_its_quotes_but_stays_on_one_line() {
         let mut buf = Vec::new();
         text(&mut buf, b"say \"gr\xc3\xbcn\"\r\n\x1b[31m\xff\\");
-        assert_eq!(
-            String::from_utf8(buf).unwrap(),
-            "say \"grün\"\\r\\n\\u001b[31m\u{fffd}\\"
-        );
+        assert_eq!(String::from_utf8(buf).unwrap(), "say \"grün\"\\r\\n\\u001b[31m\u{fffd}\\");
     }
 
     #[test]

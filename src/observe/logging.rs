@@ -50,20 +50,9 @@ impl Logging {
     ///
     /// # Errors
     /// When the log file cannot be opened, or a logger is installed already.
-    pub fn install(
-        config: &config::Log,
-        identity: &Identity,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<Self> {
-        let logging = Self::new(
-            config,
-            identity,
-            metrics,
-            LogFile::stderr()?,
-            stderr_is_journal(),
-        )?;
-        log::set_boxed_logger(Box::new(Logger(logging.shared.clone())))
-            .map_err(io::Error::other)?;
+    pub fn install(config: &config::Log, identity: &Identity, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let logging = Self::new(config, identity, metrics, LogFile::stderr()?, stderr_is_journal())?;
+        log::set_boxed_logger(Box::new(Logger(logging.shared.clone()))).map_err(io::Error::other)?;
         log::set_max_level(logging.shared.settings.load().filter.most());
         std::panic::set_hook(Box::new(panic::hook(logging.shared.metrics.clone())));
         Ok(logging)
@@ -86,12 +75,7 @@ impl Logging {
     /// # Errors
     /// When the file cannot be opened; the old one stays in use.
     pub fn reopen(&self) -> io::Result<()> {
-        self.shared
-            .settings
-            .load_full()
-            .file
-            .as_ref()
-            .map_or(Ok(()), |file| file.reopen())
+        self.shared.settings.load_full().file.as_ref().map_or(Ok(()), |file| file.reopen())
     }
 
     /// Waits until everything logged so far is written, some seconds at most. Not for worker threads.
@@ -119,9 +103,7 @@ impl Logging {
             metrics,
             floods: Mutex::default(),
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 
@@ -151,9 +133,7 @@ struct Settings {
 
 impl Settings {
     fn new(config: &config::Log, current: Option<&Self>) -> io::Result<Self> {
-        let kept = current
-            .filter(|current| current.path == config.file)
-            .and_then(|current| current.file.clone());
+        let kept = current.filter(|current| current.path == config.file).and_then(|current| current.file.clone());
         let file = match (kept, &config.file) {
             (Some(file), _) => Some(file),
             (None, Some(path)) => Some(LogFile::open(path)?),
@@ -179,11 +159,8 @@ impl Shared {
         if record.level() == Level::Error {
             self.metrics.log_error();
         }
-        let site = Site {
-            file: record.file_static().unwrap_or(""),
-            line: record.line().unwrap_or(0),
-            level: record.level(),
-        };
+        let site =
+            Site { file: record.file_static().unwrap_or(""), line: record.line().unwrap_or(0), level: record.level() };
         let (admitted, suppressed) = self.floods().admit(site, record.target(), clock::now());
         self.tell(suppressed);
         if admitted {
@@ -202,20 +179,12 @@ impl Shared {
 
     /// One line for what a flood has kept back.
     fn tell(&self, suppressed: Vec<Suppressed>) {
-        for Suppressed {
-            site,
-            target,
-            lines,
-        } in suppressed
-        {
+        for Suppressed { site, target, lines } in suppressed {
             self.put(&Line {
                 millis: clock::wall_millis(),
                 level: site.level,
                 logger: filter::short(&target),
-                message: &format!(
-                    "suppressed {lines} more lines from {}:{}",
-                    site.file, site.line
-                ),
+                message: &format!("suppressed {lines} more lines from {}:{}", site.file, site.line),
                 thread: "logging",
                 fields: &Fields::default(),
                 instance_id: &self.identity.instance_id,
@@ -262,11 +231,7 @@ struct Logger(Arc<Shared>);
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0
-            .settings
-            .load()
-            .filter
-            .enabled(metadata.target(), metadata.level())
+        self.0.settings.load().filter.enabled(metadata.target(), metadata.level())
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -285,8 +250,7 @@ fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
-    rustix::fs::fstat(io::stderr())
-        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+    rustix::fs::fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]

@@ -110,10 +110,7 @@ impl Metrics {
     /// Records that a configuration was loaded and is in use: at the start and at every reload.
     pub fn config_loaded(&self) {
         self.reloads_ok.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.reload) = Reload {
-            succeeded_at: wall_seconds(),
-            failure: None,
-        };
+        *lock(&self.reload) = Reload { succeeded_at: wall_seconds(), failure: None };
     }
 
     /// Records that a configuration was refused. `reason` is one word of a fixed set, such as `config`, `certificate`

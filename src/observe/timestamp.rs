@@ -18,9 +18,7 @@ thread_local! {
 
 /// Appends `millis` since the epoch as `2026-11-20T17:52:18.042Z`.
 pub(super) fn rfc3339(buf: &mut Vec<u8>, millis: u64) {
-    with_second(millis / 1000, |cached| {
-        buf.extend_from_slice(cached.rfc3339.as_bytes())
-    });
+    with_second(millis / 1000, |cached| buf.extend_from_slice(cached.rfc3339.as_bytes()));
     let ms = u32::try_from(millis % 1000).unwrap_or(0);
     let digit = |n: u32| b'0' + u8::try_from(n % 10).unwrap_or(0);
     buf.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z']);
@@ -28,18 +26,14 @@ pub(super) fn rfc3339(buf: &mut Vec<u8>, millis: u64) {
 
 /// Appends `millis` since the epoch as `20/Nov/2026:17:52:18 +0000`, the shape of the common log format.
 pub(super) fn clf(buf: &mut Vec<u8>, millis: u64) {
-    with_second(millis / 1000, |cached| {
-        buf.extend_from_slice(cached.clf.as_bytes())
-    });
+    with_second(millis / 1000, |cached| buf.extend_from_slice(cached.clf.as_bytes()));
 }
 
 fn with_second(second: u64, use_it: impl FnOnce(&Cached)) {
     CACHE.with_borrow_mut(|cached| {
         if cached.second != second {
-            let time = i64::try_from(second)
-                .ok()
-                .and_then(|s| Timestamp::from_second(s).ok())
-                .unwrap_or(Timestamp::MAX);
+            let time =
+                i64::try_from(second).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX);
             *cached = Cached {
                 second,
                 rfc3339: time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),

@@ -38,8 +38,7 @@ impl<const N: usize> Hex<N> {
     /// `text` if it is exactly `N` lower-case hexadecimal digits, not all zero.
     fn parse(text: &[u8]) -> Option<Self> {
         let digits: [u8; N] = text.try_into().ok()?;
-        let valid = digits.iter().all(|&digit| lower_hex(digit))
-            && digits.iter().any(|&digit| digit != b'0');
+        let valid = digits.iter().all(|&digit| lower_hex(digit)) && digits.iter().any(|&digit| digit != b'0');
         valid.then_some(Self(digits))
     }
 
@@ -88,12 +87,7 @@ impl Trace {
 
     /// A new trace: random ids, `sampled`.
     pub fn start() -> Self {
-        Self {
-            trace_id: Hex::from_number(fastrand::u128(1..)),
-            span_id: new_span(),
-            flags: SAMPLED,
-            inherited: false,
-        }
+        Self { trace_id: Hex::from_number(fastrand::u128(1..)), span_id: new_span(), flags: SAMPLED, inherited: false }
     }
 
     /// Reads a `traceparent` value. Version 00 must have exactly its four fields; a later version may have more, as
@@ -159,9 +153,7 @@ impl RequestId {
     pub fn from_headers(headers: &HeaderMap, wall_millis: u64) -> Self {
         let mut values = headers.get_all("x-request-id").iter();
         match (values.next(), values.next()) {
-            (Some(value), None) => {
-                Self::parse(value.as_bytes()).unwrap_or_else(|| Self::generate(wall_millis))
-            }
+            (Some(value), None) => Self::parse(value.as_bytes()).unwrap_or_else(|| Self::generate(wall_millis)),
             _ => Self::generate(wall_millis),
         }
     }
@@ -169,17 +161,13 @@ impl RequestId {
     /// Keeps an id of 1 to 128 bytes made of ASCII letters, digits and `-_.~:/+=@|#`. Whatever has a meaning in a log,
     /// a header list, a shell or a page (quotes, commas, semicolons, blanks, angle brackets ...) is refused.
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let acceptable =
-            |&byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~:/+=@|#".contains(&byte);
+        let acceptable = |&byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~:/+=@|#".contains(&byte);
         if value.is_empty() || !value.iter().all(acceptable) {
             return None;
         }
         let mut text = [0; Self::LONGEST];
         text.get_mut(..value.len())?.copy_from_slice(value);
-        Some(Self {
-            length: u8::try_from(value.len()).ok()?,
-            text,
-        })
+        Some(Self { length: u8::try_from(value.len()).ok()?, text })
     }
 
     /// A new id: a UUID of version 7 without hyphens, so that ids sort by time.
@@ -188,9 +176,7 @@ impl RequestId {
         const VARIANT: u128 = 0b10 << 62;
         // 48 bits of time, then random bits but for the six of version and variant.
         let random = fastrand::u128(..) & !(u128::MAX << 80) & !(0xf << 76) & !(0b11 << 62);
-        let id = Hex::<{ Self::OWN }>::from_number(
-            u128::from(wall_millis) << 80 | VERSION_7 | VARIANT | random,
-        );
+        let id = Hex::<{ Self::OWN }>::from_number(u128::from(wall_millis) << 80 | VERSION_7 | VARIANT | random);
         let mut text = [0; Self::LONGEST];
         text[..Self::OWN].copy_from_slice(id.as_bytes());
         Self { length: 32, text }
@@ -203,9 +189,7 @@ impl RequestId {
 
     /// The text's bytes: always a valid header value.
     pub fn as_bytes(&self) -> &[u8] {
-        self.text
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
+        self.text.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 

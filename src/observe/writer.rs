@@ -48,10 +48,7 @@ impl LogFile {
     /// When the file cannot be opened or no thread can be started.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Arc<Self>> {
         let path = path.into();
-        let sink = Sink::File {
-            file: open(&path)?,
-            path,
-        };
+        let sink = Sink::File { file: open(&path)?, path };
         Self::start(sink)
     }
 
@@ -123,9 +120,7 @@ impl LogFile {
 
     fn start(sink: Sink) -> io::Result<Arc<Self>> {
         // Twice the processors: threads that are not workers take numbers too.
-        let shards = (0..shard::count(32) * 2)
-            .map(|_| Shard::default())
-            .collect();
+        let shards = (0..shard::count(32) * 2).map(|_| Shard::default()).collect();
         let shared = Arc::new(Shared {
             shards,
             dropped: AtomicU64::new(0),
@@ -133,16 +128,8 @@ impl LogFile {
             woken: AtomicBool::new(false),
         });
         let (orders, inbox) = sync_channel(8);
-        let writer = Writer {
-            shared: shared.clone(),
-            sink,
-            spare: Vec::new(),
-            mid_line: false,
-            reported: None,
-        };
-        std::thread::Builder::new()
-            .name("log-writer".into())
-            .spawn(move || writer.run(&inbox))?;
+        let writer = Writer { shared: shared.clone(), sink, spare: Vec::new(), mid_line: false, reported: None };
+        std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(&inbox))?;
         Ok(Arc::new(Self { shared, orders }))
     }
 
@@ -262,22 +249,14 @@ impl Writer {
 
     fn failed(&mut self, lost: &[u8], error: &io::Error) {
         let lines = lost.iter().filter(|byte| **byte == b'\n').count();
-        self.shared
-            .dropped
-            .fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.shared.dropped.fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.shared.write_errors.fetch_add(1, Ordering::Relaxed);
         let now = clock::now();
-        if self
-            .reported
-            .is_none_or(|last| now.duration_since(last) >= REPORT_EVERY)
-        {
+        if self.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
             self.reported = Some(now);
             if let Sink::File { path, .. } = &self.sink {
-                let _ = writeln!(
-                    io::stderr(),
-                    "sluicegate: cannot write {}: {error}; {lines} lines lost",
-                    path.display()
-                );
+                let _ =
+                    writeln!(io::stderr(), "sluicegate: cannot write {}: {error}; {lines} lines lost", path.display());
             }
         }
     }
@@ -301,11 +280,7 @@ impl Sink {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 /// A thread that panicked while it appended has at worst left half a line.

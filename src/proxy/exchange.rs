@@ -277,9 +277,8 @@ async fn try_member(
     upstream.write_timeout = Some(route.timeouts.write);
     upstream.read_timeout = Some(route.timeouts.first_byte);
 
-    let request = request_for_upstream(session, ctx).map_err(|rejection| {
-        Failed::Client(Unserved::Rejected(rejection, Termination::Rejected))
-    })?;
+    let request = request_for_upstream(session, ctx)
+        .map_err(|rejection| Failed::Client(Unserved::Rejected(rejection, Termination::Rejected)))?;
     cork(&upstream, !body.is_empty());
     upstream.write_request_header(request).await.map_err(|error| member(cause_of(&error)))?;
 
@@ -376,9 +375,8 @@ async fn send_chunk(
 ) -> Result<(), Unserved> {
     let chunk = chunk.map_err(|error| client_failed(Some(error)))?;
     if let Some(chunk) = chunk {
-        body.add(&chunk).map_err(|BodyError::TooLarge| {
-            Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected)
-        })?;
+        body.add(&chunk)
+            .map_err(|BodyError::TooLarge| Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected))?;
         // A member may answer and close before it has read all: its answer counts, not our broken write.
         *request_cut |= upstream.write_body(&chunk).await.is_err();
     } else {

@@ -35,9 +35,8 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
     let host = host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
     let digest = session.downstream_session.digest().and_then(|digest| digest.ssl_digest.as_deref());
     let upstream = &ctx.upstream;
-    let between = |from: Option<std::time::Instant>, to: Option<std::time::Instant>| {
-        Some(to?.saturating_duration_since(from?))
-    };
+    let between =
+        |from: Option<std::time::Instant>, to: Option<std::time::Instant>| Some(to?.saturating_duration_since(from?));
     log.record(&AccessRecord {
         wall_millis: ctx.wall_millis,
         request_id: ctx.request_id.as_str(),

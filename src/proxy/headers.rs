@@ -52,13 +52,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// What only a proxy in front of us may say, beside the headers that [`Forwarding`] overwrites. Backends take the
 /// client's address, the path prefix, and even the whole path (past every rule on paths) from these.
-const CLAIMS: [&str; 5] = [
-    "forwarded",
-    "x-forwarded-prefix",
-    "x-forwarded-ssl",
-    "x-original-url",
-    "x-rewrite-url",
-];
+const CLAIMS: [&str; 5] = ["forwarded", "x-forwarded-prefix", "x-forwarded-ssl", "x-original-url", "x-rewrite-url"];
 
 /// A header block that can be changed: a plain map, or the server's own type that also keeps the case of names.
 pub trait EditHeaders {
@@ -135,27 +129,13 @@ pub struct Forwarding {
 
 impl Forwarding {
     /// `host` is the Host or authority of the request.
-    pub fn new(
-        peer: IpAddr,
-        host: Option<HeaderValue>,
-        edge: &Edge,
-        headers: &HeaderMap,
-        trusted: &[IpNet],
-    ) -> Self {
+    pub fn new(peer: IpAddr, host: Option<HeaderValue>, edge: &Edge, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let proto = HeaderValue::from_static(if edge.tls { "https" } else { "http" });
         let peer = peer.to_canonical();
         if !contains(trusted, peer) {
             let real_ip = address_value(peer);
             let (forwarded_for, port) = (real_ip.clone(), edge.port.clone());
-            return Self {
-                client: peer,
-                forwarded_for,
-                real_ip,
-                proto,
-                host,
-                port,
-                trusted: false,
-            };
+            return Self { client: peer, forwarded_for, real_ip, proto, host, port, trusted: false };
         }
         let chain = Chain::read(peer, headers, trusted);
         Self {
@@ -163,14 +143,9 @@ impl Forwarding {
             forwarded_for: chain.forwarded_for(peer),
             real_ip: address_value(chain.client),
             proto: single(headers, &X_FORWARDED_PROTO, is_scheme).unwrap_or(proto),
-            host: single(headers, &X_FORWARDED_HOST, |text| {
-                text.parse::<Authority>().is_ok()
-            })
-            .or(host),
-            port: single(headers, &X_FORWARDED_PORT, |text| {
-                text.parse::<u16>().is_ok()
-            })
-            .unwrap_or_else(|| edge.port.clone()),
+            host: single(headers, &X_FORWARDED_HOST, |text| text.parse::<Authority>().is_ok()).or(host),
+            port: single(headers, &X_FORWARDED_PORT, |text| text.parse::<u16>().is_ok())
+                .unwrap_or_else(|| edge.port.clone()),
             trusted: true,
         }
     }
@@ -178,12 +153,7 @@ impl Forwarding {
     /// Writes the headers. Host is not touched: the upstream sees the client's, unless a rule sets it.
     pub fn apply(self, headers: &mut impl EditHeaders) {
         if !self.trusted {
-            let claims: Vec<HeaderName> = headers
-                .map()
-                .keys()
-                .filter(|name| is_claim(name))
-                .cloned()
-                .collect();
+            let claims: Vec<HeaderName> = headers.map().keys().filter(|name| is_claim(name)).cloned().collect();
             for name in &claims {
                 headers.remove(name);
             }
@@ -204,11 +174,7 @@ impl Forwarding {
 /// At most 32 entries and 1024 bytes are looked at.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
-    if contains(trusted, peer) {
-        Chain::read(peer, headers, trusted).client
-    } else {
-        peer
-    }
+    if contains(trusted, peer) { Chain::read(peer, headers, trusted).client } else { peer }
 }
 
 /// What a trusted peer says about the proxies before it.
@@ -220,10 +186,7 @@ struct Chain {
 
 impl Chain {
     fn read(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let mut chain = Self {
-            client: peer,
-            hops: Vec::new(),
-        };
+        let mut chain = Self { client: peer, hops: Vec::new() };
         let mut left = MAX_FORWARDED;
         for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
             for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
@@ -234,8 +197,7 @@ impl Chain {
                 if chain.hops.len() == MAX_HOPS || !contains(trusted, chain.client) {
                     return chain;
                 }
-                let Some(address) = std::str::from_utf8(entry).ok().and_then(forwarded_address)
-                else {
+                let Some(address) = std::str::from_utf8(entry).ok().and_then(forwarded_address) else {
                     return chain;
                 };
                 chain.hops.push(address);
@@ -297,11 +259,7 @@ pub fn set_security_headers(headers: &mut impl EditHeaders, tls: bool) {
     set_missing(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set_missing(headers, header::X_XSS_PROTECTION, "1; mode=block");
     if tls {
-        set_missing(
-            headers,
-            header::STRICT_TRANSPORT_SECURITY,
-            "max-age=31536000",
-        );
+        set_missing(headers, header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
 }
 
@@ -310,12 +268,7 @@ pub fn set_security_headers(headers: &mut impl EditHeaders, tls: bool) {
 /// Refuses: more than [`MAX_FIELDS`] fields or `max_header` bytes of them (431), a target over [`MAX_TARGET`] bytes
 /// (414), HTTP/1.1 without exactly one Host (RFC 9112 section 3.2), several Hosts, and a Host that is no host. Framing
 /// (Content-Length, Transfer-Encoding) is checked by Pingora.
-pub fn check_request(
-    uri: &Uri,
-    headers: &HeaderMap,
-    version: Version,
-    max_header: usize,
-) -> Result<(), Rejection> {
+pub fn check_request(uri: &Uri, headers: &HeaderMap, version: Version, max_header: usize) -> Result<(), Rejection> {
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if target > MAX_TARGET {
         return Err(Rejection::UriTooLong);
@@ -325,21 +278,15 @@ pub fn check_request(
     }
     let authority = uri.authority();
     if authority.is_some_and(|authority| !is_host(authority.as_str())) {
-        return Err(Rejection::BadRequest(
-            "the authority of the request is not a host",
-        ));
+        return Err(Rejection::BadRequest("the authority of the request is not a host"));
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => Err(Rejection::BadRequest(
-            "the request has more than one Host header",
-        )),
+        (_, Some(_)) => Err(Rejection::BadRequest("the request has more than one Host header")),
         (Some(host), None) if !host.to_str().is_ok_and(is_host) => {
             Err(Rejection::BadRequest("the Host header is not a host"))
         }
-        (None, None) if version == Version::HTTP_11 => {
-            Err(Rejection::BadRequest("the request has no Host header"))
-        }
+        (None, None) if version == Version::HTTP_11 => Err(Rejection::BadRequest("the request has no Host header")),
         _ => Ok(()),
     }
 }
@@ -349,28 +296,19 @@ pub fn check_request(
 pub fn request_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     match uri.authority() {
         Some(authority) => authority.as_str(),
-        None => headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default(),
+        None => headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
     }
 }
 
 /// Whether this is `host` or `host:port`: no user information, blank, path or control character.
 fn is_host(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    !text.is_empty()
-        && text.len() <= 261
-        && text.bytes().all(plain)
-        && text.parse::<Authority>().is_ok()
+    !text.is_empty() && text.len() <= 261 && text.bytes().all(plain) && text.parse::<Authority>().is_ok()
 }
 
 fn header_bytes(headers: &HeaderMap) -> usize {
     // The colon, the blank and the line break of each line count too.
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum()
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 fn set_missing(headers: &mut impl EditHeaders, name: HeaderName, value: &'static str) {
@@ -400,15 +338,8 @@ fn is_claim(name: &HeaderName) -> bool {
         let pairs = || claim.bytes().zip(name.bytes());
         claim.len() == name.len() && pairs().all(|(a, b)| a == b || (a == b'-' && b == b'_'))
     };
-    let ours = [
-        X_FORWARDED_FOR,
-        X_FORWARDED_PROTO,
-        X_FORWARDED_HOST,
-        X_FORWARDED_PORT,
-        X_REAL_IP,
-    ];
-    CLAIMS.into_iter().any(same)
-        || (name.contains('_') && ours.iter().any(|header| same(header.as_str())))
+    let ours = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP];
+    CLAIMS.into_iter().any(same) || (name.contains('_') && ours.iter().any(|header| same(header.as_str())))
 }
 
 fn address_value(address: IpAddr) -> HeaderValue {
@@ -419,23 +350,13 @@ fn address_value(address: IpAddr) -> HeaderValue {
 /// An entry of X-Forwarded-For: an address, also with a port or in brackets.
 fn forwarded_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
-    let bare = entry
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(entry);
-    let address = bare
-        .parse()
-        .ok()
-        .or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    let address = bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()));
     address.map(|address: IpAddr| address.to_canonical())
 }
 
 /// The value of a header that is there once and good.
-fn single(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    good: impl Fn(&str) -> bool,
-) -> Option<HeaderValue> {
+fn single(headers: &HeaderMap, name: &HeaderName, good: impl Fn(&str) -> bool) -> Option<HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     (values.next().is_none() && value.to_str().is_ok_and(good)).then(|| value.clone())

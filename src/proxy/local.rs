@@ -9,10 +9,10 @@ use super::context::RequestContext;
 use super::exchange::Unserved;
 use super::forward::finish_response;
 use super::rejection::Rejection;
+use crate::clock;
 use crate::config::Respond;
 use crate::observe::Termination;
 use crate::snapshot::Snapshot;
-use crate::clock;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -80,9 +80,7 @@ impl Rejection {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamInvalid => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
             Self::NoMember | Self::AllBusy | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -172,19 +170,11 @@ impl Rejection {
     /// The answer: HTML when `accept` prefers it over JSON, else JSON.
     pub fn render(&self, accept: Option<&HeaderValue>, request_id: &str) -> Rendered {
         let html = accept.is_some_and(accept::prefers_html);
-        let content_type = if html {
-            "text/html; charset=utf-8"
-        } else {
-            "application/json"
-        };
+        let content_type = if html { "text/html; charset=utf-8" } else { "application/json" };
         Rendered {
             status: self.status(),
             content_type: HeaderValue::from_static(content_type),
-            body: if html {
-                self.html(request_id)
-            } else {
-                self.json(request_id)
-            },
+            body: if html { self.html(request_id) } else { self.json(request_id) },
             retry_after: self.retry_after(),
             allow: match self {
                 Self::MethodNotAllowed(allow) => Some(allow.clone()),
@@ -194,12 +184,7 @@ impl Rejection {
     }
 
     fn json(&self, request_id: &str) -> Bytes {
-        let error = ErrorBody {
-            message: self.message(),
-            kind: self.kind(),
-            code: self.code(),
-            request_id,
-        };
+        let error = ErrorBody { message: self.message(), kind: self.kind(), code: self.code(), request_id };
         serde_json::to_vec(&Body { error }).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
     }
 

@@ -116,8 +116,8 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
     let Some(route) = route.pool.as_ref() else { return error };
     route.metrics.attempt(outcome);
     let attempt = retry::Attempt { method: &ctx.method, attempts: ctx.upstream.attempts, replayable };
-    let again = retry::allowed(&route.retry, cause, &attempt)
-        && route.budget.take(route.retry.budget_percent, clock::now());
+    let again =
+        retry::allowed(&route.retry, cause, &attempt) && route.budget.take(route.retry.budget_percent, clock::now());
     if again {
         ctx.termination = None;
         ctx.upstream.retry_reasons.insert(reason);

@@ -58,32 +58,16 @@ impl<'a> NormalPath<'a> {
     /// Allocates nothing when the path is in normal form already.
     pub fn parse(raw: &'a str) -> Result<Self, BadPath> {
         if raw.is_empty() {
-            return Ok(Self {
-                forward: Cow::Borrowed("/"),
-                matching: None,
-                second: None,
-            });
+            return Ok(Self { forward: Cow::Borrowed("/"), matching: None, second: None });
         }
         if is_plain(raw.as_bytes()) {
-            return Ok(Self {
-                forward: Cow::Borrowed(raw),
-                matching: None,
-                second: None,
-            });
+            return Ok(Self { forward: Cow::Borrowed(raw), matching: None, second: None });
         }
         let forward = forward_form(raw)?;
         let matching = matching_form(&forward);
         let second = second_reading(&forward)?;
-        let forward = if forward == raw {
-            Cow::Borrowed(raw)
-        } else {
-            Cow::Owned(forward)
-        };
-        Ok(Self {
-            forward,
-            matching,
-            second,
-        })
+        let forward = if forward == raw { Cow::Borrowed(raw) } else { Cow::Owned(forward) };
+        Ok(Self { forward, matching, second })
     }
 
     /// What to send upstream when no rewrite applies, and what a rewrite starts from. Begins with `/`.
@@ -112,8 +96,7 @@ impl<'a> NormalPath<'a> {
 
 /// A pattern of the configuration in the form that requests are matched in.
 pub(super) fn pattern_form(pattern: &str) -> String {
-    NormalPath::parse(pattern)
-        .map_or_else(|_| pattern.to_owned(), |path| path.matching().to_owned())
+    NormalPath::parse(pattern).map_or_else(|_| pattern.to_owned(), |path| path.matching().to_owned())
 }
 
 /// Whether every form of the path is the path itself. Most are, so this is one pass without a branch per rule.
@@ -125,10 +108,7 @@ fn is_plain(path: &[u8]) -> bool {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         if byte == b'/' {
-            if matches!(
-                tail,
-                [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]
-            ) {
+            if matches!(tail, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]) {
                 return false;
             }
         } else if matches!(byte, 0..=0x20 | b'#' | b'%' | b';' | b'?' | b'\\' | 0x7f..) {
@@ -195,9 +175,7 @@ fn matching_form(forward: &str) -> Option<String> {
                 continue;
             }
             match escaped(bytes.next(), bytes.next()) {
-                Some(byte) if byte.is_ascii_graphic() && !b"/\\%?#".contains(&byte) => {
-                    out.push(char::from(byte))
-                }
+                Some(byte) if byte.is_ascii_graphic() && !b"/\\%?#".contains(&byte) => out.push(char::from(byte)),
                 Some(byte) => push_escape(&mut out, byte),
                 None => {}
             }
@@ -222,22 +200,14 @@ fn without_parameters(segment: &str) -> &str {
 }
 
 fn escaped(high: Option<u8>, low: Option<u8>) -> Option<u8> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(high?)? << 4 | digit(low?)?)
 }
 
 /// Appends the escape of one byte, in upper case.
 pub(super) fn push_escape(out: &mut String, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |nibble: u8| {
-        DIGITS
-            .get(usize::from(nibble))
-            .map_or('0', |&digit| char::from(digit))
-    };
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).map_or('0', |&digit| char::from(digit));
     out.push('%');
     out.push(digit(byte >> 4));
     out.push(digit(byte & 0x0f));

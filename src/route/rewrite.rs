@@ -44,12 +44,7 @@ pub fn rewrite_path(rewrite: &Rewrite, path: &str, query: Option<&str>) -> Strin
 ///
 /// `host` is the authority as received, `path` is [`NormalPath::forward`] (it has no leading `//`, so it
 /// cannot name another host).
-pub fn redirect_location(
-    redirect: &Redirect,
-    host: &str,
-    path: &str,
-    query: Option<&str>,
-) -> Option<HeaderValue> {
+pub fn redirect_location(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> Option<HeaderValue> {
     let mut out = String::with_capacity(redirect.location.len() + host.len() + path.len() + 16);
     let mut rest = redirect.location.as_str();
     while let Some(open) = rest.find('{') {
@@ -77,21 +72,12 @@ pub fn redirect_location(
 ///
 /// `host` is the authority as received; its port gives way to `port`, which is left out when it is 443. Path and query
 /// are kept as the client sent them (A1.08).
-pub fn redirect_https(
-    host: &str,
-    path: &NormalPath<'_>,
-    query: Option<&str>,
-    port: u16,
-) -> Option<HeaderValue> {
-    if PLAIN_HTTP
-        .iter()
-        .any(|exempt| is_at_or_below(path.matching(), exempt))
-    {
+pub fn redirect_https(host: &str, path: &NormalPath<'_>, query: Option<&str>, port: u16) -> Option<HeaderValue> {
+    if PLAIN_HTTP.iter().any(|exempt| is_at_or_below(path.matching(), exempt)) {
         return None;
     }
     let authority = authority(host)?;
-    let mut out =
-        String::with_capacity(16 + host.len() + path.forward().len() + query.map_or(0, str::len));
+    let mut out = String::with_capacity(16 + host.len() + path.forward().len() + query.map_or(0, str::len));
     out.push_str("https://");
     out.push_str(authority.host());
     if port != 443 {
@@ -105,10 +91,7 @@ pub fn redirect_https(
 
 /// What of `path` lies below the prefix `from`; `None` when the path is the prefix without its final slash.
 fn below<'a>(from: &str, path: &'a str) -> Option<&'a str> {
-    let depth = from
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .count();
+    let depth = from.split('/').filter(|segment| !segment.is_empty()).count();
     let mut rest = path.strip_prefix('/').unwrap_or(path);
     for _ in 0..depth {
         rest = rest.split_once('/')?.1;
@@ -117,8 +100,7 @@ fn below<'a>(from: &str, path: &'a str) -> Option<&'a str> {
 }
 
 fn is_at_or_below(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A host with an optional port, without user information.

@@ -82,11 +82,7 @@ impl RouteTable {
         let mut table = Self::default();
         for (index, route) in routes.iter().enumerate() {
             let matching = &route.matching;
-            let entry = Entry {
-                route: index,
-                methods: matching.methods.clone(),
-                headers: matching.headers.clone(),
-            };
+            let entry = Entry { route: index, methods: matching.methods.clone(), headers: matching.headers.clone() };
             if matching.hosts.is_empty() {
                 table.any.insert(&matching.path, entry);
                 continue;
@@ -94,9 +90,7 @@ impl RouteTable {
             for host in &matching.hosts {
                 let tree = match host {
                     HostPattern::Exact(name) => table.exact.entry(host_key(name)).or_default(),
-                    HostPattern::Wildcard(name) => {
-                        table.wildcard.entry(host_key(name)).or_default()
-                    }
+                    HostPattern::Wildcard(name) => table.wildcard.entry(host_key(name)).or_default(),
                 };
                 tree.insert(&matching.path, entry.clone());
             }
@@ -143,11 +137,7 @@ impl RouteTable {
         }
         let mut rest = host;
         while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(route) = self
-                .wildcard
-                .get(parent)
-                .and_then(|tree| tree.find(path, request, allowed))
-            {
+            if let Some(route) = self.wildcard.get(parent).and_then(|tree| tree.find(path, request, allowed)) {
                 return Some(route);
             }
             rest = parent;
@@ -158,9 +148,7 @@ impl RouteTable {
 
 impl Default for PathTree {
     fn default() -> Self {
-        Self {
-            nodes: vec![Node::default()],
-        }
+        Self { nodes: vec![Node::default()] }
     }
 }
 
@@ -184,11 +172,7 @@ impl PathTree {
         let Some(node) = self.nodes.get_mut(at) else {
             return;
         };
-        let entries = if exact {
-            &mut node.exact
-        } else {
-            &mut node.prefix
-        };
+        let entries = if exact { &mut node.exact } else { &mut node.prefix };
         let place = entries.partition_point(|other| other.conditions() >= entry.conditions());
         entries.insert(place, entry);
     }
@@ -199,35 +183,21 @@ impl PathTree {
         let Some(node) = self.nodes.get_mut(parent) else {
             return 0;
         };
-        match node
-            .children
-            .binary_search_by(|(name, _)| (**name).cmp(segment))
-        {
+        match node.children.binary_search_by(|(name, _)| (**name).cmp(segment)) {
             Ok(found) => node.children.get(found).map_or(0, |(_, child)| *child),
             Err(place) => {
                 node.children.insert(place, (segment.into(), new));
-                self.nodes.push(Node {
-                    parent: Some(parent),
-                    ..Node::default()
-                });
+                self.nodes.push(Node { parent: Some(parent), ..Node::default() });
                 new
             }
         }
     }
 
-    fn find(
-        &self,
-        path: &str,
-        request: &RequestView<'_>,
-        allowed: &mut Vec<Method>,
-    ) -> Option<usize> {
+    fn find(&self, path: &str, request: &RequestView<'_>, allowed: &mut Vec<Method>) -> Option<usize> {
         let mut node = self.nodes.first()?;
         let mut whole = true;
         for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
-            match node
-                .children
-                .binary_search_by(|(name, _)| (**name).cmp(segment))
-            {
+            match node.children.binary_search_by(|(name, _)| (**name).cmp(segment)) {
                 Ok(found) => node = self.nodes.get(node.children.get(found)?.1)?,
                 Err(_) => {
                     whole = false;
@@ -254,10 +224,7 @@ impl Entry {
 
     fn takes_headers(&self, headers: &HeaderMap) -> bool {
         self.headers.iter().all(|wanted| match &wanted.value {
-            Some(value) => headers
-                .get_all(&wanted.name)
-                .iter()
-                .any(|there| there == value),
+            Some(value) => headers.get_all(&wanted.name).iter().any(|there| there == value),
             None => headers.contains_key(&wanted.name),
         })
     }
@@ -272,14 +239,9 @@ impl Entry {
 /// The host of an authority or Host header, without port, brackets of an IPv6 address, and final dot.
 /// Letter case is kept. What is not an authority comes back as it is, and matches nothing.
 pub fn bare_host(authority: &str) -> &str {
-    let host = match authority
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
-        None => authority
-            .split_once(':')
-            .map_or(authority, |(host, _)| host),
+        None => authority.split_once(':').map_or(authority, |(host, _)| host),
     };
     host.strip_suffix('.').unwrap_or(host)
 }
@@ -287,10 +249,7 @@ pub fn bare_host(authority: &str) -> &str {
 /// A host pattern as the table looks it up.
 fn host_key(name: &str) -> Box<str> {
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.strip_suffix('.')
-        .unwrap_or(name)
-        .to_ascii_lowercase()
-        .into()
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
 }
 
 /// `host` in lower case; copied only when it is not.
@@ -306,11 +265,7 @@ fn lower_case<'a>(host: &'a str, buffer: &'a mut [u8; MAX_HOST]) -> &'a str {
     std::str::from_utf8(copy).unwrap_or(host)
 }
 
-fn first_that_takes(
-    entries: &[Entry],
-    request: &RequestView<'_>,
-    allowed: &mut Vec<Method>,
-) -> Option<usize> {
+fn first_that_takes(entries: &[Entry], request: &RequestView<'_>, allowed: &mut Vec<Method>) -> Option<usize> {
     for entry in entries {
         if !entry.takes_headers(request.headers) {
             continue;

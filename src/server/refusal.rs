@@ -48,7 +48,9 @@ impl EarlyRefusal for Refusal {
         )
         .into_bytes();
         if self.shared.current.load().config.server.security_headers {
-            answer.extend_from_slice(b"X-Frame-Options: DENY\r\nX-Content-Type-Options: nosniff\r\nX-XSS-Protection: 1; mode=block\r\n");
+            answer.extend_from_slice(
+                b"X-Frame-Options: DENY\r\nX-Content-Type-Options: nosniff\r\nX-XSS-Protection: 1; mode=block\r\n",
+            );
         }
         answer.extend_from_slice(b"\r\n");
         answer.extend_from_slice(&rendered.body);

@@ -38,9 +38,7 @@ impl Certificates {
     /// Certificates in the order of the configuration. The first is served to clients that ask for no name or for one
     /// that no certificate has; with none at all every handshake fails.
     pub fn new(keys: Vec<Arc<CertifiedKey>>) -> Self {
-        Self {
-            current: ArcSwap::from_pointee(ByName::new(keys)),
-        }
+        Self { current: ArcSwap::from_pointee(ByName::new(keys)) }
     }
 
     /// Serves these from the next handshake on.
@@ -83,18 +81,13 @@ impl ByName {
         let Some(keys) = name.and_then(|name| self.named(name)) else {
             return self.default.clone();
         };
-        keys.iter()
-            .find(|key| key.key.choose_scheme(schemes).is_some())
-            .or_else(|| keys.first())
-            .cloned()
+        keys.iter().find(|key| key.key.choose_scheme(schemes).is_some()).or_else(|| keys.first()).cloned()
     }
 
     /// rustls hands the name over in lower case.
     fn named(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
         let name = name.strip_suffix('.').unwrap_or(name);
-        self.exact
-            .get(name)
-            .or_else(|| self.wildcard.get(name.split_once('.')?.1))
+        self.exact.get(name).or_else(|| self.wildcard.get(name.split_once('.')?.1))
     }
 }
 
@@ -116,11 +109,7 @@ pub fn server_config(
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    config.alpn_protocols = if http2 {
-        vec![b"h2".to_vec(), b"http/1.1".to_vec()]
-    } else {
-        vec![b"http/1.1".to_vec()]
-    };
+    config.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     config.ticketer = ring::Ticketer::new()?;
     config.session_storage = ServerSessionMemoryCache::new(SESSION_CACHE);
     Ok(config)
@@ -134,10 +123,7 @@ fn dns_names(key: &CertifiedKey) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else {
         return Vec::new();
     };
-    certificate
-        .valid_dns_names()
-        .map(str::to_ascii_lowercase)
-        .collect()
+    certificate.valid_dns_names().map(str::to_ascii_lowercase).collect()
 }
 
 #[cfg(test)]

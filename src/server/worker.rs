@@ -231,11 +231,7 @@ async fn accept(serving: Arc<Serving>, index: usize, accepting: Accepting) {
             _ = shutdown.wait_for(|draining| *draining) => return,
         };
         let Ok(permit) = permit else { return };
-        let guard = Guard {
-            _permit: permit,
-            _open: serving.parts.drain.enter(),
-            _metric: listener.metrics.accepted(),
-        };
+        let guard = Guard { _permit: permit, _open: serving.parts.drain.enter(), _metric: listener.metrics.accepted() };
         place(&serving, index, socket, peer, guard);
     }
 }

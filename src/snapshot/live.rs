@@ -38,11 +38,7 @@ pub struct PoolState {
 
 impl PoolState {
     fn new(now: Instant) -> Self {
-        Self {
-            ejections_end: AtomicU64::new(0),
-            ejecting: Mutex::default(),
-            made: now,
-        }
+        Self { ejections_end: AtomicU64::new(0), ejecting: Mutex::default(), made: now }
     }
 
     /// Whether any member may be ejected now: only then panic mode is worth a look. Asks for the time only when
@@ -70,18 +66,8 @@ impl PoolState {
 impl Live {
     /// The state of a member: the one it had, or a new one. `checked` says whether it has an active check, which
     /// only matters to a new one. A new address of a host whose other addresses are all drained is drained too.
-    pub fn member(
-        &self,
-        pool: &Arc<str>,
-        configured: &Arc<str>,
-        address: &Address,
-        checked: bool,
-    ) -> Arc<MemberState> {
-        let key = Key {
-            pool: pool.clone(),
-            configured: configured.clone(),
-            address: address.clone(),
-        };
+    pub fn member(&self, pool: &Arc<str>, configured: &Arc<str>, address: &Address, checked: bool) -> Arc<MemberState> {
+        let key = Key { pool: pool.clone(), configured: configured.clone(), address: address.clone() };
         let mut members = lock(&self.members);
         if let Some(state) = members.get(&key).and_then(Weak::upgrade) {
             return state;

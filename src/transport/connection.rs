@@ -68,7 +68,18 @@ impl Connection {
         peer: IpAddr,
         deadlines: Deadlines,
     ) -> Self {
-        Self { listener, port, tls, redirect_https, peer, deadlines, sni: None, phase: AtomicU8::new(Phase::Idle as u8), held: AtomicBool::new(false), lingers: AtomicBool::new(false) }
+        Self {
+            listener,
+            port,
+            tls,
+            redirect_https,
+            peer,
+            deadlines,
+            sni: None,
+            phase: AtomicU8::new(Phase::Idle as u8),
+            held: AtomicBool::new(false),
+            lingers: AtomicBool::new(false),
+        }
     }
 
     /// The same, asked for by this name in TLS.

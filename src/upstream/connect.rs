@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::peer::MemberPeer;
 use super::retry::Cause;
-use crate::balance::member::Address;
+use crate::balance::Address;
 use crate::clock;
 use crate::transport::socket::Socket;
 use crate::transport::upstream::Upstream;
@@ -110,17 +110,17 @@ impl Connector {
         match tokio::time::timeout(timeout, open(&peer.address)).await {
             Ok(Ok(socket)) => Ok(Box::new(Upstream::new(socket))),
             Ok(Err(error)) => Err(ConnectError { cause: Cause::Connect, reason: error.to_string() }),
-            Err(_) => Err(ConnectError { cause: Cause::ConnectTimeout, reason: format!("no connection in {timeout:?}") }),
+            Err(_) => {
+                Err(ConnectError { cause: Cause::ConnectTimeout, reason: format!("no connection in {timeout:?}") })
+            }
         }
     }
 
     async fn connect_tls(&self, peer: &MemberPeer) -> Result<Stream, ConnectError> {
         let connector = self.tls.get_or_init(|| TransportConnector::new(Some(ConnectorOptions::new(1))));
         connector.new_stream(&peer.http).await.map_err(|error| {
-            let timed_out = matches!(
-                error.etype(),
-                pingora::ErrorType::ConnectTimedout | pingora::ErrorType::TLSHandshakeTimedout
-            );
+            let timed_out =
+                matches!(error.etype(), pingora::ErrorType::ConnectTimedout | pingora::ErrorType::TLSHandshakeTimedout);
             let cause = if timed_out { Cause::ConnectTimeout } else { Cause::Connect };
             ConnectError { cause, reason: error.to_string() }
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pingora::protocols::{ALPN, TcpKeepalive};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _};
 
-use crate::balance::member::{Address, Member};
+use crate::balance::{Address, Member};
 use crate::config::{self, UpstreamTimeouts};
 use crate::transport::authorities::{authorities, group};
 

@@ -13,7 +13,7 @@ use log::{info, warn};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::balance::member::Address;
+use crate::balance::Address;
 use crate::config::{Config, Member, MemberAddress};
 
 /// Addresses one name may stand for; more are left out.

@@ -40,15 +40,8 @@ impl ProxyHttp for RoundRobin {
 
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
         let turn = self.turn.fetch_add(1, Relaxed) % self.upstreams.len();
-        let upstream = self
-            .upstreams
-            .get(turn)
-            .ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        Ok(Box::new(HttpPeer::new(
-            upstream.as_str(),
-            false,
-            String::new(),
-        )))
+        let upstream = self.upstreams.get(turn).ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        Ok(Box::new(HttpPeer::new(upstream.as_str(), false, String::new())))
     }
 }
 
@@ -57,17 +50,10 @@ fn main() {
     // Set here: worker threads, and an idle pool larger than the number of connections in the benchmark. All else is Pingora's
     // default: work stealing between the threads, the default HTTP modules (compression, off until asked for), no logger, the system's
     // allocator.
-    let conf = ServerConf {
-        threads: args.threads,
-        upstream_keepalive_pool_size: 1024,
-        ..ServerConf::default()
-    };
+    let conf = ServerConf { threads: args.threads, upstream_keepalive_pool_size: 1024, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let proxy = RoundRobin {
-        upstreams: args.upstream,
-        turn: AtomicUsize::new(0),
-    };
+    let proxy = RoundRobin { upstreams: args.upstream, turn: AtomicUsize::new(0) };
     let mut service = http_proxy_service(&server.configuration, proxy);
     service.add_tcp(&args.listen);
     server.add_service(service);

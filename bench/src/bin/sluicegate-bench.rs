@@ -39,9 +39,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.and_then(|runtime| runtime.block_on(run(Args::parse()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,25 +52,9 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> io::Result<()> {
     let exe = std::env::current_exe()?;
     let tools = exe.parent().map(PathBuf::from).unwrap_or_default();
-    let Args {
-        gateway,
-        rounds,
-        seconds,
-        only,
-        path,
-        backend,
-        out,
-    } = args;
+    let Args { gateway, rounds, seconds, only, path, backend, out } = args;
     let backend = backend.unwrap_or_else(Backend::cheapest_installed);
-    let plan = Plan {
-        gateway,
-        tools,
-        rounds,
-        seconds,
-        only,
-        path,
-        backend,
-    };
+    let plan = Plan { gateway, tools, rounds, seconds, only, path, backend };
     let machine = Machine::here();
     if machine.load > 0.5 {
         eprintln!("the machine is not idle: load average {:.1}", machine.load);
@@ -85,10 +67,7 @@ async fn run(args: Args) -> io::Result<()> {
         _ = terminate.recv() => return Err(io::Error::other("terminated")),
     };
     if outcome.runs.is_empty() {
-        return Err(io::Error::other(format!(
-            "nothing ran: {}",
-            outcome.skipped.join("; ")
-        )));
+        return Err(io::Error::other(format!("nothing ran: {}", outcome.skipped.join("; "))));
     }
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let written = report::write(&out, &plan, &machine, &outcome, &command)?;

@@ -42,10 +42,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let runtime = match args.threads {
         0 | 1 => runtime::Builder::new_current_thread().enable_all().build(),
-        threads => runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build(),
+        threads => runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
     match runtime.and_then(|runtime| runtime.block_on(run(args))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,10 +54,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> io::Result<()> {
-    let mut builder = Mock::builder(args.id)
-        .listen(args.listen)
-        .h2c(args.h2c)
-        .record(args.record);
+    let mut builder = Mock::builder(args.id).listen(args.listen).h2c(args.h2c).record(args.record);
     if let (Some(cert), Some(key)) = (args.tls_cert, args.tls_key) {
         builder = builder.tls(fs::read(cert)?, fs::read(key)?);
     }

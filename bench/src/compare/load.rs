@@ -13,8 +13,7 @@ const CONNECTIONS: u32 = 64;
 /// ab counts requests, wrk seconds; this many make runs of about the same length.
 const AB_REQUESTS_PER_SECOND: u32 = 20_000;
 /// 90 bytes of JSON, as a small API call has.
-const BODY: &str =
-    r#"{"model":"qwen2:7b","messages":[{"role":"user","content":"How are you today, eh?"}],"n":1}"#;
+const BODY: &str = r#"{"model":"qwen2:7b","messages":[{"role":"user","content":"How are you today, eh?"}],"n":1}"#;
 
 /// A kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +57,7 @@ impl Workload {
         let script = dir.join("post.lua");
         let line = match self {
             Self::Get => format!("wrk -t1 -c{CONNECTIONS} -d{seconds}s --latency {url}"),
-            Self::Post => format!(
-                "wrk -t1 -c{CONNECTIONS} -d{seconds}s --latency -s {} {url}",
-                script.display()
-            ),
+            Self::Post => format!("wrk -t1 -c{CONNECTIONS} -d{seconds}s --latency -s {} {url}", script.display()),
             Self::Ab => format!("ab -q -k -n {requests} -c {CONNECTIONS} {url}"),
         };
         line.split(' ').map(str::to_owned).collect()
@@ -79,9 +75,7 @@ impl Workload {
 /// The workloads whose programs are installed; adds a line for those that are not. Errors without wrk.
 pub fn installed(skipped: &mut Vec<String>) -> io::Result<Vec<Workload>> {
     if super::machine::which("wrk").is_none() {
-        return Err(io::Error::other(
-            "wrk is not installed, and there is no benchmark without it",
-        ));
+        return Err(io::Error::other("wrk is not installed, and there is no benchmark without it"));
     }
     let mut workloads = vec![Workload::Get, Workload::Post];
     match super::machine::which("ab") {
@@ -93,31 +87,24 @@ pub fn installed(skipped: &mut Vec<String>) -> io::Result<Vec<Workload>> {
 
 /// Writes wrk's script for POST.
 pub fn write_script(dir: &Path) -> io::Result<()> {
-    let script = format!(
-        "wrk.method = \"POST\"\nwrk.body = [[{BODY}]]\nwrk.headers[\"Content-Type\"] = \"application/json\"\n"
-    );
+    let script =
+        format!("wrk.method = \"POST\"\nwrk.body = [[{BODY}]]\nwrk.headers[\"Content-Type\"] = \"application/json\"\n");
     std::fs::write(dir.join("post.lua"), script)
 }
 
 /// Runs a load program to its end and returns what it printed. Errors after `limit`; the program is ended then.
 pub async fn execute(argv: &[String], limit: Duration) -> io::Result<String> {
-    let (program, args) = argv
-        .split_first()
-        .ok_or_else(|| io::Error::other("no program"))?;
+    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("no program"))?;
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(limit, command.output()).await;
-    let output = output.map_err(|_| {
-        io::Error::other(format!("{} took longer than {limit:?}", argv.join(" ")))
-    })??;
+    let output = output.map_err(|_| io::Error::other(format!("{} took longer than {limit:?}", argv.join(" "))))??;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match output.status.success() {
         true => Ok(text),
-        false => Err(io::Error::other(format!(
-            "{}: {}",
-            argv.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
+        false => {
+            Err(io::Error::other(format!("{}: {}", argv.join(" "), String::from_utf8_lossy(&output.stderr).trim())))
+        }
     }
 }
 
@@ -133,9 +120,7 @@ fn parse_wrk(text: &str) -> Option<Sample> {
         } else if let Some(p99) = line.strip_prefix("99%") {
             sample.p99_ms = millis(p99.trim())?;
         } else if let Some(counts) = line.strip_prefix("Socket errors:") {
-            let counts = counts
-                .split(',')
-                .filter_map(|count| count.split_whitespace().last()?.parse::<u64>().ok());
+            let counts = counts.split(',').filter_map(|count| count.split_whitespace().last()?.parse::<u64>().ok());
             sample.errors += counts.sum::<u64>();
         } else if let Some(count) = line.strip_prefix("Non-2xx or 3xx responses:") {
             sample.errors += count.trim().parse::<u64>().ok()?;
@@ -146,9 +131,7 @@ fn parse_wrk(text: &str) -> Option<Sample> {
 
 fn parse_ab(text: &str) -> Option<Sample> {
     let number = |key: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix(key))?;
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(key))?;
         line.split_whitespace().next()?.parse::<f64>().ok()
     };
     let errors = number("Failed requests:")? + number("Non-2xx responses:").unwrap_or(0.0);
@@ -207,39 +190,18 @@ Percentage of the requests served within a certain time (ms)
     #[test]
     fn wrk_output_is_read() {
         let sample = parse_wrk(WRK).unwrap();
-        let expected = Sample {
-            requests: 253_797,
-            per_second: 50_755.42,
-            p50_ms: 0.812,
-            p99_ms: 3.47,
-            errors: 15,
-        };
+        let expected = Sample { requests: 253_797, per_second: 50_755.42, p50_ms: 0.812, p99_ms: 3.47, errors: 15 };
         assert_eq!(sample, expected);
-        let clean: String = WRK
-            .lines()
-            .filter(|line| !line.contains("rrors") && !line.contains("Non-"))
-            .collect::<Vec<_>>()
-            .join("\n");
+        let clean: String =
+            WRK.lines().filter(|line| !line.contains("rrors") && !line.contains("Non-")).collect::<Vec<_>>().join("\n");
         assert_eq!(parse_wrk(&clean).unwrap().errors, 0);
-        assert_eq!(
-            parse_wrk("unable to connect to 127.0.0.1:1 Connection refused"),
-            None
-        );
+        assert_eq!(parse_wrk("unable to connect to 127.0.0.1:1 Connection refused"), None);
     }
 
     #[test]
     fn ab_output_is_read() {
         let sample = parse_ab(AB).unwrap();
-        assert_eq!(
-            sample,
-            Sample {
-                requests: 100_000,
-                per_second: 42_785.19,
-                p50_ms: 1.0,
-                p99_ms: 4.0,
-                errors: 5
-            }
-        );
+        assert_eq!(sample, Sample { requests: 100_000, per_second: 42_785.19, p50_ms: 1.0, p99_ms: 4.0, errors: 5 });
         assert_eq!(parse_ab("apr_socket_recv: Connection refused (111)"), None);
     }
 

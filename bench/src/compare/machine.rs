@@ -33,21 +33,13 @@ impl Machine {
         let loadavg = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
-            cpu: value_of(&cpuinfo, "model name")
-                .unwrap_or("unknown")
-                .to_owned(),
+            cpu: value_of(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory_mib(&meminfo),
             kernel: kernel.trim().to_owned(),
             commit: commit(),
-            date: jiff::Timestamp::now()
-                .strftime("%Y-%m-%d %H:%M UTC")
-                .to_string(),
-            load: loadavg
-                .split(' ')
-                .next()
-                .and_then(|load| load.parse().ok())
-                .unwrap_or(0.0),
+            date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+            load: loadavg.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
         }
     }
 }
@@ -69,34 +61,22 @@ pub fn version(program: &Path, flag: &str) -> String {
         return "unknown".to_owned();
     };
     let text = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&text)
-        .lines()
-        .next()
-        .unwrap_or("unknown")
-        .trim()
-        .to_owned()
+    String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").trim().to_owned()
 }
 
 fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let (_, value) = text
-        .lines()
-        .find_map(|line| line.split_once(':').filter(|(name, _)| name.trim() == key))?;
+    let (_, value) = text.lines().find_map(|line| line.split_once(':').filter(|(name, _)| name.trim() == key))?;
     Some(value.trim())
 }
 
 fn memory_mib(meminfo: &str) -> u64 {
-    let kib = value_of(meminfo, "MemTotal")
-        .and_then(|value| value.strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    let kib = value_of(meminfo, "MemTotal").and_then(|value| value.strip_suffix(" kB")?.trim().parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
 }
 
 fn commit() -> String {
     let git = |args: &[&str]| {
-        let output = Command::new("git")
-            .args(args)
-            .output()
-            .ok()
-            .filter(|output| output.status.success())?;
+        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
@@ -116,10 +96,7 @@ mod tests {
     fn values_are_found_by_their_whole_key() {
         let text = "model\t\t: 85\nmodel name\t: Some CPU @ 2.0GHz\n";
         assert_eq!(value_of(text, "model name"), Some("Some CPU @ 2.0GHz"));
-        assert_eq!(
-            memory_mib("MemFree: 1 kB\nMemTotal:        2048000 kB\n"),
-            2000
-        );
+        assert_eq!(memory_mib("MemFree: 1 kB\nMemTotal:        2048000 kB\n"), 2000);
     }
 
     #[test]

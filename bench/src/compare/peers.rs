@@ -57,24 +57,13 @@ impl Bench<'_> {
             Backend::Mock => {
                 let program = plan.tools.join("sluicegate-mock");
                 if !program.is_file() {
-                    return Err(io::Error::other(format!(
-                        "{} is not built",
-                        program.display()
-                    )));
+                    return Err(io::Error::other(format!("{} is not built", program.display())));
                 }
-                let argv = argv(
-                    &program,
-                    &["--threads", "1", "--listen", &address.to_string()],
-                );
-                Ok(BackendProgram {
-                    argv,
-                    address,
-                    about: "sluicegate-mock, 1 thread".to_owned(),
-                })
+                let argv = argv(&program, &["--threads", "1", "--listen", &address.to_string()]);
+                Ok(BackendProgram { argv, address, about: "sluicegate-mock, 1 thread".to_owned() })
             }
             Backend::Nginx => {
-                let program =
-                    which("nginx").ok_or_else(|| io::Error::other("nginx is not installed"))?;
+                let program = which("nginx").ok_or_else(|| io::Error::other("nginx is not installed"))?;
                 let config = format!(
                     "{}  access_log off;\n  server {{\n    listen {address};\n    \
                      location / {{ return 200 \"hello\\n\"; }}\n  }}\n}}\n",
@@ -84,11 +73,7 @@ impl Bench<'_> {
                 fs::write(&path, config)?;
                 let argv = nginx_argv(&program, &path, dir);
                 let about = format!("{}, 1 worker, `return 200`", version(&program, "-v"));
-                Ok(BackendProgram {
-                    argv,
-                    address,
-                    about,
-                })
+                Ok(BackendProgram { argv, address, about })
             }
         }
     }
@@ -97,21 +82,10 @@ impl Bench<'_> {
     pub fn peers(&self) -> io::Result<(Vec<Peer>, Vec<String>)> {
         let mut peers = Vec::new();
         let mut skipped = Vec::new();
-        let known = [
-            "sluicegate",
-            "haproxy",
-            "haproxy-log",
-            "nginx",
-            "nginx-log",
-            "bare-pingora",
-            "direct",
-        ];
+        let known = ["sluicegate", "haproxy", "haproxy-log", "nginx", "nginx-log", "bare-pingora", "direct"];
         for name in &self.plan.only {
             if !known.contains(&name.as_str()) {
-                return Err(io::Error::other(format!(
-                    "there is no peer {name:?}; there are {}",
-                    known.join(", ")
-                )));
+                return Err(io::Error::other(format!("there is no peer {name:?}; there are {}", known.join(", "))));
             }
         }
         for name in known {
@@ -133,13 +107,7 @@ impl Bench<'_> {
             "bare-pingora" => self.plan.tools.join("bare-pingora"),
             "direct" => {
                 let (version, config) = ("no proxy".to_owned(), String::new());
-                return Ok(Ok(Peer {
-                    name,
-                    version,
-                    argv: Vec::new(),
-                    config,
-                    address: self.backend,
-                }));
+                return Ok(Ok(Peer { name, version, argv: Vec::new(), config, address: self.backend }));
             }
             _ => PathBuf::from(name.trim_end_matches("-log")),
         };
@@ -149,54 +117,20 @@ impl Bench<'_> {
         let address = free_address()?;
         let path = self.dir.join(format!("{name}.conf"));
         let (config, argv, flag) = match name {
-            "sluicegate" => (
-                self.gateway_config(address)?,
-                argv(&program, &["run", "-c", &path.to_string_lossy()]),
-                "--version",
-            ),
-            "bare-pingora" => (
-                String::new(),
-                self.bare_argv(&program, address),
-                "--version",
-            ),
-            "nginx" | "nginx-log" => (
-                self.nginx_config(name, address),
-                nginx_argv(&program, &path, self.dir),
-                "-v",
-            ),
-            _ => (
-                self.haproxy_config(name, address),
-                argv(&program, &["-f", &path.to_string_lossy()]),
-                "-v",
-            ),
+            "sluicegate" => {
+                (self.gateway_config(address)?, argv(&program, &["run", "-c", &path.to_string_lossy()]), "--version")
+            }
+            "bare-pingora" => (String::new(), self.bare_argv(&program, address), "--version"),
+            "nginx" | "nginx-log" => (self.nginx_config(name, address), nginx_argv(&program, &path, self.dir), "-v"),
+            _ => (self.haproxy_config(name, address), argv(&program, &["-f", &path.to_string_lossy()]), "-v"),
         };
         fs::write(&path, &config)?;
-        Ok(Ok(Peer {
-            name,
-            version: version(&program, flag),
-            argv,
-            config,
-            address,
-        }))
+        Ok(Ok(Peer { name, version: version(&program, flag), argv, config, address }))
     }
 
     fn bare_argv(&self, program: &Path, address: SocketAddr) -> Vec<String> {
-        let (listen, backend, threads) = (
-            address.to_string(),
-            self.backend.to_string(),
-            WORKERS.to_string(),
-        );
-        argv(
-            program,
-            &[
-                "--listen",
-                &listen,
-                "--upstream",
-                &backend,
-                "--threads",
-                &threads,
-            ],
-        )
+        let (listen, backend, threads) = (address.to_string(), self.backend.to_string(), WORKERS.to_string());
+        argv(program, &["--listen", &listen, "--upstream", &backend, "--threads", &threads])
     }
 
     fn gateway_config(&self, address: SocketAddr) -> io::Result<String> {
@@ -210,11 +144,7 @@ impl Bench<'_> {
 
     fn nginx_config(&self, name: &str, address: SocketAddr) -> String {
         let (backend, dir) = (self.backend, self.dir.display());
-        let log = if name.ends_with("-log") {
-            format!("{dir}/{name}-access.log")
-        } else {
-            "off".to_owned()
-        };
+        let log = if name.ends_with("-log") { format!("{dir}/{name}-access.log") } else { "off".to_owned() };
         format!(
             "{}  access_log {log};\n  upstream app {{\n    server {backend};\n    \
              keepalive 512;\n    keepalive_requests 100000000;\n  }}\n  server {{\n    listen {address};\n    location / {{\n      \
@@ -227,10 +157,7 @@ impl Bench<'_> {
         let backend = self.backend;
         // To stdout, which goes to a file here.
         let (log, option) = match name.ends_with("-log") {
-            true => (
-                "  log stdout format raw local0 info\n",
-                "  log global\n  option httplog\n",
-            ),
+            true => ("  log stdout format raw local0 info\n", "  log global\n  option httplog\n"),
             false => ("", ""),
         };
         format!(
@@ -243,22 +170,11 @@ impl Bench<'_> {
 
 fn argv(program: &Path, args: &[&str]) -> Vec<String> {
     let program = program.to_string_lossy();
-    std::iter::once(program.as_ref())
-        .chain(args.iter().copied())
-        .map(str::to_owned)
-        .collect()
+    std::iter::once(program.as_ref()).chain(args.iter().copied()).map(str::to_owned).collect()
 }
 
 fn nginx_argv(program: &Path, config: &Path, dir: &Path) -> Vec<String> {
-    argv(
-        program,
-        &[
-            "-p",
-            &dir.to_string_lossy(),
-            "-c",
-            &config.to_string_lossy(),
-        ],
-    )
+    argv(program, &["-p", &dir.to_string_lossy(), "-c", &config.to_string_lossy()])
 }
 
 /// The beginning of an nginx configuration, up to the open `http {`. Its temporary files stay in `dir`, so that anyone may run it.

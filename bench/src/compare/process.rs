@@ -27,16 +27,10 @@ pub struct Usage {
 impl Running {
     /// Starts a program with both outputs going to `log`. Errors when it cannot be started.
     pub fn spawn(argv: &[String], log: &Path) -> io::Result<Self> {
-        let (program, args) = argv
-            .split_first()
-            .ok_or_else(|| io::Error::other("no program"))?;
+        let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("no program"))?;
         let out = File::create(log)?;
-        let child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stderr(out.try_clone()?)
-            .stdout(out)
-            .spawn()?;
+        let child =
+            Command::new(program).args(args).stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out).spawn()?;
         Ok(Self { child })
     }
 
@@ -66,10 +60,8 @@ impl Running {
 impl Drop for Running {
     /// Asks the program to stop at once (SIGINT means that to every peer; nginx then reaps its workers), and ends what is left.
     fn drop(&mut self) {
-        let family: Vec<(u32, Stat)> = family(self.child.id())
-            .into_iter()
-            .filter_map(|pid| Some((pid, stat_of(pid)?)))
-            .collect();
+        let family: Vec<(u32, Stat)> =
+            family(self.child.id()).into_iter().filter_map(|pid| Some((pid, stat_of(pid)?))).collect();
         if !self.has_ended() {
             send(self.child.id(), Signal::INT);
         }
@@ -101,12 +93,7 @@ fn family(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == parent)
-                .map(|(pid, _)| *pid),
-        );
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
     found
@@ -118,8 +105,7 @@ fn all_processes() -> Vec<(u32, u32)> {
         return Vec::new();
     };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| Some((pid, stat_of(pid)?.parent)))
-        .collect()
+    pids.filter_map(|pid| Some((pid, stat_of(pid)?.parent))).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -141,18 +127,12 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = rest.split_whitespace().collect();
     // Counted from 1 in proc(5): state is 3, ppid 4, utime 14, stime 15, starttime 22.
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(Stat {
-        parent: u32::try_from(field(4)?).ok()?,
-        ticks: field(14)? + field(15)?,
-        started: field(22)?,
-    })
+    Some(Stat { parent: u32::try_from(field(4)?).ok()?, ticks: field(14)? + field(15)?, started: field(22)? })
 }
 
 /// A size in `/proc/PID/status`, KiB.
 fn status_kib(text: &str, key: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -162,16 +142,8 @@ mod tests {
 
     #[test]
     fn stat_is_read_past_a_command_with_spaces_and_parentheses() {
-        let text =
-            "4242 (a (b) c) S 17 4242 4242 0 -1 4194304 100 0 0 0 250 50 9 9 20 0 3 0 77 2 3";
-        assert_eq!(
-            parse_stat(text),
-            Some(Stat {
-                parent: 17,
-                ticks: 300,
-                started: 77
-            })
-        );
+        let text = "4242 (a (b) c) S 17 4242 4242 0 -1 4194304 100 0 0 0 250 50 9 9 20 0 3 0 77 2 3";
+        assert_eq!(parse_stat(text), Some(Stat { parent: 17, ticks: 300, started: 77 }));
         assert_eq!(parse_stat("4242 (cut) S 17"), None);
     }
 
@@ -185,8 +157,7 @@ mod tests {
 
     #[test]
     fn a_program_is_measured_with_its_children_and_ended_with_them() {
-        let log =
-            std::env::temp_dir().join(format!("sluicegate-process-test-{}", std::process::id()));
+        let log = std::env::temp_dir().join(format!("sluicegate-process-test-{}", std::process::id()));
         let script = "sleep 300 & echo started; wait".to_owned();
         let running = Running::spawn(&["sh".to_owned(), "-c".to_owned(), script], &log).unwrap();
         while fs::read_to_string(&log).unwrap() != "started\n" {
@@ -197,9 +168,8 @@ mod tests {
         assert!(running.usage().unwrap().rss_kib > 0);
         drop(running);
         // The orphan is reaped by whoever adopts it: a moment later, or left as a zombie.
-        let alive = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-        };
+        let alive =
+            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
         for _ in 0..1000 {
             if !pids.iter().any(alive) {
                 break;

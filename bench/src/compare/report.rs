@@ -30,13 +30,7 @@ struct Row {
 /// The whole report in Markdown.
 pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str) -> String {
     let mut out = format!("# Benchmark of {} at {}\n\n", machine.date, machine.commit);
-    let Machine {
-        cpu,
-        cores,
-        memory_mib,
-        kernel,
-        ..
-    } = machine;
+    let Machine { cpu, cores, memory_mib, kernel, .. } = machine;
     let _ = writeln!(
         out,
         "Machine: {cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}. Load, proxy and backend share it."
@@ -54,20 +48,12 @@ pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str
         );
     }
     if cfg!(debug_assertions) {
-        out.push_str(
-            "**bare-pingora and the mock are debug builds here: their numbers mean nothing.**\n\n",
-        );
+        out.push_str("**bare-pingora and the mock are debug builds here: their numbers mean nothing.**\n\n");
     }
     out.push_str(&tables(&outcome.runs));
     out.push_str("## What ran\n\n");
     for peer in &outcome.peers {
-        let _ = writeln!(
-            out,
-            "- {}: {} `{}`",
-            peer.name,
-            peer.version,
-            peer.argv.join(" ")
-        );
+        let _ = writeln!(out, "- {}: {} `{}`", peer.name, peer.version, peer.argv.join(" "));
     }
     for line in &outcome.skipped {
         let _ = writeln!(out, "- skipped: {line}");
@@ -75,14 +61,8 @@ pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str
     out.push_str("\nLoad:\n\n");
     for workload in [Workload::Get, Workload::Post, Workload::Ab] {
         let url = format!("http://127.0.0.1:PORT{}", plan.path);
-        let _ = writeln!(
-            out,
-            "- {}: `{}`",
-            workload.name(),
-            workload
-                .argv(&url, plan.seconds, Path::new("DIR"))
-                .join(" ")
-        );
+        let _ =
+            writeln!(out, "- {}: `{}`", workload.name(), workload.argv(&url, plan.seconds, Path::new("DIR")).join(" "));
     }
     for peer in outcome.peers.iter().filter(|peer| !peer.config.is_empty()) {
         let _ = writeln!(out, "\n{}:\n\n```\n{}```", peer.name, peer.config);
@@ -103,11 +83,8 @@ pub fn tables(runs: &[Run]) -> String {
             "| peer | req/s | p50 ms | p99 ms | CPU us/req | (min-max) | CPU x haproxy | CPU x bare-pingora | RSS MiB | peak MiB | errors |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         );
-        let [haproxy, bare] = ["haproxy", "bare-pingora"].map(|name| {
-            rows.iter()
-                .find(|row| row.peer == name)
-                .and_then(|row| row.cpu_us)
-        });
+        let [haproxy, bare] =
+            ["haproxy", "bare-pingora"].map(|name| rows.iter().find(|row| row.peer == name).and_then(|row| row.cpu_us));
         for row in &rows {
             out.push_str(&line(row, haproxy, bare));
         }
@@ -117,28 +94,21 @@ pub fn tables(runs: &[Run]) -> String {
 }
 
 /// Writes `<date>-<commit>.md` and `.json` into `dir` and returns the first's path. Errors when they cannot be written.
-pub fn write(
-    dir: &Path,
-    plan: &Plan,
-    machine: &Machine,
-    outcome: &Outcome,
-    command: &str,
-) -> io::Result<PathBuf> {
+pub fn write(dir: &Path, plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(dir)?;
     let day = machine.date.split(' ').next().unwrap_or("undated");
     let path = dir.join(format!("{day}-{}.md", machine.commit));
     fs::write(&path, markdown(plan, machine, outcome, command))?;
-    let peers: Vec<_> = outcome.peers.iter().map(|peer| {
-        json!({"name": peer.name, "version": peer.version, "command": peer.argv, "config": peer.config})
-    }).collect();
+    let peers: Vec<_> = outcome
+        .peers
+        .iter()
+        .map(|peer| json!({"name": peer.name, "version": peer.version, "command": peer.argv, "config": peer.config}))
+        .collect();
     let data = json!({
         "machine": machine, "backend": outcome.backend, "command": command, "rounds": plan.rounds, "seconds": plan.seconds,
         "path": plan.path, "debug_build": cfg!(debug_assertions), "peers": peers, "skipped": outcome.skipped, "runs": outcome.runs,
     });
-    fs::write(
-        path.with_extension("json"),
-        serde_json::to_string_pretty(&data)? + "\n",
-    )?;
+    fs::write(path.with_extension("json"), serde_json::to_string_pretty(&data)? + "\n")?;
     Ok(path)
 }
 
@@ -152,14 +122,9 @@ fn rows(runs: &[Run], workload: &str) -> Vec<Row> {
         }
     }
     let row = |name: &str| {
-        let runs: Vec<&Run> = of_workload
-            .iter()
-            .copied()
-            .filter(|run| run.peer == name)
-            .collect();
-        let median_of = |value: &dyn Fn(&Run) -> Option<f64>| {
-            median(runs.iter().filter_map(|run| value(run)).collect())
-        };
+        let runs: Vec<&Run> = of_workload.iter().copied().filter(|run| run.peer == name).collect();
+        let median_of =
+            |value: &dyn Fn(&Run) -> Option<f64>| median(runs.iter().filter_map(|run| value(run)).collect());
         let cpu: Vec<f64> = runs.iter().filter_map(|run| run.cpu_us).collect();
         let least = cpu.iter().copied().reduce(f64::min);
         let most = cpu.iter().copied().reduce(f64::max);
@@ -179,20 +144,12 @@ fn rows(runs: &[Run], workload: &str) -> Vec<Row> {
 }
 
 fn line(row: &Row, haproxy: Option<f64>, bare: Option<f64>) -> String {
-    let show = |value: Option<f64>, digits: usize| {
-        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-    };
+    let show =
+        |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
     let ratio = |to: Option<f64>| show(row.cpu_us.zip(to).map(|(own, to)| own / to), 2);
     let mib = |kib: Option<f64>| show(kib.map(|kib| kib / 1024.0), 1);
-    let range = row.cpu_range.map_or_else(
-        || "-".to_owned(),
-        |(least, most)| format!("{least:.1}-{most:.1}"),
-    );
-    let errors = if row.errors == 0 {
-        "0".to_owned()
-    } else {
-        format!("**{}**", row.errors)
-    };
+    let range = row.cpu_range.map_or_else(|| "-".to_owned(), |(least, most)| format!("{least:.1}-{most:.1}"));
+    let errors = if row.errors == 0 { "0".to_owned() } else { format!("**{}**", row.errors) };
     format!(
         "| {} | {:.0} | {:.2} | {:.2} | {} | {range} | {} | {} | {} | {} | {errors} |\n",
         row.peer,
@@ -221,22 +178,8 @@ mod tests {
     use super::*;
 
     fn run(peer: &str, round: u32, cpu_us: Option<f64>, errors: u64) -> Run {
-        let sample = Sample {
-            requests: 10,
-            per_second: 1000.0 + f64::from(round),
-            p50_ms: 1.0,
-            p99_ms: 2.0,
-            errors,
-        };
-        Run {
-            peer: peer.to_owned(),
-            workload: "get",
-            round,
-            sample,
-            cpu_us,
-            rss_kib: Some(2048),
-            peak_kib: Some(4096),
-        }
+        let sample = Sample { requests: 10, per_second: 1000.0 + f64::from(round), p50_ms: 1.0, p99_ms: 2.0, errors };
+        Run { peer: peer.to_owned(), workload: "get", round, sample, cpu_us, rss_kib: Some(2048), peak_kib: Some(4096) }
     }
 
     #[test]
@@ -257,16 +200,14 @@ mod tests {
         ];
         let text = tables(&runs);
         assert!(
-            text.contains(
-                "| haproxy | 1000 | 1.00 | 2.00 | 20.0 | 20.0-20.0 | 1.00 | - | 2.0 | 4.0 | 0 |"
-            ),
+            text.contains("| haproxy | 1000 | 1.00 | 2.00 | 20.0 | 20.0-20.0 | 1.00 | - | 2.0 | 4.0 | 0 |"),
             "{text}"
         );
-        assert!(text.contains("| sluicegate | 1001 | 1.00 | 2.00 | 30.0 | 10.0-40.0 | 1.50 | - | 2.0 | 4.0 | **4** |"), "{text}");
         assert!(
-            text.contains("| direct | 1000 | 1.00 | 2.00 | - | - | - | - |"),
+            text.contains("| sluicegate | 1001 | 1.00 | 2.00 | 30.0 | 10.0-40.0 | 1.50 | - | 2.0 | 4.0 | **4** |"),
             "{text}"
         );
+        assert!(text.contains("| direct | 1000 | 1.00 | 2.00 | - | - | - | - |"), "{text}");
         assert!(!text.contains("## post"));
     }
 }

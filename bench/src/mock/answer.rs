@@ -40,11 +40,7 @@ pub(super) struct MockBody {
 impl MockBody {
     /// `chunked` hides the length.
     pub(super) fn new(payload: Payload, chunked: bool, flight: Flight) -> Self {
-        Self {
-            payload,
-            chunked,
-            flight,
-        }
+        Self { payload, chunked, flight }
     }
 }
 
@@ -52,10 +48,7 @@ impl Body for MockBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let frame = match &mut self.payload {
             Payload::Whole(bytes) if bytes.is_empty() => None,
             Payload::Whole(bytes) => Some(Frame::data(std::mem::take(bytes))),
@@ -95,16 +88,13 @@ impl Body for MockBody {
 
 /// At most `left` bytes of filler, without copying.
 pub(super) fn filler(left: u64) -> Bytes {
-    let len = usize::try_from(left)
-        .unwrap_or(usize::MAX)
-        .min(FILLER.len());
+    let len = usize::try_from(left).unwrap_or(usize::MAX).min(FILLER.len());
     Bytes::from_static(FILLER.get(..len).unwrap_or_default())
 }
 
 /// Whether HTTP lets such an answer have a body (RFC 9110, 6.4.1).
 pub(super) fn may_have_body(method: &Method, status: StatusCode) -> bool {
-    let bodiless = status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     method != Method::HEAD && !bodiless
 }
 
@@ -116,23 +106,13 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
     typed(status, "application/json", value.to_string())
 }
 
-pub(super) fn typed(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Answer {
+pub(super) fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     with_payload(status, content_type, Payload::Whole(body.into()))
 }
 
-pub(super) fn with_payload(
-    status: StatusCode,
-    content_type: &'static str,
-    payload: Payload,
-) -> Answer {
+pub(super) fn with_payload(status: StatusCode, content_type: &'static str, payload: Payload) -> Answer {
     let mut answer = Response::new(payload);
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }

@@ -81,11 +81,7 @@ fn greet(shared: Arc<Shared>) -> Response<MockBody> {
     response
 }
 
-async fn exchange(
-    shared: Arc<Shared>,
-    conn: Arc<Conn>,
-    mut request: Request<Incoming>,
-) -> Response<MockBody> {
+async fn exchange(shared: Arc<Shared>, conn: Arc<Conn>, mut request: Request<Incoming>) -> Response<MockBody> {
     let path = request.uri().path();
     let is_control = path.starts_with("/mock/");
     let is_health = is_health_path(path);
@@ -101,28 +97,18 @@ async fn exchange(
         true => shared.take_orders(path, is_health),
         false => Default::default(),
     };
-    let upgrade =
-        websocket::is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let upgrade = websocket::is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let mut flight = Flight::new(shared.clone());
     let upload = read(request, record.as_deref()).await;
     let (mut orders, mut answer) = match parsed {
-        Err(why) => (
-            Orders::default(),
-            Some(answer::text(StatusCode::BAD_REQUEST, why + "\n")),
-        ),
-        Ok(orders) => (
-            orders,
-            is_control.then(|| control::answer(&shared, &upload)),
-        ),
+        Err(why) => (Orders::default(), Some(answer::text(StatusCode::BAD_REQUEST, why + "\n"))),
+        Ok(orders) => (orders, is_control.then(|| control::answer(&shared, &upload))),
     };
     orders.delay += planned_delay + asked_delay(&upload);
     orders.fault = planned_fault.or(orders.fault);
     if let (Some(upgrade), true) = (upgrade, upload.path().starts_with("/ws")) {
         answer = Some(websocket::handshake(&upload.headers));
-        *conn
-            .upgrade
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(upgrade);
+        *conn.upgrade.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(upgrade);
     }
     wait(&conn, &mut flight, &orders).await;
     let answer = answer.unwrap_or_else(|| route(&shared, &upload, &orders));
@@ -153,14 +139,7 @@ async fn read(request: Request<Incoming>, record: Option<&Record>) -> Upload {
     if let Some(record) = record {
         let _ = record.body.set(body.clone());
     }
-    Upload {
-        method: parts.method,
-        uri: parts.uri,
-        version: parts.version,
-        headers: parts.headers,
-        body,
-        body_len,
-    }
+    Upload { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, body, body_len }
 }
 
 /// `/slow?delay=5s`; a second when the query says nothing.
@@ -168,13 +147,8 @@ fn asked_delay(upload: &Upload) -> Duration {
     if upload.path() != "/slow" {
         return Duration::ZERO;
     }
-    let asked = upload
-        .query()
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("delay="));
-    asked
-        .and_then(units::duration)
-        .unwrap_or(Duration::from_secs(1))
+    let asked = upload.query().split('&').find_map(|pair| pair.strip_prefix("delay="));
+    asked.and_then(units::duration).unwrap_or(Duration::from_secs(1))
 }
 
 /// Waits as ordered, and does not return where the fault is to give no answer.
@@ -218,20 +192,16 @@ fn finish(
     };
     if orders.fault == Some(Fault::BadHttp) {
         conn.write_garbage();
-        answer
-            .headers_mut()
-            .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        answer.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
-    answer
-        .headers_mut()
-        .insert(X_UPSTREAM, shared.upstream.clone());
+    answer.headers_mut().insert(X_UPSTREAM, shared.upstream.clone());
     let cut_by_us = matches!(ending, Some(Ending::Close | Ending::Reset));
     if cut_by_us || !answer::may_have_body(&upload.method, answer.status()) {
         flight.settle();
     }
     answer.map(|payload| {
-        let empty = matches!(&payload, Payload::Whole(bytes) if bytes.is_empty())
-            || matches!(payload, Payload::Filler(0));
+        let empty =
+            matches!(&payload, Payload::Whole(bytes) if bytes.is_empty()) || matches!(payload, Payload::Filler(0));
         if empty {
             flight.settle();
         }
@@ -241,9 +211,7 @@ fn finish(
 
 fn route(shared: &Shared, upload: &Upload, orders: &Orders) -> Answer {
     if let Some(Fault::Status(code)) = orders.fault {
-        return faults::status_answer(
-            StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        );
+        return faults::status_answer(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     }
     if let Some(shape) = orders.error {
         return chat::error(shape, orders.status);
@@ -268,31 +236,21 @@ fn route(shared: &Shared, upload: &Upload, orders: &Orders) -> Answer {
 fn web(shared: &Shared, upload: &Upload) -> Answer {
     let path = upload.path();
     if let Some(size) = path.strip_prefix("/bytes/").and_then(units::size) {
-        return answer::with_payload(
-            StatusCode::OK,
-            "application/octet-stream",
-            Payload::Filler(size),
-        );
+        return answer::with_payload(StatusCode::OK, "application/octet-stream", Payload::Filler(size));
     }
     if let Some(Ok(status)) = path.strip_prefix("/status/").map(str::parse) {
         return faults::status_answer(status);
     }
     match path {
         _ if is_health_path(path) => health(shared.healthy.load(Relaxed)),
-        "/actuator/info" => answer::json(
-            StatusCode::OK,
-            &json!({"app": {"name": "mock", "id": shared.id}}),
-        ),
+        "/actuator/info" => answer::json(StatusCode::OK, &json!({"app": {"name": "mock", "id": shared.id}})),
         "/actuator/prometheus" => answer::text(StatusCode::OK, prometheus(shared)),
         "/echo" => answer::json(StatusCode::OK, &echo(shared, upload)),
         "/headers" => response_headers(upload.query()),
         "/trailers" => trailers(),
         "/sse" | "/api/health-status/stream" => match Cadence::parse(upload.query().split('&')) {
             Some(cadence) => sse::timed(cadence),
-            None => answer::text(
-                StatusCode::BAD_REQUEST,
-                "expected ?events=N&interval=100ms&size=N\n",
-            ),
+            None => answer::text(StatusCode::BAD_REQUEST, "expected ?events=N&interval=100ms&size=N\n"),
         },
         _ => answer::text(StatusCode::OK, shared.greeting.clone()),
     }
@@ -308,9 +266,7 @@ fn health(up: bool) -> Answer {
 
 fn prometheus(shared: &Shared) -> String {
     let hits = shared.hits.load(Relaxed);
-    format!(
-        "# TYPE http_server_requests_seconds_count counter\nhttp_server_requests_seconds_count {hits}\n"
-    )
+    format!("# TYPE http_server_requests_seconds_count counter\nhttp_server_requests_seconds_count {hits}\n")
 }
 
 fn echo(shared: &Shared, upload: &Upload) -> Value {
@@ -329,16 +285,9 @@ fn echo(shared: &Shared, upload: &Upload) -> Value {
 /// Headers as a JSON object; one that was sent several times becomes a list.
 pub(super) fn headers_json(headers: &HeaderMap) -> Value {
     let one = |name: &HeaderName| {
-        let mut values: Vec<Value> = headers
-            .get_all(name)
-            .iter()
-            .map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())))
-            .collect();
-        let value = if values.len() == 1 {
-            values.remove(0)
-        } else {
-            Value::from(values)
-        };
+        let mut values: Vec<Value> =
+            headers.get_all(name).iter().map(|value| Value::from(String::from_utf8_lossy(value.as_bytes()))).collect();
+        let value = if values.len() == 1 { values.remove(0) } else { Value::from(values) };
         (name.as_str().to_owned(), value)
     };
     Value::Object(headers.keys().map(one).collect())
@@ -349,10 +298,7 @@ fn response_headers(query: &str) -> Answer {
     let mut answer = answer::text(StatusCode::OK, "headers as asked\n");
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if let (Ok(name), Ok(value)) = (
-            name.parse::<HeaderName>(),
-            HeaderValue::from_bytes(&percent_decoded(value)),
-        ) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(&percent_decoded(value))) {
             answer.headers_mut().append(name, value);
         }
     }
@@ -363,11 +309,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let escaped = if first == b'%' {
-            tail.split_at_checked(2)
-        } else {
-            None
-        };
+        let escaped = if first == b'%' { tail.split_at_checked(2) } else { None };
         let decoded = escaped.and_then(|(hex, after)| {
             let hex = std::str::from_utf8(hex).ok()?;
             Some((u8::from_str_radix(hex, 16).ok()?, after))
@@ -383,15 +325,9 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 fn trailers() -> Answer {
     let mut last = HeaderMap::new();
     last.insert("x-checksum", HeaderValue::from_static("abc123"));
-    let frames = [
-        Frame::data(Bytes::from_static(b"body before trailers\n")),
-        Frame::trailers(last),
-    ];
+    let frames = [Frame::data(Bytes::from_static(b"body before trailers\n")), Frame::trailers(last)];
     let payload = Payload::Stream(Box::pin(stream::iter(frames)));
     let mut answer = answer::with_payload(StatusCode::OK, "text/plain", payload);
-    answer.headers_mut().insert(
-        http::header::TRAILER,
-        HeaderValue::from_static("x-checksum"),
-    );
+    answer.headers_mut().insert(http::header::TRAILER, HeaderValue::from_static("x-checksum"));
     answer
 }

@@ -18,43 +18,28 @@ const AUDIO: &[u8] = b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\
 /// The answer to an AI path, or `None` when `path` is not one.
 pub(super) fn answer(shared: &Shared, upload: &Upload, orders: &Orders) -> Option<Answer> {
     let path = upload.path();
-    let path = path
-        .strip_prefix("/api")
-        .filter(|rest| rest.starts_with("/v1/"))
-        .unwrap_or(path);
+    let path = path.strip_prefix("/api").filter(|rest| rest.starts_with("/v1/")).unwrap_or(path);
     if path == "/v1/models" && upload.method == Method::GET {
         return Some(answer::json(StatusCode::OK, &models(None)));
     }
     if path == "/api/models" && upload.method == Method::GET {
-        return Some(answer::json(
-            StatusCode::OK,
-            &json!({"success": true, "data": models(Some("chat"))}),
-        ));
+        return Some(answer::json(StatusCode::OK, &json!({"success": true, "data": models(Some("chat"))})));
     }
     let path = path.strip_prefix("/v1/")?;
     if upload.method != Method::POST {
         return None;
     }
     if path == "audio/transcriptions" {
-        return Some(answer::json(
-            StatusCode::OK,
-            &json!({"text": format!("transcribed by {}", shared.id)}),
-        ));
+        return Some(answer::json(StatusCode::OK, &json!({"text": format!("transcribed by {}", shared.id)})));
     }
     if path == "images/edits" {
         return Some(answer::json(StatusCode::OK, &images()));
     }
-    if !matches!(
-        path,
-        "chat/completions" | "embeddings" | "rerank" | "audio/speech" | "images/generations"
-    ) {
+    if !matches!(path, "chat/completions" | "embeddings" | "rerank" | "audio/speech" | "images/generations") {
         return None;
     }
     let Ok(asked) = serde_json::from_slice::<Value>(&upload.body) else {
-        return Some(documented(
-            StatusCode::BAD_REQUEST,
-            "Required request body is missing",
-        ));
+        return Some(documented(StatusCode::BAD_REQUEST, "Required request body is missing"));
     };
     Some(match path {
         "chat/completions" => chat(shared, &asked, orders),
@@ -81,25 +66,17 @@ pub(super) fn error(shape: ErrorShape, status: Option<StatusCode>) -> Answer {
             *answer.status_mut() = status.unwrap_or(StatusCode::UNAUTHORIZED);
             answer
         }
-        ErrorShape::Documented => documented(
-            status.unwrap_or(unavailable),
-            "The request could not be served",
-        ),
+        ErrorShape::Documented => documented(status.unwrap_or(unavailable), "The request could not be served"),
         ErrorShape::Fallback => {
             let text = "Service is currently degraded, please try again later";
             answer::typed(status.unwrap_or(unavailable), "application/json", text)
         }
-        ErrorShape::OkFalse => answer::json(
-            StatusCode::OK,
-            &router_failure("Service rate limit exceeded", "500"),
-        ),
+        ErrorShape::OkFalse => answer::json(StatusCode::OK, &router_failure("Service rate limit exceeded", "500")),
     }
 }
 
 fn router_failure(message: &str, code: &str) -> Value {
-    let timestamp = jiff::Timestamp::now()
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string();
+    let timestamp = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
     json!({"success": false, "message": message, "errorCode": code, "timestamp": timestamp})
 }
 
@@ -111,8 +88,7 @@ fn documented(status: StatusCode, message: &str) -> Answer {
         503 => "service_unavailable",
         _ => "invalid_request",
     };
-    let error =
-        json!({"message": message, "type": kind, "code": kind.to_uppercase(), "details": {}});
+    let error = json!({"message": message, "type": kind, "code": kind.to_uppercase(), "details": {}});
     answer::json(status, &json!({"error": error}))
 }
 
@@ -133,18 +109,8 @@ fn model_of(asked: &Value) -> &str {
 
 /// Characters of all message texts, the question's size.
 fn asked_chars(asked: &Value) -> usize {
-    let messages = asked["messages"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    messages
-        .iter()
-        .map(|message| {
-            message["content"]
-                .as_str()
-                .map_or(0, |text| text.chars().count())
-        })
-        .sum()
+    let messages = asked["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    messages.iter().map(|message| message["content"].as_str().map_or(0, |text| text.chars().count())).sum()
 }
 
 fn usage(prompt_chars: usize, words: usize) -> Value {
@@ -154,10 +120,7 @@ fn usage(prompt_chars: usize, words: usize) -> Value {
 
 fn chat(shared: &Shared, asked: &Value, orders: &Orders) -> Answer {
     let question = asked_chars(asked);
-    let text = format!(
-        "This is {} answering a question of {question} characters.",
-        shared.id
-    );
+    let text = format!("This is {} answering a question of {question} characters.", shared.id);
     let words: Vec<&str> = text.split_inclusive(' ').collect();
     let model = model_of(asked);
     let created = jiff::Timestamp::now().as_second();
@@ -178,18 +141,9 @@ fn chat(shared: &Shared, asked: &Value, orders: &Orders) -> Answer {
 }
 
 /// A role chunk, one chunk per word (repeated up to the ordered number of events), `stop`, the usage if asked for, `[DONE]`.
-fn chat_stream(
-    words: &[&str],
-    model: &str,
-    created: i64,
-    usage: Option<Value>,
-    order: Option<Cadence>,
-) -> Answer {
-    let cadence = order.unwrap_or(Cadence {
-        events: words.len() as u64,
-        interval: std::time::Duration::ZERO,
-        padding: 0,
-    });
+fn chat_stream(words: &[&str], model: &str, created: i64, usage: Option<Value>, order: Option<Cadence>) -> Answer {
+    let cadence =
+        order.unwrap_or(Cadence { events: words.len() as u64, interval: std::time::Duration::ZERO, padding: 0 });
     let head = json!({"id": format!("chatcmpl-{created}"), "object": "chat.completion.chunk", "created": created, "model": model});
     let chunk = move |delta: Value, finish: Option<&str>| {
         let mut chunk = head.clone();
@@ -204,10 +158,7 @@ fn chat_stream(
         let value = match at.checked_sub(cadence.events + 1) {
             None if at == 0 => chunk(json!({"role": "assistant", "content": ""}), None),
             None => {
-                let word = words
-                    .iter()
-                    .cycle()
-                    .nth((at as usize - 1) % words.len().max(1));
+                let word = words.iter().cycle().nth((at as usize - 1) % words.len().max(1));
                 chunk(json!({"content": word}), None)
             }
             Some(0) => chunk(json!({}), Some("stop")),
@@ -242,10 +193,7 @@ fn embeddings(asked: &Value) -> Value {
 }
 
 fn rerank(asked: &Value) -> Value {
-    let documents = asked["documents"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let documents = asked["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
     let results: Vec<Value> = documents
         .iter()
         .enumerate()

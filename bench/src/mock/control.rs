@@ -47,9 +47,7 @@ pub(super) fn answer(shared: &Shared, upload: &Upload) -> Answer {
 }
 
 fn set_health(shared: &Shared, order: &Value) -> Result<(), String> {
-    let up = order["up"]
-        .as_bool()
-        .ok_or("expected {\"up\": true} or {\"up\": false}")?;
+    let up = order["up"].as_bool().ok_or("expected {\"up\": true} or {\"up\": false}")?;
     shared.healthy.store(up, Relaxed);
     Ok(())
 }
@@ -77,11 +75,8 @@ fn set_fault(shared: &Shared, order: &Value) -> Result<(), String> {
 }
 
 fn set_latency(shared: &Shared, order: &Value) -> Result<(), String> {
-    let text = order["latency"]
-        .as_str()
-        .ok_or("expected {\"latency\": \"200ms\"}")?;
-    let latency =
-        units::duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 200ms"))?;
+    let text = order["latency"].as_str().ok_or("expected {\"latency\": \"200ms\"}")?;
+    let latency = units::duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 200ms"))?;
     shared.change_plan(|plan| match order["path"].as_str() {
         None => plan.latency = latency,
         Some(path) => {

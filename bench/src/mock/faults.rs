@@ -114,9 +114,7 @@ impl Orders {
 
     /// Whether a request carries any order, at the price of a look at each header's name.
     pub(super) fn given(headers: &HeaderMap) -> bool {
-        headers
-            .keys()
-            .any(|name| name.as_str().starts_with("x-mock-"))
+        headers.keys().any(|name| name.as_str().starts_with("x-mock-"))
     }
 
     fn read(&mut self, name: &str, value: &str) -> Result<(), String> {
@@ -153,13 +151,8 @@ fn unknown(what: &str, value: &str) -> String {
 /// An answer of this status and nothing much else.
 pub(super) fn status_answer(status: StatusCode) -> Answer {
     let mut answer = answer::text(status, format!("status {}\n", status.as_u16()));
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
-        answer
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer
 }
@@ -173,12 +166,7 @@ pub(super) enum Ending {
 }
 
 /// Keeps the first half of a whole body, or the first frame of a stream, and ends there. The headers still promise the rest.
-pub(super) fn break_midway(
-    answer: Answer,
-    conn: Arc<Conn>,
-    chunked: bool,
-    ending: Ending,
-) -> Answer {
+pub(super) fn break_midway(answer: Answer, conn: Arc<Conn>, chunked: bool, ending: Ending) -> Answer {
     let (mut parts, payload) = answer.into_parts();
     let mut promise = |len: u64| {
         if !chunked {
@@ -187,11 +175,7 @@ pub(super) fn break_midway(
     };
     let first: Frames = match payload {
         Payload::Whole(bytes) => {
-            let bytes = if bytes.len() < 2 {
-                answer::filler(1024)
-            } else {
-                bytes
-            };
+            let bytes = if bytes.len() < 2 { answer::filler(1024) } else { bytes };
             promise(bytes.len() as u64);
             frame(bytes.slice(..bytes.len() / 2))
         }

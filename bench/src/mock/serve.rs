@@ -70,18 +70,13 @@ impl Serving {
         } else if !self.h2c {
             http = http.http1_only();
         }
-        let service =
-            service_fn(|request| backend::serve(self.shared.clone(), conn.clone(), request));
+        let service = service_fn(|request| backend::serve(self.shared.clone(), conn.clone(), request));
         tokio::select! {
             biased;
             () = conn.is_cut() => return,
             _ = http.serve_connection_with_upgrades(wire, service) => {}
         }
-        let upgrade = conn
-            .upgrade
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let upgrade = conn.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(upgrade) = upgrade
             && let Ok(stream) = upgrade.await
         {
@@ -95,15 +90,13 @@ impl Serving {
 pub(super) fn acceptor(cert_pem: &[u8], key_pem: &[u8]) -> io::Result<TlsAcceptor> {
     let chain = CertificateDer::pem_slice_iter(cert_pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| io::Error::other(format!("certificate: {error}")))?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem)
-        .map_err(|error| io::Error::other(format!("key: {error}")))?;
-    let mut config =
-        ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| io::Error::other(format!("key: {error}")))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(io::Error::other)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

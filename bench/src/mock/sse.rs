@@ -22,11 +22,7 @@ pub(super) struct Cadence {
 
 impl Default for Cadence {
     fn default() -> Self {
-        Self {
-            events: 10,
-            interval: Duration::from_millis(100),
-            padding: 0,
-        }
+        Self { events: 10, interval: Duration::from_millis(100), padding: 0 }
     }
 }
 
@@ -55,19 +51,14 @@ pub(super) fn timed(cadence: Cadence) -> Answer {
             return None;
         }
         let now = jiff::Timestamp::now().as_microsecond();
-        let event = format!(
-            "id: {index}\ndata: {{\"index\":{index},\"sent_us\":{now},\"padding\":\"{padding}\"}}\n\n"
-        );
+        let event = format!("id: {index}\ndata: {{\"index\":{index},\"sent_us\":{now},\"padding\":\"{padding}\"}}\n\n");
         index += 1;
         Some(Bytes::from(event))
     })
 }
 
 /// The events of `next`, each `interval` after the one before it; the first goes at once.
-pub(super) fn paced(
-    interval: Duration,
-    next: impl FnMut() -> Option<Bytes> + Send + 'static,
-) -> Answer {
+pub(super) fn paced(interval: Duration, next: impl FnMut() -> Option<Bytes> + Send + 'static) -> Answer {
     let frames = stream::unfold((Instant::now(), next), move |(due, mut next)| async move {
         if interval.is_zero() {
             tokio::task::yield_now().await;
@@ -77,13 +68,7 @@ pub(super) fn paced(
         let event = next()?;
         Some((Frame::data(event), (due + interval, next)))
     });
-    let mut answer = answer::with_payload(
-        StatusCode::OK,
-        "text/event-stream",
-        Payload::Stream(Box::pin(frames)),
-    );
-    answer
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let mut answer = answer::with_payload(StatusCode::OK, "text/event-stream", Payload::Stream(Box::pin(frames)));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer
 }

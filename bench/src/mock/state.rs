@@ -72,8 +72,7 @@ pub(super) struct Record {
 
 impl Shared {
     pub(super) fn new(id: String, latency: Duration, record: bool) -> Self {
-        let upstream =
-            HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("unprintable"));
+        let upstream = HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("unprintable"));
         let greeting = Bytes::from(format!("hello from {id}\n"));
         let shared = Self {
             id,
@@ -114,16 +113,8 @@ impl Shared {
     /// The latency and fault that the plan holds for a request on `path`.
     pub(super) fn take_orders(&self, path: &str, is_health: bool) -> (Duration, Option<Fault>) {
         let mut plan = lock(&self.plan);
-        let fault = if is_health {
-            plan.always
-        } else {
-            plan.next.pop_front().or(plan.always)
-        };
-        let latency = if is_health {
-            Duration::ZERO
-        } else {
-            plan.latency_of(path)
-        };
+        let fault = if is_health { plan.always } else { plan.next.pop_front().or(plan.always) };
+        let latency = if is_health { Duration::ZERO } else { plan.latency_of(path) };
         self.special.store(!plan.is_empty(), Relaxed);
         (latency, fault)
     }
@@ -132,12 +123,7 @@ impl Shared {
     pub(super) fn reset(&self) {
         self.change_plan(|plan| *plan = Plan::default());
         self.healthy.store(true, Relaxed);
-        for counter in [
-            &self.hits,
-            &self.health_checks,
-            &self.accepted,
-            &self.cancelled,
-        ] {
+        for counter in [&self.hits, &self.health_checks, &self.accepted, &self.cancelled] {
             counter.store(0, Relaxed);
         }
         lock(&self.seen).clear();
@@ -149,10 +135,7 @@ impl Shared {
 
     /// Remembers the head of a request; the body goes into what is returned.
     pub(super) fn remember<B>(&self, request: &Request<B>) -> Arc<Record> {
-        let path_and_query = request
-            .uri()
-            .path_and_query()
-            .map_or_else(String::new, ToString::to_string);
+        let path_and_query = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
         let record = Arc::new(Record {
             head: Seen {
                 method: request.method().clone(),
@@ -174,40 +157,25 @@ impl Shared {
     }
 
     pub(super) fn requests(&self) -> Vec<Seen> {
-        lock(&self.seen)
-            .iter()
-            .map(|record| record.seen())
-            .collect()
+        lock(&self.seen).iter().map(|record| record.seen()).collect()
     }
 }
 
 impl Plan {
     fn is_empty(&self) -> bool {
-        self.next.is_empty()
-            && self.always.is_none()
-            && self.latency.is_zero()
-            && self.path_latency.is_empty()
+        self.next.is_empty() && self.always.is_none() && self.latency.is_zero() && self.path_latency.is_empty()
     }
 
     fn latency_of(&self, path: &str) -> Duration {
-        let by_path = self
-            .path_latency
-            .iter()
-            .filter(|(prefix, _)| path.starts_with(prefix.as_str()));
-        by_path
-            .max_by_key(|(prefix, _)| prefix.len())
-            .map_or(self.latency, |(_, latency)| *latency)
+        let by_path = self.path_latency.iter().filter(|(prefix, _)| path.starts_with(prefix.as_str()));
+        by_path.max_by_key(|(prefix, _)| prefix.len()).map_or(self.latency, |(_, latency)| *latency)
     }
 }
 
 impl Record {
     fn seen(&self) -> Seen {
         let body = self.body.get().cloned().unwrap_or_default();
-        Seen {
-            body_len: self.body_len.load(Relaxed),
-            body,
-            ..self.head.clone()
-        }
+        Seen { body_len: self.body_len.load(Relaxed), body, ..self.head.clone() }
     }
 }
 
@@ -219,10 +187,7 @@ pub(super) struct Flight {
 
 impl Flight {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            settled: false,
-        }
+        Self { shared, settled: false }
     }
 
     /// The answer is complete, or it is the mock that ends it.

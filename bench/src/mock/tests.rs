@@ -32,9 +32,7 @@ async fn exchange(mock: &Mock, method: &str, target: &str, more: &str, body: &st
     let head = format!(
         "{method} {target} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\ncontent-length: {length}\r\n{more}\r\n"
     );
-    tcp.write_all(format!("{head}{body}").as_bytes())
-        .await
-        .unwrap();
+    tcp.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     hear(&mut tcp).await
 }
 
@@ -45,13 +43,8 @@ async fn get(mock: &Mock, target: &str) -> Heard {
 async fn hear(tcp: &mut TcpStream) -> Heard {
     let mut bytes = Vec::new();
     let listening = tcp.read_to_end(&mut bytes);
-    let end = tokio::time::timeout(Duration::from_secs(10), listening)
-        .await
-        .expect("the connection ends");
-    Heard {
-        text: String::from_utf8_lossy(&bytes).into_owned(),
-        end: end.map(drop).map_err(|error| error.kind()),
-    }
+    let end = tokio::time::timeout(Duration::from_secs(10), listening).await.expect("the connection ends");
+    Heard { text: String::from_utf8_lossy(&bytes).into_owned(), end: end.map(drop).map_err(|error| error.kind()) }
 }
 
 impl Heard {
@@ -60,9 +53,7 @@ impl Heard {
     }
 
     fn body(&self) -> &str {
-        self.text
-            .split_once("\r\n\r\n")
-            .map_or("", |(_, body)| body)
+        self.text.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
     fn json(&self) -> Value {
@@ -71,10 +62,7 @@ impl Heard {
 
     /// The text after `data: ` of each event, whatever chunks it came in.
     fn events(&self) -> Vec<&str> {
-        self.text
-            .lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-            .collect()
+        self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
     }
 }
 
@@ -85,9 +73,7 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), wait)
-        .await
-        .unwrap_or_else(|_| panic!("{what}, but it did not"));
+    tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("{what}, but it did not"));
 }
 
 /// Reads until `text` has come.
@@ -118,20 +104,12 @@ async fn one_connection_serves_many_requests() {
     let mock = Mock::builder("a").start().await;
     let mut tcp = connect(&mock).await;
     for _ in 0..3 {
-        tcp.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n")
-            .await
-            .unwrap();
+        tcp.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n").await.unwrap();
         read_until(&mut tcp, "hello from a\n").await;
     }
-    assert_eq!(
-        (mock.hits(), mock.accepted(), mock.connections()),
-        (3, 1, 1)
-    );
+    assert_eq!((mock.hits(), mock.accepted(), mock.connections()), (3, 1, 1));
     drop(tcp);
-    eventually("the closed connection leaves the count", || {
-        mock.connections() == 0
-    })
-    .await;
+    eventually("the closed connection leaves the count", || mock.connections() == 0).await;
     assert_eq!(mock.cancelled(), 0);
 }
 
@@ -141,10 +119,7 @@ async fn health_flips_and_is_counted_apart() {
     assert_eq!(get(&mock, "/actuator/health").await.json()["status"], "UP");
     mock.set_healthy(false);
     let down = get(&mock, "/health").await;
-    assert_eq!(
-        (down.status(), down.json()["status"].as_str()),
-        ("503", Some("DOWN"))
-    );
+    assert_eq!((down.status(), down.json()["status"].as_str()), ("503", Some("DOWN")));
     assert_eq!((mock.hits(), mock.health_checks()), (0, 2));
 }
 
@@ -154,10 +129,7 @@ async fn requests_are_remembered_with_headers_and_body() {
     exchange(&mock, "POST", "/echo?q=1", "x-request-id: 7\r\n", "four").await;
     let seen = mock.requests();
     assert_eq!(seen.len(), 1);
-    assert_eq!(
-        (seen[0].method.as_str(), seen[0].path_and_query.as_str()),
-        ("POST", "/echo?q=1")
-    );
+    assert_eq!((seen[0].method.as_str(), seen[0].path_and_query.as_str()), ("POST", "/echo?q=1"));
     assert_eq!((seen[0].body_len, &seen[0].body[..]), (4, &b"four"[..]));
     assert_eq!(seen[0].headers["x-request-id"], "7");
     assert_eq!(seen[0].version, http::Version::HTTP_11);
@@ -168,9 +140,7 @@ async fn memory_of_requests_is_bounded_and_can_be_off() {
     let mock = Mock::builder("a").start().await;
     let mut tcp = connect(&mock).await;
     for n in 0..1030 {
-        tcp.write_all(format!("GET /{n} HTTP/1.1\r\nhost: mock\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
+        tcp.write_all(format!("GET /{n} HTTP/1.1\r\nhost: mock\r\n\r\n").as_bytes()).await.unwrap();
         read_until(&mut tcp, "hello from a\n").await;
     }
     let seen = mock.requests();
@@ -183,21 +153,9 @@ async fn memory_of_requests_is_bounded_and_can_be_off() {
 #[tokio::test]
 async fn echo_tells_what_arrived() {
     let mock = Mock::builder("a").start().await;
-    let echo = exchange(
-        &mock,
-        "PUT",
-        "/echo?a=b",
-        "x-a: 1\r\nx-b: 2\r\nx-b: 3\r\n",
-        "hi",
-    )
-    .await
-    .json();
+    let echo = exchange(&mock, "PUT", "/echo?a=b", "x-a: 1\r\nx-b: 2\r\nx-b: 3\r\n", "hi").await.json();
     assert_eq!(
-        (
-            echo["method"].as_str(),
-            echo["query"].as_str(),
-            echo["body"].as_str()
-        ),
+        (echo["method"].as_str(), echo["query"].as_str(), echo["body"].as_str()),
         (Some("PUT"), Some("a=b"), Some("hi"))
     );
     assert_eq!(echo["headers"]["x-a"], "1");
@@ -235,10 +193,7 @@ async fn faults_before_headers_give_no_answer() {
     assert_eq!((closed.text.as_str(), closed.end), ("", Ok(())));
     mock.fail_next(1, Fault::ResetBeforeHeaders);
     let reset = exchange(&mock, "POST", "/", "", "body").await;
-    assert_eq!(
-        (reset.text.as_str(), reset.end),
-        ("", Err(ErrorKind::ConnectionReset))
-    );
+    assert_eq!((reset.text.as_str(), reset.end), ("", Err(ErrorKind::ConnectionReset)));
     assert_eq!((mock.hits(), mock.cancelled()), (2, 0));
 }
 
@@ -268,39 +223,26 @@ async fn stalls_last_until_the_client_gives_up_and_count_as_cancelled() {
     let mock = Mock::builder("a").start().await;
     mock.fail_next(1, Fault::Stall);
     let mut silent = connect(&mock).await;
-    silent
-        .write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n")
-        .await
-        .unwrap();
+    silent.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n").await.unwrap();
     eventually("the request arrives", || mock.hits() == 1).await;
     let answer = tokio::time::timeout(Duration::from_millis(50), silent.read_u8()).await;
-    assert!(
-        answer.is_err(),
-        "a stalled request was answered: {answer:?}"
-    );
+    assert!(answer.is_err(), "a stalled request was answered: {answer:?}");
     drop(silent);
     eventually("the stalled request is cancelled", || mock.cancelled() == 1).await;
     mock.fail_next(1, Fault::StallMidBody);
     let mut half = connect(&mock).await;
-    half.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n")
-        .await
-        .unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n").await.unwrap();
     read_until(&mut half, "\r\n\r\nhello ").await;
     assert_eq!(mock.cancelled(), 1);
     drop(half);
-    eventually("the half answered request is cancelled", || {
-        mock.cancelled() == 2
-    })
-    .await;
+    eventually("the half answered request is cancelled", || mock.cancelled() == 2).await;
 }
 
 #[tokio::test]
 async fn client_that_leaves_a_stream_cancels_it() {
     let mock = Mock::builder("a").start().await;
     let mut tcp = connect(&mock).await;
-    tcp.write_all(b"GET /sse?events=1000&interval=5ms HTTP/1.1\r\nhost: mock\r\n\r\n")
-        .await
-        .unwrap();
+    tcp.write_all(b"GET /sse?events=1000&interval=5ms HTTP/1.1\r\nhost: mock\r\n\r\n").await.unwrap();
     read_until(&mut tcp, "id: 2\n").await;
     drop(tcp);
     eventually("the stream is cancelled", || mock.cancelled() == 1).await;
@@ -314,11 +256,7 @@ async fn slow_headers_come_late_but_whole() {
     for target in ["/", "/?x-mock-delay=80ms", "/slow?delay=80ms"] {
         let before = tokio::time::Instant::now();
         assert_eq!(get(&mock, target).await.body(), "hello from a\n");
-        assert!(
-            before.elapsed() >= delay,
-            "{target} came after {:?}",
-            before.elapsed()
-        );
+        assert!(before.elapsed() >= delay, "{target} came after {:?}", before.elapsed());
     }
 }
 
@@ -335,9 +273,7 @@ async fn garbage_is_not_http() {
 async fn stop_resets_connections_refuses_new_ones_and_the_port_comes_back() {
     let mock = Mock::builder("a").start().await;
     let mut idle = connect(&mock).await;
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n")
-        .await
-        .unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n").await.unwrap();
     read_until(&mut idle, "hello from a\n").await;
     mock.stop().await;
     assert_eq!(hear(&mut idle).await.end, Err(ErrorKind::ConnectionReset));
@@ -345,10 +281,7 @@ async fn stop_resets_connections_refuses_new_ones_and_the_port_comes_back() {
     let refused = TcpStream::connect(mock.address()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     // Nobody else gets the port meanwhile.
-    let taken = TcpSocket::new_v4()
-        .unwrap()
-        .bind(mock.address())
-        .unwrap_err();
+    let taken = TcpSocket::new_v4().unwrap().bind(mock.address()).unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AddrInUse);
     mock.start_again().await.unwrap();
     assert_eq!(get(&mock, "/").await.status(), "200");
@@ -358,20 +291,12 @@ async fn stop_resets_connections_refuses_new_ones_and_the_port_comes_back() {
 #[tokio::test]
 async fn headers_of_a_request_order_status_size_and_chunks() {
     let mock = Mock::builder("a").start().await;
-    assert_eq!(
-        exchange(&mock, "GET", "/", "x-mock-status: 418\r\n", "")
-            .await
-            .status(),
-        "418"
-    );
+    assert_eq!(exchange(&mock, "GET", "/", "x-mock-status: 418\r\n", "").await.status(), "418");
     let sized = exchange(&mock, "GET", "/", "x-mock-body-size: 100KiB\r\n", "").await;
     assert!(sized.text.contains("content-length: 102400\r\n"));
     assert_eq!(sized.body().len(), 102_400);
     let chunked = exchange(&mock, "GET", "/", "x-mock-chunked: 1\r\n", "").await;
-    assert!(
-        chunked.text.contains("transfer-encoding: chunked\r\n"),
-        "{chunked:?}"
-    );
+    assert!(chunked.text.contains("transfer-encoding: chunked\r\n"), "{chunked:?}");
     let wrong = exchange(&mock, "GET", "/", "x-mock-fault: earthquake\r\n", "").await;
     assert_eq!(wrong.status(), "400");
     assert!(wrong.body().contains("earthquake"));
@@ -382,17 +307,9 @@ async fn plain_paths_do_as_their_names_say() {
     let mock = Mock::builder("a").start().await;
     assert_eq!(get(&mock, "/bytes/70000").await.body().len(), 70_000);
     assert_eq!(get(&mock, "/status/204").await.status(), "204");
-    assert!(
-        get(&mock, "/headers?x-foo=b%20r&x-foo=2")
-            .await
-            .text
-            .contains("x-foo: b r\r\nx-foo: 2\r\n")
-    );
+    assert!(get(&mock, "/headers?x-foo=b%20r&x-foo=2").await.text.contains("x-foo: b r\r\nx-foo: 2\r\n"));
     let trailers = exchange(&mock, "GET", "/trailers", "te: trailers\r\n", "").await;
-    assert!(
-        trailers.text.ends_with("0\r\nx-checksum: abc123\r\n\r\n"),
-        "{trailers:?}"
-    );
+    assert!(trailers.text.ends_with("0\r\nx-checksum: abc123\r\n\r\n"), "{trailers:?}");
     let head = exchange(&mock, "HEAD", "/bytes/70000", "", "").await;
     assert!(head.text.contains("content-length: 70000\r\n") && head.body().is_empty());
     assert_eq!(mock.cancelled(), 0);
@@ -402,27 +319,11 @@ async fn plain_paths_do_as_their_names_say() {
 async fn sse_events_carry_their_index_and_time() {
     let mock = Mock::builder("a").start().await;
     let heard = get(&mock, "/sse?events=3&interval=1ms").await;
-    let events: Vec<Value> = heard
-        .events()
-        .iter()
-        .map(|event| serde_json::from_str(event).unwrap())
-        .collect();
+    let events: Vec<Value> = heard.events().iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     assert_eq!(events.len(), 3);
     assert_eq!(events[2]["index"], 2);
     assert!(events[0]["sent_us"].as_i64() < events[2]["sent_us"].as_i64());
-    assert_eq!(
-        exchange(
-            &mock,
-            "GET",
-            "/any",
-            "x-mock-sse: events=4,interval=0ms\r\n",
-            ""
-        )
-        .await
-        .events()
-        .len(),
-        4
-    );
+    assert_eq!(exchange(&mock, "GET", "/any", "x-mock-sse: events=4,interval=0ms\r\n", "").await.events().len(), 4);
 }
 
 #[tokio::test]
@@ -430,71 +331,35 @@ async fn chat_answers_whole_and_as_a_stream() {
     let mock = Mock::builder("a").start().await;
     let ask = r#"{"model":"m","messages":[{"role":"user","content":"12345678"}]"#;
     for path in ["/v1/chat/completions", "/api/v1/chat/completions"] {
-        let chat = exchange(&mock, "POST", path, "", &format!("{ask}}}"))
-            .await
-            .json();
-        assert_eq!(
-            (chat["object"].as_str(), chat["model"].as_str()),
-            (Some("chat.completion"), Some("m"))
-        );
+        let chat = exchange(&mock, "POST", path, "", &format!("{ask}}}")).await.json();
+        assert_eq!((chat["object"].as_str(), chat["model"].as_str()), (Some("chat.completion"), Some("m")));
         assert_eq!(chat["usage"]["prompt_tokens"], 2);
         assert_eq!(chat["choices"][0]["finish_reason"], "stop");
     }
     let stream = format!(r#"{ask},"stream":true,"stream_options":{{"include_usage":true}}}}"#);
     let heard = exchange(&mock, "POST", "/v1/chat/completions", "", &stream).await;
-    let (last, chunks) = heard
-        .events()
-        .split_last()
-        .map(|(last, rest)| (*last, rest.to_vec()))
-        .unwrap();
-    let chunks: Vec<Value> = chunks
-        .iter()
-        .map(|event| serde_json::from_str(event).unwrap())
-        .collect();
+    let (last, chunks) = heard.events().split_last().map(|(last, rest)| (*last, rest.to_vec())).unwrap();
+    let chunks: Vec<Value> = chunks.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     assert_eq!(last, "[DONE]");
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
-    let words: String = chunks
-        .iter()
-        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str())
-        .collect();
+    let words: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
     assert_eq!(words, "This is a answering a question of 8 characters.");
-    assert_eq!(
-        chunks[chunks.len() - 2]["choices"][0]["finish_reason"],
-        "stop"
-    );
+    assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "stop");
     assert_eq!(chunks[chunks.len() - 1]["usage"]["completion_tokens"], 9);
 }
 
 #[tokio::test]
 async fn other_services_answer_in_their_shapes() {
     let mock = Mock::builder("a").start().await;
-    let embeddings = exchange(
-        &mock,
-        "POST",
-        "/v1/embeddings",
-        "",
-        r#"{"input":["a","b"]}"#,
-    )
-    .await
-    .json();
+    let embeddings = exchange(&mock, "POST", "/v1/embeddings", "", r#"{"input":["a","b"]}"#).await.json();
     assert_eq!(embeddings["data"][1]["index"], 1);
-    let rerank = exchange(&mock, "POST", "/v1/rerank", "", r#"{"documents":["x"]}"#)
-        .await
-        .json();
+    let rerank = exchange(&mock, "POST", "/v1/rerank", "", r#"{"documents":["x"]}"#).await.json();
     assert_eq!(rerank["results"][0]["document"], "x");
     let speech = exchange(&mock, "POST", "/v1/audio/speech", "", r#"{"input":"hi"}"#).await;
     assert!(speech.text.contains("audio/wav") && speech.body().starts_with("RIFF"));
     assert_eq!(get(&mock, "/v1/models").await.json()["object"], "list");
-    assert_eq!(
-        get(&mock, "/api/models").await.json()["data"]["data"][0]["owned_by"],
-        "model-router"
-    );
-    assert_eq!(
-        exchange(&mock, "POST", "/v1/embeddings", "", "")
-            .await
-            .status(),
-        "400"
-    );
+    assert_eq!(get(&mock, "/api/models").await.json()["data"]["data"][0]["owned_by"], "model-router");
+    assert_eq!(exchange(&mock, "POST", "/v1/embeddings", "", "").await.status(), "400");
 }
 
 #[tokio::test]
@@ -506,25 +371,13 @@ async fn error_bodies_have_the_known_shapes() {
     };
     assert_eq!(shaped("router").await.json()["success"], false);
     let auth = shaped("auth").await;
-    assert_eq!(
-        (auth.status(), auth.json()["error"]["code"].as_str()),
-        ("401", Some("AUTH_MISSING"))
-    );
+    assert_eq!((auth.status(), auth.json()["error"]["code"].as_str()), ("401", Some("AUTH_MISSING")));
     assert!(!auth.text.contains("content-type"));
-    assert_eq!(
-        shaped("documented").await.json()["error"]["type"],
-        "service_unavailable"
-    );
+    assert_eq!(shaped("documented").await.json()["error"]["type"], "service_unavailable");
     let fallback = shaped("fallback").await;
-    assert!(
-        fallback.text.contains("application/json")
-            && serde_json::from_str::<Value>(fallback.body()).is_err()
-    );
+    assert!(fallback.text.contains("application/json") && serde_json::from_str::<Value>(fallback.body()).is_err());
     let trap = shaped("ok-false").await;
-    assert_eq!(
-        (trap.status(), trap.json()["errorCode"].as_str()),
-        ("200", Some("500"))
-    );
+    assert_eq!((trap.status(), trap.json()["errorCode"].as_str()), ("200", Some("500")));
 }
 
 #[tokio::test]
@@ -539,16 +392,8 @@ async fn control_paths_drive_the_mock_and_are_not_counted() {
     post("/mock/fault", r#"{"fault":502}"#).await;
     assert_eq!(get(&mock, "/").await.status(), "502");
     let stats = get(&mock, "/mock/stats").await.json();
-    assert_eq!(
-        (stats["hits"].as_u64(), stats["health_checks"].as_u64()),
-        (Some(3), Some(1))
-    );
-    assert_eq!(
-        post("/mock/fault", r#"{"fault":"earthquake"}"#)
-            .await
-            .status(),
-        "400"
-    );
+    assert_eq!((stats["hits"].as_u64(), stats["health_checks"].as_u64()), (Some(3), Some(1)));
+    assert_eq!(post("/mock/fault", r#"{"fault":"earthquake"}"#).await.status(), "400");
     post("/mock/reset", "").await;
     assert_eq!(get(&mock, "/health").await.status(), "200");
     assert_eq!((mock.hits(), mock.health_checks()), (0, 1));
@@ -558,22 +403,8 @@ async fn control_paths_drive_the_mock_and_are_not_counted() {
 async fn latency_by_path_prefers_the_longest_prefix() {
     let mock = Mock::builder("a").start().await;
     exchange(&mock, "POST", "/mock/latency", "", r#"{"latency":"1h"}"#).await;
-    exchange(
-        &mock,
-        "POST",
-        "/mock/latency",
-        "",
-        r#"{"latency":"1h","path":"/v1/"}"#,
-    )
-    .await;
-    exchange(
-        &mock,
-        "POST",
-        "/mock/latency",
-        "",
-        r#"{"latency":"0ms","path":"/v1/models"}"#,
-    )
-    .await;
+    exchange(&mock, "POST", "/mock/latency", "", r#"{"latency":"1h","path":"/v1/"}"#).await;
+    exchange(&mock, "POST", "/mock/latency", "", r#"{"latency":"0ms","path":"/v1/models"}"#).await;
     assert_eq!(get(&mock, "/v1/models").await.status(), "200");
 }
 
@@ -620,21 +451,10 @@ async fn http2_without_tls_is_accepted_where_asked() {
     let mock = Mock::builder("a").h2c(true).start().await;
     assert_eq!(get(&mock, "/").await.status(), "200");
     let tcp = TokioIo::new(connect(&mock).await);
-    let (mut send, conn) = hyper::client::conn::http2::handshake(TokioExecutor::new(), tcp)
-        .await
-        .unwrap();
+    let (mut send, conn) = hyper::client::conn::http2::handshake(TokioExecutor::new(), tcp).await.unwrap();
     let driver = tokio::spawn(conn);
-    let request = http::Request::get("http://mock/trailers")
-        .body(Empty::<bytes::Bytes>::new())
-        .unwrap();
-    let body = send
-        .send_request(request)
-        .await
-        .unwrap()
-        .into_body()
-        .collect()
-        .await
-        .unwrap();
+    let request = http::Request::get("http://mock/trailers").body(Empty::<bytes::Bytes>::new()).unwrap();
+    let body = send.send_request(request).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap()["x-checksum"], "abc123");
     assert_eq!(mock.requests()[1].version, http::Version::HTTP_2);
     driver.abort();
@@ -643,43 +463,27 @@ async fn http2_without_tls_is_accepted_where_asked() {
 #[tokio::test]
 async fn tls_offers_both_protocols_by_alpn() {
     let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let mock = Mock::builder("a")
-        .tls(issued.cert.pem(), issued.signing_key.serialize_pem())
-        .start()
-        .await;
+    let mock = Mock::builder("a").tls(issued.cert.pem(), issued.signing_key.serialize_pem()).start().await;
     let mut roots = RootCertStore::empty();
     roots.add(issued.cert.der().clone()).unwrap();
-    for (offer, expected) in [
-        (&b"h2"[..], http::Version::HTTP_2),
-        (b"http/1.1", http::Version::HTTP_11),
-    ] {
-        let mut config =
-            ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_root_certificates(roots.clone())
-                .with_no_client_auth();
+    for (offer, expected) in [(&b"h2"[..], http::Version::HTTP_2), (b"http/1.1", http::Version::HTTP_11)] {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
         config.alpn_protocols = vec![offer.to_vec()];
         let name = "localhost".to_owned().try_into().unwrap();
-        let tls = TlsConnector::from(Arc::new(config))
-            .connect(name, connect(&mock).await)
-            .await
-            .unwrap();
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, connect(&mock).await).await.unwrap();
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(offer));
-        let request = http::Request::get("https://localhost/")
-            .body(Empty::<bytes::Bytes>::new())
-            .unwrap();
+        let request = http::Request::get("https://localhost/").body(Empty::<bytes::Bytes>::new()).unwrap();
         let status = if expected == http::Version::HTTP_2 {
             let (mut send, conn) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
-                    .await
-                    .unwrap();
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
             let _driver = tokio::spawn(conn);
             send.send_request(request).await.unwrap().status()
         } else {
-            let (mut send, conn) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
-                .await
-                .unwrap();
+            let (mut send, conn) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
             let _driver = tokio::spawn(conn);
             send.send_request(request).await.unwrap().status()
         };

@@ -4,9 +4,7 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -32,10 +30,7 @@ pub(super) fn handshake(headers: &HeaderMap) -> Answer {
     let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
         return answer::text(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing\n");
     };
-    let digest = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update(GUID)
-        .finalize();
+    let digest = Sha1::new().chain_update(key.as_bytes()).chain_update(GUID).finalize();
     let mut answer = Response::new(Payload::Whole(bytes::Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let out = answer.headers_mut();
@@ -89,11 +84,7 @@ async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(u8, Vec
     Ok((first, payload))
 }
 
-async fn write_frame<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    first: u8,
-    payload: &[u8],
-) -> io::Result<()> {
+async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut S, first: u8, payload: &[u8]) -> io::Result<()> {
     let mut frame = vec![first];
     match payload.len() {
         len @ 0..126 => frame.push(len as u8),

@@ -54,29 +54,14 @@ impl Probe {
         let Settings { check, .. } = settings;
         let ask = match &check.kind {
             CheckKind::Tcp => Ask::Connect,
-            CheckKind::Http {
-                path,
-                host,
-                expect_status,
-                expect_body,
-            } => {
+            CheckKind::Http { path, host, expect_status, expect_body } => {
                 let host = host.clone().unwrap_or_else(|| default_host(member));
                 let tls = settings.tls.is_some();
-                let (h1, h2) = requests(path, &host, tls)
-                    .map_err(|error| format!("cannot ask for {path}: {error}"))?;
-                Ask::Get {
-                    h1,
-                    h2,
-                    statuses: expect_status.clone(),
-                    body: expect_body.clone(),
-                }
+                let (h1, h2) = requests(path, &host, tls).map_err(|error| format!("cannot ask for {path}: {error}"))?;
+                Ask::Get { h1, h2, statuses: expect_status.clone(), body: expect_body.clone() }
             }
         };
-        Ok(Self {
-            peer: peer(member, settings)?,
-            timeout: check.timeout,
-            ask,
-        })
+        Ok(Self { peer: peer(member, settings)?, timeout: check.timeout, ask })
     }
 
     /// Runs the check once, within its timeout from the first packet to the last. `Err`: why it failed.
@@ -88,27 +73,10 @@ impl Probe {
 
     async fn ask(&self, connector: &Connector) -> Result<(), String> {
         match &self.ask {
-            Ask::Connect => connector
-                .transport()
-                .new_stream(&self.peer)
-                .await
-                .map(drop)
-                .map_err(describe),
-            Ask::Get {
-                h1,
-                h2,
-                statuses,
-                body,
-            } => {
-                let mut session: HttpSession = connector
-                    .new_http_session(&self.peer)
-                    .await
-                    .map_err(describe)?;
-                let request = if matches!(session, HttpSession::H2(_)) {
-                    h2
-                } else {
-                    h1
-                };
+            Ask::Connect => connector.transport().new_stream(&self.peer).await.map(drop).map_err(describe),
+            Ask::Get { h1, h2, statuses, body } => {
+                let mut session: HttpSession = connector.new_http_session(&self.peer).await.map_err(describe)?;
+                let request = if matches!(session, HttpSession::H2(_)) { h2 } else { h1 };
                 let judged = get(&mut session, request.clone(), statuses, body.as_deref()).await;
                 session.shutdown().await;
                 judged
@@ -123,10 +91,7 @@ async fn get(
     statuses: &[StatusRange],
     body: Option<&str>,
 ) -> Result<(), String> {
-    session
-        .write_request_header(request)
-        .await
-        .map_err(describe)?;
+    session.write_request_header(request).await.map_err(describe)?;
     session.finish_request_body().await.map_err(describe)?;
     let status = loop {
         session.read_response_header().await.map_err(describe)?;
@@ -159,18 +124,12 @@ async fn find(session: &mut HttpSession, text: &[u8]) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err(format!(
-        "the body does not hold {:?}",
-        String::from_utf8_lossy(text)
-    ))
+    Err(format!("the body does not hold {:?}", String::from_utf8_lossy(text)))
 }
 
 fn peer(member: &Member, settings: &Settings) -> Result<HttpPeer, String> {
     let placeholder = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let sni = settings
-        .tls
-        .as_ref()
-        .map(|tls| tls.sni.clone().unwrap_or_else(|| default_name(member)));
+    let sni = settings.tls.as_ref().map(|tls| tls.sni.clone().unwrap_or_else(|| default_name(member)));
     let mut peer = HttpPeer::new(placeholder, sni.is_some(), sni.unwrap_or_default());
     peer._address = address(member, &settings.check)?;
     let options = &mut peer.options;
@@ -193,10 +152,9 @@ fn peer(member: &Member, settings: &Settings) -> Result<HttpPeer, String> {
 
 fn address(member: &Member, check: &HealthCheck) -> Result<PeerAddress, String> {
     match &member.address {
-        Address::Inet(address) => Ok(PeerAddress::Inet(SocketAddr::new(
-            address.ip(),
-            check.port.unwrap_or_else(|| address.port()),
-        ))),
+        Address::Inet(address) => {
+            Ok(PeerAddress::Inet(SocketAddr::new(address.ip(), check.port.unwrap_or_else(|| address.port()))))
+        }
         Address::Unix(path) => UnixAddress::from_pathname(path)
             .map(PeerAddress::Unix)
             .map_err(|error| format!("cannot use the socket {}: {error}", path.display())),
@@ -224,11 +182,7 @@ fn default_host(member: &Member) -> String {
 type Requests = (Box<RequestHeader>, Box<RequestHeader>);
 
 /// The request as HTTP/1.1 and as HTTP/2 write it.
-fn requests(
-    path: &str,
-    host: &str,
-    tls: bool,
-) -> Result<Requests, Box<dyn std::error::Error + Send + Sync>> {
+fn requests(path: &str, host: &str, tls: bool) -> Result<Requests, Box<dyn std::error::Error + Send + Sync>> {
     let mut h1 = RequestHeader::build(Method::GET, path.as_bytes(), Some(4))?;
     h1.insert_header(HOST, HeaderValue::from_str(host)?)?;
     h1.insert_header(USER_AGENT, AGENT)?;
@@ -246,18 +200,13 @@ fn requests(
 }
 
 /// An error in the words of an operator.
-#[expect(
-    clippy::boxed_local,
-    reason = "pingora boxes its errors; this ends a map_err"
-)]
+#[expect(clippy::boxed_local, reason = "pingora boxes its errors; this ends a map_err")]
 fn describe(error: BError) -> String {
     let cause = error.root_cause();
     match error.root_etype() {
         ErrorType::ConnectRefused => "connection refused".to_owned(),
         ErrorType::ConnectNoRoute => "no route to host".to_owned(),
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
-            "connecting timed out".to_owned()
-        }
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => "connecting timed out".to_owned(),
         ErrorType::ReadTimedout => "the answer timed out".to_owned(),
         ErrorType::ConnectionClosed => "the connection was closed without an answer".to_owned(),
         ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {

@@ -115,11 +115,7 @@ const FAILED_LATENCY_MICROS: (f64, f64) = (50_000.0, 10_000_000.0);
 impl MemberState {
     /// A member that was not known before. `checked`: it has an active check, so it waits for the first good one.
     pub fn new(checked: bool, now: Instant) -> Self {
-        let health = if checked {
-            Health::Checking
-        } else {
-            Health::Unchecked
-        };
+        let health = if checked { Health::Checking } else { Health::Unchecked };
         Self {
             in_flight: AtomicU32::new(0),
             admin: AtomicU8::new(AdminState::Ready as u8),
@@ -168,10 +164,7 @@ impl MemberState {
 
     /// Active checks so far: good and failed ones.
     pub fn checks(&self) -> (u64, u64) {
-        (
-            self.checks_ok.load(Relaxed),
-            self.checks_failed.load(Relaxed),
-        )
+        (self.checks_ok.load(Relaxed), self.checks_failed.load(Relaxed))
     }
 
     /// How often active checks changed its health so far.
@@ -197,10 +190,7 @@ impl MemberState {
     /// is back after `rise` good checks (A5.15).
     pub fn set_admin(&self, admin: AdminState, now: Instant) -> AdminState {
         let before = self.admin();
-        if before == AdminState::Maint
-            && admin != AdminState::Maint
-            && self.health() != Health::Unchecked
-        {
+        if before == AdminState::Maint && admin != AdminState::Maint && self.health() != Health::Unchecked {
             let mut checks = lock(&self.checks);
             (checks.good_in_a_row, checks.bad_in_a_row) = (0, 0);
             self.health.store(Health::Down as u8, Relaxed);
@@ -224,8 +214,7 @@ impl MemberState {
 
     /// Whether neither the operator nor the checks keep it out. Ejection is another matter.
     pub(crate) fn is_in(&self) -> bool {
-        self.admin.load(Relaxed) == AdminState::Ready as u8
-            && matches!(self.health(), Health::Unchecked | Health::Up)
+        self.admin.load(Relaxed) == AdminState::Ready as u8 && matches!(self.health(), Health::Unchecked | Health::Up)
     }
 
     /// Forgets what checks said: the member has none any more.
@@ -255,11 +244,7 @@ impl MemberState {
         let after = match before {
             Health::Unchecked | Health::Checking if good => Health::Up,
             Health::Down if checks.good_in_a_row >= rise.max(1) => Health::Up,
-            Health::Unchecked | Health::Checking | Health::Up
-                if checks.bad_in_a_row >= fall.max(1) =>
-            {
-                Health::Down
-            }
+            Health::Unchecked | Health::Checking | Health::Up if checks.bad_in_a_row >= fall.max(1) => Health::Down,
             same => same,
         };
         if after == before {
@@ -277,10 +262,7 @@ impl MemberState {
     pub(crate) fn ejected_for(&self, now: Instant) -> Option<Duration> {
         match self.ejected_until.load(Relaxed) {
             0 => None,
-            until => until
-                .checked_sub(self.stamp(now))
-                .filter(|left| *left > 0)
-                .map(Duration::from_micros),
+            until => until.checked_sub(self.stamp(now)).filter(|left| *left > 0).map(Duration::from_micros),
         }
     }
 
@@ -295,10 +277,7 @@ impl MemberState {
         if until == 0 || until > self.stamp(now) {
             return false;
         }
-        let ended = self
-            .ejected_until
-            .compare_exchange(until, 0, Relaxed, Relaxed)
-            .is_ok();
+        let ended = self.ejected_until.compare_exchange(until, 0, Relaxed, Relaxed).is_ok();
         if ended {
             self.came_back(now);
         }
@@ -322,9 +301,7 @@ impl MemberState {
             self.in_flight.fetch_add(1, Relaxed);
             true
         } else {
-            self.in_flight
-                .fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1))
-                .is_ok()
+            self.in_flight.fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1)).is_ok()
         };
         if reserved {
             self.requests.fetch_add(1, Relaxed);
@@ -354,10 +331,7 @@ impl MemberState {
     pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
         match self.latency_at.load(Relaxed) {
             0 => None,
-            at => Some(
-                f64::from_bits(self.latency.load(Relaxed))
-                    * fade(self.stamp(now).saturating_sub(at)),
-            ),
+            at => Some(f64::from_bits(self.latency.load(Relaxed)) * fade(self.stamp(now).saturating_sub(at))),
         }
     }
 
@@ -393,9 +367,7 @@ impl MemberState {
         if since == 0 || slow_start.is_zero() {
             return 1000;
         }
-        let length = u64::try_from(slow_start.as_micros())
-            .unwrap_or(u64::MAX)
-            .max(1);
+        let length = u64::try_from(slow_start.as_micros()).unwrap_or(u64::MAX).max(1);
         let passed = self.stamp(now()).saturating_sub(since).min(length);
         100 + u64::try_from(u128::from(passed) * 900 / u128::from(length)).unwrap_or(900)
     }
@@ -405,16 +377,12 @@ impl MemberState {
     }
 
     fn stamp(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.made).as_micros())
-            .map_or(u64::MAX, |n| n.saturating_add(1))
+        u64::try_from(now.saturating_duration_since(self.made).as_micros()).map_or(u64::MAX, |n| n.saturating_add(1))
     }
 }
 
 fn fade(micros: u64) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a fading factor needs no more than 52 bits"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a fading factor needs no more than 52 bits")]
     let micros = micros as f64;
     (-micros / LATENCY_TAU_MICROS).exp()
 }

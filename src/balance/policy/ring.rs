@@ -27,22 +27,11 @@ struct Point {
 
 impl Rings {
     pub(super) fn new(members: &[Arc<Member>]) -> Self {
-        Self([false, true].map(|backup| {
-            ring(
-                members
-                    .iter()
-                    .filter(|m| m.backup == backup && m.weight > 0),
-            )
-        }))
+        Self([false, true].map(|backup| ring(members.iter().filter(|m| m.backup == backup && m.weight > 0))))
     }
 
     /// The first member from `key` on that is accepted.
-    pub(super) fn walk(
-        &self,
-        key: u64,
-        eligible: &Eligible<'_>,
-        accept: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
+    pub(super) fn walk(&self, key: u64, eligible: &Eligible<'_>, accept: impl Fn(usize) -> bool) -> Option<usize> {
         let Self([members, backups]) = self;
         let ring = if eligible.backup() { backups } else { members };
         let hash = top(key);
@@ -58,9 +47,7 @@ impl Rings {
         }
         // Still the same answer for the same key, by the order of the members instead of the ring's.
         let first = usize::try_from(key % u64::try_from(eligible.len().max(1)).ok()?).ok()?;
-        (first..eligible.len())
-            .chain(0..first)
-            .find(|index| accept(*index))
+        (first..eligible.len()).chain(0..first).find(|index| accept(*index))
     }
 
     /// As [`Self::walk`], but a member takes no more than its weighted part of all requests in flight and `percent`
@@ -78,49 +65,29 @@ impl Rings {
             weights += weight;
         }
         let bound = |weight: u64| {
-            let part =
-                u128::from(100 + u64::from(percent)) * u128::from(in_flight) * u128::from(weight);
+            let part = u128::from(100 + u64::from(percent)) * u128::from(in_flight) * u128::from(weight);
             let most = part.div_ceil(u128::from(weights.max(1)) * 100);
             u32::try_from(most).unwrap_or(u32::MAX - 1).min(cap)
         };
-        let below = |index| {
-            eligible
-                .get(index)
-                .is_some_and(|(member, weight)| member.state.in_flight() < bound(weight))
-        };
+        let below =
+            |index| eligible.get(index).is_some_and(|(member, weight)| member.state.in_flight() < bound(weight));
         let index = self.walk(key, eligible, below)?;
         Some((index, bound(eligible.weight(index))))
     }
 }
 
 fn ring<'a>(members: impl Iterator<Item = &'a Arc<Member>> + Clone) -> Vec<Point> {
-    let unit = members
-        .clone()
-        .map(|m| u64::from(m.weight))
-        .fold(0, greatest_common_divisor)
-        .max(1);
-    let most = members
-        .clone()
-        .map(|m| u64::from(m.weight) / unit)
-        .max()
-        .unwrap_or(1)
-        * POINTS;
+    let unit = members.clone().map(|m| u64::from(m.weight)).fold(0, greatest_common_divisor).max(1);
+    let most = members.clone().map(|m| u64::from(m.weight) / unit).max().unwrap_or(1) * POINTS;
     let mut points = Vec::new();
     for member in members {
         let wanted = u64::from(member.weight) / unit * POINTS;
-        let count = if most <= MAX_POINTS {
-            wanted
-        } else {
-            (wanted * MAX_POINTS / most).max(1)
-        };
+        let count = if most <= MAX_POINTS { wanted } else { (wanted * MAX_POINTS / most).max(1) };
         let seed = hash(format!("{}\0{}", member.configured, member.address).as_bytes());
         let Ok(member) = u32::try_from(member.index) else {
             break;
         };
-        points.extend((0..count).map(|n| Point {
-            hash: top(mix(seed ^ mix(n + 1))),
-            member,
-        }));
+        points.extend((0..count).map(|n| Point { hash: top(mix(seed ^ mix(n + 1))), member }));
     }
     points.sort_unstable();
     points
@@ -145,9 +112,5 @@ fn top(hash: u64) -> u32 {
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

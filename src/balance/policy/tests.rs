@@ -22,38 +22,17 @@ fn count(names: &[String]) -> HashMap<&str, usize> {
 /// Whom a request with this path goes to.
 fn by_uri(selector: &Selector, path_and_query: &str) -> String {
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let request = PickRequest {
-        client,
-        path_and_query,
-        headers: &HeaderMap::new(),
-    };
-    selector
-        .pick(&request, &[])
-        .unwrap()
-        .member
-        .name
-        .to_string()
+    let request = PickRequest { client, path_and_query, headers: &HeaderMap::new() };
+    selector.pick(&request, &[]).unwrap().member.name.to_string()
 }
 
 fn by_client(selector: &Selector, client: impl Into<IpAddr>) -> String {
-    let request = PickRequest {
-        client: client.into(),
-        path_and_query: "/",
-        headers: &HeaderMap::new(),
-    };
-    selector
-        .pick(&request, &[])
-        .unwrap()
-        .member
-        .name
-        .to_string()
+    let request = PickRequest { client: client.into(), path_and_query: "/", headers: &HeaderMap::new() };
+    selector.pick(&request, &[]).unwrap().member.name.to_string()
 }
 
 fn uri_hash(bound_percent: Option<u32>) -> Balance {
-    Balance::ConsistentHash {
-        key: HashKey::Uri,
-        bound_percent,
-    }
+    Balance::ConsistentHash { key: HashKey::Uri, bound_percent }
 }
 
 #[test]
@@ -61,48 +40,28 @@ fn round_robin_and_random_honour_weights() {
     for (balance, tolerance) in [(Balance::RoundRobin, 1), (Balance::Random, 300)] {
         let served = names(&pool(&[9, 1]).select(&balance), 10_000, clock::now());
         let light = count(&served)["b"];
-        assert!(
-            light.abs_diff(1000) <= tolerance,
-            "{balance:?} gave {light} of 10000"
-        );
+        assert!(light.abs_diff(1000) <= tolerance, "{balance:?} gave {light} of 10000");
     }
 }
 
 #[test]
 fn round_robin_spreads_a_share_evenly() {
-    let served = names(
-        &pool(&[5, 1, 1]).select(&Balance::RoundRobin),
-        70,
-        clock::now(),
-    );
+    let served = names(&pool(&[5, 1, 1]).select(&Balance::RoundRobin), 70, clock::now());
     for window in served.windows(7) {
         assert_eq!(count(window)["a"], 5, "{window:?}");
         assert_eq!(count(window)["b"], 1, "{window:?}");
     }
-    assert!(
-        !served
-            .windows(5)
-            .any(|window| window.iter().all(|name| name == "a")),
-        "never five in a row"
-    );
+    assert!(!served.windows(5).any(|window| window.iter().all(|name| name == "a")), "never five in a row");
 }
 
 #[test]
 fn the_share_of_a_dead_member_is_split_among_the_others() {
-    for (balance, tolerance) in [
-        (Balance::RoundRobin, 1),
-        (Balance::Random, 300),
-        (Balance::LeastRequests, 1),
-    ] {
+    for (balance, tolerance) in [(Balance::RoundRobin, 1), (Balance::Random, 300), (Balance::LeastRequests, 1)] {
         let selector = pool(&[1, 1, 1, 1]).select(&balance);
         selector.pool().set_admin("b", AdminState::Maint);
         let served = names(&selector, 6_000, clock::now());
         for name in ["a", "c", "d"] {
-            assert!(
-                count(&served)[name].abs_diff(2000) <= tolerance,
-                "{balance:?}: {:?}",
-                count(&served)
-            );
+            assert!(count(&served)[name].abs_diff(2000) <= tolerance, "{balance:?}: {:?}", count(&served));
         }
     }
 }
@@ -122,10 +81,7 @@ fn least_requests_prefers_the_free_and_rotates_among_equals() {
     let held = pick(&selector).unwrap();
     let served = names(&selector, 10, clock::now());
     assert!(!count(&served).contains_key(&*held.member.name));
-    assert!(
-        count(&served).values().all(|n| (4..=6).contains(n)),
-        "{served:?}"
-    );
+    assert!(count(&served).values().all(|n| (4..=6).contains(n)), "{served:?}");
 }
 
 #[test]
@@ -135,11 +91,7 @@ fn least_requests_fills_members_by_weight() {
         (weights[0], weights[members - 1]) = (3, 1);
         let selector = pool(&weights).select(&Balance::LeastRequests);
         let held: Vec<Pick> = (0..40).map(|_| pick(&selector).unwrap()).collect();
-        assert_eq!(
-            held.iter().filter(|pick| pick.member.index == 0).count(),
-            30,
-            "{members} members"
-        );
+        assert_eq!(held.iter().filter(|pick| pick.member.index == 0).count(), 30, "{members} members");
     }
 }
 
@@ -147,16 +99,8 @@ fn least_requests_fills_members_by_weight() {
 fn a_large_pool_is_filled_evenly_by_two_choices() {
     let selector = pool(&[1; 100]).select(&Balance::LeastRequests);
     let _held: Vec<Pick> = (0..1_000).map(|_| pick(&selector).unwrap()).collect();
-    let most = selector
-        .pool()
-        .members()
-        .iter()
-        .map(|m| m.state.in_flight())
-        .max();
-    assert!(
-        most <= Some(14),
-        "{most:?} where 10 is the mean; one choice by chance gives 18 and more"
-    );
+    let most = selector.pool().members().iter().map(|m| m.state.in_flight()).max();
+    assert!(most <= Some(14), "{most:?} where 10 is the mean; one choice by chance gives 18 and more");
 }
 
 #[test]
@@ -165,17 +109,12 @@ fn peak_ewma_avoids_the_slow_and_tries_the_new() {
     let now = clock::now();
     for (index, member) in selector.pool().members().iter().enumerate().take(2) {
         let latency = if index == 0 { 500 } else { 5 };
-        member
-            .state
-            .feed_latency(Duration::from_millis(latency), now);
+        member.state.feed_latency(Duration::from_millis(latency), now);
     }
     let served = names(&selector, 3_000, now);
     let counts = count(&served);
     assert!(counts["b"] > 1_300, "{counts:?}");
-    assert!(
-        counts["c"] > 800,
-        "no answer yet, so worth a try: {counts:?}"
-    );
+    assert!(counts["c"] > 800, "no answer yet, so worth a try: {counts:?}");
     assert!(counts["a"] < 700, "only against the unknown: {counts:?}");
 }
 
@@ -186,35 +125,23 @@ fn peak_ewma_does_not_flood_a_new_member() {
     for member in selector.pool().members().iter().take(3) {
         member.state.feed_latency(Duration::from_millis(5), now);
     }
-    let _held: Vec<Pick> = (0..40)
-        .map(|_| pick_at(&selector, &[], now).unwrap())
-        .collect();
+    let _held: Vec<Pick> = (0..40).map(|_| pick_at(&selector, &[], now).unwrap()).collect();
     let new = selector.pool().members()[3].state.in_flight();
     assert!((6..=14).contains(&new), "{new} of 40");
-    assert!(
-        selector.pool().members()[0].state.in_flight() >= 6,
-        "nor does it starve"
-    );
+    assert!(selector.pool().members()[0].state.in_flight() >= 6, "nor does it starve");
 }
 
 #[test]
 fn peak_ewma_learns_from_reports_and_forgets_in_time() {
     let selector = pool(&[1]).select(&Balance::PeakEwma);
-    pick(&selector)
-        .unwrap()
-        .succeeded(Duration::from_millis(200));
+    pick(&selector).unwrap().succeeded(Duration::from_millis(200));
     let state = &selector.pool().members()[0].state;
     let now = clock::now();
     let latency = |at| state.latency(at).unwrap();
     assert!((180_000.0..=200_000.0).contains(&latency(now)));
     assert!(latency(now + Duration::from_secs(30)) < 15_000.0);
-    pick(&selector)
-        .unwrap()
-        .failed(crate::balance::Failure::Connect);
-    assert!(
-        latency(clock::now()) > 300_000.0,
-        "a member that refuses fast is not fast"
-    );
+    pick(&selector).unwrap().failed(crate::balance::Failure::Connect);
+    assert!(latency(clock::now()) > 300_000.0, "a member that refuses fast is not fast");
 }
 
 #[test]
@@ -241,11 +168,7 @@ fn a_member_that_leaves_moves_only_its_own_keys() {
     for key in 0..10_000 {
         let uri = format!("/v1/chat?{key}");
         let (before, after) = (by_uri(&five, &uri), by_uri(&four, &uri));
-        assert_eq!(
-            by_uri(&drained, &uri),
-            after,
-            "to be out moves the same keys as to be gone"
-        );
+        assert_eq!(by_uri(&drained, &uri), after, "to be out moves the same keys as to be gone");
         if before != "c" {
             assert_eq!(before, after);
         } else {
@@ -253,32 +176,17 @@ fn a_member_that_leaves_moves_only_its_own_keys() {
         }
     }
     let all: i32 = moved.values().sum();
-    assert!(
-        (1_600..2_400).contains(&all),
-        "{all} of 10000 moved, a fifth is 2000"
-    );
-    assert!(
-        moved.len() == 4 && moved.values().all(|n| *n > all / 10),
-        "to all the others: {moved:?}"
-    );
+    assert!((1_600..2_400).contains(&all), "{all} of 10000 moved, a fifth is 2000");
+    assert!(moved.len() == 4 && moved.values().all(|n| *n > all / 10), "to all the others: {moved:?}");
 }
 
 #[test]
 fn a_ring_honours_weights() {
-    for (weights, light) in [
-        ([9, 1], 1_000_usize),
-        ([900, 100], 1_000),
-        ([1000, 333], 2_498),
-    ] {
+    for (weights, light) in [([9, 1], 1_000_usize), ([900, 100], 1_000), ([1000, 333], 2_498)] {
         let selector = pool(&weights).select(&uri_hash(None));
-        let served: Vec<String> = (0..10_000)
-            .map(|key| by_uri(&selector, &format!("/{key}")))
-            .collect();
+        let served: Vec<String> = (0..10_000).map(|key| by_uri(&selector, &format!("/{key}"))).collect();
         let got = count(&served)["b"];
-        assert!(
-            got.abs_diff(light) < light / 4,
-            "{weights:?}: {got} of 10000, wanted about {light}"
-        );
+        assert!(got.abs_diff(light) < light / 4, "{weights:?}: {got} of 10000, wanted about {light}");
     }
 }
 
@@ -288,48 +196,19 @@ fn a_header_is_hashed_and_without_it_there_is_another_way() {
     let by_header = |selector: &Selector, value: Option<&'static str>, client: [u8; 4]| {
         let value = value.map(|value| (name.clone(), HeaderValue::from_static(value)));
         let headers = HeaderMap::from_iter(value);
-        let request = PickRequest {
-            client: client.into(),
-            path_and_query: "/",
-            headers: &headers,
-        };
-        selector
-            .pick(&request, &[])
-            .unwrap()
-            .member
-            .name
-            .to_string()
+        let request = PickRequest { client: client.into(), path_and_query: "/", headers: &headers };
+        selector.pick(&request, &[]).unwrap().member.name.to_string()
     };
     let distinct = |served: Vec<String>| count(&served).len();
     let hashed = pool(&[1, 1, 1]).select(&Balance::HeaderHash(name.clone()));
-    let ring = pool(&[1, 1, 1]).select(&Balance::ConsistentHash {
-        key: HashKey::Header(name.clone()),
-        bound_percent: None,
-    });
+    let ring =
+        pool(&[1, 1, 1]).select(&Balance::ConsistentHash { key: HashKey::Header(name.clone()), bound_percent: None });
     for selector in [&hashed, &ring] {
-        assert_eq!(
-            distinct(
-                (0..9)
-                    .map(|n| by_header(selector, Some("alice"), [n; 4]))
-                    .collect()
-            ),
-            1
-        );
-        assert_eq!(
-            distinct((0..99).map(|n| by_header(selector, None, [n; 4])).collect()),
-            3
-        );
+        assert_eq!(distinct((0..9).map(|n| by_header(selector, Some("alice"), [n; 4])).collect()), 1);
+        assert_eq!(distinct((0..99).map(|n| by_header(selector, None, [n; 4])).collect()), 3);
     }
-    assert_eq!(
-        distinct((0..9).map(|_| by_header(&hashed, None, [1; 4])).collect()),
-        3,
-        "round robin"
-    );
-    assert_eq!(
-        distinct((0..9).map(|_| by_header(&ring, None, [1; 4])).collect()),
-        1,
-        "the client"
-    );
+    assert_eq!(distinct((0..9).map(|_| by_header(&hashed, None, [1; 4])).collect()), 3, "round robin");
+    assert_eq!(distinct((0..9).map(|_| by_header(&ring, None, [1; 4])).collect()), 1, "the client");
 }
 
 #[test]
@@ -342,20 +221,12 @@ fn a_bounded_load_never_exceeds_its_part() {
             held.push(pick(&selector).unwrap());
             for (member, weight) in selector.pool().members().iter().zip(weights) {
                 let most = (125 * requests * weight).div_ceil(100 * total);
-                assert!(
-                    member.state.in_flight() <= most,
-                    "{} of {requests}",
-                    member.state.in_flight()
-                );
+                assert!(member.state.in_flight() <= most, "{} of {requests}", member.state.in_flight());
             }
         }
         let first = held[0].member.index;
         let full = (125 * 400 * weights[first]).div_ceil(100 * total);
-        assert_eq!(
-            selector.pool().members()[first].state.in_flight(),
-            full,
-            "its own member is full first"
-        );
+        assert_eq!(selector.pool().members()[first].state.in_flight(), full, "its own member is full first");
     }
 }
 
@@ -373,22 +244,10 @@ fn an_unusual_pool_is_no_trouble_for_any_policy() {
         uri_hash(Some(0)),
     ];
     for balance in &all {
-        assert_eq!(
-            pick(&pool(&[]).select(balance)).unwrap_err(),
-            NoPick::NoMember
-        );
-        assert_eq!(
-            pick(&pool(&[0, 0]).select(balance)).unwrap_err(),
-            NoPick::NoMember
-        );
-        assert_eq!(
-            names(&pool(&[0, 1000]).select(balance), 3, clock::now()),
-            ["b"; 3]
-        );
-        assert_eq!(
-            names(&pool(&[0, 1]).backup(1).select(balance), 3, clock::now()),
-            ["b"; 3]
-        );
+        assert_eq!(pick(&pool(&[]).select(balance)).unwrap_err(), NoPick::NoMember);
+        assert_eq!(pick(&pool(&[0, 0]).select(balance)).unwrap_err(), NoPick::NoMember);
+        assert_eq!(names(&pool(&[0, 1000]).select(balance), 3, clock::now()), ["b"; 3]);
+        assert_eq!(names(&pool(&[0, 1]).backup(1).select(balance), 3, clock::now()), ["b"; 3]);
         let crowd = pool(&[1; 100]).cap(1).select(balance);
         let held: Vec<Pick> = (0..100).map(|_| pick(&crowd).unwrap()).collect();
         assert_eq!(pick(&crowd).unwrap_err(), NoPick::AllBusy, "{balance:?}");

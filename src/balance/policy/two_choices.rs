@@ -30,10 +30,7 @@ pub(super) fn peak_ewma(eligible: &Eligible<'_>) -> Option<usize> {
     })
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "loads are far below 2^52, and a cost is an estimate"
-)]
+#[expect(clippy::cast_precision_loss, reason = "loads are far below 2^52, and a cost is an estimate")]
 fn cost(member: (&Member, u64), latency: f64) -> f64 {
     load(member) as f64 * latency
 }
@@ -48,20 +45,12 @@ fn better_of_two<'a>(
     let Some((other, weighed_other)) = any(eligible, Some(one)) else {
         return Some(one);
     };
-    Some(if first_is_better(weighed_one, weighed_other) {
-        one
-    } else {
-        other
-    })
+    Some(if first_is_better(weighed_one, weighed_other) { one } else { other })
 }
 
 /// One member by chance, each as likely as the other.
 fn any<'a>(eligible: &Eligible<'a>, except: Option<usize>) -> Option<(usize, Weighed<'a>)> {
-    let look = |index| {
-        (Some(index) != except)
-            .then(|| Some((index, eligible.get(index)?)))
-            .flatten()
-    };
+    let look = |index| (Some(index) != except).then(|| Some((index, eligible.get(index)?))).flatten();
     for _ in 0..DRAWS {
         if let Some(found) = look(fastrand::usize(..eligible.len())) {
             return Some(found);

@@ -58,13 +58,7 @@ impl RoundRobin {
             SHARD.set(index);
             return Some(guard);
         }
-        Some(
-            self.shards
-                .get(first)?
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        Some(self.shards.get(first)?.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -102,9 +96,7 @@ impl Cumulative {
     pub(super) fn new(members: &[Arc<Member>]) -> Self {
         let tier = |backup| {
             let mut sum = 0;
-            let of_tier = members
-                .iter()
-                .filter(|m| m.backup == backup && m.weight > 0);
+            let of_tier = members.iter().filter(|m| m.backup == backup && m.weight > 0);
             of_tier
                 .map(|member| {
                     sum += u64::from(member.weight);
@@ -112,9 +104,7 @@ impl Cumulative {
                 })
                 .collect()
         };
-        Self {
-            tiers: [tier(false), tier(true)],
-        }
+        Self { tiers: [tier(false), tier(true)] }
     }
 
     pub(super) fn choose(&self, eligible: &Eligible<'_>) -> Option<usize> {

@@ -22,29 +22,15 @@ pub(super) fn of(address: SocketAddr) -> Option<Holder> {
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listeners(&table, address))
         .collect();
-    let processes = fs::read_dir("/proc")
-        .ok()?
-        .take(MAX_PROCESSES)
-        .filter_map(Result::ok);
-    processes
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .find_map(|pid| {
-            let directory = Path::new("/proc").join(pid.to_string());
-            let links = fs::read_dir(directory.join("fd"))
-                .ok()?
-                .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-            let mut links = links;
-            links.find(|link| {
-                inodes
-                    .iter()
-                    .any(|inode| link.as_os_str() == format!("socket:[{inode}]").as_str())
-            })?;
-            let name = fs::read_to_string(directory.join("comm")).ok()?;
-            Some(Holder {
-                pid,
-                name: name.trim_end().to_owned(),
-            })
-        })
+    let processes = fs::read_dir("/proc").ok()?.take(MAX_PROCESSES).filter_map(Result::ok);
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find_map(|pid| {
+        let directory = Path::new("/proc").join(pid.to_string());
+        let links = fs::read_dir(directory.join("fd")).ok()?.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let mut links = links;
+        links.find(|link| inodes.iter().any(|inode| link.as_os_str() == format!("socket:[{inode}]").as_str()))?;
+        let name = fs::read_to_string(directory.join("comm")).ok()?;
+        Some(Holder { pid, name: name.trim_end().to_owned() })
+    })
 }
 
 /// The inodes of listening sockets in a table that meet `address`: the same port, and the same address or a wildcard.
@@ -56,8 +42,7 @@ fn listeners(table: &str, address: SocketAddr) -> Vec<String> {
         let host = parse_address(host)?;
         let meets = host == address.ip() || host.is_unspecified() || address.ip().is_unspecified();
         let port = u16::from_str_radix(port, 16).ok()?;
-        (state == LISTEN && port == address.port() && meets)
-            .then(|| fields.nth(5).map(str::to_owned))?
+        (state == LISTEN && port == address.port() && meets).then(|| fields.nth(5).map(str::to_owned))?
     };
     table.lines().skip(1).filter_map(row).collect()
 }
@@ -102,18 +87,9 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_the_kernel_writes_them() {
-        assert_eq!(
-            parse_address("0100007F"),
-            Some("127.0.0.1".parse().unwrap())
-        );
-        assert_eq!(
-            parse_address("00000000000000000000000001000000"),
-            Some("::1".parse().unwrap())
-        );
-        assert_eq!(
-            parse_address("0000000000000000FFFF00000100007F"),
-            Some("127.0.0.1".parse().unwrap())
-        );
+        assert_eq!(parse_address("0100007F"), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(parse_address("00000000000000000000000001000000"), Some("::1".parse().unwrap()));
+        assert_eq!(parse_address("0000000000000000FFFF00000100007F"), Some("127.0.0.1".parse().unwrap()));
         assert_eq!(parse_address("xyz"), None);
     }
 }

@@ -7,30 +7,18 @@ use crate::config::{Environment, Overrides, parse};
 const ROUTES: &str = "routes: { respond: 200 }\n";
 
 fn loaded(text: &str) -> Loaded {
-    parse(
-        "gate.yaml",
-        text,
-        &Overrides::default(),
-        &Environment::of([]),
-    )
-    .unwrap_or_else(|errors| panic!("{errors}"))
+    parse("gate.yaml", text, &Overrides::default(), &Environment::of([])).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn probed(text: &str) -> Vec<String> {
-    probe(&loaded(text))
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    probe(&loaded(text)).iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn what_can_be_bound_is_fine_and_free_again_afterwards() {
     let text = format!("listen: [127.0.0.1:0]\n{ROUTES}");
     assert!(probed(&text).is_empty());
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = format!("listen: [\"{free}\"]\n{ROUTES}");
     assert!(probed(&text).is_empty());
     assert!(probed(&text).is_empty(), "the first probe let go of it");
@@ -43,9 +31,7 @@ fn an_address_in_use_is_told_with_its_key_and_holder() {
     let problems = probed(&format!("listen:\n  - address: {address}\n{ROUTES}"));
     assert_eq!(problems.len(), 1);
     assert!(
-        problems[0].starts_with(&format!(
-            "gate.yaml:2:14: listen[0].address: {address} is taken"
-        )),
+        problems[0].starts_with(&format!("gate.yaml:2:14: listen[0].address: {address} is taken")),
         "{}",
         problems[0]
     );
@@ -55,28 +41,16 @@ fn an_address_in_use_is_told_with_its_key_and_holder() {
 fn an_address_that_is_not_of_this_machine_is_told() {
     // 192.0.2.0/24 is for documentation and on no machine (RFC 5737).
     let problems = probed(&format!("listen: 192.0.2.1:8080\n{ROUTES}"));
-    assert!(
-        problems[0].contains("no interface of this machine has this address"),
-        "{problems:?}"
-    );
+    assert!(problems[0].contains("no interface of this machine has this address"), "{problems:?}");
 }
 
 #[test]
 fn a_listener_of_a_flag_is_named_by_it() {
-    let overrides = Overrides {
-        listen: vec!["192.0.2.1:8080".to_owned()],
-        ..Overrides::default()
-    };
+    let overrides = Overrides { listen: vec!["192.0.2.1:8080".to_owned()], ..Overrides::default() };
     let text = format!("listen: 127.0.0.1:0\n{ROUTES}");
     let loaded = parse("gate.yaml", &text, &overrides, &Environment::of([])).unwrap();
     let problems = probe(&loaded);
-    assert!(
-        problems[0]
-            .to_string()
-            .starts_with("--listen: 192.0.2.1:8080 cannot be bound"),
-        "{}",
-        problems[0]
-    );
+    assert!(problems[0].to_string().starts_with("--listen: 192.0.2.1:8080 cannot be bound"), "{}", problems[0]);
 }
 
 #[test]
@@ -92,27 +66,16 @@ fn unix_sockets_are_looked_at() {
     let problems = probe(&loaded(&text("live.sock")));
     assert_eq!(problems[0].severity, Severity::Warning);
     drop(live);
-    assert!(
-        probed(&text("live.sock")).is_empty(),
-        "a leftover is replaced"
-    );
+    assert!(probed(&text("live.sock")).is_empty(), "a leftover is replaced");
 }
 
 #[test]
 fn log_files_must_have_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().display();
-    let text =
-        |file: &str| format!("listen: 127.0.0.1:0\n{ROUTES}log: {{ access: {path}/{file} }}\n");
+    let text = |file: &str| format!("listen: 127.0.0.1:0\n{ROUTES}log: {{ access: {path}/{file} }}\n");
     assert!(probed(&text("access.log")).is_empty());
-    assert!(
-        !directory.path().join("access.log").exists(),
-        "nothing is written"
-    );
+    assert!(!directory.path().join("access.log").exists(), "nothing is written");
     let problems = probed(&text("none/access.log"));
-    assert!(
-        problems[0].starts_with("gate.yaml:3:16: log.access: the directory"),
-        "{}",
-        problems[0]
-    );
+    assert!(problems[0].starts_with("gate.yaml:3:16: log.access: the directory"), "{}", problems[0]);
 }

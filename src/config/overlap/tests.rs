@@ -7,17 +7,9 @@ use super::*;
 use crate::config::{HeaderMatch, HostPattern};
 
 fn on(path: &str) -> Match {
-    let path = if path.ends_with('/') {
-        PathPattern::Prefix(path.to_owned())
-    } else {
-        PathPattern::Exact(path.to_owned())
-    };
-    Match {
-        hosts: Vec::new(),
-        path,
-        methods: Vec::new(),
-        headers: Vec::new(),
-    }
+    let path =
+        if path.ends_with('/') { PathPattern::Prefix(path.to_owned()) } else { PathPattern::Exact(path.to_owned()) };
+    Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() }
 }
 
 fn hosts(matching: Match, hosts: &[&str]) -> Match {
@@ -25,35 +17,22 @@ fn hosts(matching: Match, hosts: &[&str]) -> Match {
         Some(parent) => HostPattern::Wildcard(parent.to_owned()),
         None => HostPattern::Exact((*host).to_owned()),
     };
-    Match {
-        hosts: hosts.iter().map(pattern).collect(),
-        ..matching
-    }
+    Match { hosts: hosts.iter().map(pattern).collect(), ..matching }
 }
 
 fn methods(matching: Match, methods: &[Method]) -> Match {
-    Match {
-        methods: methods.to_vec(),
-        ..matching
-    }
+    Match { methods: methods.to_vec(), ..matching }
 }
 
 fn header(mut matching: Match, name: &'static str, value: Option<&'static str>) -> Match {
     let value = value.map(HeaderValue::from_static);
-    matching.headers.push(HeaderMatch {
-        name: HeaderName::from_static(name),
-        value,
-    });
+    matching.headers.push(HeaderMatch { name: HeaderName::from_static(name), value });
     matching
 }
 
 #[test]
 fn the_same_match_ties_with_itself() {
-    let matching = header(
-        methods(hosts(on("/a/"), &["a.example"]), &[Method::GET]),
-        "x-a",
-        Some("b"),
-    );
+    let matching = header(methods(hosts(on("/a/"), &["a.example"]), &[Method::GET]), "x-a", Some("b"));
     assert!(tie(&matching, &matching));
 }
 
@@ -67,72 +46,39 @@ fn another_path_never_ties() {
 #[test]
 fn hosts_tie_only_where_both_know_one_in_the_same_way() {
     let with = |names: &[&str]| hosts(on("/"), names);
-    assert!(tie(
-        &with(&["a.example", "b.example"]),
-        &with(&["c.example", "b.example"])
-    ));
+    assert!(tie(&with(&["a.example", "b.example"]), &with(&["c.example", "b.example"])));
     assert!(tie(&with(&["*.example"]), &with(&["*.example"])));
     assert!(!tie(&with(&["a.example"]), &with(&["b.example"])));
-    assert!(
-        !tie(&with(&["a.example"]), &with(&["*.example"])),
-        "the exact host wins"
-    );
-    assert!(
-        !tie(&with(&["*.a.example"]), &with(&["*.example"])),
-        "the longer wildcard wins"
-    );
-    assert!(
-        !tie(&with(&["*.example"]), &on("/")),
-        "any host is least specific"
-    );
+    assert!(!tie(&with(&["a.example"]), &with(&["*.example"])), "the exact host wins");
+    assert!(!tie(&with(&["*.a.example"]), &with(&["*.example"])), "the longer wildcard wins");
+    assert!(!tie(&with(&["*.example"]), &on("/")), "any host is least specific");
 }
 
 #[test]
 fn more_conditions_win() {
     assert!(!tie(&methods(on("/"), &[Method::GET]), &on("/")));
     assert!(!tie(&header(on("/"), "x-a", None), &on("/")));
-    assert!(tie(
-        &methods(on("/"), &[Method::GET]),
-        &header(on("/"), "x-a", None)
-    ));
+    assert!(tie(&methods(on("/"), &[Method::GET]), &header(on("/"), "x-a", None)));
 }
 
 #[test]
 fn methods_that_never_meet_never_tie() {
     let with = |list: &[Method]| methods(on("/"), list);
-    assert!(!tie(
-        &with(&[Method::GET]),
-        &with(&[Method::POST, Method::PUT])
-    ));
-    assert!(tie(
-        &with(&[Method::GET, Method::PUT]),
-        &with(&[Method::PUT])
-    ));
-    assert!(
-        tie(&with(&[Method::HEAD]), &with(&[Method::GET])),
-        "GET takes HEAD too"
-    );
+    assert!(!tie(&with(&[Method::GET]), &with(&[Method::POST, Method::PUT])));
+    assert!(tie(&with(&[Method::GET, Method::PUT]), &with(&[Method::PUT])));
+    assert!(tie(&with(&[Method::HEAD]), &with(&[Method::GET])), "GET takes HEAD too");
 }
 
 #[test]
 fn different_values_of_one_header_never_tie() {
     let with = |name, value| header(on("/"), name, value);
     assert!(!tie(&with("x-a", Some("1")), &with("x-a", Some("2"))));
-    assert!(
-        tie(&with("x-a", Some("1")), &with("x-a", None)),
-        "both take the value 1"
-    );
+    assert!(tie(&with("x-a", Some("1")), &with("x-a", None)), "both take the value 1");
     assert!(tie(&with("x-a", Some("1")), &with("x-b", Some("2"))));
 }
 
 /// What a request offers to a match, in the plainest words.
-fn takes(
-    matching: &Match,
-    host: &str,
-    path: &str,
-    method: &Method,
-    values: &[(&str, &str)],
-) -> bool {
+fn takes(matching: &Match, host: &str, path: &str, method: &Method, values: &[(&str, &str)]) -> bool {
     let host = matching.hosts.is_empty()
         || matching.hosts.iter().any(|pattern| match pattern {
             HostPattern::Exact(name) => name == host,
@@ -146,9 +92,9 @@ fn takes(
         || matching.methods.contains(method)
         || (*method == Method::HEAD && matching.methods.contains(&Method::GET));
     let headers = matching.headers.iter().all(|wanted| {
-        values.iter().any(|(name, value)| {
-            wanted.name == *name && wanted.value.as_ref().is_none_or(|wanted| wanted == *value)
-        })
+        values
+            .iter()
+            .any(|(name, value)| wanted.name == *name && wanted.value.as_ref().is_none_or(|wanted| wanted == *value))
     });
     host && path && method && headers
 }
@@ -157,20 +103,13 @@ fn takes(
 fn rank(matching: &Match, host: &str) -> (usize, usize, usize, usize) {
     let by_host = matching.hosts.iter().filter_map(|pattern| match pattern {
         HostPattern::Exact(name) => (name == host).then_some(usize::MAX),
-        HostPattern::Wildcard(parent) => host
-            .ends_with(&format!(".{parent}"))
-            .then_some(parent.len()),
+        HostPattern::Wildcard(parent) => host.ends_with(&format!(".{parent}")).then_some(parent.len()),
     });
     let (exact, length) = match &matching.path {
         PathPattern::Exact(path) => (1, path.len()),
         PathPattern::Prefix(path) => (0, path.len()),
     };
-    (
-        by_host.max().unwrap_or(0),
-        exact,
-        length,
-        conditions(matching),
-    )
+    (by_host.max().unwrap_or(0), exact, length, conditions(matching))
 }
 
 fn any_match() -> impl Strategy<Value = Match> {
@@ -178,10 +117,7 @@ fn any_match() -> impl Strategy<Value = Match> {
     let path = prop::sample::select(vec!["/", "/p/", "/p", "/p/q/", "/p/q"]);
     let verbs = prop::sample::subsequence(vec![Method::GET, Method::HEAD, Method::POST], 0..=2);
     let some_headers = prop::collection::vec(
-        (
-            prop::sample::select(vec!["x-a", "x-b"]),
-            prop::sample::select(vec![None, Some("1"), Some("2")]),
-        ),
+        (prop::sample::select(vec!["x-a", "x-b"]), prop::sample::select(vec![None, Some("1"), Some("2")])),
         0..=2,
     );
     (some_hosts, path, verbs, some_headers).prop_map(|(names, path, verbs, wanted)| {

@@ -15,10 +15,7 @@ pub(in crate::config) struct OneOrMany<T>(pub(in crate::config) Vec<Option<T>>);
 impl<T> OneOrMany<T> {
     /// The items that were not refused, with their numbers from 0.
     pub(in crate::config) fn items(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.0
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| Some((index, item.as_ref()?)))
+        self.0.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_ref()?)))
     }
 }
 
@@ -38,8 +35,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map))
-                    .map(|item| OneOrMany(vec![Some(item)]))
+                T::deserialize(MapAccessDeserializer::new(map)).map(|item| OneOrMany(vec![Some(item)]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
@@ -99,9 +95,7 @@ pub(in crate::config) struct Named<T>(pub(in crate::config) Vec<(String, Option<
 impl<T> Named<T> {
     /// The entries that were not refused.
     pub(in crate::config) fn items(&self) -> impl Iterator<Item = (&str, &T)> {
-        self.0
-            .iter()
-            .filter_map(|(name, item)| Some((name.as_str(), item.as_ref()?)))
+        self.0.iter().filter_map(|(name, item)| Some((name.as_str(), item.as_ref()?)))
     }
 }
 

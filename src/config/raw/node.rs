@@ -11,14 +11,8 @@ use crate::config::values::quote;
 /// Why a node does not have the shape that its place asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) enum ShapeError {
-    Misshapen {
-        found: String,
-        expected: String,
-    },
-    UnknownKey {
-        key: String,
-        known: &'static [&'static str],
-    },
+    Misshapen { found: String, expected: String },
+    UnknownKey { key: String, known: &'static [&'static str] },
 }
 
 impl fmt::Display for ShapeError {
@@ -34,10 +28,7 @@ impl std::error::Error for ShapeError {}
 
 impl de::Error for ShapeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Misshapen {
-            found: message.to_string(),
-            expected: "something else".to_owned(),
-        }
+        Self::Misshapen { found: message.to_string(), expected: "something else".to_owned() }
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -58,10 +49,7 @@ impl de::Error for ShapeError {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::UnknownKey {
-            key: field.to_owned(),
-            known: expected,
-        }
+        Self::UnknownKey { key: field.to_owned(), known: expected }
     }
 }
 
@@ -73,9 +61,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Content::Scalar(scalar) => visitor.visit_borrowed_str(&scalar.text),
             Content::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
             Content::Map(entries) => {
-                let entries = entries
-                    .iter()
-                    .map(|entry| (entry.key.as_str(), &entry.node));
+                let entries = entries.iter().map(|entry| (entry.key.as_str(), &entry.node));
                 visitor.visit_map(MapDeserializer::new(entries))
             }
             Content::Refused => visitor.visit_unit(),

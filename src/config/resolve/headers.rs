@@ -35,14 +35,10 @@ pub(super) fn rules(
             continue;
         };
         if rules.set.iter().any(|(other, _)| *other == name) {
-            resolver.report(
-                Finding::key(&path, "this header is set twice")
-                    .hint("the case of a header has no meaning"),
-            );
+            resolver
+                .report(Finding::key(&path, "this header is set twice").hint("the case of a header has no meaning"));
         }
-        rules
-            .set
-            .extend(self::value(&path, value, resolver).map(|value| (name, value)));
+        rules.set.extend(self::value(&path, value, resolver).map(|value| (name, value)));
     }
     for (text, values) in raw.add.iter().flat_map(|add| add.items()) {
         let path = path.key("add").key(text);
@@ -68,12 +64,7 @@ pub(super) fn rules(
     rules
 }
 
-fn name(
-    path: &KeyPath,
-    text: &str,
-    may_be_host: bool,
-    resolver: &mut Resolver<'_>,
-) -> Option<HeaderName> {
+fn name(path: &KeyPath, text: &str, may_be_host: bool, resolver: &mut Resolver<'_>) -> Option<HeaderName> {
     match values::header_name(text) {
         Ok(name) => {
             if let Some(reason) = refused(&name, may_be_host) {
@@ -98,11 +89,6 @@ fn refused(name: &HeaderName, may_be_host: bool) -> Option<&'static str> {
 /// A value that holds a secret is marked, so that no log shows it.
 fn value(path: &KeyPath, text: &str, resolver: &mut Resolver<'_>) -> Option<HeaderValue> {
     let mut value = resolver.get(path, &Some(text.to_owned()), values::header_value)?;
-    value.set_sensitive(
-        resolver
-            .secrets
-            .iter()
-            .any(|secret| text.contains(secret.as_str())),
-    );
+    value.set_sensitive(resolver.secrets.iter().any(|secret| text.contains(secret.as_str())));
     Some(value)
 }

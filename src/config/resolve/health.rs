@@ -11,31 +11,16 @@ use crate::config::{CheckKind, HealthCheck, Outlier, StatusRange};
 /// The longest text that a check looks for in a body.
 const MAX_EXPECT_BODY: usize = 4096;
 /// What a check expects unless told otherwise.
-const OK: StatusRange = StatusRange {
-    first: 200,
-    last: 200,
-};
+const OK: StatusRange = StatusRange { first: 200, last: 200 };
 
-pub(super) fn check(
-    path: &KeyPath,
-    raw: &Or<RawHealthCheck>,
-    resolver: &mut Resolver<'_>,
-) -> Option<HealthCheck> {
+pub(super) fn check(path: &KeyPath, raw: &Or<RawHealthCheck>, resolver: &mut Resolver<'_>) -> Option<HealthCheck> {
     let absent = RawHealthCheck::default();
     let (raw, kind) = match raw {
         Or::Text(text) if text == "off" => return None,
         Or::Text(text) if text == "tcp" => (&absent, CheckKind::Tcp),
         Or::Text(text) => {
             let path = resolver.get(path, &Some(text.clone()), check_path)?;
-            (
-                &absent,
-                CheckKind::Http {
-                    path,
-                    host: None,
-                    expect_status: vec![OK],
-                    expect_body: None,
-                },
-            )
+            (&absent, CheckKind::Http { path, host: None, expect_status: vec![OK], expect_body: None })
         }
         Or::Map(raw) => (raw, check_kind(path, raw, resolver)?),
     };
@@ -47,21 +32,15 @@ pub(super) fn check(
         fall: resolver.number(&path.key("fall"), &raw.fall, 3, 1..=1000),
         rise: resolver.number(&path.key("rise"), &raw.rise, 2, 1..=1000),
         jitter_percent: resolver.percent(&path.key("jitter"), &raw.jitter, 10, 0..=100),
-        port: resolver.get(&path.key("port"), &raw.port, |text| {
-            match values::number(text)? {
-                0 => Err(Wrong::not(text, "a port").expected("1 to 65535")),
-                port => Ok(port),
-            }
+        port: resolver.get(&path.key("port"), &raw.port, |text| match values::number(text)? {
+            0 => Err(Wrong::not(text, "a port").expected("1 to 65535")),
+            port => Ok(port),
         }),
     };
     Some(check)
 }
 
-fn check_kind(
-    path: &KeyPath,
-    raw: &RawHealthCheck,
-    resolver: &mut Resolver<'_>,
-) -> Option<CheckKind> {
+fn check_kind(path: &KeyPath, raw: &RawHealthCheck, resolver: &mut Resolver<'_>) -> Option<CheckKind> {
     let kinds = [("tcp", false), ("http", true)];
     let parse = |text: &str| values::one_of(text, "a kind of check", &kinds);
     let http_keys = [
@@ -81,28 +60,16 @@ fn check_kind(
         }
         return Some(CheckKind::Tcp);
     }
-    let statuses = resolver.list(
-        &path.key("expect_status"),
-        raw.expect_status.as_ref(),
-        values::status_range,
-    );
+    let statuses = resolver.list(&path.key("expect_status"), raw.expect_status.as_ref(), values::status_range);
     let host = |text: &str| values::header_value(text).map(|_| text.to_owned());
     let body = |text: &str| match text.len() {
         1..=MAX_EXPECT_BODY => Ok(text.to_owned()),
-        _ => {
-            Err(Wrong::new("the text to look for is empty or too long").expected("1 to 4096 bytes"))
-        }
+        _ => Err(Wrong::new("the text to look for is empty or too long").expected("1 to 4096 bytes")),
     };
     Some(CheckKind::Http {
-        path: resolver
-            .get(&path.key("path"), &raw.path, check_path)
-            .unwrap_or_else(|| "/".to_owned()),
+        path: resolver.get(&path.key("path"), &raw.path, check_path).unwrap_or_else(|| "/".to_owned()),
         host: resolver.get(&path.key("host"), &raw.host, host),
-        expect_status: if statuses.is_empty() {
-            vec![OK]
-        } else {
-            statuses
-        },
+        expect_status: if statuses.is_empty() { vec![OK] } else { statuses },
         expect_body: resolver.get(&path.key("expect_body"), &raw.expect_body, body),
     })
 }
@@ -112,29 +79,19 @@ fn check_path(text: &str) -> Result<String, Wrong> {
     let wrong = || Wrong::not(text, "a path to check").expected("one such as /health");
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     address::path(path).map_err(|reason| wrong().hint(reason))?;
-    if query
-        .bytes()
-        .any(|byte| !byte.is_ascii_graphic() || byte == b'#')
-    {
-        return Err(
-            wrong().hint("spaces and characters outside of ASCII are percent-encoded in a query")
-        );
+    if query.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
+        return Err(wrong().hint("spaces and characters outside of ASCII are percent-encoded in a query"));
     }
     Ok(text.to_owned())
 }
 
-pub(super) fn outlier(
-    path: &KeyPath,
-    raw: &Or<RawOutlier>,
-    resolver: &mut Resolver<'_>,
-) -> Option<Outlier> {
+pub(super) fn outlier(path: &KeyPath, raw: &Or<RawOutlier>, resolver: &mut Resolver<'_>) -> Option<Outlier> {
     let raw = match raw {
         Or::Text(text) if text == "off" => return None,
         Or::Text(text) => {
             resolver.wrong(
                 path,
-                Wrong::not(text, "a rule for outliers")
-                    .expected("off, or a map with `max_fails` and others"),
+                Wrong::not(text, "a rule for outliers").expected("off, or a map with `max_fails` and others"),
             );
             return None;
         }
@@ -145,30 +102,14 @@ pub(super) fn outlier(
     let longest = seconds(300).max(fail_timeout);
     let max_ejection = resolver.duration(&path.key("max_ejection"), &raw.max_ejection, longest);
     if max_ejection < fail_timeout {
-        let finding = Finding::value(
-            &path.key("max_ejection"),
-            "the longest ejection is shorter than the first one",
-        );
-        resolver.report(finding.expected(format!(
-            "at least fail_timeout, {}",
-            values::show_duration(fail_timeout)
-        )));
+        let finding = Finding::value(&path.key("max_ejection"), "the longest ejection is shorter than the first one");
+        resolver.report(finding.expected(format!("at least fail_timeout, {}", values::show_duration(fail_timeout))));
     }
     Some(Outlier {
         max_fails: resolver.number(&path.key("max_fails"), &raw.max_fails, 3, 1..=1_000_000),
         fail_timeout,
         max_ejection,
-        max_ejected_percent: resolver.percent(
-            &path.key("max_ejected"),
-            &raw.max_ejected,
-            50,
-            1..=100,
-        ),
-        panic_percent: resolver.percent(
-            &path.key("panic_threshold"),
-            &raw.panic_threshold,
-            50,
-            0..=100,
-        ),
+        max_ejected_percent: resolver.percent(&path.key("max_ejected"), &raw.max_ejected, 50, 1..=100),
+        panic_percent: resolver.percent(&path.key("panic_threshold"), &raw.panic_threshold, 50, 0..=100),
     })
 }

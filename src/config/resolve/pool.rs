@@ -18,9 +18,7 @@ pub(super) fn pools(raw: Option<&Named<RawPool>>, resolver: &mut Resolver<'_>) -
     for (name, raw) in &raw.0 {
         let path = path.key(name);
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+            || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
             || name.len() > 64
         {
             let finding = Finding::key(&path, "this is not the name of a pool");
@@ -28,12 +26,7 @@ pub(super) fn pools(raw: Option<&Named<RawPool>>, resolver: &mut Resolver<'_>) -
         }
         // One that was refused still is a pool that routes may name.
         let absent = RawPool::default();
-        pools.push(Arc::new(pool(
-            &path,
-            name,
-            raw.as_ref().unwrap_or(&absent),
-            resolver,
-        )));
+        pools.push(Arc::new(pool(&path, name, raw.as_ref().unwrap_or(&absent), resolver)));
     }
     pools.sort_by(|one, other| one.name.cmp(&other.name));
     pools
@@ -42,59 +35,24 @@ pub(super) fn pools(raw: Option<&Named<RawPool>>, resolver: &mut Resolver<'_>) -
 fn pool(path: &KeyPath, name: &str, raw: &RawPool, resolver: &mut Resolver<'_>) -> Pool {
     let (members, by_scheme) = members(path, raw.members.as_ref(), resolver);
     let most = 1..=1_000_000;
-    let max_requests = resolver.number(
-        &path.key("max_requests_per_member"),
-        &raw.max_requests_per_member,
-        0,
-        most,
-    );
+    let max_requests = resolver.number(&path.key("max_requests_per_member"), &raw.max_requests_per_member, 0, most);
     let tls = tls::upstream(&path.key("tls"), raw.tls.as_ref(), by_scheme, resolver);
-    if tls
-        .as_ref()
-        .is_some_and(|tls| tls.verify && tls.sni.is_none())
-        && members
-            .iter()
-            .any(|member| matches!(member.address, MemberAddress::Unix(_)))
+    if tls.as_ref().is_some_and(|tls| tls.verify && tls.sni.is_none())
+        && members.iter().any(|member| matches!(member.address, MemberAddress::Unix(_)))
     {
-        let finding = Finding::key(
-            &path.key("tls"),
-            "a member on a unix socket has no name to verify",
-        );
+        let finding = Finding::key(&path.key("tls"), "a member on a unix socket has no name to verify");
         resolver.report(finding.expected("`tls: { sni: NAME }`"));
     }
     Pool {
         name: name.into(),
         members,
-        balance: resolver
-            .get(&path.key("balance"), &raw.balance, balance)
-            .unwrap_or(Balance::RoundRobin),
-        health_check: raw
-            .health_check
-            .as_ref()
-            .and_then(|raw| check(&path.key("health_check"), raw, resolver)),
-        outlier: raw
-            .outlier
-            .as_ref()
-            .and_then(|raw| outlier(&path.key("outlier"), raw, resolver)),
+        balance: resolver.get(&path.key("balance"), &raw.balance, balance).unwrap_or(Balance::RoundRobin),
+        health_check: raw.health_check.as_ref().and_then(|raw| check(&path.key("health_check"), raw, resolver)),
+        outlier: raw.outlier.as_ref().and_then(|raw| outlier(&path.key("outlier"), raw, resolver)),
         max_requests_per_member: (max_requests > 0).then_some(max_requests),
-        slow_start: resolver.duration_from(
-            &path.key("slow_start"),
-            &raw.slow_start,
-            Duration::ZERO,
-            Duration::ZERO,
-        ),
-        timeouts: timeouts(
-            &path.key("timeouts"),
-            raw.timeouts.as_ref(),
-            UpstreamTimeouts::default(),
-            resolver,
-        ),
-        retry: retry(
-            &path.key("retry"),
-            raw.retry.as_ref(),
-            Retry::default(),
-            resolver,
-        ),
+        slow_start: resolver.duration_from(&path.key("slow_start"), &raw.slow_start, Duration::ZERO, Duration::ZERO),
+        timeouts: timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), UpstreamTimeouts::default(), resolver),
+        retry: retry(&path.key("retry"), raw.retry.as_ref(), Retry::default(), resolver),
         tls,
         http2: resolver.boolean(&path.key("http2"), &raw.http2, false),
         resolve_interval: resolver.duration(
@@ -113,18 +71,11 @@ fn members(
 ) -> (Vec<Member>, Option<bool>) {
     let path = pool.key("members");
     let Some(list) = list else {
-        resolver.missing(
-            pool,
-            "members",
-            "an address such as 10.0.0.1:8080, or a list of them",
-        );
+        resolver.missing(pool, "members", "an address such as 10.0.0.1:8080, or a list of them");
         return (Vec::new(), None);
     };
     if list.0.is_empty() {
-        resolver.report(
-            Finding::value(&path, "the pool has no members")
-                .expected("an address such as 10.0.0.1:8080"),
-        );
+        resolver.report(Finding::value(&path, "the pool has no members").expected("an address such as 10.0.0.1:8080"));
     }
     let mut found: Vec<(KeyPath, Member)> = Vec::new();
     let mut scheme: Option<(KeyPath, Option<bool>)> = None;
@@ -133,19 +84,9 @@ fn members(
         let Some((member, tls)) = member(&path, raw, resolver) else {
             continue;
         };
-        if let Some((first, _)) = found
-            .iter()
-            .find(|(_, other)| other.address == member.address)
-        {
-            let finding = Finding::value(
-                &path,
-                format!("{} is a member twice", values::quote(&member.name)),
-            );
-            resolver.report(
-                finding
-                    .also(first.clone(), "the other one")
-                    .hint("a larger share is a larger `weight`"),
-            );
+        if let Some((first, _)) = found.iter().find(|(_, other)| other.address == member.address) {
+            let finding = Finding::value(&path, format!("{} is a member twice", values::quote(&member.name)));
+            resolver.report(finding.also(first.clone(), "the other one").hint("a larger share is a larger `weight`"));
         }
         match &scheme {
             None => scheme = Some((path.clone(), tls)),
@@ -153,33 +94,21 @@ fn members(
             Some((first, _)) => {
                 let finding = Finding::value(&path, "members are written with different schemes");
                 resolver.report(
-                    finding
-                        .also(first.clone(), "the other one")
-                        .expected("the same for all members of a pool"),
+                    finding.also(first.clone(), "the other one").expected("the same for all members of a pool"),
                 );
             }
         }
         found.push((path, member));
     }
     if !found.is_empty() && found.iter().all(|(_, member)| member.weight == 0) {
-        resolver.report(
-            Finding::value(&path, "every member has weight 0").expected("one that takes traffic"),
-        );
+        resolver.report(Finding::value(&path, "every member has weight 0").expected("one that takes traffic"));
     } else if !found.is_empty() && found.iter().all(|(_, member)| member.backup) {
-        resolver
-            .report(Finding::value(&path, "every member is a backup").expected("one that is not"));
+        resolver.report(Finding::value(&path, "every member is a backup").expected("one that is not"));
     }
-    (
-        found.into_iter().map(|(_, member)| member).collect(),
-        scheme.and_then(|(_, tls)| tls),
-    )
+    (found.into_iter().map(|(_, member)| member).collect(), scheme.and_then(|(_, tls)| tls))
 }
 
-fn member(
-    path: &KeyPath,
-    raw: &Or<RawMember>,
-    resolver: &mut Resolver<'_>,
-) -> Option<(Member, Option<bool>)> {
+fn member(path: &KeyPath, raw: &Or<RawMember>, resolver: &mut Resolver<'_>) -> Option<(Member, Option<bool>)> {
     let (address_path, text, weight, backup) = match raw {
         Or::Text(text) => (path.clone(), Some(text.clone()), 1, false),
         Or::Map(raw) => {
@@ -192,23 +121,15 @@ fn member(
         }
     };
     let found = resolver.get(&address_path, &text, address::member)?;
-    let member = Member {
-        name: found.name.into(),
-        address: found.address,
-        weight,
-        backup,
-    };
+    let member = Member { name: found.name.into(), address: found.address, weight, backup };
     Some((member, found.tls))
 }
 
 /// Warns of pools that no route names.
-pub(super) fn warn_unused(
-    pools: &[Arc<Pool>],
-    routes: &[(KeyPath, Arc<Route>)],
-    resolver: &mut Resolver<'_>,
-) {
+pub(super) fn warn_unused(pools: &[Arc<Pool>], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
     for (index, pool) in pools.iter().enumerate() {
-        let used = |(_, route): &(KeyPath, Arc<Route>)| matches!(&route.target, Target::Pool(target) if target.pool == index);
+        let used =
+            |(_, route): &(KeyPath, Arc<Route>)| matches!(&route.target, Target::Pool(target) if target.pool == index);
         if !routes.iter().any(used) {
             let path = KeyPath::default().key("pools").key(&pool.name);
             resolver.warn(Finding::key(&path, "no route uses this pool"));

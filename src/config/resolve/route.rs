@@ -20,11 +20,7 @@ pub(super) fn routes(
     let Some(list) = &raw.routes else {
         // With `ai` they are not needed; that section is refused on its own.
         if raw.ai.is_none() {
-            resolver.missing(
-                &KeyPath::default(),
-                "routes",
-                "a list such as `- { match: { path: / }, pool: app }`",
-            );
+            resolver.missing(&KeyPath::default(), "routes", "a list such as `- { match: { path: / }, pool: app }`");
         }
         return Vec::new();
     };
@@ -38,16 +34,10 @@ pub(super) fn routes(
         if let Some((first, _)) = routes.iter().find(|(_, other)| *other.name == *name) {
             let place = |path: &KeyPath, resolver: &Resolver<'_>| {
                 let long = path.key("name");
-                if resolver.source.has(&long) {
-                    long
-                } else {
-                    path.clone()
-                }
+                if resolver.source.has(&long) { long } else { path.clone() }
             };
-            let finding = Finding::value(
-                &place(&path, resolver),
-                format!("two routes have the name {}", values::quote(&name)),
-            );
+            let finding =
+                Finding::value(&place(&path, resolver), format!("two routes have the name {}", values::quote(&name)));
             let first = place(first, resolver);
             resolver.report(finding.also(first, "the other one"));
         }
@@ -60,23 +50,12 @@ pub(super) fn routes(
 
 fn name(path: &KeyPath, index: usize, raw: &RawRoute, resolver: &mut Resolver<'_>) -> String {
     let parse = |text: &str| {
-        let fits = (1..=64).contains(&text.len())
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-        let wrong = || {
-            Wrong::not(text, "a route's name")
-                .expected("at most 64 letters, digits, `_`, `-` and `.`")
-        };
-        if fits {
-            Ok(text.to_owned())
-        } else {
-            Err(wrong())
-        }
+        let fits =
+            (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        let wrong = || Wrong::not(text, "a route's name").expected("at most 64 letters, digits, `_`, `-` and `.`");
+        if fits { Ok(text.to_owned()) } else { Err(wrong()) }
     };
-    resolver
-        .get(&path.key("name"), &raw.name, parse)
-        .unwrap_or_else(|| format!("route-{}", index + 1))
+    resolver.get(&path.key("name"), &raw.name, parse).unwrap_or_else(|| format!("route-{}", index + 1))
 }
 
 fn route(
@@ -110,26 +89,10 @@ fn route(
     let request_headers = raw.headers.as_ref().and_then(|raw| raw.request.as_ref());
     let response_headers = raw.headers.as_ref().and_then(|raw| raw.response.as_ref());
     let headers_path = path.key("headers");
-    let rewrite = rewrite(
-        &path.key("rewrite"),
-        raw.rewrite.as_ref(),
-        &matching.path,
-        resolver,
-    );
-    let request_headers = headers::rules(
-        &headers_path.key("request"),
-        request_headers,
-        true,
-        resolver,
-    );
-    let response_headers = headers::rules(
-        &headers_path.key("response"),
-        response_headers,
-        false,
-        resolver,
-    );
-    let max_body =
-        server::max_body(&path.key("max_body"), &raw.max_body, resolver).unwrap_or(server.max_body);
+    let rewrite = rewrite(&path.key("rewrite"), raw.rewrite.as_ref(), &matching.path, resolver);
+    let request_headers = headers::rules(&headers_path.key("request"), request_headers, true, resolver);
+    let response_headers = headers::rules(&headers_path.key("response"), response_headers, false, resolver);
+    let max_body = server::max_body(&path.key("max_body"), &raw.max_body, resolver).unwrap_or(server.max_body);
     let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, true);
     Some(Route {
         name: name.into(),
@@ -147,27 +110,16 @@ fn route(
 
 fn matching(path: &KeyPath, raw: Option<&Or<RawMatch>>, resolver: &mut Resolver<'_>) -> Match {
     let every = || PathPattern::Prefix("/".to_owned());
-    let mut matching = Match {
-        hosts: Vec::new(),
-        path: every(),
-        methods: Vec::new(),
-        headers: Vec::new(),
-    };
+    let mut matching = Match { hosts: Vec::new(), path: every(), methods: Vec::new(), headers: Vec::new() };
     match raw {
         None => {}
         Some(Or::Text(text)) => {
-            matching.path = resolver
-                .get(path, &Some(text.clone()), address::path_pattern)
-                .unwrap_or_else(every);
+            matching.path = resolver.get(path, &Some(text.clone()), address::path_pattern).unwrap_or_else(every);
         }
         Some(Or::Map(raw)) => {
-            matching.hosts =
-                resolver.list(&path.key("host"), raw.host.as_ref(), address::host_pattern);
-            matching.path = resolver
-                .get(&path.key("path"), &raw.path, address::path_pattern)
-                .unwrap_or_else(every);
-            matching.methods =
-                resolver.list(&path.key("methods"), raw.methods.as_ref(), values::method);
+            matching.hosts = resolver.list(&path.key("host"), raw.host.as_ref(), address::host_pattern);
+            matching.path = resolver.get(&path.key("path"), &raw.path, address::path_pattern).unwrap_or_else(every);
+            matching.methods = resolver.list(&path.key("methods"), raw.methods.as_ref(), values::method);
             matching.headers = header_matches(&path.key("headers"), raw, resolver);
         }
     }
@@ -187,16 +139,11 @@ fn header_matches(path: &KeyPath, raw: &RawMatch, resolver: &mut Resolver<'_>) -
         };
         if found.iter().any(|other| other.name == name) {
             resolver.report(
-                Finding::key(&path, "this header stands here twice")
-                    .hint("the case of a header has no meaning"),
+                Finding::key(&path, "this header stands here twice").hint("the case of a header has no meaning"),
             );
         }
         // `*`: it only has to be there.
-        let value = if value == "*" {
-            None
-        } else {
-            resolver.get(&path, &Some(value.clone()), values::header_value)
-        };
+        let value = if value == "*" { None } else { resolver.get(&path, &Some(value.clone()), values::header_value) };
         found.push(HeaderMatch { name, value });
     }
     found
@@ -210,11 +157,7 @@ fn rewrite(
 ) -> Option<Rewrite> {
     let raw = raw?;
     let parse = |text: &str| {
-        address::path(text).map_err(|reason| {
-            Wrong::not(text, "a path")
-                .expected("one such as /api/")
-                .hint(reason)
-        })
+        address::path(text).map_err(|reason| Wrong::not(text, "a path").expected("one such as /api/").hint(reason))
     };
     match (&raw.path, &raw.prefix, pattern) {
         (Some(_), Some(_), _) => {
@@ -223,37 +166,24 @@ fn rewrite(
             None
         }
         (None, None, _) => {
-            if !resolver.source.has(&path.key("path")) && !resolver.source.has(&path.key("prefix"))
-            {
-                resolver.report(
-                    Finding::value(path, "the rewrite changes nothing")
-                        .expected("`path` or `prefix`"),
-                );
+            if !resolver.source.has(&path.key("path")) && !resolver.source.has(&path.key("prefix")) {
+                resolver.report(Finding::value(path, "the rewrite changes nothing").expected("`path` or `prefix`"));
             }
             None
         }
-        (text @ Some(_), None, _) => resolver
-            .get(&path.key("path"), text, parse)
-            .map(Rewrite::Path),
+        (text @ Some(_), None, _) => resolver.get(&path.key("path"), text, parse).map(Rewrite::Path),
         (None, Some(_), PathPattern::Exact(exact)) => {
             let message = format!("the route takes the one path {exact}, which has no prefix");
-            resolver.report(
-                Finding::key(&path.key("prefix"), message).hint("write `rewrite: { path: ... }`"),
-            );
+            resolver.report(Finding::key(&path.key("prefix"), message).hint("write `rewrite: { path: ... }`"));
             None
         }
         (None, text @ Some(_), PathPattern::Prefix(from)) => {
             let parse = |text: &str| match parse(text)? {
                 to if to.ends_with('/') => Ok(to),
-                to => {
-                    Err(Wrong::not(text, "a prefix").hint(format!("a prefix ends in `/`: {to}/")))
-                }
+                to => Err(Wrong::not(text, "a prefix").hint(format!("a prefix ends in `/`: {to}/"))),
             };
             let to = resolver.get(&path.key("prefix"), text, parse)?;
-            Some(Rewrite::Prefix {
-                from: from.clone(),
-                to,
-            })
+            Some(Rewrite::Prefix { from: from.clone(), to })
         }
     }
 }

@@ -8,31 +8,19 @@ use ipnet::IpNet;
 use super::Resolver;
 use super::tls::file;
 use crate::config::problem::{Finding, KeyPath, Place};
-use crate::config::raw::{
-    Or, RawAccess, RawAdmin, RawConfig, RawLog, RawServer, RawServerTimeouts, Text,
-};
+use crate::config::raw::{Or, RawAccess, RawAdmin, RawConfig, RawLog, RawServer, RawServerTimeouts, Text};
 use crate::config::secret::{Secret, is_placeholder};
 use crate::config::values::{self, Wrong, address};
-use crate::config::{
-    AccessFormat, AccessLog, Admin, ListenAddress, Listener, Log, LogFormat, Server, ServerTimeouts,
-};
+use crate::config::{AccessFormat, AccessLog, Admin, ListenAddress, Listener, Log, LogFormat, Server, ServerTimeouts};
 
 const DEFAULT_MAX_BODY: u64 = 100 << 20;
 const DEFAULT_MAX_HEADER: u64 = 64 << 10;
 
-pub(super) fn admin(
-    raw: Option<&RawAdmin>,
-    listeners: &[Listener],
-    resolver: &mut Resolver<'_>,
-) -> Option<Admin> {
+pub(super) fn admin(raw: Option<&RawAdmin>, listeners: &[Listener], resolver: &mut Resolver<'_>) -> Option<Admin> {
     let raw = raw?;
     let path = KeyPath::default().key("admin");
     if raw.address.is_none() {
-        resolver.missing(
-            &path,
-            "address",
-            "an address such as 127.0.0.1:8404 or unix:/run/sluicegate/admin.sock",
-        );
+        resolver.missing(&path, "address", "an address such as 127.0.0.1:8404 or unix:/run/sluicegate/admin.sock");
     }
     let token = token(&path.key("token"), &raw.token, resolver);
     let address_path = path.key("address");
@@ -40,11 +28,7 @@ pub(super) fn admin(
     let free_port = matches!(&address, ListenAddress::Tcp(socket) if socket.port() == 0);
     if !free_port && listeners.iter().any(|listener| listener.address == address) {
         let finding = Finding::value(&address_path, "clients are served on this address");
-        resolver.report(
-            finding
-                .expected("an address of its own")
-                .hint("see `listen`"),
-        );
+        resolver.report(finding.expected("an address of its own").hint("see `listen`"));
     }
     let local = match &address {
         ListenAddress::Tcp(socket) => values::is_local(socket),
@@ -52,10 +36,8 @@ pub(super) fn admin(
     };
     let token_refused = raw.token.is_none() && resolver.source.has(&path.key("token"));
     if !local && token.is_none() && !token_refused {
-        let finding = Finding::value(
-            &address_path,
-            "this address can be reached from elsewhere, and there is no token",
-        );
+        let finding =
+            Finding::value(&address_path, "this address can be reached from elsewhere, and there is no token");
         resolver.report(finding.expected("a loopback address, a unix socket, or `token`"));
     }
     Some(Admin { address, token })
@@ -65,23 +47,13 @@ fn token(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Sec
     let text = text.as_ref()?;
     // No message shows the text.
     if text.is_empty() {
-        let finding = Finding::value(
-            path,
-            "the token is empty: control calls are let in without one",
-        );
+        let finding = Finding::value(path, "the token is empty: control calls are let in without one");
         resolver.warn(finding.hint("remove the key to say so on purpose"));
     } else if is_placeholder(text) && !resolver.overrides.insecure_dev {
         let finding = Finding::value(path, "the token is a well-known placeholder");
-        resolver.report(
-            finding
-                .expected("a secret of your own")
-                .hint("make one with: openssl rand -hex 32"),
-        );
+        resolver.report(finding.expected("a secret of your own").hint("make one with: openssl rand -hex 32"));
     } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let finding = Finding::value(
-            path,
-            "the token has spaces, line breaks or characters outside of ASCII",
-        );
+        let finding = Finding::value(path, "the token has spaces, line breaks or characters outside of ASCII");
         resolver.report(finding.expected("visible ASCII characters, for it is sent in a header"));
     }
     Secret::new(text.clone())
@@ -93,38 +65,17 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
     let security_headers = security_headers(&raw.security_headers, resolver);
     let raw = raw.server.as_ref().unwrap_or(&absent);
     let max_header = resolver.size(&path.key("max_header"), &raw.max_header, 1024..=1 << 20);
-    let keepalive = resolver.number(
-        &path.key("keepalive_requests"),
-        &raw.keepalive_requests,
-        0,
-        1..=u32::MAX,
-    );
+    let keepalive = resolver.number(&path.key("keepalive_requests"), &raw.keepalive_requests, 0, 1..=u32::MAX);
     let trusted_proxies = trusted_proxies(&path.key("trusted_proxies"), raw, resolver);
     Server {
         instance_id: instance_id(&path.key("instance_id"), &raw.instance_id, resolver),
-        threads: resolver.number(
-            &path.key("threads"),
-            &raw.threads,
-            default_threads(),
-            1..=1024,
-        ),
-        max_connections: resolver.number(
-            &path.key("max_connections"),
-            &raw.max_connections,
-            4096,
-            1..=10_000_000,
-        ),
+        threads: resolver.number(&path.key("threads"), &raw.threads, default_threads(), 1..=1024),
+        max_connections: resolver.number(&path.key("max_connections"), &raw.max_connections, 4096, 1..=10_000_000),
         trusted_proxies,
-        max_body: max_body(&path.key("max_body"), &raw.max_body, resolver)
-            .unwrap_or(DEFAULT_MAX_BODY),
+        max_body: max_body(&path.key("max_body"), &raw.max_body, resolver).unwrap_or(DEFAULT_MAX_BODY),
         max_header: usize::try_from(max_header.unwrap_or(DEFAULT_MAX_HEADER)).unwrap_or(usize::MAX),
         keepalive_requests: (keepalive > 0).then_some(keepalive),
-        upstream_keepalive: resolver.number(
-            &path.key("upstream_keepalive"),
-            &raw.upstream_keepalive,
-            512,
-            1..=100_000,
-        ),
+        upstream_keepalive: resolver.number(&path.key("upstream_keepalive"), &raw.upstream_keepalive, 512, 1..=100_000),
         timeouts: timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), resolver),
         security_headers,
     }
@@ -145,9 +96,7 @@ pub(super) fn max_body(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>)
         return Some(u64::MAX);
     }
     let parse = |text: &str| match values::size(text) {
-        Ok(0) => {
-            Err(Wrong::new("no body would be let through").expected("at least 1B, or `unlimited`"))
-        }
+        Ok(0) => Err(Wrong::new("no body would be let through").expected("at least 1B, or `unlimited`")),
         Ok(bytes) => Ok(bytes),
         Err(wrong) => Err(wrong.expected("a size such as 100MiB, or `unlimited`")),
     };
@@ -157,9 +106,7 @@ pub(super) fn max_body(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>)
 fn security_headers(text: &Text, resolver: &mut Resolver<'_>) -> bool {
     let words = [("default", true), ("off", false)];
     let parse = |text: &str| values::one_of(text, "a set of security headers", &words);
-    resolver
-        .get(&KeyPath::default().key("security_headers"), text, parse)
-        .unwrap_or(true)
+    resolver.get(&KeyPath::default().key("security_headers"), text, parse).unwrap_or(true)
 }
 
 fn instance_id(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> String {
@@ -168,29 +115,18 @@ fn instance_id(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Stri
         && (id.len() > 128 || id.parse::<http::HeaderValue>().is_err())
     {
         resolver.report(
-            Finding::value(path, "the instance's name is too long or not ASCII")
-                .expected("at most 128 characters"),
+            Finding::value(path, "the instance's name is too long or not ASCII").expected("at most 128 characters"),
         );
     }
-    let host = || {
-        resolver
-            .environment
-            .read_line(Path::new("/proc/sys/kernel/hostname"))
-    };
-    found
-        .or_else(host)
-        .unwrap_or_else(|| "sluicegate".to_owned())
+    let host = || resolver.environment.read_line(Path::new("/proc/sys/kernel/hostname"));
+    found.or_else(host).unwrap_or_else(|| "sluicegate".to_owned())
 }
 
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn timeouts(
-    path: &KeyPath,
-    raw: Option<&RawServerTimeouts>,
-    resolver: &mut Resolver<'_>,
-) -> ServerTimeouts {
+fn timeouts(path: &KeyPath, raw: Option<&RawServerTimeouts>, resolver: &mut Resolver<'_>) -> ServerTimeouts {
     let absent = RawServerTimeouts::default();
     let raw = raw.unwrap_or(&absent);
     let seconds = Duration::from_secs;
@@ -214,22 +150,15 @@ pub(super) fn log(raw: Option<&RawLog>, resolver: &mut Resolver<'_>) -> Log {
     let log = Log {
         level,
         targets,
-        format: resolver
-            .get(&path.key("format"), &raw.format, format)
-            .unwrap_or(LogFormat::Text),
+        format: resolver.get(&path.key("format"), &raw.format, format).unwrap_or(LogFormat::Text),
         file: file(&path.key("file"), raw.file.as_ref(), resolver),
-        access: raw
-            .access
-            .as_ref()
-            .and_then(|raw| access(&path.key("access"), raw, resolver)),
+        access: raw.access.as_ref().and_then(|raw| access(&path.key("access"), raw, resolver)),
     };
     if let (Some(file), Some(access)) = (&log.file, &log.access)
         && *file == access.file
     {
-        resolver.report(
-            Finding::value(&path.key("file"), "the access log goes to the same file")
-                .expected("two files"),
-        );
+        resolver
+            .report(Finding::value(&path.key("file"), "the access log goes to the same file").expected("two files"));
     }
     log
 }
@@ -240,10 +169,7 @@ fn level(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> values::Lo
     // Parsed even when overridden: what is wrong in the file stays wrong.
     let of_file = resolver.get(path, text, values::log_filter);
     let variable = "SLUICEGATE_LOG_LEVEL";
-    let (name, text) = match (
-        &resolver.overrides.log_level,
-        resolver.environment.variable(variable),
-    ) {
+    let (name, text) = match (&resolver.overrides.log_level, resolver.environment.variable(variable)) {
         (Some(text), _) => ("--log-level", text.clone()),
         (None, Some(text)) => (variable, text.to_owned()),
         (None, None) => return of_file.unwrap_or_else(default),
@@ -259,24 +185,16 @@ fn access(path: &KeyPath, raw: &Or<RawAccess>, resolver: &mut Resolver<'_>) -> O
         Or::Text(text) if text == "off" => return None,
         Or::Text(text) => {
             let file = file(path, Some(text), resolver)?;
-            return Some(AccessLog {
-                file,
-                format: AccessFormat::Json,
-            });
+            return Some(AccessLog { file, format: AccessFormat::Json });
         }
         Or::Map(raw) => raw,
     };
     if raw.file.is_none() {
         resolver.missing(path, "file", "the path of a file, or `access: off`");
     }
-    let formats = [
-        ("json", AccessFormat::Json),
-        ("combined", AccessFormat::Combined),
-    ];
+    let formats = [("json", AccessFormat::Json), ("combined", AccessFormat::Combined)];
     let parse = |text: &str| values::one_of(text, "an access-log format", &formats);
-    let format = resolver
-        .get(&path.key("format"), &raw.format, parse)
-        .unwrap_or(AccessFormat::Json);
+    let format = resolver.get(&path.key("format"), &raw.format, parse).unwrap_or(AccessFormat::Json);
     let file = file(&path.key("file"), raw.file.as_ref(), resolver)?;
     Some(AccessLog { file, format })
 }

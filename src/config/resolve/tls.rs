@@ -16,18 +16,12 @@ use crate::config::values::{self, Wrong, address};
 use crate::config::{CertificateFiles, Tls, TlsVersion, UpstreamTls};
 
 pub(super) fn listener(path: &KeyPath, raw: &RawTls, resolver: &mut Resolver<'_>) -> Tls {
-    let min_version = resolver.get(
-        &path.key("min_version"),
-        &raw.min_version,
-        values::tls_version,
-    );
+    let min_version = resolver.get(&path.key("min_version"), &raw.min_version, values::tls_version);
     let mut certificates = Vec::new();
     match &raw.certificates {
         Some(list) if list.0.is_empty() => {
-            resolver.report(
-                Finding::value(&path.key("certificates"), "the list is empty")
-                    .expected("`cert` and `key`"),
-            );
+            resolver
+                .report(Finding::value(&path.key("certificates"), "the list is empty").expected("`cert` and `key`"));
         }
         Some(list) => {
             for (index, raw) in list.items() {
@@ -35,30 +29,16 @@ pub(super) fn listener(path: &KeyPath, raw: &RawTls, resolver: &mut Resolver<'_>
                 certificates.extend(certificate(&path, raw, resolver));
             }
         }
-        None => resolver.missing(
-            path,
-            "certificates",
-            "a list of `cert` and `key`, or `bundle`",
-        ),
+        None => resolver.missing(path, "certificates", "a list of `cert` and `key`, or `bundle`"),
     }
-    Tls {
-        min_version: min_version.unwrap_or(TlsVersion::V1_2),
-        certificates,
-    }
+    Tls { min_version: min_version.unwrap_or(TlsVersion::V1_2), certificates }
 }
 
-fn certificate(
-    path: &KeyPath,
-    raw: &RawCertificate,
-    resolver: &mut Resolver<'_>,
-) -> Option<CertificateFiles> {
+fn certificate(path: &KeyPath, raw: &RawCertificate, resolver: &mut Resolver<'_>) -> Option<CertificateFiles> {
     let (cert_path, key_path) = match (&raw.bundle, &raw.cert, &raw.key) {
         (Some(_), None, None) => (path.key("bundle"), path.key("bundle")),
         (Some(_), ..) => {
-            let finding = Finding::key(
-                &path.key("bundle"),
-                "`bundle` stands beside `cert` or `key`",
-            );
+            let finding = Finding::key(&path.key("bundle"), "`bundle` stands beside `cert` or `key`");
             resolver.report(finding.expected("either `bundle`, or both `cert` and `key`"));
             return None;
         }
@@ -73,32 +53,16 @@ fn certificate(
             resolver.missing(path, key, "both `cert` and `key`");
         }
     }
-    let cert = file(
-        &cert_path,
-        raw.bundle.as_ref().or(raw.cert.as_ref()),
-        resolver,
-    );
-    let key = file(
-        &key_path,
-        raw.bundle.as_ref().or(raw.key.as_ref()),
-        resolver,
-    );
-    let chain = cert
-        .as_ref()
-        .and_then(|file| chain(&cert_path, file, resolver));
-    let private = key
-        .as_ref()
-        .and_then(|file| private_key(&key_path, file, resolver));
+    let cert = file(&cert_path, raw.bundle.as_ref().or(raw.cert.as_ref()), resolver);
+    let key = file(&key_path, raw.bundle.as_ref().or(raw.key.as_ref()), resolver);
+    let chain = cert.as_ref().and_then(|file| chain(&cert_path, file, resolver));
+    let private = key.as_ref().and_then(|file| private_key(&key_path, file, resolver));
     let (cert, key, chain, private) = (cert?, key?, chain?, private?);
     if let Some(first) = chain.first() {
         warn_of_validity(&cert_path, &cert, first, resolver);
     }
     let certified = certified(&key_path, (&cert, &key), chain, private, resolver)?;
-    Some(CertificateFiles {
-        cert,
-        key,
-        certified,
-    })
+    Some(CertificateFiles { cert, key, certified })
 }
 
 /// The chain with its key, when they belong together.
@@ -110,83 +74,53 @@ fn certified(
     resolver: &mut Resolver<'_>,
 ) -> Option<Arc<CertifiedKey>> {
     let (cert, key) = (cert.display(), key.display());
-    let finding =
-        match CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()) {
-            Ok(certified) => return Some(Arc::new(certified)),
-            Err(rustls::Error::InconsistentKeys(_)) => Finding::value(
-                path,
-                format!("the key in {key} does not belong to the certificate in {cert}"),
-            )
-            .expected("the key that the certificate was made for"),
-            Err(error) => Finding::value(path, format!("{cert} and {key} cannot be used: {error}")),
-        };
+    let finding = match CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()) {
+        Ok(certified) => return Some(Arc::new(certified)),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Finding::value(path, format!("the key in {key} does not belong to the certificate in {cert}"))
+                .expected("the key that the certificate was made for")
+        }
+        Err(error) => Finding::value(path, format!("{cert} and {key} cannot be used: {error}")),
+    };
     resolver.report(finding);
     None
 }
 
 /// An absolute path.
-pub(super) fn file(
-    path: &KeyPath,
-    text: Option<&String>,
-    resolver: &mut Resolver<'_>,
-) -> Option<PathBuf> {
+pub(super) fn file(path: &KeyPath, text: Option<&String>, resolver: &mut Resolver<'_>) -> Option<PathBuf> {
     resolver.get(path, &text.cloned(), |text| match text {
-        text if text.starts_with('/') && !text.ends_with('/') && !text.contains('\0') => {
-            Ok(PathBuf::from(text))
-        }
-        text => {
-            Err(Wrong::not(text, "the absolute path of a file")
-                .expected("one that begins with `/`"))
-        }
+        text if text.starts_with('/') && !text.ends_with('/') && !text.contains('\0') => Ok(PathBuf::from(text)),
+        text => Err(Wrong::not(text, "the absolute path of a file").expected("one that begins with `/`")),
     })
 }
 
-fn chain(
-    path: &KeyPath,
-    file: &Path,
-    resolver: &mut Resolver<'_>,
-) -> Option<Vec<CertificateDer<'static>>> {
+fn chain(path: &KeyPath, file: &Path, resolver: &mut Resolver<'_>) -> Option<Vec<CertificateDer<'static>>> {
     let bytes = read(path, file, resolver)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let reason = match certificates {
         Ok(list) if list.is_empty() => "holds no PEM certificate".to_owned(),
-        Ok(list) => match list
-            .iter()
-            .map(|der| X509Certificate::from_der(der))
-            .find_map(Result::err)
-        {
+        Ok(list) => match list.iter().map(|der| X509Certificate::from_der(der)).find_map(Result::err) {
             None => return Some(list),
             Some(_) => "holds something that is no X.509 certificate".to_owned(),
         },
         Err(error) => format!("is not valid PEM: {error}"),
     };
     let message = format!("{} {reason}", file.display());
-    resolver.report(
-        Finding::value(path, message)
-            .expected("certificates in PEM, `-----BEGIN CERTIFICATE-----`"),
-    );
+    resolver.report(Finding::value(path, message).expected("certificates in PEM, `-----BEGIN CERTIFICATE-----`"));
     None
 }
 
-fn private_key(
-    path: &KeyPath,
-    file: &Path,
-    resolver: &mut Resolver<'_>,
-) -> Option<PrivateKeyDer<'static>> {
+fn private_key(path: &KeyPath, file: &Path, resolver: &mut Resolver<'_>) -> Option<PrivateKeyDer<'static>> {
     let bytes = read(path, file, resolver)?;
     match PrivateKeyDer::from_pem_slice(&bytes) {
         Ok(key) => Some(key),
         Err(_) => {
             let message = format!("{} holds no usable private key", file.display());
-            let finding = Finding::value(path, message)
-                .expected("an unencrypted key in PEM, `-----BEGIN PRIVATE KEY-----`");
+            let finding =
+                Finding::value(path, message).expected("an unencrypted key in PEM, `-----BEGIN PRIVATE KEY-----`");
             let encrypted = bytes.windows(9).any(|window| window == b"ENCRYPTED");
             let hint = "the key has a passphrase; remove it with: openssl pkey -in KEY -out NEW";
-            resolver.report(if encrypted {
-                finding.hint(hint)
-            } else {
-                finding
-            });
+            resolver.report(if encrypted { finding.hint(hint) } else { finding });
             None
         }
     }
@@ -202,12 +136,7 @@ fn read(path: &KeyPath, file: &Path, resolver: &mut Resolver<'_>) -> Option<Vec<
     }
 }
 
-fn warn_of_validity(
-    path: &KeyPath,
-    file: &Path,
-    der: &CertificateDer<'_>,
-    resolver: &mut Resolver<'_>,
-) {
+fn warn_of_validity(path: &KeyPath, file: &Path, der: &CertificateDer<'_>, resolver: &mut Resolver<'_>) {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return;
     };
@@ -220,10 +149,7 @@ fn warn_of_validity(
     } else {
         return;
     };
-    resolver.warn(Finding::value(
-        path,
-        format!("the certificate in {} {problem}", file.display()),
-    ));
+    resolver.warn(Finding::value(path, format!("the certificate in {} {problem}", file.display())));
 }
 
 /// TLS towards members. `by_scheme` is what their addresses say, where they say it.
@@ -242,15 +168,8 @@ pub(super) fn upstream(
         Some(Or::Map(raw)) => Some(upstream_map(path, raw, resolver)),
     };
     if raw.is_some() && by_scheme.is_some_and(|wanted| wanted != tls.is_some()) {
-        let (scheme, says) = if tls.is_some() {
-            ("http://", "on")
-        } else {
-            ("https://", "off")
-        };
-        let finding = Finding::key(
-            path,
-            format!("`tls` is {says}, but members are written with {scheme}"),
-        );
+        let (scheme, says) = if tls.is_some() { ("http://", "on") } else { ("https://", "off") };
+        let finding = Finding::key(path, format!("`tls` is {says}, but members are written with {scheme}"));
         resolver.report(finding.hint("leave the scheme out of the members"));
     }
     tls
@@ -266,17 +185,9 @@ fn upstream_map(path: &KeyPath, raw: &RawUpstreamTls, resolver: &mut Resolver<'_
         let finding = Finding::key(&path.key("ca"), "`ca` has no meaning with `verify: false`");
         resolver.report(finding.hint("remove one of them"));
     } else if !verify {
-        resolver.warn(Finding::value(
-            &path.key("verify"),
-            "the members' certificates are not verified",
-        ));
+        resolver.warn(Finding::value(&path.key("verify"), "the members' certificates are not verified"));
     }
-    UpstreamTls {
-        sni,
-        ca,
-        authorities,
-        verify,
-    }
+    UpstreamTls { sni, ca, authorities, verify }
 }
 
 fn authorities(
@@ -290,10 +201,7 @@ fn authorities(
     let certificates = chain(path, &file, resolver).unwrap_or_default();
     for der in &certificates {
         if let Err(error) = rustls::RootCertStore::empty().add(der.clone()) {
-            let message = format!(
-                "{} holds a certificate that cannot be an authority: {error}",
-                file.display()
-            );
+            let message = format!("{} holds a certificate that cannot be an authority: {error}", file.display());
             resolver.report(Finding::value(path, message));
         }
     }

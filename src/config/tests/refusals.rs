@@ -43,20 +43,14 @@ fn listeners() {
             ("empty", listen("[]")),
             ("not there", with("").replace("listen: 127.0.0.1:80\n", "")),
             ("relative socket", listen("unix:x.sock")),
-            (
-                "tls without certificates",
-                listen("{ address: 127.0.0.1:443, tls: { min_version: 1.1 } }"),
-            ),
+            ("tls without certificates", listen("{ address: 127.0.0.1:443, tls: { min_version: 1.1 } }")),
             (
                 "redirect on tls",
                 listen(
                     "{ address: 127.0.0.1:443, redirect_https: true, tls: { certificates: { bundle: /none.pem } } }",
                 ),
             ),
-            (
-                "redirect to nowhere",
-                listen("{ address: 127.0.0.1:80, redirect_https: 0 }"),
-            ),
+            ("redirect to nowhere", listen("{ address: 127.0.0.1:80, redirect_https: 0 }")),
         ]),
     );
 }
@@ -66,22 +60,10 @@ fn admin() {
     snapshot(
         "refused_admin",
         &say(&[
-            (
-                "reachable without a token",
-                with("admin: { address: 0.0.0.0:8404 }\n"),
-            ),
-            (
-                "reachable with an empty token",
-                with("admin: { address: 0.0.0.0:8404, token: \"${T:-}\" }\n"),
-            ),
-            (
-                "the clients' address",
-                with("admin: { address: 127.0.0.1:80 }\n"),
-            ),
-            (
-                "a token that no header can carry",
-                with("admin: { address: 127.0.0.1:1, token: \"two words\" }\n"),
-            ),
+            ("reachable without a token", with("admin: { address: 0.0.0.0:8404 }\n")),
+            ("reachable with an empty token", with("admin: { address: 0.0.0.0:8404, token: \"${T:-}\" }\n")),
+            ("the clients' address", with("admin: { address: 127.0.0.1:80 }\n")),
+            ("a token that no header can carry", with("admin: { address: 127.0.0.1:1, token: \"two words\" }\n")),
             ("no address", with("admin: { token: 9f8a6c1e2b }\n")),
         ]),
     );
@@ -92,68 +74,30 @@ fn pools_and_members() {
     snapshot(
         "refused_pools_and_members",
         &say(&[
-            (
-                "no members",
-                with("").replace("    members: 10.0.0.1:8080", "    balance: random"),
-            ),
+            ("no members", with("").replace("    members: 10.0.0.1:8080", "    balance: random")),
             ("an empty list", members("[]")),
-            (
-                "a member twice",
-                members("[10.0.0.1:80, { address: 10.0.0.1:80, weight: 2 }]"),
-            ),
+            ("a member twice", members("[10.0.0.1:80, { address: 10.0.0.1:80, weight: 2 }]")),
             ("no port", members("app.internal")),
             ("IPv6 without brackets", members("fd00::1")),
             ("a path", members("http://10.0.0.1:80/api")),
             ("a scheme", members("grpc://10.0.0.1:80")),
-            (
-                "mixed schemes",
-                members("[http://10.0.0.1:80, https://10.0.0.2:80]"),
-            ),
-            (
-                "schemes against tls",
-                with_pool("tls: true").replace("10.0.0.1:8080", "http://10.0.0.1:8080"),
-            ),
+            ("mixed schemes", members("[http://10.0.0.1:80, https://10.0.0.2:80]")),
+            ("schemes against tls", with_pool("tls: true").replace("10.0.0.1:8080", "http://10.0.0.1:8080")),
             ("no IPv4 address", members("10.0.0.256:80")),
             ("weight", members("{ address: 10.0.0.1:80, weight: 1001 }")),
-            (
-                "only backups",
-                members("{ address: 10.0.0.1:80, backup: true }"),
-            ),
-            (
-                "only weight 0",
-                members("{ address: 10.0.0.1:80, weight: 0 }"),
-            ),
-            (
-                "an ejection too short",
-                with_pool("outlier: { fail_timeout: 30s, max_ejection: 10s }"),
-            ),
+            ("only backups", members("{ address: 10.0.0.1:80, backup: true }")),
+            ("only weight 0", members("{ address: 10.0.0.1:80, weight: 0 }")),
+            ("an ejection too short", with_pool("outlier: { fail_timeout: 30s, max_ejection: 10s }")),
             ("a word for outlier", with_pool("outlier: on")),
-            (
-                "tcp with a path",
-                with_pool("health_check: { kind: tcp, path: /x }"),
-            ),
-            (
-                "a share without its sign",
-                with_pool("retry: { budget: 20 }"),
-            ),
-            (
-                "a reason that is none",
-                with_pool("retry: { on: [conect_failure, 200] }"),
-            ),
+            ("tcp with a path", with_pool("health_check: { kind: tcp, path: /x }")),
+            ("a share without its sign", with_pool("retry: { budget: 20 }")),
+            ("a reason that is none", with_pool("retry: { on: [conect_failure, 200] }")),
             ("too many attempts", with_pool("retry: 100")),
             ("a policy of later", with_pool("balance: least_tokens")),
             ("a header missing", with_pool("balance: header_hash")),
-            (
-                "a duration of nothing",
-                with_pool("timeouts: { connect: 0s }"),
-            ),
+            ("a duration of nothing", with_pool("timeouts: { connect: 0s }")),
             ("a duration too long", with_pool("timeouts: { idle: 8d }")),
-            (
-                "a strange name",
-                with("")
-                    .replace("app:", "\"a pp\":")
-                    .replace("pool: app", "pool: \"a pp\""),
-            ),
+            ("a strange name", with("").replace("app:", "\"a pp\":").replace("pool: app", "pool: \"a pp\"")),
         ]),
     );
 }
@@ -161,86 +105,35 @@ fn pools_and_members() {
 #[test]
 fn routes() {
     let two = |one: &str, other: &str| {
-        with("").replace(
-            "  - pool: app\n",
-            &format!("  - {{ pool: app, {one} }}\n  - {{ pool: app, {other} }}\n"),
-        )
+        with("").replace("  - pool: app\n", &format!("  - {{ pool: app, {one} }}\n  - {{ pool: app, {other} }}\n"))
     };
     snapshot(
         "refused_routes",
         &say(&[
             ("no target", with("").replace("- pool: app", "- match: /x")),
             ("two targets", with_route("respond: 200")),
-            (
-                "a pool that is not there",
-                with("").replace("- pool: app", "- pool: ap"),
-            ),
-            (
-                "the same name",
-                two("name: a, match: /a", "name: a, match: /b"),
-            ),
+            ("a pool that is not there", with("").replace("- pool: app", "- pool: ap")),
+            ("the same name", two("name: a, match: /a", "name: a, match: /b")),
             ("unreachable", two("match: /a", "match: { path: /a }")),
-            (
-                "a tie",
-                two(
-                    "match: { path: /a, methods: [GET] }",
-                    "match: { path: /a, headers: { x-a: b } }",
-                ),
-            ),
+            ("a tie", two("match: { path: /a, methods: [GET] }", "match: { path: /a, headers: { x-a: b } }")),
             ("a path", with_route("match: api")),
             ("a wildcard in a path", with_route("match: /api/*")),
             ("a query in a path", with_route("match: /api?x=1")),
             ("dots in a path", with_route("match: /a/../b")),
-            (
-                "a host with a port",
-                with_route("match: { host: example.com:80 }"),
-            ),
-            (
-                "a wildcard inside of a host",
-                with_route("match: { host: a.*.com }"),
-            ),
-            (
-                "a method in small letters",
-                with_route("match: { methods: [get] }"),
-            ),
+            ("a host with a port", with_route("match: { host: example.com:80 }")),
+            ("a wildcard inside of a host", with_route("match: { host: a.*.com }")),
+            ("a method in small letters", with_route("match: { methods: [get] }")),
             ("a network off its bits", with_route("allow: [10.0.1.5/8]")),
-            (
-                "let in and kept out",
-                with_route("allow: 10.1.0.0/16\ndeny: 10.0.0.0/8"),
-            ),
+            ("let in and kept out", with_route("allow: 10.1.0.0/16\ndeny: 10.0.0.0/8")),
             ("an empty list", with_route("allow: []")),
-            (
-                "a prefix on an exact path",
-                with_route("match: /x\nrewrite: { prefix: /y/ }"),
-            ),
-            (
-                "a prefix without its end",
-                with_route("match: /x/\nrewrite: { prefix: /y }"),
-            ),
-            (
-                "two rewrites",
-                with_route("rewrite: { prefix: /y/, path: /z }"),
-            ),
-            (
-                "retries of nothing",
-                with_route("retry: off\nretry_non_idempotent: true"),
-            ),
-            (
-                "a pool's keys on a fixed answer",
-                with_route("respond: 200\nretry: off").replace("pool: app\n    ", ""),
-            ),
-            (
-                "a location",
-                with_route("redirect: example.com").replace("pool: app\n    ", ""),
-            ),
-            (
-                "a word in braces",
-                with_route("redirect: \"https://{name}/\"").replace("pool: app\n    ", ""),
-            ),
-            (
-                "a status",
-                with_route("redirect: { location: /, status: 200 }").replace("pool: app\n    ", ""),
-            ),
+            ("a prefix on an exact path", with_route("match: /x\nrewrite: { prefix: /y/ }")),
+            ("a prefix without its end", with_route("match: /x/\nrewrite: { prefix: /y }")),
+            ("two rewrites", with_route("rewrite: { prefix: /y/, path: /z }")),
+            ("retries of nothing", with_route("retry: off\nretry_non_idempotent: true")),
+            ("a pool's keys on a fixed answer", with_route("respond: 200\nretry: off").replace("pool: app\n    ", "")),
+            ("a location", with_route("redirect: example.com").replace("pool: app\n    ", "")),
+            ("a word in braces", with_route("redirect: \"https://{name}/\"").replace("pool: app\n    ", "")),
+            ("a status", with_route("redirect: { location: /, status: 200 }").replace("pool: app\n    ", "")),
             (
                 "a body where none can be",
                 with_route("respond: { status: 204, body: x }").replace("pool: app\n    ", ""),
@@ -256,38 +149,14 @@ fn headers() {
     snapshot(
         "refused_headers",
         &say(&[
-            (
-                "hop by hop",
-                with_route("headers: { request: { set: { Connection: close } } }"),
-            ),
-            (
-                "host on an answer",
-                with_route("headers: { response: { set: { host: x } } }"),
-            ),
-            (
-                "host removed",
-                with_route("headers: { request: { remove: host } }"),
-            ),
-            (
-                "framing",
-                with_route("headers: { request: { remove: [content-length] } }"),
-            ),
-            (
-                "a control character",
-                with_route("headers: { request: { set: { x-a: \"a\\r\\nb: c\" } } }"),
-            ),
-            (
-                "no name",
-                with_route("headers: { request: { set: { \"x a\": b } } }"),
-            ),
-            (
-                "twice",
-                with_route("headers: { request: { set: { x-a: b, X-A: c } } }"),
-            ),
-            (
-                "set and removed",
-                with_route("headers: { request: { set: { x-a: b }, remove: x-a } }"),
-            ),
+            ("hop by hop", with_route("headers: { request: { set: { Connection: close } } }")),
+            ("host on an answer", with_route("headers: { response: { set: { host: x } } }")),
+            ("host removed", with_route("headers: { request: { remove: host } }")),
+            ("framing", with_route("headers: { request: { remove: [content-length] } }")),
+            ("a control character", with_route("headers: { request: { set: { x-a: \"a\\r\\nb: c\" } } }")),
+            ("no name", with_route("headers: { request: { set: { \"x a\": b } } }")),
+            ("twice", with_route("headers: { request: { set: { x-a: b, X-A: c } } }")),
+            ("set and removed", with_route("headers: { request: { set: { x-a: b }, remove: x-a } }")),
         ]),
     );
 }
@@ -300,16 +169,10 @@ fn shapes() {
             ("a list for a value", with("log: { level: [info] }\n")),
             ("a value for a map", with("server: fast\n")),
             ("a list for a map", with("log: [info, json]\n")),
-            (
-                "a map for a value",
-                with_pool("balance: { round_robin: true }"),
-            ),
+            ("a map for a value", with_pool("balance: { round_robin: true }")),
             ("a key of another place", with_pool("pool: x")),
             ("a merge key", with_pool("<<: { balance: random }")),
-            (
-                "two wrong items keep their numbers",
-                members("[[a], 10.0.0.1:80, [b], 10.0.0.2]"),
-            ),
+            ("two wrong items keep their numbers", members("[[a], 10.0.0.1:80, [b], 10.0.0.2]")),
             ("a switch", with_route("websocket: yes")),
         ]),
     );
@@ -340,15 +203,9 @@ fn what_is_built_later_is_never_ignored() {
 fn what_was_refused_is_not_missed_as_well() {
     // The whole pool is misshapen: neither is it unknown to the route, nor are its members missing.
     let text = "listen: 127.0.0.1:80\npools: { app: [10.0.0.1:80] }\nroutes: { pool: app }\n";
-    assert_eq!(
-        each(&[text.to_owned()]),
-        ["2:15 pools.app: a list stands here"]
-    );
+    assert_eq!(each(&[text.to_owned()]), ["2:15 pools.app: a list stands here"]);
     let text = "listen: { address: \"${NONE}\" }\nroutes: { respond: 200 }\n";
-    assert_eq!(
-        each(&[text.to_owned()]),
-        ["1:20 listen.address: the environment variable NONE is not set"]
-    );
+    assert_eq!(each(&[text.to_owned()]), ["1:20 listen.address: the environment variable NONE is not set"]);
 }
 
 #[test]
@@ -361,14 +218,8 @@ fn logs() {
             ("a format", with("log: { format: jsn }\n")),
             ("a relative file", with("log: { file: x.log }\n")),
             ("no file", with("log: { access: { format: combined } }\n")),
-            (
-                "one file for two",
-                with("log: { file: /x.log, access: /x.log }\n"),
-            ),
-            (
-                "a strange set of headers",
-                with("security_headers: strict\n"),
-            ),
+            ("one file for two", with("log: { file: /x.log, access: /x.log }\n")),
+            ("a strange set of headers", with("security_headers: strict\n")),
         ]),
     );
 }

@@ -7,13 +7,7 @@ fn the_shortest_file_gets_every_default() {
     let config = config(&with(""));
     insta::assert_debug_snapshot!(
         "defaults",
-        (
-            &config.listeners,
-            &config.pools,
-            &config.routes,
-            &config.log,
-            config.server.timeouts
-        )
+        (&config.listeners, &config.pools, &config.routes, &config.log, config.server.timeouts)
     );
     assert_eq!(config.server.max_connections, 4096);
     assert_eq!(config.server.max_body, 100 << 20);
@@ -35,10 +29,7 @@ fn numbers_and_switches_may_come_out_of_variables() {
     );
     let loaded = parse("f", &text, &Overrides::default(), &environment).unwrap();
     let member = &loaded.config.pools[0].members[1];
-    assert_eq!(
-        (&*member.name, member.weight, member.backup),
-        ("10.0.0.1:80", 7, true)
-    );
+    assert_eq!((&*member.name, member.weight, member.backup), ("10.0.0.1:80", 7, true));
 }
 
 #[test]
@@ -92,30 +83,16 @@ routes: [{ match: /z/, pool: zebra }, { match: /a/, pool: ape }]
 
 #[test]
 fn a_route_overrides_its_pool_in_part() {
-    let text = with_pool(
-        "timeouts: { connect: 1s, idle: 2s }\nretry: { attempts: 5, on: 503, budget: 40% }",
-    );
+    let text = with_pool("timeouts: { connect: 1s, idle: 2s }\nretry: { attempts: 5, on: 503, budget: 40% }");
     let text = text.replace(
         "- pool: app",
         "- pool: app\n    timeouts: { idle: 9s }\n    retry: { attempts: 2 }\n    retry_non_idempotent: true\n    balance: random",
     );
     let config = config(&text);
-    let Target::Pool(target) = &config.routes[0].target else {
-        panic!()
-    };
+    let Target::Pool(target) = &config.routes[0].target else { panic!() };
     let seconds = Duration::from_secs;
-    assert_eq!(
-        (target.timeouts.connect, target.timeouts.idle),
-        (seconds(1), seconds(9))
-    );
-    assert_eq!(
-        (
-            target.retry.attempts,
-            target.retry.budget_percent,
-            target.retry.non_idempotent
-        ),
-        (2, 40, true)
-    );
+    assert_eq!((target.timeouts.connect, target.timeouts.idle), (seconds(1), seconds(9)));
+    assert_eq!((target.retry.attempts, target.retry.budget_percent, target.retry.non_idempotent), (2, 40, true));
     assert_eq!(target.retry.on.statuses, [503]);
     assert!(!target.retry.on.connect_failure, "only what `on` lists");
     assert_eq!(target.balance, Balance::Random);
@@ -140,13 +117,7 @@ headers:
   response: { remove: server }",
     ));
     let route = &config.routes[0];
-    assert_eq!(
-        route.rewrite,
-        Some(Rewrite::Prefix {
-            from: "/api/".into(),
-            to: "/v2/".into()
-        })
-    );
+    assert_eq!(route.rewrite, Some(Rewrite::Prefix { from: "/api/".into(), to: "/v2/".into() }));
     assert_eq!(route.request_headers.set.len(), 2);
     assert_eq!(route.request_headers.add.len(), 2);
     assert_eq!(route.request_headers.remove, ["x-c"]);
@@ -165,22 +136,12 @@ routes:
   - { match: /e, respond: { body: hello, content_type: text/html } }
 ",
     );
-    insta::assert_debug_snapshot!(
-        "targets",
-        config
-            .routes
-            .iter()
-            .map(|route| &route.target)
-            .collect::<Vec<_>>()
-    );
+    insta::assert_debug_snapshot!("targets", config.routes.iter().map(|route| &route.target).collect::<Vec<_>>());
 }
 
 #[test]
 fn an_empty_token_is_a_disabled_one_and_is_warned_of() {
-    let loaded = load_text(&with(
-        "admin: { address: 127.0.0.1:1, token: \"${T:-}\" }\n",
-    ))
-    .unwrap();
+    let loaded = load_text(&with("admin: { address: 127.0.0.1:1, token: \"${T:-}\" }\n")).unwrap();
     assert!(loaded.config.admin.unwrap().token.is_none());
     assert_eq!(loaded.warnings.len(), 1);
 }
@@ -189,61 +150,35 @@ fn an_empty_token_is_a_disabled_one_and_is_warned_of() {
 fn placeholders_pass_for_development_only() {
     let text = with("admin: { address: 127.0.0.1:1, token: changeme }\n");
     assert!(told(&refused(&text))[0].ends_with("the token is a well-known placeholder"));
-    let overrides = Overrides {
-        insecure_dev: true,
-        ..Overrides::default()
-    };
+    let overrides = Overrides { insecure_dev: true, ..Overrides::default() };
     assert!(parse("f", &text, &overrides, &Environment::of([])).is_ok());
 }
 
 #[test]
 fn bodies_may_be_unlimited() {
-    assert_eq!(
-        config(&with("server: { max_body: unlimited }\n")).routes[0].max_body,
-        u64::MAX
-    );
-    assert_eq!(
-        config(&with_route("max_body: 1KiB")).routes[0].max_body,
-        1024
-    );
+    assert_eq!(config(&with("server: { max_body: unlimited }\n")).routes[0].max_body, u64::MAX);
+    assert_eq!(config(&with_route("max_body: 1KiB")).routes[0].max_body, 1024);
 }
 
 #[test]
 fn a_check_without_http_keys_is_a_connect() {
-    assert_eq!(
-        config(&with_pool("health_check: tcp")).pools[0]
-            .health_check
-            .as_ref()
-            .unwrap()
-            .kind,
-        CheckKind::Tcp
-    );
+    assert_eq!(config(&with_pool("health_check: tcp")).pools[0].health_check.as_ref().unwrap().kind, CheckKind::Tcp);
     let config = config(&with_pool("health_check: { interval: 1s }"));
-    assert_eq!(
-        config.pools[0].health_check.as_ref().unwrap().kind,
-        CheckKind::Tcp
-    );
+    assert_eq!(config.pools[0].health_check.as_ref().unwrap().kind, CheckKind::Tcp);
 }
 
 #[test]
 fn a_secret_in_a_header_does_not_show() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("key"), "hunter2hunter2").unwrap();
-    let environment =
-        Environment::of([("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
+    let environment = Environment::of([("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap())]);
     let text = with_route(
         "headers: { request: { set: { x-upstream: \"Key ${credential:key}\", authorization: Basic abcdefgh } } }",
     );
     let loaded = parse("f", &text, &Overrides::default(), &environment).unwrap();
     let shown = format!("{:?}", loaded);
-    assert!(
-        !shown.contains("hunter2") && !shown.contains("abcdefgh"),
-        "{shown}"
-    );
-    assert_eq!(
-        loaded.config.routes[0].request_headers.set[0].1,
-        "Key hunter2hunter2"
-    );
+    assert!(!shown.contains("hunter2") && !shown.contains("abcdefgh"), "{shown}");
+    assert_eq!(loaded.config.routes[0].request_headers.set[0].1, "Key hunter2hunter2");
 }
 
 #[test]

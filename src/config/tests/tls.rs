@@ -10,11 +10,7 @@ use super::*;
 fn write(directory: &Path, name: &str, cert: &str, key: &str) {
     fs::write(directory.join(format!("{name}.crt")), cert).unwrap();
     fs::write(directory.join(format!("{name}.key")), key).unwrap();
-    fs::write(
-        directory.join(format!("{name}.pem")),
-        format!("{cert}{key}"),
-    )
-    .unwrap();
+    fs::write(directory.join(format!("{name}.pem")), format!("{cert}{key}")).unwrap();
 }
 
 /// A directory with `a` and `b`, each a `.crt`, a `.key` and both in a `.pem`.
@@ -22,34 +18,23 @@ fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for name in ["a", "b"] {
         let made = rcgen::generate_simple_self_signed([format!("{name}.example")]).unwrap();
-        write(
-            directory.path(),
-            name,
-            &made.cert.pem(),
-            &made.signing_key.serialize_pem(),
-        );
+        write(directory.path(), name, &made.cert.pem(), &made.signing_key.serialize_pem());
     }
     directory
 }
 
 fn with_certificates(directory: &Path, certificates: &str) -> String {
     // A line each: where things stand does not depend on the length of the directory's name.
-    let certificates = certificates
-        .replace("{ ", "{\n    ")
-        .replace(", ", ",\n    ");
+    let certificates = certificates.replace("{ ", "{\n    ").replace(", ", ",\n    ");
     let certificates = certificates.replace('@', directory.to_str().unwrap());
-    let listen =
-        format!("listen:\n  address: 127.0.0.1:443\n  tls:\n   certificates: {certificates}");
+    let listen = format!("listen:\n  address: 127.0.0.1:443\n  tls:\n   certificates: {certificates}");
     with("").replace("listen: 127.0.0.1:80", &listen)
 }
 
 #[test]
 fn pairs_and_bundles_are_read() {
     let directory = directory();
-    let text = with_certificates(
-        directory.path(),
-        "[{ cert: @/a.crt, key: @/a.key }, { bundle: @/b.pem }]",
-    );
+    let text = with_certificates(directory.path(), "[{ cert: @/a.crt, key: @/a.key }, { bundle: @/b.pem }]");
     let config = config(&text);
     let listener = &config.listeners[0];
     assert!(listener.http2, "offered by default with TLS");
@@ -58,11 +43,7 @@ fn pairs_and_bundles_are_read() {
     assert_eq!(tls.certificates.len(), 2);
     assert_eq!(tls.certificates[0].certified.cert.len(), 1);
     assert_ne!(tls.certificates[0], tls.certificates[1]);
-    assert_eq!(
-        load_text(&text).unwrap().config.listeners,
-        config.listeners,
-        "equal by content"
-    );
+    assert_eq!(load_text(&text).unwrap().config.listeners, config.listeners, "equal by content");
 }
 
 #[test]
@@ -70,11 +51,7 @@ fn a_renewed_certificate_is_another_configuration() {
     let directory = directory();
     let text = with_certificates(directory.path(), "{ bundle: @/a.pem }");
     let before = config(&text).listeners;
-    fs::copy(
-        directory.path().join("b.pem"),
-        directory.path().join("a.pem"),
-    )
-    .unwrap();
+    fs::copy(directory.path().join("b.pem"), directory.path().join("a.pem")).unwrap();
     assert_ne!(config(&text).listeners, before);
 }
 
@@ -82,14 +59,9 @@ fn a_renewed_certificate_is_another_configuration() {
 fn what_cannot_be_used_is_told() {
     let directory = directory();
     let path = directory.path();
-    fs::write(
-        path.join("junk"),
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    )
-    .unwrap();
+    fs::write(path.join("junk"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     fs::write(path.join("empty"), "").unwrap();
-    let encrypted =
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     fs::write(path.join("locked"), encrypted).unwrap();
     let said: String = [
         "{ cert: @/a.crt, key: @/b.key }",
@@ -104,20 +76,10 @@ fn what_cannot_be_used_is_told() {
         "[]",
     ]
     .iter()
-    .map(|certificates| {
-        format!(
-            "--- {certificates}\n{}\n\n",
-            refused(&with_certificates(path, certificates))
-        )
-    })
+    .map(|certificates| format!("--- {certificates}\n{}\n\n", refused(&with_certificates(path, certificates))))
     .collect();
     let name = path.to_str().unwrap();
-    snapshot(
-        "refused_tls",
-        &said
-            .replace(name, "@")
-            .replace(&"^".repeat(name.len()), "^"),
-    );
+    snapshot("refused_tls", &said.replace(name, "@").replace(&"^".repeat(name.len()), "^"));
 }
 
 #[test]
@@ -129,17 +91,9 @@ fn an_expired_certificate_is_only_warned_of() {
     let key = KeyPair::generate().unwrap();
     let cert = params.self_signed(&key).unwrap();
     write(directory.path(), "old", &cert.pem(), &key.serialize_pem());
-    let loaded = load_text(&with_certificates(
-        directory.path(),
-        "{ bundle: @/old.pem }",
-    ))
-    .unwrap();
+    let loaded = load_text(&with_certificates(directory.path(), "{ bundle: @/old.pem }")).unwrap();
     assert_eq!(loaded.warnings.len(), 1);
-    assert!(
-        loaded.warnings[0].message.contains("expired on"),
-        "{}",
-        loaded.warnings[0]
-    );
+    assert!(loaded.warnings[0].message.contains("expired on"), "{}", loaded.warnings[0]);
 }
 
 #[test]
@@ -148,10 +102,7 @@ fn authorities_of_members_are_read() {
     let name = directory.path().to_str().unwrap();
     let text = with_pool(&format!("tls: {{ sni: app.internal, ca: {name}/a.crt }}"));
     let tls = config(&text).pools[0].tls.clone().unwrap();
-    assert_eq!(
-        (tls.sni.as_deref(), tls.authorities.len(), tls.verify),
-        (Some("app.internal"), 1, true)
-    );
+    assert_eq!((tls.sni.as_deref(), tls.authorities.len(), tls.verify), (Some("app.internal"), 1, true));
     let contradiction = with_pool(&format!("tls: {{ ca: {name}/a.crt, verify: false }}"));
     assert_eq!(told(&refused(&contradiction)).len(), 1);
 }

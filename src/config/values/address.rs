@@ -16,10 +16,8 @@ pub(in crate::config) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(ListenAddress::Unix);
     }
-    let wrong = || {
-        Wrong::not(text, "an address to listen on")
-            .expected("one such as 0.0.0.0:80, [::]:443 or unix:/run/x.sock")
-    };
+    let wrong =
+        || Wrong::not(text, "an address to listen on").expected("one such as 0.0.0.0:80, [::]:443 or unix:/run/x.sock");
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(ListenAddress::Tcp(address));
     }
@@ -28,13 +26,11 @@ pub(in crate::config) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
         return Err(wrong());
     }
     match host {
-        "" | "*" => Err(wrong().hint(format!(
-            "for all addresses write [::]:{port} (IPv6 and IPv4) or 0.0.0.0:{port}"
-        ))),
+        "" | "*" => Err(wrong().hint(format!("for all addresses write [::]:{port} (IPv6 and IPv4) or 0.0.0.0:{port}"))),
         "localhost" => Err(wrong().hint(format!("write 127.0.0.1:{port} or [::1]:{port}"))),
-        host if host.contains(':') && !host.starts_with('[') => Err(wrong().hint(format!(
-            "an IPv6 address stands in brackets: [{host}]:{port}"
-        ))),
+        host if host.contains(':') && !host.starts_with('[') => {
+            Err(wrong().hint(format!("an IPv6 address stands in brackets: [{host}]:{port}")))
+        }
         _ => Err(wrong().hint("a listener needs an IP address of this machine, not a name")),
     }
 }
@@ -57,8 +53,7 @@ pub(in crate::config) fn member(text: &str) -> Result<MemberText, Wrong> {
         Some(("https", rest)) => (Some(true), rest),
         Some((scheme, _)) => {
             return Err(
-                Wrong::new(format!("a member cannot be reached by {}", quote(scheme)))
-                    .expected("http or https"),
+                Wrong::new(format!("a member cannot be reached by {}", quote(scheme))).expected("http or https")
             );
         }
         None => (None, text),
@@ -100,15 +95,9 @@ fn member_address(text: &str, tls: Option<bool>) -> Result<MemberAddress, Wrong>
             wrong.hint(format!("write it with one: {text}:{port}"))
         });
     };
-    let port = number::<u16>(port)
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| wrong().hint("a port is 1 to 65535"))?;
+    let port = number::<u16>(port).ok().filter(|port| *port > 0).ok_or_else(|| wrong().hint("a port is 1 to 65535"))?;
     let host = name(host).map_err(|reason| wrong().hint(reason))?;
-    Ok(MemberAddress::Host {
-        host: host.into(),
-        port,
-    })
+    Ok(MemberAddress::Host { host: host.into(), port })
 }
 
 fn empty() -> Wrong {
@@ -134,9 +123,7 @@ pub(in crate::config) fn name(text: &str) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -144,15 +131,10 @@ pub(in crate::config) fn name(text: &str) -> Result<String, String> {
         return Err("leave out the dot at the end".to_owned());
     }
     if lower.len() > MAX_HOST || !lower.split('.').all(label) {
-        return Err(
-            "a host name is letters, digits and hyphens, in parts set apart by dots".to_owned(),
-        );
+        return Err("a host name is letters, digits and hyphens, in parts set apart by dots".to_owned());
     }
     // All digits and dots but no address: `10.0.1` or `256.0.0.1` is never a name.
-    if lower
-        .split('.')
-        .next_back()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+    if lower.split('.').next_back().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
         && lower.parse::<std::net::Ipv4Addr>().is_err()
     {
         return Err("this looks like an IPv4 address but is none".to_owned());
@@ -162,21 +144,13 @@ pub(in crate::config) fn name(text: &str) -> Result<String, String> {
 
 /// A host to match: `example.com` or `*.example.com`.
 pub(in crate::config) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
-    let wrong = || {
-        Wrong::not(text, "a host to match")
-            .expected("a name such as example.com, or *.example.com for all below")
-    };
+    let wrong =
+        || Wrong::not(text, "a host to match").expected("a name such as example.com, or *.example.com for all below");
     if text == "*" {
         return Err(wrong().hint("leave `host` out to take every host"));
     }
-    if let Some(v6) = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return v6
-            .parse::<Ipv6Addr>()
-            .map(|ip| HostPattern::Exact(format!("[{ip}]")))
-            .map_err(|_| wrong());
+    if let Some(v6) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return v6.parse::<Ipv6Addr>().map(|ip| HostPattern::Exact(format!("[{ip}]"))).map_err(|_| wrong());
     }
     if let Some((host, port)) = text.rsplit_once(':')
         && number::<u16>(port).is_ok()
@@ -200,17 +174,12 @@ pub(in crate::config) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> 
 pub(in crate::config) fn path_pattern(text: &str) -> Result<PathPattern, Wrong> {
     let wrong = || Wrong::not(text, "a path to match").expected("`/exact` or `/prefix/`");
     if text.ends_with('*') {
-        return Err(wrong().hint(format!(
-            "a path that ends in `/` takes everything below: {}",
-            text.trim_end_matches('*')
-        )));
+        return Err(
+            wrong().hint(format!("a path that ends in `/` takes everything below: {}", text.trim_end_matches('*')))
+        );
     }
     let text = path(text).map_err(|reason| wrong().hint(reason))?;
-    Ok(if text.ends_with('/') {
-        PathPattern::Prefix(text)
-    } else {
-        PathPattern::Exact(text)
-    })
+    Ok(if text.ends_with('/') { PathPattern::Prefix(text) } else { PathPattern::Exact(text) })
 }
 
 /// A path without a query that needs no normalizing. The error is a hint.
@@ -221,19 +190,10 @@ pub(in crate::config) fn path(text: &str) -> Result<String, String> {
     if text.contains(['?', '#']) {
         return Err("leave out the query and the fragment".to_owned());
     }
-    if text
-        .bytes()
-        .any(|b| b.is_ascii_control() || b == b' ' || !b.is_ascii())
-    {
-        return Err(
-            "spaces and characters outside of ASCII are percent-encoded in a path".to_owned(),
-        );
+    if text.bytes().any(|b| b.is_ascii_control() || b == b' ' || !b.is_ascii()) {
+        return Err("spaces and characters outside of ASCII are percent-encoded in a path".to_owned());
     }
-    if text.contains("//")
-        || text
-            .split('/')
-            .any(|segment| segment == "." || segment == "..")
-    {
+    if text.contains("//") || text.split('/').any(|segment| segment == "." || segment == "..") {
         return Err("leave out `//`, `/./` and `/../`".to_owned());
     }
     Ok(text.to_owned())

@@ -6,15 +6,8 @@ use crate::config::{Balance, HashKey};
 /// What `bounded` means without a number: a member carries at most 25 % more than the mean.
 const DEFAULT_BOUND_PERCENT: u32 = 25;
 
-const NAMES: [&str; 7] = [
-    "round_robin",
-    "random",
-    "least_requests",
-    "peak_ewma",
-    "ip_hash",
-    "header_hash(NAME)",
-    "consistent_hash",
-];
+const NAMES: [&str; 7] =
+    ["round_robin", "random", "least_requests", "peak_ewma", "ip_hash", "header_hash(NAME)", "consistent_hash"];
 
 /// `round_robin`, `header_hash(x-user)`, `consistent_hash(uri, bounded:25%)` and the others.
 pub(in crate::config) fn balance(text: &str) -> Result<Balance, Wrong> {
@@ -22,19 +15,14 @@ pub(in crate::config) fn balance(text: &str) -> Result<Balance, Wrong> {
         Some((name, rest)) => match rest.strip_suffix(')') {
             Some(arguments) => (name.trim(), Some(arguments.trim())),
             None => {
-                return Err(Wrong::new(format!(
-                    "{} lacks its closing parenthesis",
-                    quote(text)
-                )));
+                return Err(Wrong::new(format!("{} lacks its closing parenthesis", quote(text))));
             }
         },
         None => (text, None),
     };
     let plain = |balance| match arguments {
         None => Ok(balance),
-        Some(_) => {
-            Err(Wrong::new(format!("{name} takes no arguments")).hint(format!("write {name}")))
-        }
+        Some(_) => Err(Wrong::new(format!("{name} takes no arguments")).hint(format!("write {name}"))),
     };
     match name {
         "round_robin" => plain(Balance::RoundRobin),
@@ -44,8 +32,7 @@ pub(in crate::config) fn balance(text: &str) -> Result<Balance, Wrong> {
         "ip_hash" => plain(Balance::IpHash),
         "header_hash" => match arguments {
             Some(header) if !header.is_empty() => header_name(header).map(Balance::HeaderHash),
-            _ => Err(Wrong::new("header_hash needs the name of a header")
-                .expected("one such as header_hash(x-user)")),
+            _ => Err(Wrong::new("header_hash needs the name of a header").expected("one such as header_hash(x-user)")),
         },
         "consistent_hash" => consistent_hash(arguments.unwrap_or_default()),
         "least_tokens" | "prefix_cost" => {
@@ -65,10 +52,7 @@ fn unknown(name: &str) -> Wrong {
         ("source", "ip_hash"),
         ("ewma", "peak_ewma"),
     ];
-    let meant = other_words
-        .iter()
-        .find(|(word, _)| *word == name)
-        .map(|(_, meant)| *meant);
+    let meant = other_words.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant);
     match meant.or_else(|| nearest(name, NAMES.map(|known| known.trim_end_matches("(NAME)")))) {
         Some(meant) => wrong.hint(format!("did you mean `{meant}`?")),
         None => wrong,
@@ -78,11 +62,7 @@ fn unknown(name: &str) -> Wrong {
 fn consistent_hash(arguments: &str) -> Result<Balance, Wrong> {
     let expected = "consistent_hash(uri), (client_ip) or (header:NAME), and `bounded` or `bounded:25%` after a comma";
     let (mut key, mut bound_percent) = (None, None);
-    for argument in arguments
-        .split(',')
-        .map(str::trim)
-        .filter(|argument| !argument.is_empty())
-    {
+    for argument in arguments.split(',').map(str::trim).filter(|argument| !argument.is_empty()) {
         let (word, value) = match argument.split_once(':') {
             Some((word, value)) => (word, Some(value)),
             None => (argument, None),
@@ -90,34 +70,23 @@ fn consistent_hash(arguments: &str) -> Result<Balance, Wrong> {
         let repeated = match (word, value) {
             ("uri", None) => key.replace(HashKey::Uri).is_some(),
             ("client_ip", None) => key.replace(HashKey::ClientIp).is_some(),
-            ("header", Some(header)) => {
-                key.replace(HashKey::Header(header_name(header)?)).is_some()
-            }
+            ("header", Some(header)) => key.replace(HashKey::Header(header_name(header)?)).is_some(),
             ("bounded", None) => bound_percent.replace(DEFAULT_BOUND_PERCENT).is_some(),
             ("bounded", Some(bound)) => match percent(bound)? {
                 bound @ 1..=1000 => bound_percent.replace(bound).is_some(),
                 _ => {
                     return Err(
-                        Wrong::new(format!("the bound {} is out of range", quote(bound)))
-                            .expected("1% to 1000%"),
+                        Wrong::new(format!("the bound {} is out of range", quote(bound))).expected("1% to 1000%")
                     );
                 }
             },
             _ => {
-                return Err(
-                    Wrong::not(argument, "an argument of consistent_hash").expected(expected)
-                );
+                return Err(Wrong::not(argument, "an argument of consistent_hash").expected(expected));
             }
         };
         if repeated {
-            return Err(
-                Wrong::new(format!("{} says two things at once", quote(argument)))
-                    .expected(expected),
-            );
+            return Err(Wrong::new(format!("{} says two things at once", quote(argument))).expected(expected));
         }
     }
-    Ok(Balance::ConsistentHash {
-        key: key.unwrap_or(HashKey::Uri),
-        bound_percent,
-    })
+    Ok(Balance::ConsistentHash { key: key.unwrap_or(HashKey::Uri), bound_percent })
 }

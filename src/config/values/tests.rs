@@ -7,11 +7,7 @@ use crate::config::{Balance, HashKey, HostPattern, ListenAddress, MemberAddress,
 
 fn refuses<T: std::fmt::Debug>(parse: impl Fn(&str) -> Result<T, Wrong>, texts: &[&str]) {
     for text in texts {
-        assert!(
-            parse(text).is_err(),
-            "{text:?} was taken as {:?}",
-            parse(text)
-        );
+        assert!(parse(text).is_err(), "{text:?} was taken as {:?}", parse(text));
     }
 }
 
@@ -46,10 +42,7 @@ fn durations() {
             "٣s",
         ],
     );
-    assert_eq!(
-        duration("30").unwrap_err().hint.as_deref(),
-        Some("did you mean 30s?")
-    );
+    assert_eq!(duration("30").unwrap_err().hint.as_deref(), Some("did you mean 30s?"));
 }
 
 #[test]
@@ -67,22 +60,9 @@ fn sizes() {
     }
     refuses(
         size,
-        &[
-            "",
-            "MiB",
-            "-1",
-            "1.5MiB",
-            "1mib",
-            "100M",
-            "1k",
-            "99999999999999999999",
-            "18446744073709551615KiB",
-        ],
+        &["", "MiB", "-1", "1.5MiB", "1mib", "100M", "1k", "99999999999999999999", "18446744073709551615KiB"],
     );
-    assert_eq!(
-        size("100m").unwrap_err().hint.as_deref(),
-        Some("did you mean 100MiB?")
-    );
+    assert_eq!(size("100m").unwrap_err().hint.as_deref(), Some("did you mean 100MiB?"));
 }
 
 #[test]
@@ -90,10 +70,7 @@ fn shares_and_numbers_and_switches() {
     assert_eq!(percent("20%"), Ok(20));
     refuses(percent, &["20", "%", "-1%", "1.5%", "20 %", "99999999999%"]);
     assert_eq!(number::<u16>("65535"), Ok(65535));
-    refuses(
-        number::<u16>,
-        &["", "-1", "+1", "65536", "1_000", "0x10", " 1", "1.0"],
-    );
+    refuses(number::<u16>, &["", "-1", "+1", "65536", "1_000", "0x10", " 1", "1.0"]);
     assert_eq!((boolean("true"), boolean("false")), (Ok(true), Ok(false)));
     refuses(boolean, &["", "yes", "no", "on", "off", "1", "TRUE"]);
 }
@@ -103,10 +80,7 @@ fn listen_addresses() {
     let tcp = |text: &str| Ok(ListenAddress::Tcp(text.parse().unwrap()));
     assert_eq!(listen("0.0.0.0:80"), tcp("0.0.0.0:80"));
     assert_eq!(listen("[::]:443"), tcp("[::]:443"));
-    assert_eq!(
-        listen("unix:/run/x.sock"),
-        Ok(ListenAddress::Unix("/run/x.sock".into()))
-    );
+    assert_eq!(listen("unix:/run/x.sock"), Ok(ListenAddress::Unix("/run/x.sock".into())));
     let long = format!("unix:/{}", "x".repeat(200));
     refuses(
         listen,
@@ -130,45 +104,18 @@ fn listen_addresses() {
 #[test]
 fn member_addresses() {
     let socket = |text: &str| MemberAddress::Socket(text.parse().unwrap());
-    let host = |host: &str, port| MemberAddress::Host {
-        host: host.into(),
-        port,
-    };
+    let host = |host: &str, port| MemberAddress::Host { host: host.into(), port };
     for (text, address, tls, name) in [
-        (
-            "10.0.0.1:8080",
-            socket("10.0.0.1:8080"),
-            None,
-            "10.0.0.1:8080",
-        ),
+        ("10.0.0.1:8080", socket("10.0.0.1:8080"), None, "10.0.0.1:8080"),
         ("[::1]:80", socket("[::1]:80"), None, "[::1]:80"),
-        (
-            "Host.Name:8080",
-            host("host.name", 8080),
-            None,
-            "Host.Name:8080",
-        ),
+        ("Host.Name:8080", host("host.name", 8080), None, "Host.Name:8080"),
         ("my_service:1", host("my_service", 1), None, "my_service:1"),
         ("http://a.b:80/", host("a.b", 80), Some(false), "a.b:80"),
-        (
-            "https://10.0.0.1:443",
-            socket("10.0.0.1:443"),
-            Some(true),
-            "10.0.0.1:443",
-        ),
-        (
-            "unix:/run/x.sock",
-            MemberAddress::Unix("/run/x.sock".into()),
-            None,
-            "unix:/run/x.sock",
-        ),
+        ("https://10.0.0.1:443", socket("10.0.0.1:443"), Some(true), "10.0.0.1:443"),
+        ("unix:/run/x.sock", MemberAddress::Unix("/run/x.sock".into()), None, "unix:/run/x.sock"),
     ] {
         let found = member(text).unwrap();
-        assert_eq!(
-            (found.address, found.tls, found.name.as_str()),
-            (address, tls, name),
-            "{text}"
-        );
+        assert_eq!((found.address, found.tls, found.name.as_str()), (address, tls, name), "{text}");
     }
     refuses(
         member,
@@ -194,10 +141,7 @@ fn member_addresses() {
             "é:1",
         ],
     );
-    assert_eq!(
-        member("https://a.b").unwrap_err().hint.as_deref(),
-        Some("write it with one: a.b:443")
-    );
+    assert_eq!(member("https://a.b").unwrap_err().hint.as_deref(), Some("write it with one: a.b:443"));
 }
 
 #[test]
@@ -205,18 +149,7 @@ fn networks() {
     assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
     assert_eq!(network("10.0.0.1").unwrap().to_string(), "10.0.0.1/32");
     assert_eq!(network("fd00::/8").unwrap().to_string(), "fd00::/8");
-    refuses(
-        network,
-        &[
-            "",
-            "10.0.0.0/33",
-            "10.0.0.1/8",
-            "10/8",
-            "a",
-            "::ffff:10.0.0.0/104",
-            "10.0.0.0/",
-        ],
-    );
+    refuses(network, &["", "10.0.0.0/33", "10.0.0.1/8", "10/8", "a", "::ffff:10.0.0.0/104", "10.0.0.0/"]);
     assert_eq!(
         network("::ffff:10.0.0.0/104").unwrap_err().hint.as_deref(),
         Some("IPv4 clients are seen as IPv4: write 10.0.0.0/8")
@@ -225,44 +158,17 @@ fn networks() {
 
 #[test]
 fn hosts_and_paths() {
-    assert_eq!(
-        host_pattern("Example.COM"),
-        Ok(HostPattern::Exact("example.com".into()))
-    );
-    assert_eq!(
-        host_pattern("*.example.com"),
-        Ok(HostPattern::Wildcard("example.com".into()))
-    );
-    assert_eq!(
-        host_pattern("[::1]"),
-        Ok(HostPattern::Exact("[::1]".into()))
-    );
+    assert_eq!(host_pattern("Example.COM"), Ok(HostPattern::Exact("example.com".into())));
+    assert_eq!(host_pattern("*.example.com"), Ok(HostPattern::Wildcard("example.com".into())));
+    assert_eq!(host_pattern("[::1]"), Ok(HostPattern::Exact("[::1]".into())));
     refuses(
         host_pattern,
-        &[
-            "",
-            "*",
-            "*.",
-            "a.*",
-            "*a.b",
-            "a:80",
-            "http://a",
-            "a/",
-            "a.",
-            "[x]",
-            "münchen.de",
-            "256.1.1.1",
-        ],
+        &["", "*", "*.", "a.*", "*a.b", "a:80", "http://a", "a/", "a.", "[x]", "münchen.de", "256.1.1.1"],
     );
     assert_eq!(path_pattern("/"), Ok(PathPattern::Prefix("/".into())));
     assert_eq!(path_pattern("/a/"), Ok(PathPattern::Prefix("/a/".into())));
     assert_eq!(path_pattern("/a"), Ok(PathPattern::Exact("/a".into())));
-    refuses(
-        path_pattern,
-        &[
-            "", "a", "/a?b", "/a#b", "/a*", "//", "/a//b", "/./a", "/a/..", "/a b", "/é", "/a\n",
-        ],
-    );
+    refuses(path_pattern, &["", "a", "/a?b", "/a#b", "/a*", "//", "/a//b", "/./a", "/a/..", "/a b", "/é", "/a\n"]);
 }
 
 #[test]
@@ -282,22 +188,7 @@ fn statuses() {
     assert_eq!(status_range("200"), range(200, 200));
     assert_eq!(status_range("200-299"), range(200, 299));
     assert_eq!(status_range("2xx"), range(200, 299));
-    refuses(
-        status_range,
-        &[
-            "",
-            "99",
-            "600",
-            "299-200",
-            "xx",
-            "6xx",
-            "22xx",
-            "2x",
-            "200-",
-            "-200",
-            "200-299-300",
-        ],
-    );
+    refuses(status_range, &["", "99", "600", "299-200", "xx", "6xx", "22xx", "2x", "200-", "-200", "200-299-300"]);
     refuses(status, &["", "100", "199", "600", "ok"]);
 }
 
@@ -311,33 +202,15 @@ fn balances() {
         ("peak_ewma", Balance::PeakEwma),
         ("ip_hash", Balance::IpHash),
         ("header_hash(X-User)", Balance::HeaderHash(header("x-user"))),
-        (
-            "consistent_hash",
-            Balance::ConsistentHash {
-                key: HashKey::Uri,
-                bound_percent: None,
-            },
-        ),
-        (
-            "consistent_hash(bounded)",
-            Balance::ConsistentHash {
-                key: HashKey::Uri,
-                bound_percent: Some(25),
-            },
-        ),
+        ("consistent_hash", Balance::ConsistentHash { key: HashKey::Uri, bound_percent: None }),
+        ("consistent_hash(bounded)", Balance::ConsistentHash { key: HashKey::Uri, bound_percent: Some(25) }),
         (
             "consistent_hash(client_ip, bounded:50%)",
-            Balance::ConsistentHash {
-                key: HashKey::ClientIp,
-                bound_percent: Some(50),
-            },
+            Balance::ConsistentHash { key: HashKey::ClientIp, bound_percent: Some(50) },
         ),
         (
             "consistent_hash(header:x-user)",
-            Balance::ConsistentHash {
-                key: HashKey::Header(header("x-user")),
-                bound_percent: None,
-            },
+            Balance::ConsistentHash { key: HashKey::Header(header("x-user")), bound_percent: None },
         ),
     ] {
         assert_eq!(balance(text), Ok(value), "{text}");
@@ -359,16 +232,10 @@ fn balances() {
             "prefix_cost",
         ],
     );
-    for (text, meant) in [
-        ("leastconn", "least_requests"),
-        ("round-robin", "round_robin"),
-        ("consistent_hsh", "consistent_hash"),
-    ] {
-        assert_eq!(
-            balance(text).unwrap_err().hint,
-            Some(format!("did you mean `{meant}`?")),
-            "{text}"
-        );
+    for (text, meant) in
+        [("leastconn", "least_requests"), ("round-robin", "round_robin"), ("consistent_hsh", "consistent_hash")]
+    {
+        assert_eq!(balance(text).unwrap_err().hint, Some(format!("did you mean `{meant}`?")), "{text}");
     }
 }
 
@@ -376,27 +243,9 @@ fn balances() {
 fn log_filters() {
     use log::LevelFilter::{Debug, Info, Off, Warn};
     assert_eq!(log_filter("warn"), Ok((Warn, vec![])));
-    assert_eq!(
-        log_filter("info,balance=debug"),
-        Ok((Info, vec![("balance".into(), Debug)]))
-    );
-    assert_eq!(
-        log_filter("balance = off"),
-        Ok((Info, vec![("balance".into(), Off)]))
-    );
-    refuses(
-        log_filter,
-        &[
-            "",
-            "loud",
-            "info,warn",
-            "=debug",
-            "a=",
-            "a=info,a=warn",
-            "info,",
-            "INFO",
-        ],
-    );
+    assert_eq!(log_filter("info,balance=debug"), Ok((Info, vec![("balance".into(), Debug)])));
+    assert_eq!(log_filter("balance = off"), Ok((Info, vec![("balance".into(), Off)])));
+    refuses(log_filter, &["", "loud", "info,warn", "=debug", "a=", "a=info,a=warn", "info,", "INFO"]);
 }
 
 #[test]

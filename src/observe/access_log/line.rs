@@ -114,16 +114,9 @@ fn combined(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     number(buf, b"\" ", record.status);
     number(buf, b" ", record.bytes_out);
     buf.extend_from_slice(b" \"");
-    mask::url(
-        buf,
-        Escape::Nginx,
-        escape::truncate(record.referer.unwrap_or(b"-"), HEADER_MOST),
-    );
+    mask::url(buf, Escape::Nginx, escape::truncate(record.referer.unwrap_or(b"-"), HEADER_MOST));
     buf.extend_from_slice(b"\" \"");
-    escape::nginx(
-        buf,
-        escape::truncate(record.user_agent.unwrap_or(b"-"), HEADER_MOST),
-    );
+    escape::nginx(buf, escape::truncate(record.user_agent.unwrap_or(b"-"), HEADER_MOST));
     buf.extend_from_slice(b"\" \"");
     escape::nginx(buf, escape::truncate(record.host.as_bytes(), TEXT_MOST));
     buf.push(b'"');
@@ -132,21 +125,10 @@ fn combined(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
 }
 
 fn combined_more(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
-    let words = [
-        Some(record.request_id),
-        Some(record.trace_id),
-        record.route,
-        record.pool,
-        record.member,
-    ];
+    let words = [Some(record.request_id), Some(record.trace_id), record.route, record.pool, record.member];
     for word in words {
         buf.push(b' ');
-        escape::nginx(
-            buf,
-            word.filter(|word| !word.is_empty())
-                .unwrap_or("-")
-                .as_bytes(),
-        );
+        escape::nginx(buf, word.filter(|word| !word.is_empty()).unwrap_or("-").as_bytes());
     }
     number(buf, b" ", record.attempts);
     buf.push(b' ');
@@ -167,9 +149,7 @@ fn combined_more(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
 /// Path and query, cut to [`URI_MOST`] together.
 fn uri<'a>(record: &AccessRecord<'a>) -> (&'a [u8], Option<&'a [u8]>) {
     let path = escape::truncate(record.path.as_bytes(), URI_MOST);
-    let query = record
-        .query
-        .map(|query| escape::truncate(query.as_bytes(), URI_MOST - path.len()));
+    let query = record.query.map(|query| escape::truncate(query.as_bytes(), URI_MOST - path.len()));
     (path, query)
 }
 

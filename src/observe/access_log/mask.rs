@@ -53,10 +53,7 @@ pub(super) fn query(buf: &mut Vec<u8>, escape: Escape, query: &[u8]) {
 
 /// Appends a URL, escaped, with the secrets of its query and fragment masked.
 pub(super) fn url(buf: &mut Vec<u8>, escape: Escape, url: &[u8]) {
-    let query_at = url
-        .iter()
-        .position(|byte| matches!(byte, b'?' | b'#'))
-        .map_or(url.len(), |mark| mark + 1);
+    let query_at = url.iter().position(|byte| matches!(byte, b'?' | b'#')).map_or(url.len(), |mark| mark + 1);
     let (base, rest) = url.split_at(query_at);
     escape.put(buf, base);
     query(buf, escape, rest);
@@ -77,9 +74,7 @@ fn is_secret(name: &[u8]) -> bool {
         *slot = byte.to_ascii_lowercase();
         length += 1;
     }
-    plain
-        .get(..length)
-        .is_some_and(|plain| SECRETS.contains(&plain))
+    plain.get(..length).is_some_and(|plain| SECRETS.contains(&plain))
 }
 
 #[cfg(test)]
@@ -94,23 +89,9 @@ mod tests {
 
     #[test]
     fn values_of_secret_parameters_are_masked() {
-        assert_eq!(
-            masked("key=sk-1&model=m&api_key=2"),
-            "key=***&model=m&api_key=***"
-        );
-        for name in [
-            "token",
-            "access_token",
-            "password",
-            "secret",
-            "signature",
-            "X-Amz-Signature",
-            "API-KEY",
-        ] {
-            assert_eq!(
-                masked(&format!("a=1&{name}=hunter2")),
-                format!("a=1&{name}=***")
-            );
+        assert_eq!(masked("key=sk-1&model=m&api_key=2"), "key=***&model=m&api_key=***");
+        for name in ["token", "access_token", "password", "secret", "signature", "X-Amz-Signature", "API-KEY"] {
+            assert_eq!(masked(&format!("a=1&{name}=hunter2")), format!("a=1&{name}=***"));
         }
     }
 
@@ -123,17 +104,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_left_as_it_is() {
-        for text in [
-            "",
-            "&",
-            "a",
-            "key",
-            "monkey=1",
-            "keys=1",
-            "a=key",
-            "&&=&a==b&",
-            "a_very_long_parameter_name=1",
-        ] {
+        for text in ["", "&", "a", "key", "monkey=1", "keys=1", "a=key", "&&=&a==b&", "a_very_long_parameter_name=1"] {
             assert_eq!(masked(text), text);
         }
     }
@@ -141,11 +112,7 @@ mod tests {
     #[test]
     fn a_url_is_masked_in_query_and_fragment() {
         let mut buf = Vec::new();
-        url(
-            &mut buf,
-            Escape::Nginx,
-            b"https://a/token=x?page=1&token=s#access_token=t",
-        );
+        url(&mut buf, Escape::Nginx, b"https://a/token=x?page=1&token=s#access_token=t");
         assert_eq!(buf, b"https://a/token=x?page=1&token=***#access_token=***");
     }
 

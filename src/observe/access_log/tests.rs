@@ -19,11 +19,7 @@ fn record() -> AccessRecord<'static> {
         path: "/v1/chat/completions",
         query: Some("stream=true&api_key=sk-secret"),
         protocol: Protocol::Http11,
-        tls: Some(TlsInfo {
-            version: "TLSv1.3",
-            cipher: "TLS13_AES_256_GCM_SHA384",
-            sni: Some("api.example.com"),
-        }),
+        tls: Some(TlsInfo { version: "TLSv1.3", cipher: "TLS13_AES_256_GCM_SHA384", sni: Some("api.example.com") }),
         status: 200,
         bytes_in: 90,
         bytes_out: 5120,
@@ -101,18 +97,9 @@ fn a_json_line_says_all_there_is_to_say_in_a_stable_order() {
 #[test]
 fn what_is_not_known_is_left_out() {
     let line = json(&bare());
-    for key in [
-        "query",
-        "sni",
-        "route",
-        "pool",
-        "member",
-        "retried",
-        "connect_ms",
-        "upstream_status",
-        "user_agent",
-        "referer",
-    ] {
+    for key in
+        ["query", "sni", "route", "pool", "member", "retried", "connect_ms", "upstream_status", "user_agent", "referer"]
+    {
         assert!(line.get(key).is_none(), "{key}");
     }
     assert_eq!(line["status"], 0);
@@ -130,40 +117,21 @@ fn the_combined_format_is_what_log_readers_know_with_more_behind_it() {
             "0.012000 200 completed\n"
         )
     );
-    assert!(
-        text(AccessFormat::Combined, &bare()).ends_with(" - - - 0 0.012345 - - client_closed\n")
-    );
+    assert!(text(AccessFormat::Combined, &bare()).ends_with(" - - - 0 0.012345 - - client_closed\n"));
 }
 
 #[test]
 fn an_ipv6_client_is_written_in_its_short_form() {
-    let line = json(&AccessRecord {
-        client: Ipv6Addr::LOCALHOST.into(),
-        ..record()
-    });
+    let line = json(&AccessRecord { client: Ipv6Addr::LOCALHOST.into(), ..record() });
     assert_eq!(line["client"], "::1");
 }
 
 #[test]
 fn long_fields_are_cut() {
-    let (path, query, agent) = (
-        format!("/{}", "ü".repeat(5_000)),
-        "q".repeat(9_000),
-        vec![b'a'; 4_000],
-    );
-    let record = AccessRecord {
-        path: &path,
-        query: Some(&query),
-        user_agent: Some(&agent),
-        host: &query,
-        ..record()
-    };
+    let (path, query, agent) = (format!("/{}", "ü".repeat(5_000)), "q".repeat(9_000), vec![b'a'; 4_000]);
+    let record = AccessRecord { path: &path, query: Some(&query), user_agent: Some(&agent), host: &query, ..record() };
     let line = json(&record);
-    assert_eq!(
-        line["path"].as_str().unwrap().len(),
-        8 * 1024 - 1,
-        "cut before a character of two bytes"
-    );
+    assert_eq!(line["path"].as_str().unwrap().len(), 8 * 1024 - 1, "cut before a character of two bytes");
     assert_eq!(line["query"].as_str().unwrap().len(), 1);
     assert_eq!(line["user_agent"].as_str().unwrap().len(), 512);
     assert_eq!(line["host"].as_str().unwrap().len(), 256);
@@ -263,17 +231,15 @@ fn cost_of_a_line() {
     let start = crate::clock::now();
     for _ in 0..ROUNDS {
         let _guard = route.enter();
-        route.record(std::hint::black_box(
-            &crate::observe::metrics::Observation {
-                method: crate::observe::metrics::MethodLabel::Post,
-                status: 200,
-                duration: Duration::from_micros(12_345),
-                bytes_in: 90,
-                bytes_out: 5120,
-                kind: crate::observe::metrics::Kind::Request,
-                termination: Termination::Completed,
-            },
-        ));
+        route.record(std::hint::black_box(&crate::observe::metrics::Observation {
+            method: crate::observe::metrics::MethodLabel::Post,
+            status: 200,
+            duration: Duration::from_micros(12_345),
+            bytes_in: 90,
+            bytes_out: 5120,
+            kind: crate::observe::metrics::Kind::Request,
+            termination: Termination::Completed,
+        }));
     }
     println!(
         "{:?} a line, {:?} for the metrics, {} dropped",

@@ -3,17 +3,7 @@
 use log::{Level, LevelFilter};
 
 /// Libraries that say at INFO what only their authors want to know.
-const QUIET: [&str; 9] = [
-    "pingora",
-    "h2",
-    "hyper",
-    "hyper_util",
-    "rustls",
-    "tokio",
-    "mio",
-    "reqwest",
-    "want",
-];
+const QUIET: [&str; 9] = ["pingora", "h2", "hyper", "hyper_util", "rustls", "tokio", "mio", "reqwest", "want"];
 /// What the targets of our own modules begin with.
 const OWN: &str = "sluicegate::";
 
@@ -27,14 +17,9 @@ pub(super) struct Filter {
 impl Filter {
     /// `level` for all, but WARN at most for noisy libraries, and `targets` as they say.
     pub(super) fn new(level: LevelFilter, targets: &[(String, LevelFilter)]) -> Self {
-        let quiet = QUIET
-            .iter()
-            .map(|name| ((*name).to_owned(), level.min(LevelFilter::Warn)));
-        let mut targets: Vec<_> = targets
-            .iter()
-            .map(|(name, level)| (short(name).to_owned(), *level))
-            .chain(quiet)
-            .collect();
+        let quiet = QUIET.iter().map(|name| ((*name).to_owned(), level.min(LevelFilter::Warn)));
+        let mut targets: Vec<_> =
+            targets.iter().map(|(name, level)| (short(name).to_owned(), *level)).chain(quiet).collect();
         targets.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         Self { level, targets }
     }
@@ -48,10 +33,7 @@ impl Filter {
 
     /// The most that any target may write.
     pub(super) fn most(&self) -> LevelFilter {
-        self.targets
-            .iter()
-            .map(|(_, level)| *level)
-            .fold(self.level, Ord::max)
+        self.targets.iter().map(|(_, level)| *level).fold(self.level, Ord::max)
     }
 }
 
@@ -63,9 +45,7 @@ pub(super) fn short(target: &str) -> &str {
 /// Whether `target` is `name` or below it: `pingora` takes `pingora_core::server`, `balance` takes `balance::health`,
 /// and `log` does not take `logging`.
 fn fits(name: &str, target: &str) -> bool {
-    target
-        .strip_prefix(name)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('_'))
+    target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('_'))
 }
 
 #[cfg(test)]
@@ -73,10 +53,7 @@ mod tests {
     use super::*;
 
     fn filter(level: LevelFilter, targets: &[(&str, LevelFilter)]) -> Filter {
-        let targets: Vec<_> = targets
-            .iter()
-            .map(|(name, level)| ((*name).to_owned(), *level))
-            .collect();
+        let targets: Vec<_> = targets.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect();
         Filter::new(level, &targets)
     }
 
@@ -94,10 +71,7 @@ mod tests {
 
     #[test]
     fn the_full_name_of_a_module_works_too() {
-        let filter = filter(
-            LevelFilter::Info,
-            &[("sluicegate::balance", LevelFilter::Debug)],
-        );
+        let filter = filter(LevelFilter::Info, &[("sluicegate::balance", LevelFilter::Debug)]);
         assert!(filter.enabled("sluicegate::balance::health", Level::Debug));
     }
 
@@ -107,13 +81,7 @@ mod tests {
         assert!(!quiet.enabled("pingora_core::server", Level::Info));
         assert!(quiet.enabled("pingora_core::server", Level::Warn));
         assert!(!quiet.enabled("h2::codec", Level::Debug));
-        let asked = filter(
-            LevelFilter::Info,
-            &[
-                ("pingora_core", LevelFilter::Debug),
-                ("h2", LevelFilter::Info),
-            ],
-        );
+        let asked = filter(LevelFilter::Info, &[("pingora_core", LevelFilter::Debug), ("h2", LevelFilter::Info)]);
         assert!(asked.enabled("pingora_core::server", Level::Debug));
         assert!(!asked.enabled("pingora_proxy", Level::Info));
         assert!(asked.enabled("h2", Level::Info));
@@ -127,13 +95,8 @@ mod tests {
 
     #[test]
     fn the_longest_target_decides() {
-        let filter = filter(
-            LevelFilter::Info,
-            &[
-                ("balance", LevelFilter::Error),
-                ("balance::health", LevelFilter::Trace),
-            ],
-        );
+        let filter =
+            filter(LevelFilter::Info, &[("balance", LevelFilter::Error), ("balance::health", LevelFilter::Trace)]);
         assert!(filter.enabled("sluicegate::balance::health", Level::Trace));
         assert!(!filter.enabled("sluicegate::balance::policy", Level::Warn));
     }

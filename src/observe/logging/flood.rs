@@ -44,17 +44,8 @@ struct Window {
 
 impl Floods {
     /// Whether a line of `site` may be written `now`, and what is to be told of floods that are over.
-    pub(super) fn admit(
-        &mut self,
-        site: Site,
-        target: &str,
-        now: Instant,
-    ) -> (bool, Vec<Suppressed>) {
-        let over = if self.flooding > 0 {
-            self.take(|window| window.is_over(now))
-        } else {
-            Vec::new()
-        };
+    pub(super) fn admit(&mut self, site: Site, target: &str, now: Instant) -> (bool, Vec<Suppressed>) {
+        let over = if self.flooding > 0 { self.take(|window| window.is_over(now)) } else { Vec::new() };
         let window = self.windows.entry(site).or_insert_with(|| Window::new(now));
         if window.is_over(now) {
             *window = Window::new(now);
@@ -78,17 +69,9 @@ impl Floods {
 
     fn take(&mut self, which: impl Fn(&Window) -> bool) -> Vec<Suppressed> {
         let mut taken = Vec::new();
-        for (site, window) in self
-            .windows
-            .iter_mut()
-            .filter(|(_, window)| window.suppressed > 0 && which(window))
-        {
+        for (site, window) in self.windows.iter_mut().filter(|(_, window)| window.suppressed > 0 && which(window)) {
             let lines = std::mem::take(&mut window.suppressed);
-            taken.push(Suppressed {
-                site: *site,
-                target: std::mem::take(&mut window.target),
-                lines,
-            });
+            taken.push(Suppressed { site: *site, target: std::mem::take(&mut window.target), lines });
         }
         self.flooding -= taken.len();
         taken
@@ -97,12 +80,7 @@ impl Floods {
 
 impl Window {
     fn new(began: Instant) -> Self {
-        Self {
-            began,
-            written: 0,
-            suppressed: 0,
-            target: String::new(),
-        }
+        Self { began, written: 0, suppressed: 0, target: String::new() }
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -115,34 +93,17 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    const HERE: Site = Site {
-        file: "a.rs",
-        line: 1,
-        level: Level::Error,
-    };
-    const THERE: Site = Site {
-        file: "a.rs",
-        line: 2,
-        level: Level::Error,
-    };
+    const HERE: Site = Site { file: "a.rs", line: 1, level: Level::Error };
+    const THERE: Site = Site { file: "a.rs", line: 2, level: Level::Error };
 
     #[test]
     fn the_lines_over_a_hundred_a_second_are_kept_back_and_told_once() {
         let (mut floods, now) = (Floods::default(), clock::now());
-        let admitted = (0..250)
-            .filter(|_| floods.admit(HERE, "pingora", now).0)
-            .count();
+        let admitted = (0..250).filter(|_| floods.admit(HERE, "pingora", now).0).count();
         assert_eq!(admitted, 100);
         let (admitted, told) = floods.admit(HERE, "pingora", now + WINDOW);
         assert!(admitted);
-        assert_eq!(
-            told,
-            [Suppressed {
-                site: HERE,
-                target: "pingora".into(),
-                lines: 150
-            }]
-        );
+        assert_eq!(told, [Suppressed { site: HERE, target: "pingora".into(), lines: 150 }]);
         assert_eq!(floods.admit(HERE, "pingora", now + WINDOW), (true, vec![]));
     }
 
@@ -152,11 +113,7 @@ mod tests {
         for _ in 0..101 {
             floods.admit(HERE, "pingora", now);
         }
-        assert_eq!(
-            floods.admit(THERE, "proxy", now),
-            (true, vec![]),
-            "the flood's window is not over"
-        );
+        assert_eq!(floods.admit(THERE, "proxy", now), (true, vec![]), "the flood's window is not over");
         assert_eq!(floods.admit(THERE, "proxy", now + WINDOW).1.len(), 1);
     }
 
@@ -166,10 +123,7 @@ mod tests {
         for _ in 0..103 {
             floods.admit(HERE, "pingora", now);
         }
-        assert_eq!(
-            floods.take_all().first().map(|suppressed| suppressed.lines),
-            Some(3)
-        );
+        assert_eq!(floods.take_all().first().map(|suppressed| suppressed.lines), Some(3));
         assert_eq!(floods.take_all(), []);
     }
 }

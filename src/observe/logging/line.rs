@@ -135,22 +135,15 @@ impl Fields {
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let mut scalar = Scalar {
-            text: String::new(),
-            quoted: true,
-        };
+        let mut scalar = Scalar { text: String::new(), quoted: true };
         value.visit(&mut scalar)?;
-        scalar
-            .text
-            .truncate(escape::truncate(scalar.text.as_bytes(), VALUE_MOST).len());
+        scalar.text.truncate(escape::truncate(scalar.text.as_bytes(), VALUE_MOST).len());
         match key.as_str() {
             "trace_id" => self.trace_id = scalar.text,
             "span_id" => self.span_id = scalar.text,
             key => {
                 let key = camel_case(key);
-                if self.context.len() < FIELDS_MOST
-                    && self.context.iter().all(|(known, _)| *known != key)
-                {
+                if self.context.len() < FIELDS_MOST && self.context.iter().all(|(known, _)| *known != key) {
                     self.context.push((key, scalar));
                 }
             }

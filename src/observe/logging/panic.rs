@@ -22,12 +22,7 @@ pub(super) fn describe(info: &PanicHookInfo<'_>) -> String {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
     match info.location() {
-        Some(place) => format!(
-            "panic at {}:{}:{}: {message}",
-            place.file(),
-            place.line(),
-            place.column()
-        ),
+        Some(place) => format!("panic at {}:{}:{}: {message}", place.file(), place.line(), place.column()),
         None => format!("panic: {message}"),
     }
 }

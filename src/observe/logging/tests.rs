@@ -22,45 +22,21 @@ impl Bench {
 
     fn with_journal(config: impl FnOnce(&Path) -> config::Log, journal: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let identity = Identity {
-            instance_id: "gw-1".into(),
-            version: "0.1.0".into(),
-        };
+        let identity = Identity { instance_id: "gw-1".into(), version: "0.1.0".into() };
         let metrics = Arc::new(Metrics::new(&identity));
         let stderr = LogFile::open(dir.path().join("stderr")).unwrap();
-        let logging = Logging::new(
-            &config(dir.path()),
-            &identity,
-            metrics.clone(),
-            stderr,
-            journal,
-        )
-        .unwrap();
-        Self {
-            dir,
-            logging,
-            metrics,
-        }
+        let logging = Logging::new(&config(dir.path()), &identity, metrics.clone(), stderr, journal).unwrap();
+        Self { dir, logging, metrics }
     }
 
     fn log(&self, target: &str, level: Level, message: &str) {
         self.log_with(target, level, message, &[]);
     }
 
-    fn log_with(
-        &self,
-        target: &str,
-        level: Level,
-        message: &str,
-        fields: &[(&str, log::kv::Value<'_>)],
-    ) {
+    fn log_with(&self, target: &str, level: Level, message: &str, fields: &[(&str, log::kv::Value<'_>)]) {
         let metadata = MetadataBuilder::new().target(target).level(level).build();
         let mut record = RecordBuilder::new();
-        record
-            .metadata(metadata)
-            .file_static(Some("here.rs"))
-            .line(Some(7))
-            .key_values(&fields);
+        record.metadata(metadata).file_static(Some("here.rs")).line(Some(7)).key_values(&fields);
         Logger(self.logging.shared.clone()).log(&record.args(format_args!("{message}")).build());
     }
 
@@ -77,21 +53,11 @@ impl Bench {
 }
 
 fn json_log(_: &Path) -> config::Log {
-    config::Log {
-        level: LevelFilter::Info,
-        targets: Vec::new(),
-        format: LogFormat::Json,
-        file: None,
-        access: None,
-    }
+    config::Log { level: LevelFilter::Info, targets: Vec::new(), format: LogFormat::Json, file: None, access: None }
 }
 
 fn text_log(dir: &Path) -> config::Log {
-    config::Log {
-        format: LogFormat::Text,
-        file: Some(dir.join("sluicegate.log")),
-        ..json_log(dir)
-    }
+    config::Log { format: LogFormat::Text, file: Some(dir.join("sluicegate.log")), ..json_log(dir) }
 }
 
 #[test]
@@ -99,33 +65,15 @@ fn a_json_line_has_exactly_the_keys_that_readers_expect() {
     let bench = Bench::new(json_log);
     bench.log("sluicegate::balance::health", Level::Warn, "member is down");
     let line = bench.only_json();
-    let keys: BTreeSet<_> = line
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    let expected = [
-        "@timestamp",
-        "level",
-        "logger",
-        "message",
-        "thread",
-        "traceId",
-        "spanId",
-        "service",
-        "instanceId",
-    ];
+    let keys: BTreeSet<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = ["@timestamp", "level", "logger", "message", "thread", "traceId", "spanId", "service", "instanceId"];
     assert_eq!(keys, BTreeSet::from(expected));
     assert_eq!(line["level"], "WARN");
     assert_eq!(line["logger"], "balance::health");
     assert_eq!(line["service"], "sluicegate");
     assert_eq!(line["instanceId"], "gw-1");
     let timestamp = line["@timestamp"].as_str().unwrap();
-    assert!(
-        timestamp.len() == 24 && timestamp.ends_with('Z') && timestamp.as_bytes()[19] == b'.',
-        "{timestamp}"
-    );
+    assert!(timestamp.len() == 24 && timestamp.ends_with('Z') && timestamp.as_bytes()[19] == b'.', "{timestamp}");
 }
 
 #[test]
@@ -144,19 +92,14 @@ fn key_values_go_to_the_trace_and_to_the_context() {
     let line = bench.only_json();
     assert_eq!(line["traceId"], "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(line["spanId"], "b7ad6b7169203331");
-    let context =
-        serde_json::json!({"requestId": "r-1", "attempts": 3, "sent": true, "share": "NaN"});
+    let context = serde_json::json!({"requestId": "r-1", "attempts": 3, "sent": true, "share": "NaN"});
     assert_eq!(line["context"], context);
 }
 
 #[test]
 fn text_has_the_columns_of_the_pattern() {
     let bench = Bench::new(text_log);
-    let fields = [
-        ("trace_id", "0af7651916cd43dd8448eb211c80319c".into()),
-        ("member", "a b".into()),
-        ("try", 2.into()),
-    ];
+    let fields = [("trace_id", "0af7651916cd43dd8448eb211c80319c".into()), ("member", "a b".into()), ("try", 2.into())];
     bench.log_with("sluicegate::proxy", Level::Warn, "say \"no\"\nnow", &fields);
     let text = bench.read("stderr");
     let (timestamp, rest) = text.split_once(' ').unwrap();
@@ -164,15 +107,9 @@ fn text_has_the_columns_of_the_pattern() {
     let thread = std::thread::current().name().unwrap().to_owned();
     assert_eq!(
         rest,
-        format!(
-            "[{thread}] WARN  [0af7651916cd43dd8448eb211c80319c] proxy - say \"no\"\\nnow member=\"a b\" try=2\n"
-        )
+        format!("[{thread}] WARN  [0af7651916cd43dd8448eb211c80319c] proxy - say \"no\"\\nnow member=\"a b\" try=2\n")
     );
-    assert_eq!(
-        bench.read("sluicegate.log"),
-        text,
-        "the file has the same lines"
-    );
+    assert_eq!(bench.read("sluicegate.log"), text, "the file has the same lines");
 }
 
 #[test]
@@ -213,16 +150,10 @@ fn a_reload_with_a_file_that_cannot_be_opened_changes_nothing() {
 #[test]
 fn a_reload_with_the_same_file_keeps_it_and_rotation_makes_a_new_one() {
     let bench = Bench::new(text_log);
-    let (path, old) = (
-        bench.dir.path().join("sluicegate.log"),
-        bench.dir.path().join("old"),
-    );
+    let (path, old) = (bench.dir.path().join("sluicegate.log"), bench.dir.path().join("old"));
     bench.log("proxy", Level::Info, "one");
     std::fs::rename(&path, &old).unwrap();
-    bench
-        .logging
-        .reconfigure(&text_log(bench.dir.path()))
-        .unwrap();
+    bench.logging.reconfigure(&text_log(bench.dir.path())).unwrap();
     bench.log("proxy", Level::Info, "two");
     assert!(!path.exists(), "a reload alone does not rotate");
     bench.logging.reopen().unwrap();
@@ -241,20 +172,13 @@ fn errors_are_counted_even_when_a_flood_is_cut() {
     assert!(text.contains("more lines from here.rs:7"), "{text}");
     assert!(text.lines().count() < 1_000);
     let metrics = String::from_utf8(bench.metrics.render(&[])).unwrap();
-    assert!(
-        metrics
-            .lines()
-            .any(|line| line.starts_with("jairouter_log_errors_total{") && line.ends_with(" 1000"))
-    );
+    assert!(metrics.lines().any(|line| line.starts_with("jairouter_log_errors_total{") && line.ends_with(" 1000")));
 }
 
 #[test]
 fn a_panic_is_described_by_place_and_message() {
     // The hook is the process's: it is only borrowed, and other tests' panics are not looked at.
-    let metrics = Arc::new(Metrics::new(&Identity {
-        instance_id: "gw-1".into(),
-        version: "0".into(),
-    }));
+    let metrics = Arc::new(Metrics::new(&Identity { instance_id: "gw-1".into(), version: "0".into() }));
     let described = Arc::new(Mutex::new(String::new()));
     let (hook, seen) = (panic::hook(metrics.clone()), described.clone());
     std::panic::set_hook(Box::new(move |info| {
@@ -268,16 +192,11 @@ fn a_panic_is_described_by_place_and_message() {
     assert!(caught.is_err());
     let described = described.lock().unwrap();
     assert!(
-        described.starts_with("panic at src/observe/logging/tests.rs:")
-            && described.ends_with(": boom"),
+        described.starts_with("panic at src/observe/logging/tests.rs:") && described.ends_with(": boom"),
         "{described}"
     );
     let rendered = String::from_utf8(metrics.render(&[])).unwrap();
-    assert!(
-        rendered
-            .lines()
-            .any(|line| line.starts_with("sluicegate_panics_total{") && !line.ends_with(" 0"))
-    );
+    assert!(rendered.lines().any(|line| line.starts_with("sluicegate_panics_total{") && !line.ends_with(" 0")));
 }
 
 proptest! {

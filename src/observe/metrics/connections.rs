@@ -27,13 +27,7 @@ pub enum ConnectionRejection {
 
 impl ConnectionRejection {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 5] = [
-        Self::Limit,
-        Self::ClientLimit,
-        Self::Address,
-        Self::ProxyProtocol,
-        Self::Drain,
-    ];
+    const ALL: [Self; 5] = [Self::Limit, Self::ClientLimit, Self::Address, Self::ProxyProtocol, Self::Drain];
 
     /// The stable word.
     pub fn as_str(self) -> &'static str {
@@ -55,18 +49,13 @@ pub struct ListenerMetrics {
 
 impl ListenerMetrics {
     pub(super) fn new(address: Arc<str>) -> Self {
-        Self {
-            address,
-            counters: Counters::new(),
-        }
+        Self { address, counters: Counters::new() }
     }
 
     /// Counts a connection as accepted, and as open until the guard is dropped.
     pub fn accepted(self: &Arc<Self>) -> Connection {
         self.counters.add(ACCEPTED, 1);
-        Connection {
-            listener: self.clone(),
-        }
+        Connection { listener: self.clone() }
     }
 
     /// Counts a connection that was refused. It is not counted as accepted.
@@ -86,19 +75,9 @@ impl ListenerMetrics {
 
     pub(super) fn collect(&self, out: &mut Families) {
         let labels = [("listener", &*self.address)];
-        out.gauge(
-            "sluicegate_connections",
-            "Client connections open.",
-            &labels,
-            self.open() as f64,
-        );
+        out.gauge("sluicegate_connections", "Client connections open.", &labels, self.open() as f64);
         let accepted = self.counters.sum(ACCEPTED);
-        out.counter(
-            "sluicegate_connections_accepted_total",
-            "Client connections accepted.",
-            &labels,
-            accepted,
-        );
+        out.counter("sluicegate_connections_accepted_total", "Client connections accepted.", &labels, accepted);
         let failures = self.counters.sum(HANDSHAKE_FAILURES);
         out.counter(
             "sluicegate_tls_handshake_failures_total",
@@ -109,12 +88,7 @@ impl ListenerMetrics {
         for reason in ConnectionRejection::ALL {
             let labels = [("listener", &*self.address), ("reason", reason.as_str())];
             let rejected = self.counters.sum(REJECTIONS + reason as usize);
-            out.counter(
-                "sluicegate_connections_rejected_total",
-                "Client connections refused.",
-                &labels,
-                rejected,
-            );
+            out.counter("sluicegate_connections_rejected_total", "Client connections refused.", &labels, rejected);
         }
     }
 }

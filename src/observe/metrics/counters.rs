@@ -20,9 +20,7 @@ struct Row<const N: usize>([AtomicU64; N]);
 impl<const N: usize> Counters<N> {
     pub(super) fn new() -> Self {
         let row = |_| Row(std::array::from_fn(|_| AtomicU64::new(0)));
-        Self {
-            shards: (0..shard::count(MOST_SHARDS)).map(row).collect(),
-        }
+        Self { shards: (0..shard::count(MOST_SHARDS)).map(row).collect() }
     }
 
     /// Adds `amount` to counter `which`. Relaxed: counters are read one by one, only to be shown.
@@ -35,11 +33,7 @@ impl<const N: usize> Counters<N> {
 
     /// The sum of counter `which` over all shards.
     pub(super) fn sum(&self, which: usize) -> u64 {
-        self.shards
-            .iter()
-            .filter_map(|row| row.0.get(which))
-            .map(|counter| counter.load(Ordering::Relaxed))
-            .sum()
+        self.shards.iter().filter_map(|row| row.0.get(which)).map(|counter| counter.load(Ordering::Relaxed)).sum()
     }
 
     /// What was added to `began` and not yet to `ended`. `ended` is read first, so that a thing that begins and ends

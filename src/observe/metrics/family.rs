@@ -32,13 +32,7 @@ impl Families {
         }
     }
 
-    pub(super) fn counter(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        labels: &Labels<'_>,
-        value: u64,
-    ) {
+    pub(super) fn counter(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: u64) {
         let mut counter = proto::Counter::default();
         counter.set_value(value as f64);
         let mut metric = self.metric(labels);
@@ -46,13 +40,7 @@ impl Families {
         self.push(name, help, MetricType::COUNTER, metric);
     }
 
-    pub(super) fn gauge(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        labels: &Labels<'_>,
-        value: f64,
-    ) {
+    pub(super) fn gauge(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: f64) {
         let mut gauge = proto::Gauge::default();
         gauge.set_value(value);
         let mut metric = self.metric(labels);
@@ -60,13 +48,7 @@ impl Families {
         self.push(name, help, MetricType::GAUGE, metric);
     }
 
-    pub(super) fn histogram(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        labels: &Labels<'_>,
-        value: &Histogram<'_>,
-    ) {
+    pub(super) fn histogram(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: &Histogram<'_>) {
         let mut cumulative = 0;
         let buckets = value.bounds.iter().zip(value.counts).map(|(bound, count)| {
             cumulative += count;
@@ -85,14 +67,7 @@ impl Families {
     }
 
     /// A sum and a count, without quantiles.
-    pub(super) fn summary(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        labels: &Labels<'_>,
-        count: u64,
-        sum: f64,
-    ) {
+    pub(super) fn summary(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, count: u64, sum: f64) {
         let mut summary = proto::Summary::default();
         summary.set_sample_count(count);
         summary.set_sample_sum(sum);
@@ -104,10 +79,7 @@ impl Families {
     /// Adds families of another collector, none of which bears a name of ours, and gives them the constant labels.
     pub(super) fn adopt(&mut self, mut families: Vec<MetricFamily>) {
         for metric in families.iter_mut().flat_map(MetricFamily::mut_metric) {
-            let labels = metric
-                .take_label()
-                .into_iter()
-                .chain(self.constant.iter().cloned());
+            let labels = metric.take_label().into_iter().chain(self.constant.iter().cloned());
             metric.set_label(labels.collect());
         }
         self.adopted.extend(families);
@@ -119,13 +91,7 @@ impl Families {
     }
 
     fn metric(&self, labels: &Labels<'_>) -> Metric {
-        Metric::from_label(
-            labels
-                .iter()
-                .map(|label| pair(*label))
-                .chain(self.constant.iter().cloned())
-                .collect(),
-        )
+        Metric::from_label(labels.iter().map(|label| pair(*label)).chain(self.constant.iter().cloned()).collect())
     }
 
     fn push(&mut self, name: &'static str, help: &str, kind: MetricType, metric: Metric) {

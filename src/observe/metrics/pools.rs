@@ -32,14 +32,8 @@ pub enum AttemptOutcome {
 }
 
 impl AttemptOutcome {
-    const ALL: [Self; 6] = [
-        Self::Answered,
-        Self::ConnectFailure,
-        Self::Reset,
-        Self::Timeout,
-        Self::Invalid,
-        Self::Cancelled,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Answered, Self::ConnectFailure, Self::Reset, Self::Timeout, Self::Invalid, Self::Cancelled];
 
     /// The stable word.
     pub fn as_str(self) -> &'static str {
@@ -62,10 +56,7 @@ pub struct PoolMetrics {
 
 impl PoolMetrics {
     pub(super) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            counters: Counters::new(),
-        }
+        Self { name, counters: Counters::new() }
     }
 
     /// Counts an attempt at one of the pool's members.
@@ -97,21 +88,11 @@ impl PoolMetrics {
         for reason in RetryReason::ALL {
             let labels = [("pool", &*self.name), ("reason", reason.as_str())];
             let retries = self.counters.sum(RETRIES + reason as usize);
-            out.counter(
-                "sluicegate_retries_total",
-                "Requests tried again.",
-                &labels,
-                retries,
-            );
+            out.counter("sluicegate_retries_total", "Requests tried again.", &labels, retries);
         }
         let exhausted = self.counters.sum(BUDGET_EXHAUSTED);
         let help = "Retries that the retry budget did not allow.";
-        out.counter(
-            "sluicegate_retry_budget_exhausted_total",
-            help,
-            &[("pool", &*self.name)],
-            exhausted,
-        );
+        out.counter("sluicegate_retry_budget_exhausted_total", help, &[("pool", &*self.name)], exhausted);
     }
 }
 
@@ -180,18 +161,8 @@ impl PoolSample {
         let members = distinct(&self.members);
         let up = members.iter().filter(|member| member.up).count();
         let labels = [("pool", &*self.pool)];
-        out.gauge(
-            "sluicegate_pool_members",
-            "Members of the pool.",
-            &labels,
-            members.len() as f64,
-        );
-        out.gauge(
-            "sluicegate_pool_members_up",
-            "Members that may be chosen now.",
-            &labels,
-            up as f64,
-        );
+        out.gauge("sluicegate_pool_members", "Members of the pool.", &labels, members.len() as f64);
+        out.gauge("sluicegate_pool_members_up", "Members that may be chosen now.", &labels, up as f64);
         let help = "1 while so few members are usable that ejections are ignored.";
         out.gauge("sluicegate_pool_panic", help, &labels, flag(self.panic));
         for member in &members {
@@ -203,145 +174,47 @@ impl PoolSample {
 
     fn collect_state(&self, out: &mut Families, member: &MemberSample) {
         let labels = [("pool", &*self.pool), ("upstream", &*member.name)];
-        out.gauge(
-            "sluicegate_member_up",
-            "1 when the member may be chosen.",
-            &labels,
-            flag(member.up),
-        );
-        out.gauge(
-            "sluicegate_member_ejected",
-            "1 while the member is ejected.",
-            &labels,
-            flag(member.ejected),
-        );
-        out.gauge(
-            "sluicegate_member_weight",
-            "The member's share.",
-            &labels,
-            f64::from(member.weight),
-        );
+        out.gauge("sluicegate_member_up", "1 when the member may be chosen.", &labels, flag(member.up));
+        out.gauge("sluicegate_member_ejected", "1 while the member is ejected.", &labels, flag(member.ejected));
+        out.gauge("sluicegate_member_weight", "The member's share.", &labels, f64::from(member.weight));
         if let Some(seconds) = member.last_check_seconds {
             let help = "When the last active check ended, seconds since the epoch.";
-            out.gauge(
-                "sluicegate_member_last_check_timestamp_seconds",
-                help,
-                &labels,
-                seconds,
-            );
+            out.gauge("sluicegate_member_last_check_timestamp_seconds", help, &labels, seconds);
         }
-        let labels = [
-            ("pool", &*self.pool),
-            ("upstream", &*member.name),
-            ("state", member.state),
-        ];
-        out.gauge(
-            "sluicegate_member_state",
-            "1 for the state that the member is in.",
-            &labels,
-            1.0,
-        );
+        let labels = [("pool", &*self.pool), ("upstream", &*member.name), ("state", member.state)];
+        out.gauge("sluicegate_member_state", "1 for the state that the member is in.", &labels, 1.0);
         for (result, checks) in [("ok", member.checks_ok), ("failed", member.checks_failed)] {
-            let labels = [
-                ("pool", &*self.pool),
-                ("upstream", &*member.name),
-                ("result", result),
-            ];
-            out.counter(
-                "sluicegate_member_checks_total",
-                "Active checks by result.",
-                &labels,
-                checks,
-            );
+            let labels = [("pool", &*self.pool), ("upstream", &*member.name), ("result", result)];
+            out.counter("sluicegate_member_checks_total", "Active checks by result.", &labels, checks);
         }
     }
 
     fn collect_calls(&self, out: &mut Families, member: &MemberSample) {
         let labels = [("pool", &*self.pool), ("upstream", &*member.name)];
-        out.gauge(
-            "sluicegate_member_in_flight",
-            "Requests in flight.",
-            &labels,
-            member.in_flight as f64,
-        );
-        out.counter(
-            "sluicegate_member_requests_total",
-            "Times the member was chosen.",
-            &labels,
-            member.requests,
-        );
-        out.counter(
-            "sluicegate_member_failures_total",
-            "Requests that failed.",
-            &labels,
-            member.failures,
-        );
+        out.gauge("sluicegate_member_in_flight", "Requests in flight.", &labels, member.in_flight as f64);
+        out.counter("sluicegate_member_requests_total", "Times the member was chosen.", &labels, member.requests);
+        out.counter("sluicegate_member_failures_total", "Requests that failed.", &labels, member.failures);
         let help = "Requests for which no connection was made.";
-        out.counter(
-            "sluicegate_member_connect_failures_total",
-            help,
-            &labels,
-            member.connect_failures,
-        );
-        out.counter(
-            "sluicegate_member_ejections_total",
-            "Times the member was ejected.",
-            &labels,
-            member.ejections,
-        );
+        out.counter("sluicegate_member_connect_failures_total", help, &labels, member.connect_failures);
+        out.counter("sluicegate_member_ejections_total", "Times the member was ejected.", &labels, member.ejections);
     }
 
     /// The same under JAiRouter's names (F17).
     fn collect_backend(&self, out: &mut Families, member: &MemberSample) {
         let labels = [("adapter", &*self.pool), ("instance", &*member.name)];
-        out.gauge(
-            "jairouter_backend_health",
-            "1 when the backend is usable.",
-            &labels,
-            flag(member.up),
-        );
+        out.gauge("jairouter_backend_health", "1 when the backend is usable.", &labels, flag(member.up));
         let (calls, checks) = (member.call_time, member.check_time);
         let help = "Time of calls, to the first byte of the answer.";
-        out.summary(
-            "jairouter_backend_call_duration_seconds",
-            help,
-            &labels,
-            calls.count,
-            calls.seconds,
-        );
+        out.summary("jairouter_backend_call_duration_seconds", help, &labels, calls.count, calls.seconds);
         let help = "Time of active checks.";
-        out.summary(
-            "jairouter_health_check_duration_seconds",
-            help,
-            &labels,
-            checks.count,
-            checks.seconds,
-        );
+        out.summary("jairouter_health_check_duration_seconds", help, &labels, checks.count, checks.seconds);
         for (status, calls) in [("success", member.successes), ("failure", member.failures)] {
-            let labels = [
-                ("adapter", &*self.pool),
-                ("instance", &*member.name),
-                ("status", status),
-            ];
-            out.counter(
-                "jairouter_backend_calls_total",
-                "Calls by result.",
-                &labels,
-                calls,
-            );
+            let labels = [("adapter", &*self.pool), ("instance", &*member.name), ("status", status)];
+            out.counter("jairouter_backend_calls_total", "Calls by result.", &labels, calls);
         }
-        let labels = [
-            ("service", &*self.pool),
-            ("strategy", self.strategy),
-            ("instance", &*member.name),
-        ];
+        let labels = [("service", &*self.pool), ("strategy", self.strategy), ("instance", &*member.name)];
         let help = "Times the backend was chosen.";
-        out.counter(
-            "jairouter_loadbalancer_selections_total",
-            help,
-            &labels,
-            member.requests,
-        );
+        out.counter("jairouter_loadbalancer_selections_total", help, &labels, member.requests);
     }
 }
 
@@ -354,10 +227,7 @@ fn flag(set: bool) -> f64 {
 fn distinct(members: &[MemberSample]) -> Vec<Cow<'_, MemberSample>> {
     let mut by_name: BTreeMap<&str, Cow<'_, MemberSample>> = BTreeMap::new();
     for member in members {
-        by_name
-            .entry(&member.name)
-            .and_modify(|known| known.to_mut().join(member))
-            .or_insert(Cow::Borrowed(member));
+        by_name.entry(&member.name).and_modify(|known| known.to_mut().join(member)).or_insert(Cow::Borrowed(member));
     }
     by_name.into_values().collect()
 }
@@ -381,10 +251,7 @@ impl MemberSample {
             (Some(a), Some(b)) => Some(a.max(b)),
             (a, b) => a.or(b),
         };
-        for (time, more) in [
-            (&mut self.check_time, other.check_time),
-            (&mut self.call_time, other.call_time),
-        ] {
+        for (time, more) in [(&mut self.check_time, other.check_time), (&mut self.call_time, other.call_time)] {
             time.count += more.count;
             time.seconds += more.seconds;
         }

@@ -10,10 +10,7 @@ use super::family::Families;
 use super::{Metrics, PoolSample, SERVICE, lock};
 
 pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
-    let mut out = Families::new(&[
-        ("application", SERVICE),
-        ("instance_id", &metrics.identity.instance_id),
-    ]);
+    let mut out = Families::new(&[("application", SERVICE), ("instance_id", &metrics.identity.instance_id)]);
     collect_process(metrics, &mut out);
     collect_logs(metrics, &mut out);
     for listener in lock(&metrics.listeners).values() {
@@ -40,71 +37,26 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
 
 fn collect_process(metrics: &Metrics, out: &mut Families) {
     let build = [("version", metrics.identity.version.as_str())];
-    out.gauge(
-        "sluicegate_build_info",
-        "1; the version is in the label.",
-        &build,
-        1.0,
-    );
+    out.gauge("sluicegate_build_info", "1; the version is in the label.", &build, 1.0);
     let draining = f64::from(u8::from(metrics.draining.load(Ordering::Relaxed)));
-    out.gauge(
-        "sluicegate_draining",
-        "1 while the process takes no new work.",
-        &[],
-        draining,
-    );
-    for (result, counter) in [
-        ("success", &metrics.reloads_ok),
-        ("failure", &metrics.reloads_failed),
-    ] {
+    out.gauge("sluicegate_draining", "1 while the process takes no new work.", &[], draining);
+    for (result, counter) in [("success", &metrics.reloads_ok), ("failure", &metrics.reloads_failed)] {
         let help = "Loads of the configuration by result, the one at the start included.";
-        out.counter(
-            "sluicegate_reloads_total",
-            help,
-            &[("result", result)],
-            counter.load(Ordering::Relaxed),
-        );
+        out.counter("sluicegate_reloads_total", help, &[("result", result)], counter.load(Ordering::Relaxed));
     }
     let reload = *lock(&metrics.reload);
     let ok = f64::from(u8::from(reload.failure.is_none()));
-    out.gauge(
-        "sluicegate_config_last_reload_success",
-        "1 when the last load of the configuration was good.",
-        &[],
-        ok,
-    );
+    out.gauge("sluicegate_config_last_reload_success", "1 when the last load of the configuration was good.", &[], ok);
     let help = "When the configuration in use was loaded, seconds since the epoch.";
-    out.gauge(
-        "sluicegate_config_last_reload_success_timestamp_seconds",
-        help,
-        &[],
-        reload.succeeded_at,
-    );
+    out.gauge("sluicegate_config_last_reload_success_timestamp_seconds", help, &[], reload.succeeded_at);
     if let Some(reason) = reload.failure {
         let help = "1; why the last load of the configuration failed. Absent when it was good.";
-        out.gauge(
-            "sluicegate_config_last_reload_failure",
-            help,
-            &[("reason", reason)],
-            1.0,
-        );
+        out.gauge("sluicegate_config_last_reload_failure", help, &[("reason", reason)], 1.0);
     }
     let counters = [
-        (
-            "sluicegate_panics_total",
-            "Panics; each ended one request or task.",
-            &metrics.panics,
-        ),
-        (
-            "sluicegate_malformed_requests_total",
-            "Requests that were not valid HTTP.",
-            &metrics.malformed,
-        ),
-        (
-            "jairouter_log_errors_total",
-            "Lines of level ERROR in the process log.",
-            &metrics.log_errors,
-        ),
+        ("sluicegate_panics_total", "Panics; each ended one request or task.", &metrics.panics),
+        ("sluicegate_malformed_requests_total", "Requests that were not valid HTTP.", &metrics.malformed),
+        ("jairouter_log_errors_total", "Lines of level ERROR in the process log.", &metrics.log_errors),
     ];
     for (name, help, counter) in counters {
         out.counter(name, help, &[], counter.load(Ordering::Relaxed));
@@ -112,24 +64,11 @@ fn collect_process(metrics: &Metrics, out: &mut Families) {
 }
 
 fn collect_logs(metrics: &Metrics, out: &mut Families) {
-    for (name, file) in lock(&metrics.logs)
-        .iter()
-        .filter_map(|(name, file)| Some((name, Weak::upgrade(file)?)))
-    {
+    for (name, file) in lock(&metrics.logs).iter().filter_map(|(name, file)| Some((name, Weak::upgrade(file)?))) {
         let labels = [("log", *name)];
         let help = "Log lines lost to a full buffer or a failed write.";
-        out.counter(
-            "sluicegate_log_lines_dropped_total",
-            help,
-            &labels,
-            file.dropped(),
-        );
+        out.counter("sluicegate_log_lines_dropped_total", help, &labels, file.dropped());
         let help = "Writes to a log file that failed.";
-        out.counter(
-            "sluicegate_log_write_errors_total",
-            help,
-            &labels,
-            file.write_errors(),
-        );
+        out.counter("sluicegate_log_write_errors_total", help, &labels, file.write_errors());
     }
 }

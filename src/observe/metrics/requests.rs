@@ -11,9 +11,7 @@ use super::family::{Families, Histogram};
 use crate::observe::{Termination, shard};
 
 /// Upper bounds of the duration buckets, in milliseconds. Alert rules need 0.5, 1, 2 and 5 seconds (A4.04).
-const BOUNDS_MS: [u64; 16] = [
-    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000,
-];
+const BOUNDS_MS: [u64; 16] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000];
 /// The buckets, the one without a bound included.
 const BUCKETS: usize = BOUNDS_MS.len() + 1;
 const STARTED: usize = 0;
@@ -132,14 +130,8 @@ pub struct RouteMetrics {
 
 impl RouteMetrics {
     pub(super) fn new(name: Arc<str>) -> Self {
-        let series = (0..shard::count(MOST_SHARDS))
-            .map(|_| std::array::from_fn(|_| OnceLock::new()))
-            .collect();
-        Self {
-            name,
-            counters: Counters::new(),
-            series,
-        }
+        let series = (0..shard::count(MOST_SHARDS)).map(|_| std::array::from_fn(|_| OnceLock::new())).collect();
+        Self { name, counters: Counters::new(), series }
     }
 
     /// The route's name.
@@ -150,9 +142,7 @@ impl RouteMetrics {
     /// Counts a request as in flight until the guard is dropped.
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.counters.add(STARTED, 1);
-        InFlight {
-            route: self.clone(),
-        }
+        InFlight { route: self.clone() }
     }
 
     /// Requests in flight now.
@@ -162,8 +152,7 @@ impl RouteMetrics {
 
     /// Records a request that has ended. Some relaxed additions to memory of this thread's shard.
     pub fn record(&self, observation: &Observation) {
-        self.counters
-            .add(TERMINATIONS + observation.termination as usize, 1);
+        self.counters.add(TERMINATIONS + observation.termination as usize, 1);
         let shard = &self.series[shard::number() & (self.series.len() - 1)];
         if let Some(series) = shard.get(observation.method as usize) {
             series.get_or_init(Box::default).record(observation);
@@ -172,22 +161,12 @@ impl RouteMetrics {
 
     pub(super) fn collect(&self, out: &mut Families) {
         let route = [("route", &*self.name)];
-        out.gauge(
-            "sluicegate_requests_in_flight",
-            "Requests in flight.",
-            &route,
-            self.in_flight() as f64,
-        );
+        out.gauge("sluicegate_requests_in_flight", "Requests in flight.", &route, self.in_flight() as f64);
         for termination in Termination::ALL {
             let ended = self.counters.sum(TERMINATIONS + termination as usize);
             if ended > 0 {
                 let labels = [("route", &*self.name), ("reason", termination.as_str())];
-                out.counter(
-                    "sluicegate_terminations_total",
-                    "Requests by how they ended.",
-                    &labels,
-                    ended,
-                );
+                out.counter("sluicegate_terminations_total", "Requests by how they ended.", &labels, ended);
             }
         }
         let (mut bytes_in, mut bytes_out, mut requests) = (0, 0, 0);
@@ -202,21 +181,9 @@ impl RouteMetrics {
         }
         let service = [("service", &*self.name)];
         let help = "Bytes of request bodies.";
-        out.summary(
-            "jairouter_request_size_bytes",
-            help,
-            &service,
-            requests,
-            bytes_in as f64,
-        );
+        out.summary("jairouter_request_size_bytes", help, &service, requests, bytes_in as f64);
         let help = "Bytes of response bodies.";
-        out.summary(
-            "jairouter_response_size_bytes",
-            help,
-            &service,
-            requests,
-            bytes_out as f64,
-        );
+        out.summary("jairouter_response_size_bytes", help, &service, requests, bytes_out as f64);
     }
 
     fn total(&self, method: MethodLabel) -> Total {
@@ -278,16 +245,11 @@ impl Series {
         {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        self.bytes_in
-            .fetch_add(observation.bytes_in, Ordering::Relaxed);
-        self.bytes_out
-            .fetch_add(observation.bytes_out, Ordering::Relaxed);
+        self.bytes_in.fetch_add(observation.bytes_in, Ordering::Relaxed);
+        self.bytes_out.fetch_add(observation.bytes_out, Ordering::Relaxed);
         if observation.kind == Kind::Request {
             let nanos = u64::try_from(observation.duration.as_nanos()).unwrap_or(u64::MAX);
-            let bucket = BOUNDS_MS
-                .iter()
-                .position(|bound| nanos <= bound * 1_000_000)
-                .unwrap_or(BUCKETS - 1);
+            let bucket = BOUNDS_MS.iter().position(|bound| nanos <= bound * 1_000_000).unwrap_or(BUCKETS - 1);
             if let Some(counter) = self.durations.get(bucket) {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
@@ -304,9 +266,7 @@ impl Series {
         total.bytes_in += self.bytes_in.load(Ordering::Relaxed);
         total.bytes_out += self.bytes_out.load(Ordering::Relaxed);
         for (hundred, counters) in (0u16..).zip(&self.statuses) {
-            for (rest, counter) in
-                (0u16..).zip(counters.get().iter().flat_map(|hundred| &hundred.0))
-            {
+            for (rest, counter) in (0u16..).zip(counters.get().iter().flat_map(|hundred| &hundred.0)) {
                 let count = counter.load(Ordering::Relaxed);
                 if count > 0 {
                     *total.statuses.entry(hundred * 100 + rest).or_default() += count;
@@ -335,50 +295,20 @@ impl Total {
 /// One set of numbers under the names of three families of dashboards (F17, F18, F19).
 fn collect_method(out: &mut Families, route: &str, method: &str, total: &Total) {
     const NAMES: [(&str, &str, &str); 3] = [
-        (
-            "http_server_requests_total",
-            "http_server_requests_seconds",
-            "uri",
-        ),
-        (
-            "http_requests_total",
-            "http_request_duration_seconds",
-            "path",
-        ),
-        (
-            "jairouter_requests_total",
-            "jairouter_request_duration_seconds",
-            "service",
-        ),
+        ("http_server_requests_total", "http_server_requests_seconds", "uri"),
+        ("http_requests_total", "http_request_duration_seconds", "path"),
+        ("jairouter_requests_total", "jairouter_request_duration_seconds", "service"),
     ];
     let bounds = BOUNDS_MS.map(|ms| Duration::from_millis(ms).as_secs_f64());
     let sum = Duration::from_nanos(total.duration_nanos).as_secs_f64();
-    let histogram = Histogram {
-        bounds: &bounds,
-        counts: &total.durations,
-        sum,
-    };
+    let histogram = Histogram { bounds: &bounds, counts: &total.durations, sum };
     for (requests, seconds, route_label) in NAMES {
         for (status, count) in &total.statuses {
             let status = status.to_string();
-            let labels = [
-                ("method", method),
-                (route_label, route),
-                ("status", &status),
-            ];
-            out.counter(
-                requests,
-                "Requests by route, method and status; status 0: none was sent.",
-                &labels,
-                *count,
-            );
+            let labels = [("method", method), (route_label, route), ("status", &status)];
+            out.counter(requests, "Requests by route, method and status; status 0: none was sent.", &labels, *count);
         }
         let labels = [("method", method), (route_label, route)];
-        out.histogram(
-            seconds,
-            "Time from a request's first byte to its answer's last.",
-            &labels,
-            &histogram,
-        );
+        out.histogram(seconds, "Time from a request's first byte to its answer's last.", &labels, &histogram);
     }
 }

@@ -31,10 +31,7 @@ fn a_dropped_log_has_written_everything() {
         line(&log, &n.to_string());
     }
     drop(log);
-    assert_eq!(
-        std::fs::read_to_string(&path).unwrap().lines().count(),
-        10_000
-    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 10_000);
 }
 
 #[test]
@@ -50,10 +47,7 @@ fn an_existing_file_is_appended_to_and_a_new_one_is_not_for_everybody() {
     let fresh = dir.path().join("fresh.log");
     let _fresh = LogFile::open(&fresh).unwrap();
     // The umask may take more away.
-    assert_eq!(
-        std::fs::metadata(&fresh).unwrap().permissions().mode() & 0o777 & !0o640,
-        0
-    );
+    assert_eq!(std::fs::metadata(&fresh).unwrap().permissions().mode() & 0o777 & !0o640, 0);
 }
 
 #[test]
@@ -86,10 +80,7 @@ fn a_reopen_that_fails_keeps_the_old_file() {
     assert!(log.reopen().is_err());
     line(&log, "still here");
     log.flush().unwrap();
-    assert_eq!(
-        std::fs::read_to_string(moved.join("access.log")).unwrap(),
-        "still here\n"
-    );
+    assert_eq!(std::fs::read_to_string(moved.join("access.log")).unwrap(), "still here\n");
 }
 
 /// Eight threads write while the file is renamed and reopened fifty times.
@@ -130,11 +121,7 @@ fn rotation_under_load_loses_doubles_and_tears_nothing() {
             let mut words = line.split(' ');
             let thread = words.next().unwrap().parse().unwrap();
             let n = words.next().unwrap().parse().unwrap();
-            assert_eq!(
-                words.next(),
-                Some("x".repeat(n % 120).as_str()),
-                "a torn line"
-            );
+            assert_eq!(words.next(), Some("x".repeat(n % 120).as_str()), "a torn line");
             *seen.entry((thread, n)).or_default() += 1;
         }
     }
@@ -159,17 +146,10 @@ fn a_full_disk_is_counted_and_stops_nobody() {
 fn a_stuck_writer_makes_lines_drop_not_wait() {
     let (reader, pipe) = io::pipe().unwrap();
     let file = File::from(std::os::fd::OwnedFd::from(pipe));
-    let log = LogFile::start(Sink::File {
-        file,
-        path: PathBuf::from("/dev/null"),
-    })
-    .unwrap();
+    let log = LogFile::start(Sink::File { file, path: PathBuf::from("/dev/null") }).unwrap();
     let text = "x".repeat(100_000);
     let kept = (0..200).filter(|_| line(&log, &text)).count();
-    assert!(
-        (40..200).contains(&kept),
-        "{kept} lines of 100 kB were kept"
-    );
+    assert!((40..200).contains(&kept), "{kept} lines of 100 kB were kept");
     assert_eq!(log.dropped(), 200 - u64::try_from(kept).unwrap());
     // Every write fails from here on, so that the writer comes to its end.
     drop(reader);
@@ -179,23 +159,14 @@ fn a_stuck_writer_makes_lines_drop_not_wait() {
 fn half_a_line_left_by_a_full_disk_is_ended_before_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
-    let sink = Sink::File {
-        file: open(&path).unwrap(),
-        path: path.clone(),
-    };
+    let sink = Sink::File { file: open(&path).unwrap(), path: path.clone() };
     let shared = Arc::new(Shared {
         shards: Box::new([Shard::default()]),
         dropped: AtomicU64::new(0),
         write_errors: AtomicU64::new(0),
         woken: AtomicBool::new(false),
     });
-    let mut writer = Writer {
-        shared,
-        sink,
-        spare: Vec::new(),
-        mid_line: false,
-        reported: None,
-    };
+    let mut writer = Writer { shared, sink, spare: Vec::new(), mid_line: false, reported: None };
     writer.write(b"half");
     writer.write(b"next\n");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "half\nnext\n");
@@ -208,8 +179,5 @@ fn a_reopen_after_a_rename_makes_a_new_file() {
     let old = dir.path().join("old");
     std::fs::rename(&path, &old).unwrap();
     log.reopen().unwrap();
-    assert_ne!(
-        std::fs::metadata(&path).unwrap().ino(),
-        std::fs::metadata(&old).unwrap().ino()
-    );
+    assert_ne!(std::fs::metadata(&path).unwrap().ino(), std::fs::metadata(&old).unwrap().ino());
 }

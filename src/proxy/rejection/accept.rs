@@ -20,10 +20,7 @@ pub fn quality(accept: &HeaderValue, kind: &str, subtype: &str) -> u16 {
     let bytes = bytes.get(..MAX_LENGTH).unwrap_or(bytes);
     let mut best = (0, 0);
     for range in bytes.split(|&byte| byte == b',').take(MAX_RANGES) {
-        let Some((specificity, quality)) = std::str::from_utf8(range)
-            .ok()
-            .and_then(|r| read(r, kind, subtype))
-        else {
+        let Some((specificity, quality)) = std::str::from_utf8(range).ok().and_then(|r| read(r, kind, subtype)) else {
             continue;
         };
         best = best.max((specificity, quality));

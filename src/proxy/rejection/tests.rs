@@ -35,18 +35,10 @@ fn accept(text: &str) -> HeaderValue {
 fn every_rejection_is_answered_as_promised() {
     let line = |rejection: &Rejection| {
         let rendered = rejection.render(None, "r1");
-        let retry = rendered
-            .retry_after
-            .map_or(String::new(), |seconds| format!(" retry-after={seconds}"));
-        let allow = rendered.allow.map_or(String::new(), |allow| {
-            format!(" allow={}", allow.to_str().unwrap())
-        });
+        let retry = rendered.retry_after.map_or(String::new(), |seconds| format!(" retry-after={seconds}"));
+        let allow = rendered.allow.map_or(String::new(), |allow| format!(" allow={}", allow.to_str().unwrap()));
         let body = String::from_utf8(rendered.body.to_vec()).unwrap();
-        format!(
-            "{} {}{retry}{allow}\n  {body}",
-            rendered.status.as_u16(),
-            rejection.termination()
-        )
+        format!("{} {}{retry}{allow}\n  {body}", rendered.status.as_u16(), rejection.termination())
     };
     insta::assert_snapshot!(all().iter().map(line).collect::<Vec<_>>().join("\n"), @r#"
     400 client_bad_request
@@ -90,13 +82,8 @@ fn every_rejection_is_answered_as_promised() {
 
 #[test]
 fn codes_and_terminations_tell_rejections_apart() {
-    let words = |word: fn(&Rejection) -> &'static str| {
-        all()
-            .iter()
-            .map(word)
-            .collect::<std::collections::HashSet<_>>()
-            .len()
-    };
+    let words =
+        |word: fn(&Rejection) -> &'static str| all().iter().map(word).collect::<std::collections::HashSet<_>>().len();
     assert_eq!(words(Rejection::code), all().len());
     assert_eq!(words(Rejection::termination), all().len());
 }
@@ -111,16 +98,9 @@ fn a_browser_gets_a_page() {
 #[test]
 fn what_the_client_sent_is_escaped() {
     let id = "\"</code><script>alert(1)</script>\n";
-    let page = Rejection::NotFound
-        .render(Some(&accept("text/html")), id)
-        .body;
-    assert!(
-        !String::from_utf8(page.to_vec())
-            .unwrap()
-            .contains("<script>")
-    );
-    let json: serde_json::Value =
-        serde_json::from_slice(&Rejection::NotFound.render(None, id).body).unwrap();
+    let page = Rejection::NotFound.render(Some(&accept("text/html")), id).body;
+    assert!(!String::from_utf8(page.to_vec()).unwrap().contains("<script>"));
+    let json: serde_json::Value = serde_json::from_slice(&Rejection::NotFound.render(None, id).body).unwrap();
     assert_eq!(json["error"]["request_id"], id);
 }
 
@@ -164,18 +144,9 @@ fn the_most_specific_range_decides() {
 
 #[test]
 fn only_the_beginning_of_a_long_header_is_read() {
-    assert!(!prefers_html(&accept(&format!(
-        "{}text/html",
-        "a/b,".repeat(32)
-    ))));
-    assert!(prefers_html(&accept(&format!(
-        "{}text/html",
-        "a/b,".repeat(31)
-    ))));
-    assert!(!prefers_html(&accept(&format!(
-        "{}text/html",
-        " ".repeat(1024)
-    ))));
+    assert!(!prefers_html(&accept(&format!("{}text/html", "a/b,".repeat(32)))));
+    assert!(prefers_html(&accept(&format!("{}text/html", "a/b,".repeat(31)))));
+    assert!(!prefers_html(&accept(&format!("{}text/html", " ".repeat(1024)))));
 }
 
 proptest! {

@@ -12,14 +12,7 @@ fn matching(raw: &str) -> String {
 
 #[test]
 fn a_normal_path_is_not_copied() {
-    for raw in [
-        "/",
-        "/v1/models",
-        "/a/b/",
-        "/.well-known/x",
-        "/a.b/..c/.d",
-        "/a:b@c,d+e=f!$&'()*~-_",
-    ] {
+    for raw in ["/", "/v1/models", "/a/b/", "/.well-known/x", "/a.b/..c/.d", "/a:b@c,d+e=f!$&'()*~-_"] {
         let path = NormalPath::parse(raw).unwrap();
         assert_eq!((path.forward(), path.matching()), (raw, raw));
         assert!(std::ptr::eq(path.forward(), raw), "{raw} was copied");
@@ -49,11 +42,7 @@ fn every_spelling_of_a_path_is_matched_as_that_path() {
         "/x/.;/../actuator/env",
     ] {
         assert_eq!(matching(raw), "/actuator/env", "{raw}");
-        assert_eq!(
-            matching(&forward(raw)),
-            "/actuator/env",
-            "{raw}, read again"
-        );
+        assert_eq!(matching(&forward(raw)), "/actuator/env", "{raw}, read again");
     }
     assert_eq!(matching("/ACTUATOR/env"), "/ACTUATOR/env");
 }
@@ -83,10 +72,7 @@ fn dot_segments_at_the_end_leave_a_directory() {
 
 #[test]
 fn path_parameters_are_forwarded() {
-    assert_eq!(
-        forward("/app;jsessionid=1/page;v=2"),
-        "/app;jsessionid=1/page;v=2"
-    );
+    assert_eq!(forward("/app;jsessionid=1/page;v=2"), "/app;jsessionid=1/page;v=2");
 }
 
 #[test]
@@ -121,8 +107,8 @@ fn escaped_slashes_have_a_second_reading() {
 /// Paths out of the pieces that attacks are made of.
 fn nasty() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "/", "/", "/", ".", "..", ";", "%2e", "%2E", "%2f", "%5C", "\\", "%3b", "%61", "a", "b",
-        "%", "%00", "%C3", "\u{fc}", "%25", "%3A", ":", "=", "?", "#", " ", "A",
+        "/", "/", "/", ".", "..", ";", "%2e", "%2E", "%2f", "%5C", "\\", "%3b", "%61", "a", "b", "%", "%00", "%C3",
+        "\u{fc}", "%25", "%3A", ":", "=", "?", "#", " ", "A",
     ]);
     prop::collection::vec(piece, 0..16).prop_map(|pieces| format!("/{}", pieces.concat()))
 }

@@ -7,15 +7,7 @@ use crate::clock;
 fn feed(state: &MemberState, checks: &str) -> Vec<&'static str> {
     let one = |check| {
         let error = (check == '-').then(|| "status 503".to_owned());
-        state.record_check(
-            CheckResult {
-                at: clock::now(),
-                duration: Duration::ZERO,
-                error,
-            },
-            2,
-            3,
-        );
+        state.record_check(CheckResult { at: clock::now(), duration: Duration::ZERO, error }, 2, 3);
         state.health().as_str()
     };
     checks.chars().map(one).collect()
@@ -44,10 +36,7 @@ fn a_new_member_is_up_with_its_first_good_check_even_when_earlier_ones_failed() 
 #[test]
 fn a_new_member_that_never_was_up_goes_down_and_then_needs_rise() {
     let state = MemberState::new(true, clock::now());
-    assert_eq!(
-        feed(&state, "---+-++"),
-        ["checking", "checking", "down", "down", "down", "down", "up"]
-    );
+    assert_eq!(feed(&state, "---+-++"), ["checking", "checking", "down", "down", "down", "down", "up"]);
 }
 
 #[test]
@@ -66,10 +55,7 @@ fn an_unchecked_member_is_usable_until_it_fails() {
 fn after_maintenance_a_checked_member_is_back_with_rise_good_checks() {
     let state = MemberState::new(true, clock::now());
     feed(&state, "+");
-    assert_eq!(
-        state.set_admin(AdminState::Maint, clock::now()),
-        AdminState::Ready
-    );
+    assert_eq!(state.set_admin(AdminState::Maint, clock::now()), AdminState::Ready);
     state.set_admin(AdminState::Ready, clock::now());
     assert_eq!(feed(&state, "++"), ["down", "up"]);
     state.set_admin(AdminState::Drain, clock::now());
@@ -109,26 +95,17 @@ fn an_ejection_ends_once() {
     let start = clock::now();
     let state = MemberState::new(false, start);
     state.eject(Duration::from_secs(30), start);
-    assert_eq!(
-        state.ejected_for(start + Duration::from_secs(10)),
-        Some(Duration::from_secs(20))
-    );
+    assert_eq!(state.ejected_for(start + Duration::from_secs(10)), Some(Duration::from_secs(20)));
     assert!(!state.end_ejection(start + Duration::from_secs(29)));
     assert!(state.end_ejection(start + Duration::from_secs(30)));
-    assert!(
-        !state.end_ejection(start + Duration::from_secs(30)),
-        "one caller logs it"
-    );
+    assert!(!state.end_ejection(start + Duration::from_secs(30)), "one caller logs it");
     assert_eq!(state.ejected_for(start + Duration::from_secs(31)), None);
 }
 
 #[test]
 fn reservations_stop_at_the_limit() {
     let state = MemberState::new(false, clock::now());
-    assert_eq!(
-        [2; 3].map(|limit| state.reserve(limit)),
-        [true, true, false]
-    );
+    assert_eq!([2; 3].map(|limit| state.reserve(limit)), [true, true, false]);
     state.release();
     assert!(state.reserve(2));
     assert_eq!((state.in_flight(), state.requests()), (2, 3));

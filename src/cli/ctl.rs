@@ -1,0 +1,207 @@
+//! `sluicegate ctl`: steer the running gateway over its admin address.
+//!
+//! Exit code 0: done; 1: the gateway refused or could not be reached, with the reason on stderr; 64: usage. The token
+//! is never an argument: everybody on the machine can read those.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{complain, say};
+use crate::admin::status::{Changed, MemberStatus, ReloadDone, Status};
+use crate::clock;
+use client::Client;
+
+mod client;
+mod table;
+mod target;
+
+/// Between two looks of `drain --wait`.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long `drain --wait` waits when no time is given, in seconds.
+const DEFAULT_WAIT: &str = "300";
+
+/// The arguments of `ctl`.
+#[derive(Debug, Args)]
+pub struct Ctl {
+    #[command(flatten)]
+    target: target::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the process, its pools and their members.
+    Status {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load the configuration again. A file that is refused changes nothing, and all that is wrong with it is printed.
+    Reload,
+    /// Give a member no new requests; those in flight finish, and its checks go on.
+    Drain {
+        #[command(flatten)]
+        member: Member,
+        /// Wait until nothing is in flight, for SECONDS at most.
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_WAIT)]
+        wait: Option<u32>,
+    },
+    /// Give a member requests again, once its checks are good.
+    Ready {
+        #[command(flatten)]
+        member: Member,
+    },
+    /// Give a member no new requests and no checks.
+    Maint {
+        #[command(flatten)]
+        member: Member,
+    },
+    /// Replace the running binary (not supported yet).
+    Upgrade,
+    /// Empty a cache (not supported yet).
+    Purge {
+        /// What to forget.
+        #[arg(hide = true)]
+        what: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Member {
+    /// The key under `pools`.
+    pool: String,
+    /// The member's address as it is in the configuration, or its name in `ctl status`.
+    member: String,
+}
+
+/// Why a command failed, for the operator.
+pub(super) type Failure = String;
+
+impl Ctl {
+    /// Runs the command to its end.
+    pub(super) fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let done = match runtime {
+            Ok(runtime) => runtime.block_on(self.command.run(&self.target)),
+            Err(error) => Err(format!("cannot make a reactor: {error}")),
+        };
+        match done {
+            Ok(text) => {
+                say(&text);
+                ExitCode::SUCCESS
+            }
+            Err(reason) => {
+                complain(&reason);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Command {
+    /// What to print when it is done.
+    async fn run(&self, target: &target::Options) -> Result<String, Failure> {
+        let client = || target.find().map(Client::new);
+        match self {
+            Self::Status { json: true } => client()?.get("/control/status").await,
+            Self::Status { json: false } => client()?.read::<Status>("/control/status").await.map(|s| table::show(&s)),
+            Self::Reload => client()?.change::<ReloadDone>("/control/reload").await.map(|done| table::reloaded(&done)),
+            Self::Drain { member, wait } => {
+                let client = client()?;
+                let changed = member.set(&client, "drain").await?;
+                match wait {
+                    Some(seconds) => member.wait(&client, Duration::from_secs((*seconds).into())).await,
+                    None => Ok(table::changed(&changed)),
+                }
+            }
+            Self::Ready { member } => member.set(&client()?, "ready").await.map(|changed| table::changed(&changed)),
+            Self::Maint { member } => member.set(&client()?, "maint").await.map(|changed| table::changed(&changed)),
+            Self::Upgrade => Err("upgrade: replacing the running binary is not supported yet".to_owned()),
+            Self::Purge { .. } => Err("purge: there is no cache to empty, this is not supported yet".to_owned()),
+        }
+    }
+}
+
+impl Member {
+    async fn set(&self, client: &Client, state: &str) -> Result<Changed, Failure> {
+        let [pool, member] = [&self.pool, &self.member].map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC));
+        client.change(&format!("/control/pools/{pool}/members/{member}/{state}")).await
+    }
+
+    /// Waits until nothing is in flight.
+    async fn wait(&self, client: &Client, limit: Duration) -> Result<String, Failure> {
+        let begun = clock::now();
+        loop {
+            let status = client.read::<Status>("/control/status").await?;
+            match Progress::of(&self.mine(&status)) {
+                Progress::Drained => return Ok(format!("{} in {}: drained", self.member, self.pool)),
+                Progress::Gone => return Ok(format!("{} in {}: no longer configured", self.member, self.pool)),
+                Progress::Back => {
+                    return Err(format!("{} in {}: somebody made it ready again", self.member, self.pool));
+                }
+                Progress::Busy(in_flight) if clock::now().saturating_duration_since(begun) >= limit => {
+                    let (member, pool) = (&self.member, &self.pool);
+                    return Err(format!(
+                        "{member} in {pool}: still {in_flight} in flight after {limit:?}; it drains on"
+                    ));
+                }
+                Progress::Busy(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    fn mine<'a>(&self, status: &'a Status) -> Vec<&'a MemberStatus> {
+        let pool = status.pools.iter().filter(|pool| pool.name == self.pool);
+        let mine = |member: &&MemberStatus| member.name == self.member || member.configured == self.member;
+        pool.flat_map(|pool| &pool.members).filter(mine).collect()
+    }
+}
+
+/// How far a drain is.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    Drained,
+    Busy(u32),
+    /// A reload took the member out.
+    Gone,
+    /// It takes requests again.
+    Back,
+}
+
+impl Progress {
+    fn of(members: &[&MemberStatus]) -> Self {
+        if members.is_empty() {
+            return Self::Gone;
+        }
+        if members.iter().any(|member| member.state == "ready" && member.health != "unresolved") {
+            return Self::Back;
+        }
+        match members.iter().map(|member| member.in_flight).sum() {
+            0 => Self::Drained,
+            in_flight => Self::Busy(in_flight),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(state: &str, in_flight: u32) -> MemberStatus {
+        MemberStatus { state: state.to_owned(), in_flight, ..MemberStatus::default() }
+    }
+
+    #[test]
+    fn a_drain_is_over_when_every_address_of_the_member_is_idle() {
+        let (idle, busy) = (member("drain", 0), member("drain", 2));
+        assert_eq!(Progress::of(&[&idle, &busy]), Progress::Busy(2));
+        assert_eq!(Progress::of(&[&idle, &idle]), Progress::Drained);
+        assert_eq!(Progress::of(&[&member("maint", 0)]), Progress::Drained);
+        assert_eq!(Progress::of(&[]), Progress::Gone);
+        assert_eq!(Progress::of(&[&idle, &member("ready", 0)]), Progress::Back);
+    }
+}

@@ -1,0 +1,175 @@
+//! What `ctl` prints for people.
+
+use std::fmt::Write;
+
+use crate::admin::stats::span;
+use crate::admin::status::{Changed, MemberStatus, ReloadDone, Status};
+
+const HEAD: [&str; 10] =
+    ["POOL", "MEMBER", "STATE", "HEALTH", "WEIGHT", "IN FLIGHT", "REQUESTS", "FAILURES", "EJECTIONS", "LAST CHECK"];
+/// Columns of numbers are aligned to the right.
+const NUMBERS: std::ops::Range<usize> = 4..9;
+
+/// The whole state, a member on a line.
+pub(super) fn show(status: &Status) -> String {
+    let mut text = format!(
+        "sluicegate {} on {}, up {}, generation {}, {} connections{}",
+        status.version,
+        status.instance_id,
+        span(status.uptime_seconds),
+        status.generation,
+        status.connections,
+        if status.draining { ", draining" } else { "" },
+    );
+    if let Some(reason) = &status.last_reload_refusal {
+        text.push_str("\nlast reload refused:");
+        let lines = reason.lines().filter(|line| !line.is_empty());
+        lines.for_each(|line| text.extend(["\n  ", line]));
+    }
+    for pool in status.pools.iter().filter(|pool| !pool.usable) {
+        text.extend(["\npool ", &pool.name, " has no usable member"]);
+    }
+    let members = status.pools.iter().flat_map(|pool| pool.members.iter().map(move |member| row(&pool.name, member)));
+    let rows: Vec<[String; HEAD.len()]> = std::iter::once(HEAD.map(str::to_owned)).chain(members).collect();
+    text.push('\n');
+    text.push_str(&aligned(&rows));
+    text
+}
+
+/// What a reload did.
+pub(super) fn reloaded(done: &ReloadDone) -> String {
+    let mut text = format!("reloaded: generation {}", done.generation);
+    for warning in &done.warnings {
+        text.extend(["\nwarning: ", warning]);
+    }
+    if !done.restart_needed.is_empty() {
+        text.extend(["\nonly a restart changes: ", &done.restart_needed.join(", ")]);
+    }
+    text
+}
+
+/// What a member is now.
+pub(super) fn changed(changed: &Changed) -> String {
+    let line = |member: &MemberStatus| {
+        let (name, pool, state) = (&member.name, &changed.pool, member.state_text());
+        format!("{name} in {pool}: {state}, {}, {} in flight", member.health_text(), member.in_flight)
+    };
+    changed.members.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn row(pool: &str, member: &MemberStatus) -> [String; HEAD.len()] {
+    [
+        pool.to_owned(),
+        member.name.clone(),
+        member.state_text().to_owned(),
+        member.health_text(),
+        member.weight.to_string(),
+        member.in_flight.to_string(),
+        member.requests.to_string(),
+        member.failures.to_string(),
+        member.ejections.to_string(),
+        member.check_text(),
+    ]
+}
+
+/// Columns as wide as their widest cell, two spaces apart; no spaces at the end of a line.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let lines = rows.iter().map(|row| {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            // Writing to a String cannot fail.
+            let _ = if NUMBERS.contains(&column) {
+                write!(line, "{gap}{cell:>width$}")
+            } else {
+                write!(line, "{gap}{cell:<width$}")
+            };
+        }
+        line.trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::status::{Check, PoolStatus};
+
+    fn member(name: &str) -> MemberStatus {
+        MemberStatus {
+            name: name.to_owned(),
+            state: "ready".to_owned(),
+            health: "up".to_owned(),
+            weight: 1,
+            ..MemberStatus::default()
+        }
+    }
+
+    fn status(members: Vec<MemberStatus>) -> Status {
+        Status {
+            version: "1.2.3".to_owned(),
+            instance_id: "gate-7".to_owned(),
+            generation: 4,
+            uptime_seconds: 3 * 3600 + 62,
+            draining: false,
+            connections: 12,
+            last_reload_refusal: None,
+            pools: vec![PoolStatus {
+                name: "app".to_owned(),
+                balance: "round_robin".to_owned(),
+                usable: true,
+                panicking: false,
+                members,
+            }],
+        }
+    }
+
+    #[test]
+    fn the_table_is_aligned() {
+        let check = Check { seconds_ago: 2.2, duration_ms: 3.1, error: None };
+        let busy = MemberStatus { in_flight: 7, requests: 12345, last_check: Some(check), ..member("10.0.0.1:8080") };
+        let out = MemberStatus { state: "drain".to_owned(), drained: true, ..member("10.0.0.22:8080") };
+        assert_eq!(
+            show(&status(vec![busy, out])),
+            "sluicegate 1.2.3 on gate-7, up 3h 1m, generation 4, 12 connections\n\
+             POOL  MEMBER          STATE    HEALTH  WEIGHT  IN FLIGHT  REQUESTS  FAILURES  EJECTIONS  LAST CHECK\n\
+             app   10.0.0.1:8080   ready    up           1          7     12345         0          0  2s ago, 3 ms\n\
+             app   10.0.0.22:8080  drained  up           1          0         0         0          0  -",
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_stands_before_the_table() {
+        let mut status = status(vec![MemberStatus { ejected_seconds: Some(12.3), ..member("a:1") }]);
+        status.draining = true;
+        status.last_reload_refusal = Some("a.yaml:1:1: no\n  | x".to_owned());
+        status.pools[0].usable = false;
+        let text = show(&status);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with(", draining"), "{text}");
+        assert_eq!(
+            lines[1..5],
+            ["last reload refused:", "  a.yaml:1:1: no", "    | x", "pool app has no usable member",]
+        );
+        assert!(text.contains("ejected 12s"), "{text}");
+    }
+
+    #[test]
+    fn a_reload_says_what_only_a_restart_changes() {
+        let done = ReloadDone {
+            generation: 3,
+            restart_needed: vec!["listen".to_owned(), "server.threads".to_owned()],
+            warnings: vec!["w".to_owned()],
+        };
+        assert_eq!(
+            reloaded(&done),
+            "reloaded: generation 3\nwarning: w\nonly a restart changes: listen, server.threads",
+        );
+    }
+}
