@@ -264,3 +264,55 @@ async fn the_server_header_does_not_tell_what_the_gateway_is_made_of() {
         assert!(!answer.headers.contains_key("x-powered-by"));
     }
 }
+
+#[tokio::test]
+async fn a_client_cannot_have_the_gateways_own_headers_dropped() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    for nominated in ["x-real-ip", "x-forwarded-port", "x-request-id", "traceparent", "x-forwarded-for", "host", "content-length"] {
+        let hits = a.hits();
+        let request = format!("GET /echo HTTP/1.1\r\nHost: x\r\nConnection: {nominated}\r\n\r\n");
+        let answer = gate.connect().await.ask(request).await;
+        if a.hits() > hits {
+            let seen = last_seen(&a);
+            for name in ["host", "x-real-ip", "x-forwarded-for", "x-forwarded-port", "x-request-id", "traceparent"] {
+                assert!(!sent(&seen, name).is_empty(), "{name} was dropped by Connection: {nominated}");
+            }
+        } else {
+            assert_eq!(answer.status, 400, "{nominated}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn forwarding_headers_that_make_no_sense_are_not_believed() {
+    let a = upstream("a").await;
+    let gate = gateway().section("server", TRUSTING).pool("app", &[&a]).start().await;
+    for (said, client) in [
+        ("203.0.113.9", "203.0.113.9"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("nonsense", "127.0.0.1"),
+        ("203.0.113.9, nonsense, 10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1, 10.0.0.2", "10.0.0.1"),
+        ("", "127.0.0.1"),
+        (",,,", "127.0.0.1"),
+    ] {
+        let seen = forwarded(&gate, &a, &[("x-forwarded-for", said)]).await;
+        assert_eq!(sent(&seen, "x-real-ip"), client, "X-Forwarded-For: {said}");
+    }
+}
+
+#[tokio::test]
+async fn header_rules_reach_answers_that_the_gateway_makes_itself() {
+    let rules = "headers: { response: { set: { x-served-by: gate } } }";
+    let gate = gateway()
+        .members("dead", &[free_address()], "")
+        .route(&format!("match: {{ path: /dead }}, pool: dead, {rules}"))
+        .route(&format!("match: {{ path: /fixed }}, respond: {{ body: hi }}, {rules}"))
+        .start()
+        .await;
+    for path in ["/dead", "/fixed"] {
+        assert_eq!(gate.get(path).await.header("x-served-by"), "gate", "{path}");
+    }
+}

@@ -306,3 +306,26 @@ async fn a_backend_that_sends_nonsense_is_a_502_and_no_more() {
         assert_eq!(gate.get("/").await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn strange_bytes_in_a_target_are_refused_or_passed_on_as_they_are() {
+    let a = upstream("a").await;
+    let gate = quick_gateway(&a).await;
+    for target in ["/a\\b", "/%00", "/a%", "/a%zz", "/a|b", "/a\"b", "/\u{e9}", "*", "/#fragment", "/a\tb", "?x", "a/b"] {
+        let before = a.hits();
+        let fate = fate(&gate, format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+        let passed = a.hits() > before;
+        assert!(passed || matches!(fate, Fate::Closed | Fate::Status(400..=405)), "{fate:?} for {target:?}");
+        assert!(!passed || last_seen(&a).path_and_query.starts_with('/'), "{target:?} became {:?}", last_seen(&a));
+        assert_eq!(gate.get("/").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_expects_100_continue_with_too_large_a_body_is_refused_before_it_sends() {
+    let a = upstream("a").await;
+    let gate = gateway().section("server", "{ max_body: 1KiB }").pool("app", &[&a]).start().await;
+    let mut connection = gate.connect().await;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!((connection.ask(head).await.status, a.hits()), (413, 0));
+}

@@ -282,3 +282,51 @@ async fn a_client_may_speak_http_2_without_tls_where_the_listener_says_so() {
     let h1 = gate.post("/echo", "hello").await;
     assert_eq!((h1.status, h1.version), (200, http::Version::HTTP_11));
 }
+
+/// What a client gets for a GET when the backend answers with these bytes and closes.
+async fn answered_with(bytes: &str) -> RawAnswer {
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], "retry: { attempts: 1 }").start().await;
+    let mut connection = gate.connect().await;
+    connection.send("GET / HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nAccept-Encoding: gzip\r\n\r\n").await;
+    let (_, head) = backend.answer_once(bytes).await;
+    assert!(head.contains("bytes=0-1") && head.contains("gzip"), "{head}");
+    connection.answer().await
+}
+
+#[tokio::test]
+async fn ranges_and_encodings_go_through_untouched() {
+    let range = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nab";
+    let partial = answered_with(range).await;
+    assert_eq!((partial.status, partial.header("content-range"), partial.text()), (206, "bytes 0-1/9".into(), "ab".into()));
+    let gzip = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nETag: \"x\"\r\nContent-Length: 4\r\n\r\n\x1f0zz";
+    let encoded = answered_with(gzip).await;
+    assert_eq!((encoded.header("content-encoding"), encoded.text()), ("gzip".into(), "\x1f0zz".into()));
+    assert_eq!(encoded.header("etag"), "\"x\"");
+}
+
+#[tokio::test]
+async fn a_backend_of_http_1_0_is_understood() {
+    let answer = answered_with("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nold but good").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "old but good"));
+    assert!(answer.head.starts_with("HTTP/1.1"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
+    let answer = answered_with("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n").await;
+    assert_eq!(answer.status, 502);
+}
+
+#[tokio::test]
+async fn a_backend_may_live_on_a_unix_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("backend.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let gate = gateway().members("app", &[format!("unix:{}", path.display())], "").start().await;
+    let client = gate.client().clone();
+    let asked = tokio::spawn(async move { client.get("/").await });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+    assert_eq!(asked.await.unwrap().text(), "ok");
+}

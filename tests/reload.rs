@@ -257,3 +257,40 @@ async fn memory_does_not_grow_with_reloads() {
     let grown = gate.memory().saturating_sub(before);
     assert!(grown < 4 << 20, "150 reloads cost {grown} bytes");
 }
+
+#[tokio::test]
+async fn a_pool_that_is_removed_finishes_its_requests_and_leaves_the_metrics() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = gateway()
+        .pool("app", &[&a])
+        .pool_with("extra", &[&b], "health_check: { path: /health, interval: 50ms }")
+        .route("match: { path: / }, pool: app")
+        .route("match: { path: /extra/ }, pool: extra")
+        .start()
+        .await
+        .ready()
+        .await;
+    let client = gate.client().clone();
+    let slow = tokio::spawn(async move { client.ask("GET", "/extra/").header("x-mock-delay", "700ms").send().await });
+    eventually(s(2), "the backend has it", async || b.hits() == 1).await;
+    gate.rewrite_config(|text| text.lines().filter(|line| !line.contains("extra")).fold(String::new(), |all, line| all + line + "\n"));
+    assert_eq!(gate.reload().await.status, 200);
+    assert_eq!(gate.get("/extra/").await.upstream(), "a");
+    assert_eq!(slow.await.unwrap().upstream(), "b");
+    let checks = b.health_checks();
+    holds_for(ms(400), "no more checks", async || b.health_checks() <= checks + 1).await;
+    assert!(!gate.metrics().await.text().contains(&b.address().to_string()), "a member that is gone has no series");
+}
+
+#[tokio::test]
+async fn a_websocket_lives_through_reloads() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let mut socket = WebSocket::open(gate.address(), "/ws").await.expect("an upgrade");
+    for round in 0..5 {
+        assert_eq!(gate.reload().await.status, 200);
+        socket.send(&format!("round {round}")).await;
+        assert_eq!(socket.receive().await, Some(format!("round {round}")));
+    }
+    socket.close().await;
+}

@@ -174,3 +174,16 @@ async fn an_idle_connection_to_a_backend_is_closed_after_its_keepalive() {
     assert_eq!(a.connections(), 1);
     eventually(s(4), "the idle connection is closed", async || a.connections() == 0).await;
 }
+
+#[tokio::test]
+async fn a_backend_that_does_not_read_is_given_up_after_write() {
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], &format!("timeouts: {{ write: 500ms }}, {ONCE}")).start().await;
+    let client = gate.client().clone();
+    let asked = tokio::spawn(async move { client.ask("POST", "/").body(vec![0; 50_000_000]).try_send().await });
+    let mut held = backend.accept().await;
+    held.head().await.expect("a request");
+    let outcome = within(s(5), "an end", asked).await.unwrap();
+    assert!(outcome.is_err() || outcome.is_ok_and(|answer| [502, 504].contains(&answer.status)));
+    eventually(s(2), "nothing is in flight", async || gate.metric("sluicegate_requests_in_flight").await == 0.0).await;
+}
