@@ -260,3 +260,35 @@ async fn connections_over_the_maximum_wait_for_a_place() {
     held.pop();
     assert_eq!(within(s(5), "the fifth is served", waiting).await.unwrap(), 200);
 }
+
+#[tokio::test]
+async fn http_2_streams_finish_during_a_drain_and_the_connection_is_told_to_go() {
+    let a = upstream("a").await;
+    let mut gate = gateway().listener(r#"address: "{listen}", http2: true"#).pool("app", &[&a]).start().await;
+    let client = Client::h2c(gate.address());
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.push(client.ask("GET", "/sse?events=10&interval=100ms").stream().await);
+    }
+    gate.signal(Signal::TERM);
+    for stream in streams {
+        assert_eq!(read_events(stream).await.0, 10, "a stream was cut");
+    }
+    let ended = now();
+    assert_eq!(gate.wait_exit(s(5)).await.code, Some(0));
+    assert!(ended.elapsed() < ms(500), "left {:?} after the last stream", ended.elapsed());
+}
+
+#[tokio::test]
+async fn a_websocket_lives_on_during_a_drain() {
+    let a = upstream("a").await;
+    let mut gate = gateway().section("server", "{ timeouts: { drain: 10s } }").pool("app", &[&a]).start().await;
+    let mut socket = WebSocket::open(gate.address(), "/ws").await.expect("an upgrade");
+    gate.signal(Signal::TERM);
+    let address = gate.address();
+    eventually(s(2), "no new connection", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
+    socket.send("still here").await;
+    assert_eq!(socket.receive().await.as_deref(), Some("still here"));
+    socket.close().await;
+    assert_eq!(gate.wait_exit(s(3)).await.code, Some(0));
+}

@@ -53,9 +53,12 @@ async fn errors_and_clients_that_leave_have_lines_too() {
     eventually(s(2), "the backend has it", async || a.hits() == 1).await;
     drop(leaving);
     let lines = gate.access_log(3).await;
-    assert_eq!((lines[0]["status"].as_u64(), lines[1]["status"].as_u64()), (Some(404), Some(502)));
-    let ends: Vec<&str> = lines.iter().map(|line| line["termination"].as_str().unwrap()).collect();
-    assert!(ends[0] != ends[1] && ends[1] != ends[2] && ends[0] != ends[2], "{ends:?}");
+    let line =
+        |path: &str| lines.iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("no {path}: {lines:#?}"));
+    assert_eq!((&line("/nowhere")["status"], &line("/dead")["status"]), (&404.into(), &502.into()));
+    let [nowhere, dead, left] =
+        ["/nowhere", "/dead", "/app/slow"].map(|path| line(path)["termination"].as_str().unwrap());
+    assert!(nowhere != dead && dead != left && left != nowhere, "{nowhere} {dead} {left}");
 }
 
 #[tokio::test]

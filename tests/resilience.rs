@@ -16,7 +16,7 @@ async fn a_backend_is_killed_and_returns_during_20_000_requests_and_no_client_se
     b.stop().await;
     load.answers(5000).await;
     let (hits, checks) = (b.hits(), b.health_checks());
-    b.start_again().await.unwrap();
+    revive(&b).await;
     eventually(s(10), "traffic returns to it", async || b.hits() > hits).await;
     assert!(b.health_checks() - checks >= 2, "after its good checks");
     load.answers(1000).await;
@@ -45,7 +45,7 @@ async fn without_checks_a_killed_backend_is_not_felt_either() {
         load.answers(500).await;
         mock.stop().await;
         load.answers(500).await;
-        mock.start_again().await.unwrap();
+        revive(mock).await;
     }
     load.answers(500).await;
     load.stop().await.assert_all_ok();
@@ -61,7 +61,7 @@ async fn wrk_sees_no_error_while_a_backend_is_killed() {
     b.stop().await;
     let hits = a.hits();
     eventually(s(5), "the others serve", async || a.hits() > hits + 200).await;
-    b.start_again().await.unwrap();
+    revive(&b).await;
     let (report, clean) = run.await.unwrap();
     assert!(clean, "{report}");
 }

@@ -181,3 +181,37 @@ async fn both_directions_flow_at_the_same_time() {
 fn last_body_len(mock: &Mock) -> u64 {
     mock.requests().iter().map(|seen| seen.body_len).max().unwrap_or(0)
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_slowly_holds_the_backend_back_and_not_the_memory() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    gate.get("/bytes/1000000").await;
+    let before = gate.memory();
+    let mut slow: Vec<RawConnection> = Vec::new();
+    for _ in 0..10 {
+        let mut connection = gate.connect().await;
+        connection.send("GET /bytes/50000000 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(connection.take(100_000).await.is_some());
+        slow.push(connection);
+    }
+    let little = async || gate.memory().saturating_sub(before) < 16 << 20;
+    holds_for(ms(500), "ten slow clients of 50 MB each cost little memory", little).await;
+    assert_eq!(gate.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_backend_holds_an_upload_back_and_not_the_memory() {
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], "").start().await;
+    let before = gate.memory();
+    let mut connection = gate.connect().await;
+    connection.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n").await;
+    let sending = tokio::spawn(async move { connection.try_send(vec![0; 100_000_000]).await });
+    let mut held = backend.accept().await;
+    held.head().await.expect("a request");
+    let little = async || gate.memory().saturating_sub(before) < 16 << 20;
+    holds_for(ms(500), "100 MB on the way cost little memory", little).await;
+    assert!(!sending.is_finished(), "the client is held back");
+    sending.abort();
+}

@@ -23,6 +23,7 @@ pub struct Builder {
     files: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     hosts: Option<String>,
+    open_files: Option<u32>,
 }
 
 /// A gateway with one plain listener, an admin address and a JSON access log; add pools and routes.
@@ -96,6 +97,12 @@ impl Builder {
         self
     }
 
+    /// The most descriptors it may have open.
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     /// Starts it, and waits until it answers.
     pub async fn start(self) -> Gateway {
         let mut last = String::new();
@@ -132,17 +139,22 @@ impl Builder {
         Gateway::spawn(command, dir, addresses)
     }
 
-    /// The binary, behind its own hosts file when it is to have one. It is exec'd: the child is the gateway itself.
+    /// The binary, behind a shell that gives it what is its own. It is exec'd: the child is the gateway itself.
     fn command(&self, dir: &Path) -> Command {
         let binary = env!("CARGO_BIN_EXE_sluicegate");
-        let Some(lines) = &self.hosts else {
-            return Command::new(binary);
-        };
-        std::fs::write(dir.join("hosts"), lines).unwrap();
-        let mut command = Command::new("unshare");
-        let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
-        command.args(["--mount", "sh", "-c", script]).arg(dir.join("hosts")).arg(binary);
-        command
+        if let Some(lines) = &self.hosts {
+            std::fs::write(dir.join("hosts"), lines).unwrap();
+            let mut command = Command::new("unshare");
+            let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+            command.args(["--mount", "sh", "-c", script]).arg(dir.join("hosts")).arg(binary);
+            return command;
+        }
+        if let Some(most) = self.open_files {
+            let mut command = Command::new("sh");
+            command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &most.to_string(), binary]);
+            return command;
+        }
+        Command::new(binary)
     }
 
     /// The text of the file, placeholders and all.

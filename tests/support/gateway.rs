@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
@@ -27,6 +28,7 @@ pub struct Gateway {
     dir: TempDir,
     addresses: Addresses,
     stderr: Arc<Mutex<String>>,
+    collector: Option<JoinHandle<()>>,
     client: Client,
 }
 
@@ -88,8 +90,8 @@ impl Gateway {
     pub(super) fn spawn(mut command: Command, dir: TempDir, addresses: Addresses) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let stderr = collect(child.stderr.take().unwrap());
-        Self { child, dir, addresses, stderr, client: Client::http(addresses.listen) }
+        let (stderr, collector) = collect(child.stderr.take().unwrap());
+        Self { child, dir, addresses, stderr, collector: Some(collector), client: Client::http(addresses.listen) }
     }
 
     /// Where clients connect.
@@ -278,6 +280,9 @@ impl Gateway {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                if let Some(collector) = self.collector.take() {
+                    collector.join().unwrap();
+                }
                 return Exit { code: status.code(), stdout: String::new(), stderr: self.stderr() };
             }
             assert!(started.elapsed() < deadline, "still running after {deadline:?}");
@@ -328,15 +333,15 @@ impl Drop for Gateway {
 }
 
 /// Reads a pipe to its end in a thread of its own.
-fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+fn collect(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let sink = Arc::clone(&text);
-    std::thread::spawn(move || {
+    let collector = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut buffer) {
             let piece = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default());
             sink.lock().unwrap().push_str(&piece);
         }
     });
-    text
+    (text, collector)
 }

@@ -35,7 +35,7 @@ pub use load::{Load, Tally, load, load_of, wrk};
 pub use metrics::Metrics;
 pub use raw::{RawAnswer, RawConnection, RawUpstream, connect, raw_upstream};
 pub use upstream::{
-    Blackhole, Fault, Mock, Seen, blackhole, event_age, free_address, last_seen, sent, upstream, upstreams,
+    Blackhole, Fault, Mock, Seen, blackhole, event_age, free_address, last_seen, revive, sent, upstream, upstreams,
 };
 pub use websocket::WebSocket;
 

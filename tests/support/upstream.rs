@@ -19,6 +19,13 @@ pub async fn upstreams<const N: usize>(ids: [&str; N]) -> [Mock; N] {
     started.try_into().unwrap_or_else(|_| unreachable!("one mock for every id"))
 }
 
+/// Starts a stopped mock again on its port. A process that another test starts at this moment may still hold the old
+/// listener between fork and exec, so the port is tried until it is free.
+pub async fn revive(mock: &Mock) {
+    let what = format!("the port of {} is free again", mock.id());
+    super::eventually(Duration::from_secs(5), &what, async || mock.start_again().await.is_ok()).await;
+}
+
 /// A loopback address on which nothing listens.
 pub fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
