@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
@@ -115,6 +115,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         Arc::clone(&config),
     ));
     metrics.config_loaded();
+    debug!("process log to stderr{}", config.log.file.as_ref().map_or("", |_| " and a file"));
     info!(
         "{SERVICE} {} serves on {} after {:?}; {} workers, {} routes, {} pools",
         identity.version,

@@ -24,8 +24,16 @@ const MAX_LINES: usize = 800;
 const LONG_LINES: usize = 500;
 
 /// The modules that may name a `pingora` crate: a file, or a module with all below it.
-const EDGE: [&str; 6] =
-    ["src/server", "src/proxy", "src/admin", "src/upstream/peer", "src/balance/health", "src/ai/exchange"];
+const EDGE: [&str; 8] = [
+    "src/server",
+    "src/proxy",
+    "src/transport",
+    "src/admin",
+    "src/upstream/peer",
+    "src/upstream/connect",
+    "src/balance/health",
+    "src/ai/exchange",
+];
 
 /// The modules that a request passes through, and those they all use. None knows who calls it.
 const STAGES: [&str; 9] = ["auth", "limit", "cache", "route", "balance", "upstream", "observe", "config", "clock"];

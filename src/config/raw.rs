@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::document::{Content, Node};
+use super::document::{Content, KeyFate, Node};
 use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest};
 
 mod forms;
@@ -35,9 +35,12 @@ pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>) -> RawConfig {
             _ => None,
         });
         let path = KeyPath(steps.collect());
-        let unknown_key = matches!(error.inner(), ShapeError::UnknownKey { .. });
+        let key = match error.inner() {
+            ShapeError::UnknownKey { key, known } => meant(key, known).map_or(KeyFate::Drop, KeyFate::MeantAs),
+            ShapeError::Misshapen { .. } => KeyFate::Keep,
+        };
         findings.push(describe(&path, error.into_inner()));
-        root.refuse(&path.0, unknown_key);
+        root.refuse(&path.0, key);
         if path.0.is_empty() {
             break;
         }
@@ -46,13 +49,22 @@ pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>) -> RawConfig {
     RawConfig::default()
 }
 
+fn offered(known: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
+    known.iter().copied().filter(|name| !LATER.contains(name))
+}
+
+/// The key that was probably meant.
+fn meant(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    nearest(key, offered(known))
+}
+
 fn describe(path: &KeyPath, error: ShapeError) -> Finding {
     match error {
         ShapeError::Misshapen { found, expected } => Finding::value(path, found).expected(expected),
         ShapeError::UnknownKey { key, known } => {
             let finding = Finding::new(Place::Key(path.clone()), "unknown key");
-            let offered: Vec<&str> = known.iter().copied().filter(|name| !LATER.contains(name)).collect();
-            match nearest(&key, offered.iter().copied()) {
+            let offered: Vec<&str> = offered(known).collect();
+            match meant(&key, known) {
                 _ if key == "<<" => finding.hint("merge keys are not part of this language; write the keys out"),
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.expected(format!("one of {}", list(&offered))),

@@ -54,7 +54,7 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
             _ => Protocol::Http10,
         },
         tls: digest.map(|digest| TlsInfo {
-            version: &digest.version,
+            version: tls_version(&digest.version),
             cipher: &digest.cipher,
             sni: connection.sni.as_deref(),
         }),
@@ -75,4 +75,13 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
     });
+}
+
+/// The name that people and other servers' logs use.
+fn tls_version(version: &str) -> &str {
+    match version {
+        "TLSv1_2" => "TLSv1.2",
+        "TLSv1_3" => "TLSv1.3",
+        other => other,
+    }
 }

@@ -6,9 +6,10 @@ use crate::balance::member::Member;
 /// Draws among all members before looking who may be chosen at all.
 const DRAWS: usize = 8;
 
-/// (Requests in flight + 1) / weight, in a fixed-point number; the weight in thousandths, never 0.
+/// (Requests in flight + 1/2) / weight, in a fixed-point number; the weight in thousandths, never 0. The half rounds
+/// each share to the nearest whole request, so that weights hold with few requests in flight too.
 pub(super) fn load((member, weight): (&Member, u64)) -> u64 {
-    ((u64::from(member.state.in_flight()) + 1) << 28) / weight.max(1)
+    ((2 * u64::from(member.state.in_flight()) + 1) << 27) / weight.max(1)
 }
 
 /// The one with the lesser [`load`].
