@@ -269,7 +269,9 @@ async fn the_server_header_does_not_tell_what_the_gateway_is_made_of() {
 async fn a_client_cannot_have_the_gateways_own_headers_dropped() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
-    for nominated in ["x-real-ip", "x-forwarded-port", "x-request-id", "traceparent", "x-forwarded-for", "host", "content-length"] {
+    for nominated in
+        ["x-real-ip", "x-forwarded-port", "x-request-id", "traceparent", "x-forwarded-for", "host", "content-length"]
+    {
         let hits = a.hits();
         let request = format!("GET /echo HTTP/1.1\r\nHost: x\r\nConnection: {nominated}\r\n\r\n");
         let answer = gate.connect().await.ask(request).await;

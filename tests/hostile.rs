@@ -311,7 +311,8 @@ async fn a_backend_that_sends_nonsense_is_a_502_and_no_more() {
 async fn strange_bytes_in_a_target_are_refused_or_passed_on_as_they_are() {
     let a = upstream("a").await;
     let gate = quick_gateway(&a).await;
-    for target in ["/a\\b", "/%00", "/a%", "/a%zz", "/a|b", "/a\"b", "/\u{e9}", "*", "/#fragment", "/a\tb", "?x", "a/b"] {
+    for target in ["/a\\b", "/%00", "/a%", "/a%zz", "/a|b", "/a\"b", "/\u{e9}", "*", "/#fragment", "/a\tb", "?x", "a/b"]
+    {
         let before = a.hits();
         let fate = fate(&gate, format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
         let passed = a.hits() > before;

@@ -298,7 +298,10 @@ async fn answered_with(bytes: &str) -> RawAnswer {
 async fn ranges_and_encodings_go_through_untouched() {
     let range = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nab";
     let partial = answered_with(range).await;
-    assert_eq!((partial.status, partial.header("content-range"), partial.text()), (206, "bytes 0-1/9".into(), "ab".into()));
+    assert_eq!(
+        (partial.status, partial.header("content-range"), partial.text()),
+        (206, "bytes 0-1/9".into(), "ab".into())
+    );
     let gzip = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nETag: \"x\"\r\nContent-Length: 4\r\n\r\n\x1f0zz";
     let encoded = answered_with(gzip).await;
     assert_eq!((encoded.header("content-encoding"), encoded.text()), ("gzip".into(), "\x1f0zz".into()));
@@ -314,7 +317,8 @@ async fn a_backend_of_http_1_0_is_understood() {
 
 #[tokio::test]
 async fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
-    let answer = answered_with("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n").await;
+    let answer =
+        answered_with("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n").await;
     assert_eq!(answer.status, 502);
 }
 

@@ -273,7 +273,9 @@ async fn a_pool_that_is_removed_finishes_its_requests_and_leaves_the_metrics() {
     let client = gate.client().clone();
     let slow = tokio::spawn(async move { client.ask("GET", "/extra/").header("x-mock-delay", "700ms").send().await });
     eventually(s(2), "the backend has it", async || b.hits() == 1).await;
-    gate.rewrite_config(|text| text.lines().filter(|line| !line.contains("extra")).fold(String::new(), |all, line| all + line + "\n"));
+    gate.rewrite_config(|text| {
+        text.lines().filter(|line| !line.contains("extra")).fold(String::new(), |all, line| all + line + "\n")
+    });
     assert_eq!(gate.reload().await.status, 200);
     assert_eq!(gate.get("/extra/").await.upstream(), "a");
     assert_eq!(slow.await.unwrap().upstream(), "b");

@@ -314,7 +314,9 @@ async fn nothing_of_a_failed_try_is_in_the_answer() {
     let b = upstream("b").await;
     let members = [first.address(), b.address()];
     let gate = gateway().members("app", &members, "retry: { attempts: 2, on: [503], budget: 100% }").start().await;
-    for framing in ["Content-Length: 6\r\n\r\nsecret", "Transfer-Encoding: chunked\r\n\r\n6\r\nsecret\r\n0\r\n\r\n", "\r\nsecret"] {
+    for framing in
+        ["Content-Length: 6\r\n\r\nsecret", "Transfer-Encoding: chunked\r\n\r\n6\r\nsecret\r\n0\r\n\r\n", "\r\nsecret"]
+    {
         let client = gate.client().clone();
         let asked = tokio::spawn(async move { [client.get("/").await, client.get("/").await] });
         drop(first.answer_once(&format!("HTTP/1.1 503 Service Unavailable\r\nX-First: yes\r\n{framing}")).await);

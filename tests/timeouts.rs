@@ -176,9 +176,10 @@ async fn an_idle_connection_to_a_backend_is_closed_after_its_keepalive() {
 }
 
 #[tokio::test]
-async fn a_backend_that_does_not_read_is_given_up_after_write() {
+async fn a_backend_that_does_not_read_is_given_up_after_write_and_first_byte() {
     let backend = raw_upstream().await;
-    let gate = gateway().members("app", &[backend.address()], &format!("timeouts: {{ write: 500ms }}, {ONCE}")).start().await;
+    let options = format!("timeouts: {{ write: 400ms, first_byte: 400ms }}, {ONCE}");
+    let gate = gateway().members("app", &[backend.address()], &options).start().await;
     let client = gate.client().clone();
     let asked = tokio::spawn(async move { client.ask("POST", "/").body(vec![0; 50_000_000]).try_send().await });
     let mut held = backend.accept().await;
