@@ -58,6 +58,14 @@ pub enum StartError {
         /// Its answer.
         source: io::Error,
     },
+    /// A log file that the configuration names cannot be opened.
+    #[error("cannot open the log file {path}: {source}")]
+    Log {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// TLS settings that cannot be used together.
     #[error("listener {address}: {reason}")]
     Tls {
@@ -89,7 +97,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let metrics = Arc::new(Metrics::new(&identity));
     let logging = Logging::install(&config.log, &identity, Arc::clone(&metrics))
-        .map_err(StartError::system("cannot open the process log"))?;
+        .map_err(|source| StartError::Log { path: process_log(&config), source })?;
     let logging = Arc::new(logging);
     for warning in warnings {
         warn!("{warning}");
@@ -151,6 +159,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
+fn process_log(config: &Config) -> String {
+    config.log.file.as_ref().map_or_else(|| "stderr".to_owned(), |file| file.display().to_string())
+}
+
 fn addresses_of(config: &Config) -> String {
     let addresses: Vec<String> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
     addresses.join(", ")
@@ -162,8 +174,8 @@ fn addresses_of(config: &Config) -> String {
 /// When its file cannot be opened.
 pub fn open_access(configured: Option<&AccessConfig>, metrics: &Metrics) -> Result<Option<Arc<AccessLog>>, StartError> {
     let Some(configured) = configured else { return Ok(None) };
-    let file = LogFile::open(&configured.file)
-        .map_err(StartError::system(format!("cannot open the access log {}", configured.file.display())))?;
+    let path = configured.file.display().to_string();
+    let file = LogFile::open(&configured.file).map_err(|source| StartError::Log { path, source })?;
     metrics.watch_log("access", &file);
     Ok(Some(Arc::new(AccessLog::new(file, configured.format))))
 }

@@ -89,44 +89,26 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// What becomes of the key of a node that is taken out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyFate {
-    /// It stays, with nothing behind it.
-    Keep,
-    /// It goes, as if it had never been there.
-    Drop,
-    /// It stands for this one, which nobody needs to miss then.
-    MeantAs(&'static str),
-}
-
 impl Node {
-    /// Takes the node at `path` out. A path that leads through a short form takes out the short form.
-    pub(super) fn refuse(&mut self, path: &[Step], fate: KeyFate) {
+    /// Takes the node at `path` out; with `key_too` its key as well, as if it had never been there. A path that leads
+    /// through a short form takes out the short form.
+    pub(super) fn refuse(&mut self, path: &[Step], key_too: bool) {
         let Some((step, rest)) = path.split_first() else {
             self.content = Content::Refused;
             return;
         };
         match (&mut self.content, step) {
-            (Content::Map(entries), Step::Key(key)) if rest.is_empty() && fate != KeyFate::Keep => {
-                match fate {
-                    KeyFate::MeantAs(meant) if !entries.iter().any(|entry| entry.key == meant) => {
-                        for entry in entries.iter_mut().filter(|entry| &entry.key == key) {
-                            entry.key = meant.to_owned();
-                            entry.node.content = Content::Refused;
-                        }
-                    }
-                    _ => entries.retain(|entry| &entry.key != key),
-                }
+            (Content::Map(entries), Step::Key(key)) if rest.is_empty() && key_too => {
+                entries.retain(|entry| &entry.key != key);
             }
             (Content::Map(entries), Step::Key(key)) => {
                 if let Some(entry) = entries.iter_mut().find(|entry| &entry.key == key) {
-                    entry.node.refuse(rest, fate);
+                    entry.node.refuse(rest, key_too);
                 }
             }
             (Content::List(items), Step::Index(index)) => {
                 if let Some(item) = items.get_mut(*index) {
-                    item.refuse(rest, fate);
+                    item.refuse(rest, key_too);
                 }
             }
             _ => self.content = Content::Refused,

@@ -59,9 +59,10 @@ pub fn parse(file: &str, text: &str, overrides: &Overrides, environment: &Enviro
     interpolate(&mut root, &KeyPath::default(), environment, &mut findings);
     let mut secrets = Vec::new();
     collect_secrets(&root, false, &mut secrets);
-    let raw = raw::read(&mut root, &mut findings);
+    let mut meant = Vec::new();
+    let raw = raw::read(&mut root, &mut findings, &mut meant);
     let mut resolver =
-        Resolver { source: &source, environment, overrides, secrets: &secrets, findings, warnings: Vec::new() };
+        Resolver { source: &source, environment, overrides, secrets: &secrets, meant, findings, warnings: Vec::new() };
     let config = resolve(&raw, &mut resolver);
     let Resolver { mut findings, mut warnings, .. } = resolver;
     for finding in findings.iter_mut().chain(&mut warnings) {

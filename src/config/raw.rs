@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::document::{Content, KeyFate, Node};
+use super::document::{Content, Node};
 use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest};
 
 mod forms;
@@ -22,7 +22,7 @@ pub(super) type Text = Option<String>;
 const LATER: [&str; 7] = ["auth", "limits", "caches", "cache", "ai", "permission", "audit"];
 
 /// Reads the shape of `root`. What does not fit is reported and refused in `root`.
-pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>) -> RawConfig {
+pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>, meant: &mut Vec<KeyPath>) -> RawConfig {
     // Each round reports one; what is beyond the most that is shown need not be found.
     for _ in 0..=MAX_PROBLEMS {
         let error = match serde_path_to_error::deserialize::<_, RawConfig>(&*root) {
@@ -35,12 +35,15 @@ pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>) -> RawConfig {
             _ => None,
         });
         let path = KeyPath(steps.collect());
-        let key = match error.inner() {
-            ShapeError::UnknownKey { key, known } => meant(key, known).map_or(KeyFate::Drop, KeyFate::MeantAs),
-            ShapeError::Misshapen { .. } => KeyFate::Keep,
-        };
+        let unknown_key = matches!(error.inner(), ShapeError::UnknownKey { .. });
+        if let ShapeError::UnknownKey { key, known } = error.inner()
+            && let Some(near) = nearest_known(key, known)
+            && let Some((_, parent)) = path.0.split_last()
+        {
+            meant.push(KeyPath(parent.to_vec()).key(near));
+        }
         findings.push(describe(&path, error.into_inner()));
-        root.refuse(&path.0, key);
+        root.refuse(&path.0, unknown_key);
         if path.0.is_empty() {
             break;
         }
@@ -54,7 +57,7 @@ fn offered(known: &'static [&'static str]) -> impl Iterator<Item = &'static str>
 }
 
 /// The key that was probably meant.
-fn meant(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
+fn nearest_known(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
     nearest(key, offered(known))
 }
 
@@ -64,7 +67,7 @@ fn describe(path: &KeyPath, error: ShapeError) -> Finding {
         ShapeError::UnknownKey { key, known } => {
             let finding = Finding::new(Place::Key(path.clone()), "unknown key");
             let offered: Vec<&str> = offered(known).collect();
-            match meant(&key, known) {
+            match nearest_known(&key, known) {
                 _ if key == "<<" => finding.hint("merge keys are not part of this language; write the keys out"),
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.expected(format!("one of {}", list(&offered))),

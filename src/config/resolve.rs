@@ -55,6 +55,8 @@ pub(super) struct Resolver<'a> {
     pub(super) overrides: &'a Overrides,
     /// Texts that nothing may show.
     pub(super) secrets: &'a [String],
+    /// Keys that a misspelt one was probably meant to be: they are reported once, as misspelt.
+    pub(super) meant: Vec<KeyPath>,
     pub(super) findings: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
 }
@@ -155,7 +157,8 @@ impl Resolver<'_> {
 
     /// Reports that the map at `path` lacks `key`, unless that was there, or no map was, and is reported already.
     fn missing(&mut self, path: &KeyPath, key: &str, expected: &str) {
-        if !self.source.has(&path.key(key)) && self.source.is_map(path) {
+        let known = self.source.has(&path.key(key)) || self.meant.contains(&path.key(key));
+        if !known && self.source.is_map(path) {
             let finding = Finding::key(path, format!("`{key}` is missing"));
             self.report(finding.expected(expected));
         }

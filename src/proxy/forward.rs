@@ -74,6 +74,7 @@ pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<B
     if request.headers.contains_key(header::EXPECT) {
         request.remove_header(&header::EXPECT); // Answered by us.
     }
+    join_cookies(&mut request);
     if !request.headers.contains_key(header::HOST) {
         let authority = request.uri.authority().map(|authority| authority.as_str().to_owned());
         let _ = request.insert_header(header::HOST, authority.unwrap_or_default());
@@ -83,6 +84,18 @@ pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<B
     }
     complete_request(&mut request, ctx)?;
     Ok(request)
+}
+
+/// HTTP/2 may split a cookie into several fields; HTTP/1 knows one (RFC 9113, section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) {
+    let mut cookies = request.headers.get_all(header::COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let fields: Vec<&[u8]> = request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&fields.join(&b"; "[..])) {
+        request.set(header::COOKIE, joined);
+    }
 }
 
 /// An HTTP/2 body has no field that says it is there.
