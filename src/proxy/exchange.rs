@@ -309,7 +309,11 @@ async fn try_member(
         };
         match event {
             Event::Request(sent) => {
-                send_chunk(session, &mut upstream, body, sent, &mut request_cut).await.map_err(Failed::Client)?;
+                let sent = send_chunk(session, &mut upstream, body, sent, &mut request_cut).await;
+                sent.map_err(|not_sent| match not_sent {
+                    NotSent::Client(unserved) => Failed::Client(unserved),
+                    NotSent::Member(cause) => member(cause),
+                })?;
             }
             Event::Answer(read) => {
                 read.map_err(|error| member(cause_of(&error)))?;
@@ -365,6 +369,12 @@ async fn read_request(session: &mut Session, done: bool) -> pingora::Result<Opti
     session.downstream_session.read_body_or_idle(done).await
 }
 
+/// Why a part of the request did not go on.
+enum NotSent {
+    Client(Unserved),
+    Member(Cause),
+}
+
 /// Passes what the client sent on to the member.
 async fn send_chunk(
     session: &mut Session,
@@ -372,13 +382,13 @@ async fn send_chunk(
     body: &mut RequestBody,
     chunk: pingora::Result<Option<Bytes>>,
     request_cut: &mut bool,
-) -> Result<(), Unserved> {
-    let chunk = chunk.map_err(|error| client_failed(Some(error)))?;
+) -> Result<(), NotSent> {
+    let chunk = chunk.map_err(|error| NotSent::Client(client_failed(Some(error))))?;
     if let Some(chunk) = chunk {
         body.add(&chunk)
-            .map_err(|BodyError::TooLarge| Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected))?;
-        // A member may answer and close before it has read all: its answer counts, not our broken write.
-        *request_cut |= upstream.write_body(&chunk).await.is_err();
+            .map_err(|BodyError::TooLarge| Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected))
+            .map_err(NotSent::Client)?;
+        write_request(upstream, &chunk, request_cut).await?;
     } else {
         body.finish();
     }
@@ -390,6 +400,19 @@ async fn send_chunk(
         *request_cut |= upstream.finish_body().await.is_err();
     }
     Ok(())
+}
+
+/// Writes a part of the request. A member may answer and close before it has read all: its answer counts then, not
+/// our broken write. One that reads nothing for the write timeout will not answer either.
+async fn write_request(upstream: &mut UpstreamSession, chunk: &[u8], request_cut: &mut bool) -> Result<(), NotSent> {
+    match upstream.write_body(chunk).await {
+        Ok(_) => Ok(()),
+        Err(error) if cause_of(&error) == Cause::Timeout => Err(NotSent::Member(Cause::Timeout)),
+        Err(_) => {
+            *request_cut = true;
+            Ok(())
+        }
+    }
 }
 
 /// Passes 103 and its like on; 100 was ours to say.
@@ -509,9 +532,11 @@ fn cork(upstream: &UpstreamSession, corked: bool) {
     }
 }
 
-fn cut(unserved: Unserved) -> Unserved {
-    match unserved {
-        Unserved::Rejected(_, termination) | Unserved::Cut(termination) => Unserved::Cut(termination),
+/// With a part of the answer sent, nothing can be told any more.
+fn cut(not_sent: NotSent) -> Unserved {
+    match not_sent {
+        NotSent::Client(Unserved::Rejected(_, termination) | Unserved::Cut(termination)) => Unserved::Cut(termination),
+        NotSent::Member(cause) => Unserved::Cut(rejection_of(cause).1),
     }
 }
 
