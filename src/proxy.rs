@@ -41,16 +41,17 @@ pub struct Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = RequestContext;
+    /// Boxed: Pingora moves it through several futures, each of which would copy it.
+    type CTX = Box<RequestContext>;
 
-    fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.shared.current.load_full())
+    fn new_ctx(&self) -> Box<RequestContext> {
+        Box::new(RequestContext::new(self.shared.current.load_full()))
     }
 
     /// No module runs on every request: the default would build one for a compression that is off.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> pingora::Result<bool> {
         admit::enter(session, ctx);
         let served = match admit::admit(session, ctx, self.drain.is_draining()) {
             Admission::Answer(answer) => local::send(session, ctx, answer).await,
@@ -64,7 +65,7 @@ impl ProxyHttp for Gateway {
         exchange::settle(session, ctx, served).await.map(|()| true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> pingora::Result<Box<HttpPeer>> {
         tunnel::peer(session, ctx)
     }
 
@@ -72,7 +73,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
         error: Box<pingora::Error>,
     ) -> Box<pingora::Error> {
         tunnel::failed(ctx, error, true)
@@ -82,7 +83,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> pingora::Result<()> {
         tunnel::request(request, ctx)
     }
@@ -92,7 +93,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<bytes::Bytes>,
         _end: bool,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> pingora::Result<()> {
         tunnel::count_body(body.as_ref(), ctx)
     }
@@ -101,7 +102,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> pingora::Result<()> {
         tunnel::response(session, response, ctx);
         Ok(())
@@ -112,7 +113,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         error: Box<pingora::Error>,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
         _reused: bool,
     ) -> Box<pingora::Error> {
         let answered = session.response_written().is_some();
@@ -123,27 +124,27 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &pingora::Error,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> FailToProxy {
         tunnel::give_up(session, ctx, error).await
     }
 
     /// Failures are told by the access log and the metrics, where they can be counted and bounded.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, _error: &pingora::Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<RequestContext>, _error: &pingora::Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &RequestContext,
+        _ctx: &Box<RequestContext>,
         _error: &pingora::Error,
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&pingora::Error>, ctx: &mut RequestContext) {
+    async fn logging(&self, session: &mut Session, _error: Option<&pingora::Error>, ctx: &mut Box<RequestContext>) {
         finish::finish(session, ctx);
     }
 }

@@ -65,36 +65,41 @@ impl EditHeaders for ResponseHeader {
 
 /// The request for an HTTP/1 member.
 ///
+/// It is made of plain parts and a header map: Pingora's own header type also keeps the case of every name, which
+/// costs an allocation a field, and no HTTP/2 peer, nor HAProxy, keeps it either.
+///
 /// # Errors
 /// When Connection names fields that are not its to name.
 pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<Box<RequestHeader>, Rejection> {
-    let mut request = Box::new(session.req_header().clone());
-    request.set_version(Version::HTTP_11);
-    strip_request(&mut request)?;
-    if request.headers.contains_key(header::EXPECT) {
-        request.remove_header(&header::EXPECT); // Answered by us.
+    let mut parts = http::request::Parts::clone(session.req_header().as_ref());
+    parts.version = Version::HTTP_11;
+    let headers = &mut parts.headers;
+    strip_request(headers)?;
+    headers.remove(header::EXPECT); // Answered by us.
+    join_cookies(headers);
+    if !headers.contains_key(header::HOST) {
+        let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+        let authority = HeaderValue::from_str(authority).map_err(|_| Rejection::BadRequest("the host is no text"))?;
+        headers.insert(header::HOST, authority);
     }
-    join_cookies(&mut request);
-    if !request.headers.contains_key(header::HOST) {
-        let authority = request.uri.authority().map(|authority| authority.as_str().to_owned());
-        let _ = request.insert_header(header::HOST, authority.unwrap_or_default());
+    if !headers.contains_key(header::CONTENT_LENGTH) && has_streamed_body(session) {
+        headers.insert(header::TRANSFER_ENCODING, CHUNKED);
     }
-    if !request.headers.contains_key(header::CONTENT_LENGTH) && has_streamed_body(session) {
-        let _ = request.insert_header(header::TRANSFER_ENCODING, CHUNKED);
-    }
-    complete_request(&mut request, ctx)?;
+    complete_headers(headers, ctx)?;
+    let mut request = Box::new(RequestHeader::from(parts));
+    set_target(&mut request, ctx)?;
     Ok(request)
 }
 
 /// HTTP/2 may split a cookie into several fields; HTTP/1 knows one (RFC 9113, section 8.2.3).
-fn join_cookies(request: &mut RequestHeader) {
-    let mut cookies = request.headers.get_all(header::COOKIE).iter();
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
     if cookies.next().is_none() || cookies.next().is_none() {
         return;
     }
-    let fields: Vec<&[u8]> = request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let fields: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&fields.join(&b"; "[..])) {
-        request.set(header::COOKIE, joined);
+        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -107,33 +112,53 @@ fn has_streamed_body(session: &Session) -> bool {
     request.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// What every request towards a member gets: its target, what is told of the client, ids, and the route's rules last.
+/// What every request towards a member gets, upgraded and HTTP/2 ones included.
+///
+/// # Errors
+/// When the target to forward is none.
 pub fn complete_request(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(), Rejection> {
-    if let Some(target) = &ctx.changed_target {
-        let set = request.set_raw_path(target.as_bytes());
-        set.map_err(|_| Rejection::BadRequest("the path cannot be forwarded"))?;
-    }
+    set_target(request, ctx)?;
+    complete_headers(request, ctx)
+}
+
+fn set_target(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(), Rejection> {
+    let Some(target) = &ctx.changed_target else { return Ok(()) };
+    let set = request.set_raw_path(target.as_bytes());
+    set.map_err(|_| Rejection::BadRequest("the path cannot be forwarded"))
+}
+
+/// What is told of the client, the ids, and the route's rules last.
+fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestContext) -> Result<(), Rejection> {
     if let Some(forwarding) = ctx.forwarding.clone() {
-        forwarding.apply(request);
+        forwarding.apply(headers);
     }
     let id = HeaderValue::from_str(ctx.request_id.as_str()).map_err(|_| Rejection::Internal)?;
-    request.set(X_REQUEST_ID, id);
-    if !ctx.trace.inherited() && request.headers.contains_key(TRACESTATE) {
+    headers.set(X_REQUEST_ID, id);
+    if !ctx.trace.inherited() && headers.map().contains_key(TRACESTATE) {
         // It belongs to a trace that was not valid.
-        request.remove_header(&TRACESTATE);
+        headers.remove(&TRACESTATE);
     }
     let traceparent = ctx.trace.traceparent();
     let traceparent = HeaderValue::from_str(traceparent.as_str()).map_err(|_| Rejection::Internal)?;
-    request.set(TRACEPARENT, traceparent);
+    headers.set(TRACEPARENT, traceparent);
     if let Some(route) = &ctx.route {
-        apply_rules(request, &route.config.request_headers);
+        apply_rules(headers, &route.config.request_headers);
     }
     Ok(())
 }
 
-fn strip_request(request: &mut RequestHeader) -> Result<(), Rejection> {
-    let nominated: Vec<HeaderName> = request
-        .headers
+fn strip_request(headers: &mut HeaderMap) -> Result<(), Rejection> {
+    if headers.contains_key(header::CONNECTION) {
+        strip_nominated(headers)?;
+    }
+    for name in &REQUEST_HOP_BY_HOP {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+fn strip_nominated(headers: &mut HeaderMap) -> Result<(), Rejection> {
+    let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
@@ -152,53 +177,55 @@ fn strip_request(request: &mut RequestHeader) -> Result<(), Rejection> {
         if protected {
             return Err(Rejection::BadRequest("the Connection header names a field it may not"));
         }
-        request.remove_header(&name);
-    }
-    for name in &REQUEST_HOP_BY_HOP {
-        if request.headers.contains_key(name) {
-            request.remove_header(name);
-        }
+        headers.remove(&name);
     }
     Ok(())
 }
 
 /// The answer for the client: `upstream`'s, without what may not pass, with what the configuration adds.
 pub fn response_for_client(session: &Session, ctx: &RequestContext, upstream: &ResponseHeader) -> Box<ResponseHeader> {
-    let mut response = Box::new(upstream.clone());
-    finish_response(&mut response, ctx);
-    frame(&mut response, &ctx.method, session.req_header().version);
+    let mut parts = http::response::Parts::clone(upstream.as_ref());
+    finish_response(&mut parts.headers, parts.status, ctx);
+    let client = session.req_header().version;
+    frame(&mut parts, &ctx.method, client);
+    let mut response = Box::new(ResponseHeader::from(parts));
+    if let Some(reason) = upstream.get_reason_phrase()
+        && Some(reason) != upstream.status.canonical_reason()
+    {
+        // It was read from a status line, so it fits one.
+        let _ = response.set_reason_phrase(Some(reason));
+    }
     response
 }
 
 /// What every answer gets, of a member or our own.
-pub fn finish_response(response: &mut ResponseHeader, ctx: &RequestContext) {
-    let status = response.status;
-    strip_hop_by_hop(response, status);
+pub fn finish_response(headers: &mut impl EditHeaders, status: StatusCode, ctx: &RequestContext) {
+    strip_hop_by_hop(headers, status);
     if let Ok(id) = HeaderValue::from_str(ctx.request_id.as_str()) {
-        response.set(X_REQUEST_ID, id);
+        headers.set(X_REQUEST_ID, id);
     }
     if ctx.snapshot.config.server.security_headers {
         let tls = ctx.connection.as_ref().is_some_and(|connection| connection.tls);
-        set_security_headers(response, tls);
+        set_security_headers(headers, tls);
     }
     if let Some(route) = &ctx.route {
-        apply_rules(response, &route.config.response_headers);
+        apply_rules(headers, &route.config.response_headers);
     }
 }
 
 /// Says how the body is delimited, in the client's version of HTTP.
-fn frame(response: &mut ResponseHeader, method: &Method, client: Version) {
+fn frame(response: &mut http::response::Parts, method: &Method, client: Version) {
     let bodiless = *method == Method::HEAD
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || response.status.is_informational();
     let chunked = response.headers.contains_key(header::TRANSFER_ENCODING);
     if client == Version::HTTP_11 {
-        response.set_version(Version::HTTP_11);
+        response.version = Version::HTTP_11;
         if !bodiless && !chunked && !response.headers.contains_key(header::CONTENT_LENGTH) {
-            response.set(header::TRANSFER_ENCODING, CHUNKED);
+            response.headers.insert(header::TRANSFER_ENCODING, CHUNKED);
         }
     } else if chunked {
         // HTTP/2 frames by itself, and HTTP/1.0 ends a body with the connection.
-        response.remove_header(&header::TRANSFER_ENCODING);
+        response.headers.remove(header::TRANSFER_ENCODING);
     }
 }

@@ -131,7 +131,7 @@ pub async fn send(session: &mut Session, ctx: &RequestContext, answer: Answer) -
     for (name, value) in answer.fields {
         response.insert_header(name, value).map_err(gone)?;
     }
-    finish_response(&mut response, ctx);
+    finish_response(&mut response, answer.status, ctx);
     if !session.downstream_session.is_body_done() {
         // What was not read of the request is not worth reading.
         session.set_keepalive(None);

@@ -85,7 +85,8 @@ pub fn response(_session: &Session, response: &mut ResponseHeader, ctx: &mut Req
     if let Some(route) = ctx.route.as_ref().and_then(|route| route.pool.as_ref()) {
         route.metrics.attempt(AttemptOutcome::Answered);
     }
-    finish_response(response, ctx);
+    let status = response.status;
+    finish_response(response, status, ctx);
 }
 
 /// Takes in a failed attempt and says whether another one is due.
