@@ -49,7 +49,7 @@ pub enum Unserved {
 
 /// A member that answers: its header block is in.
 struct Answering {
-    upstream: UpstreamSession,
+    upstream: Box<UpstreamSession>,
     pick: Pick,
     /// The request is not, and will not be, complete on this connection.
     request_cut: bool,
@@ -262,7 +262,7 @@ async fn try_member(
     body: &mut RequestBody,
     peer: &MemberPeer,
     allow_kept: bool,
-) -> Result<(UpstreamSession, bool), Failed> {
+) -> Result<(Box<UpstreamSession>, bool), Failed> {
     let kept = if allow_kept { connector.take(peer) } else { None };
     let kept_connection = kept.is_some();
     let stream = match kept {
@@ -270,10 +270,11 @@ async fn try_member(
             ctx.upstream.connect = Some(Duration::ZERO);
             stream
         }
-        None => connect(session, ctx, route, connector, peer, body).await?,
+        // Boxed: it is large and rare, and every request would carry room for it.
+        None => Box::pin(connect(session, ctx, route, connector, peer, body)).await?,
     };
     let member = |cause| Failed::Member { cause, kept_connection };
-    let mut upstream = UpstreamSession::new(stream);
+    let mut upstream = Box::new(UpstreamSession::new(stream));
     upstream.write_timeout = Some(route.timeouts.write);
     upstream.read_timeout = Some(route.timeouts.first_byte);
 
@@ -319,7 +320,9 @@ async fn try_member(
                 read.map_err(|error| member(cause_of(&error)))?;
                 match upstream.get_status() {
                     Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(member(Cause::Invalid)),
-                    Some(status) if status.is_informational() => pass_information(session, &upstream).await?,
+                    Some(status) if status.is_informational() => {
+                        Box::pin(pass_information(session, &upstream)).await?;
+                    }
                     _ => return Ok((upstream, request_cut)),
                 }
             }
@@ -502,7 +505,7 @@ async fn finish(
 
 /// Keeps the connection for another request, if both sides of this one are complete.
 async fn give_back(
-    mut upstream: UpstreamSession,
+    mut upstream: Box<UpstreamSession>,
     route: &PoolRoute,
     connector: &Connector,
     ctx: &RequestContext,
