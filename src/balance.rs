@@ -252,7 +252,7 @@ impl Pick {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
-        self.member.state.count_success();
+        self.member.state.count_success(first_byte);
         if self.latency {
             self.member.state.feed_latency(first_byte, clock::now());
         }
@@ -269,7 +269,7 @@ impl Pick {
         }
         let state = &self.member.state;
         if matches!(failure, Failure::Status(status) if status < 500) {
-            state.count_success();
+            state.count_success(Duration::ZERO); // Nobody took the time of an answer that was reported as a failure.
             return;
         }
         state.count_failure(failure);
