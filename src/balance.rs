@@ -14,11 +14,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::snapshot::live::{Live, PoolState};
 use crate::{clock, config};
 
 mod eligible;
 pub mod health;
+pub mod live;
 pub mod member;
 pub mod outlier;
 pub mod policy;
@@ -28,6 +28,7 @@ pub use member::{Address, AdminState, Member};
 pub use policy::{PickRequest, Selector};
 
 use eligible::Eligible;
+use live::{Live, PoolState};
 
 /// One generation of a pool.
 #[derive(Debug)]

@@ -87,7 +87,11 @@ fn run(source: Source) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error.to_string());
-            if matches!(error, StartError::Config(_) | StartError::Log { .. } | StartError::Tls { .. }) { ExitCode::from(CONFIG) } else { ExitCode::FAILURE }
+            if matches!(error, StartError::Config(_) | StartError::Log { .. } | StartError::Tls { .. }) {
+                ExitCode::from(CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
