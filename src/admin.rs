@@ -33,7 +33,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::server::drain::Drain;
 use crate::server::listener::Bound;
-use crate::snapshot::reload::{Reloaded, Reloader};
+use crate::server::reload::{Reloaded, Reloader};
 use answer::Answer;
 
 mod access;

@@ -14,11 +14,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::snapshot::live::{Live, PoolState};
 use crate::{clock, config};
 
 mod eligible;
 pub mod health;
+pub mod live;
 pub mod member;
 pub mod outlier;
 pub mod policy;
@@ -28,6 +28,7 @@ pub use member::{Address, AdminState, Member};
 pub use policy::{PickRequest, Selector};
 
 use eligible::Eligible;
+use live::{Live, PoolState};
 
 /// One generation of a pool.
 #[derive(Debug)]
@@ -252,7 +253,7 @@ impl Pick {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
-        self.member.state.count_success();
+        self.member.state.count_success(first_byte);
         if self.latency {
             self.member.state.feed_latency(first_byte, clock::now());
         }
@@ -269,7 +270,7 @@ impl Pick {
         }
         let state = &self.member.state;
         if matches!(failure, Failure::Status(status) if status < 500) {
-            state.count_success();
+            state.count_success(Duration::ZERO); // Nobody took the time of an answer that was reported as a failure.
             return;
         }
         state.count_failure(failure);

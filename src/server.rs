@@ -22,16 +22,17 @@ use crate::observe::metrics::Metrics;
 use crate::observe::writer::LogFile;
 use crate::observe::{Identity, SERVICE};
 use crate::snapshot::Shared;
-use crate::snapshot::reload::Reloader;
 use crate::upstream::resolve::Addresses;
 use drain::Drain;
 use listener::{Bound, Listener};
+use reload::Reloader;
 use worker::{Handle as WorkerHandle, Parts, Worker};
 
 pub mod drain;
 pub mod lifecycle;
 pub mod listener;
 pub mod refusal;
+pub mod reload;
 pub mod tls;
 pub mod worker;
 

@@ -1,13 +1,14 @@
 //! Snapshot: all a request may read, behind one ArcSwap.
 //!
 //! **Invariant:** a request takes the snapshot once, when it begins, and lives in that generation to its end. Reloads
-//! and changed addresses both publish a whole new snapshot; what outlives it is in [`live`].
+//! and changed addresses both publish a whole new snapshot; what outlives it is in [`Live`]. Who publishes them is not its matter.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
 use crate::clock;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
@@ -17,10 +18,6 @@ use crate::route::RouteTable;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::resolve::Addresses;
 use crate::upstream::retry::Budget;
-use live::Live;
-
-pub mod live;
-pub mod reload;
 
 /// One generation of everything a request may read.
 pub struct Snapshot {

@@ -58,6 +58,20 @@ async fn ctl_takes_the_token_from_the_configuration_or_from_a_file() {
 }
 
 #[tokio::test]
+async fn ctl_shows_the_same_status_as_json_and_as_yaml() {
+    let a = upstream("a").await;
+    let gate = gateway().pool("app", &[&a]).start().await;
+    let [json, yaml] = [gate.ctl(&["status", "--json"]).await, gate.ctl(&["status", "--yaml"]).await];
+    assert_eq!((json.code, yaml.code), (Some(0), Some(0)), "{json:?} {yaml:?}");
+    let [json, yaml]: [serde_json::Value; 2] =
+        [serde_json::from_str(&json.stdout).unwrap(), serde_yaml::from_str(&yaml.stdout).unwrap()];
+    assert_eq!(yaml["pools"][0]["members"][0]["name"], a.address().to_string());
+    assert_eq!(yaml["pools"], json["pools"]);
+    let both = gate.ctl(&["status", "--json", "--yaml"]).await;
+    assert_eq!(both.code, Some(64), "{both:?}");
+}
+
+#[tokio::test]
 async fn ctl_says_when_nobody_answers() {
     let nobody = free_address().to_string();
     let run = move || sluicegate(&["ctl", "--admin", &nobody, "status"]);

@@ -126,15 +126,20 @@ async fn hop_by_hop_headers_of_a_backend_do_not_reach_http_2() {
 async fn streams_that_are_reset_by_the_hundred_leave_nothing_behind() {
     let a = upstream("a").await;
     let gate = h2_gateway(&[&a], "").await;
-    for _ in 0..20 {
+    // On a busy machine the first may be reset before any of them gets through.
+    for round in 0..100 {
+        if round >= 20 && a.hits() > 0 {
+            break;
+        }
         let client = Client::h2c(gate.address());
         let hasty = (0..50).map(|_| tokio::time::timeout(ms(20), client.ask("GET", "/slow?delay=5s").try_send()));
         // A connection that resets too often may be told to go.
         assert!(join_all(hasty).await.iter().all(|outcome| outcome.as_ref().map_or(true, Result::is_err)));
     }
+    assert!(a.hits() > 0);
     eventually(s(5), "nothing is in flight", async || gate.metric("sluicegate_requests_in_flight").await == 0.0).await;
     eventually(s(5), "the backend is let go", async || a.cancelled() == a.hits()).await;
-    assert!(a.hits() > 0);
+    assert!(a.requests().iter().all(|seen| sent(seen, "transfer-encoding").is_empty()), "no body is made up");
     assert_eq!(Client::h2c(gate.address()).get("/").await.status, 200);
     assert_eq!(gate.metric("sluicegate_panics_total").await, 0.0);
 }

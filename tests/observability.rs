@@ -205,6 +205,26 @@ async fn the_metrics_have_the_names_that_dashboards_ask_for() {
 }
 
 #[tokio::test]
+async fn times_of_calls_and_of_checks_are_summed_up() {
+    let a = upstream("a").await;
+    let gate = gateway()
+        .pool_with("app", &[&a], "health_check: { path: /health, interval: 50ms }")
+        .start()
+        .await
+        .ready()
+        .await;
+    a.set_latency(ms(30));
+    gate.get("/").await;
+    gate.get("/").await;
+    let metrics = gate.metrics().await;
+    assert_eq!(metrics.sum("jairouter_backend_call_duration_seconds_count"), 2.0);
+    assert!(metrics.sum("jairouter_backend_call_duration_seconds_sum") >= 0.06);
+    assert!(metrics.sum("jairouter_health_check_duration_seconds_count") >= 1.0);
+    assert!(metrics.sum("jairouter_health_check_duration_seconds_sum") > 0.0);
+    assert_eq!(metrics.sum("sluicegate_member_health_changes_total"), 1.0, "it came up");
+}
+
+#[tokio::test]
 async fn requests_are_counted_by_status_and_route() {
     let a = upstream("a").await;
     let gate = gateway()

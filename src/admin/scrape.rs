@@ -1,6 +1,7 @@
 //! Metrics from live state: what pools and members bring to a scrape.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -10,7 +11,7 @@ use crate::balance::sample::MemberSample as Member;
 use crate::balance::{self, Failure};
 use crate::clock;
 use crate::config::{self, Balance};
-use crate::observe::metrics::{MemberSample, Metrics, PoolSample};
+use crate::observe::metrics::{MemberSample, Metrics, PoolSample, TimeSample};
 use crate::snapshot::Snapshot;
 
 /// The text format, and the charset of names.
@@ -62,12 +63,18 @@ fn member(member: &Member) -> MemberSample {
         ejected: member.ejected_for.is_some(),
         checks_ok: member.checks_ok,
         checks_failed: member.checks_failed,
+        health_changes: member.health_changes,
         last_check_seconds: member.last_check.as_ref().map(|check| {
             let ago = clock::now().saturating_duration_since(check.at);
             clock::wall_millis() as f64 / 1000.0 - ago.as_secs_f64()
         }),
-        ..MemberSample::default()
+        check_time: time(member.checks_ok + member.checks_failed, member.check_time),
+        call_time: time(member.successes, member.answer_time),
     }
+}
+
+fn time(count: u64, sum: Duration) -> TimeSample {
+    TimeSample { count, seconds: sum.as_secs_f64() }
 }
 
 fn without_address(member: &config::Member) -> MemberSample {

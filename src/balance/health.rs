@@ -2,14 +2,18 @@
 //!
 //! Invariant: every task belongs to [`HealthChecks`] and ends with it; a member has at most one.
 //!
-//! The checks are ours and not those of pingora-load-balancing: those know no unix sockets over HTTP with verified
-//! TLS, no body match, no timeout of the whole check, and load the system's certificates once per check. They stand
-//! on the same connectors of pingora-core that carry the traffic.
+//! What a check is, is said by the trait of pingora-load-balancing, so any check written for that crate can stand in
+//! here; its `Backend` carries all that is needed, unix sockets too. The probing is ours: the crate's own checks match
+//! no body, and each makes a connector with all the system's certificates. Ours share one, of the same kind as those
+//! that carry the traffic. The schedule is ours as well: the crate checks the backends of a pool in passes, without a
+//! timeout of the whole check, jitter, or a member that is paused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pingora_load_balancing::Backend;
+use pingora_load_balancing::health_check::HealthCheck;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -113,40 +117,72 @@ impl Settings {
     }
 }
 
+/// A check and whom it is for.
+struct Prepared {
+    check: Box<dyn HealthCheck + Send + Sync>,
+    backend: Backend,
+}
+
+impl Prepared {
+    /// The error is for the operator: it is the reason why the member is down.
+    fn new(member: &Member, settings: &Settings, connector: Arc<Connector>) -> Result<Self, String> {
+        let check = Box::new(Probe::new(member, settings, connector)?);
+        Ok(Self { check, backend: probe::backend(member, &settings.check)? })
+    }
+
+    /// Runs the check once, within `limit` from the first packet to the last. `Err`: why it failed.
+    async fn run(&self, limit: Duration) -> Result<(), String> {
+        match tokio::time::timeout(limit, self.check.check(&self.backend)).await {
+            Ok(result) => result.map_err(|error| probe::describe(&error)),
+            Err(_) => Err(format!("no result within {limit:?}")),
+        }
+    }
+
+    /// How many good (failed) checks in a row bring the member up (down).
+    fn threshold(&self, good: bool) -> u32 {
+        u32::try_from(self.check.health_threshold(good)).unwrap_or(u32::MAX)
+    }
+}
+
 /// Checks one member until it is aborted.
 async fn watch(member: Arc<Member>, settings: Settings, connector: Arc<Connector>, delay: Duration) {
-    let probe = Probe::new(&member, &settings);
+    let prepared = Prepared::new(&member, &settings, connector);
+    let check = &settings.check;
+    let (rise, fall) = match &prepared {
+        Ok(prepared) => (prepared.threshold(true), prepared.threshold(false)),
+        Err(_) => (check.rise, check.fall),
+    };
     tokio::time::sleep(delay).await;
     loop {
         if member.state.admin() != AdminState::Maint {
             let started = clock::now();
-            let error = match &probe {
-                Ok(probe) => probe.run(&connector).await.err(),
+            let error = match &prepared {
+                Ok(prepared) => prepared.run(check.timeout).await.err(),
                 Err(error) => Some(error.clone()),
             };
             let at = clock::now();
-            record(&member, &settings.check, CheckResult { at, duration: at.duration_since(started), error });
+            record(&member, rise, fall, CheckResult { at, duration: at.duration_since(started), error });
         }
-        let percent = 100 + fastrand::u32(..=settings.check.jitter_percent.min(100));
-        tokio::time::sleep(settings.check.interval.saturating_mul(percent) / 100).await;
+        let percent = 100 + fastrand::u32(..=check.jitter_percent.min(100));
+        tokio::time::sleep(check.interval.saturating_mul(percent) / 100).await;
     }
 }
 
 /// Takes in a result, and logs it when it changes anything.
-fn record(member: &Member, check: &config::HealthCheck, result: CheckResult) {
+fn record(member: &Member, rise: u32, fall: u32, result: CheckResult) {
     // An answer that was on its way when the operator took the member out is of no use (see `set_admin`).
     if member.state.admin() == AdminState::Maint {
         return;
     }
     let (error, duration) = (result.error.clone(), result.duration);
     let Member { pool, name, .. } = member;
-    match member.state.record_check(result, check.rise, check.fall) {
+    match member.state.record_check(result, rise, fall) {
         Some(Health::Up) => {
             log::info!(target: "balance", "pool {pool} member {name} is up: its check is good, in {duration:?}");
         }
         Some(Health::Down) => {
             let reason = error.unwrap_or_default();
-            log::warn!(target: "balance", "pool {pool} member {name} is down: {reason}, {} times in a row", check.fall);
+            log::warn!(target: "balance", "pool {pool} member {name} is down: {reason}, {fall} times in a row");
         }
         _ => {
             if let Some(reason) = error {

@@ -1,7 +1,7 @@
 //! One member of a pool: where it is, and its state, which outlives a reload.
 //!
 //! A [`Member`] belongs to one generation of the configuration; its [`MemberState`] is shared by all generations
-//! that have the same member (see `snapshot::live`).
+//! that have the same member (see [`super::live`]).
 
 use std::fmt;
 use std::net::SocketAddr;

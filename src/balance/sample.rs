@@ -49,6 +49,8 @@ pub struct MemberSample {
     pub requests: u64,
     /// Requests it answered.
     pub successes: u64,
+    /// How long it took to the first byte of these answers, in all.
+    pub answer_time: Duration,
     /// Requests it failed, by the kinds of [`Failure::NAMES`].
     pub failures: [u64; Failure::KINDS],
     /// Times it was ejected.
@@ -57,6 +59,8 @@ pub struct MemberSample {
     pub checks_ok: u64,
     /// Failed active checks.
     pub checks_failed: u64,
+    /// How long the active checks took, in all.
+    pub check_time: Duration,
     /// Times that active checks changed its health.
     pub health_changes: u64,
     /// The last active check.
@@ -88,10 +92,12 @@ impl MemberSample {
             in_flight,
             requests: state.requests(),
             successes: state.successes(),
+            answer_time: state.answer_time(),
             failures: state.failures(),
             ejections: state.ejections(),
             checks_ok,
             checks_failed,
+            check_time: state.check_time(),
             health_changes: state.health_changes(),
             last_check: state.last_check(),
         }

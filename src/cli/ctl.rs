@@ -37,8 +37,11 @@ enum Command {
     /// Show the process, its pools and their members.
     Status {
         /// As JSON, for programs.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "yaml")]
         json: bool,
+        /// The same as YAML.
+        #[arg(long)]
+        yaml: bool,
     },
     /// Load the configuration again. A file that is refused changes nothing, and all that is wrong with it is printed.
     Reload,
@@ -107,8 +110,11 @@ impl Command {
     async fn run(&self, target: &target::Options) -> Result<String, Failure> {
         let client = || target.find().map(Client::new);
         match self {
-            Self::Status { json: true } => client()?.get("/control/status").await,
-            Self::Status { json: false } => client()?.read::<Status>("/control/status").await.map(|s| table::show(&s)),
+            Self::Status { json: true, .. } => client()?.get("/control/status").await,
+            Self::Status { yaml, .. } => {
+                let status = client()?.read::<Status>("/control/status").await?;
+                if *yaml { as_yaml(&status) } else { Ok(table::show(&status)) }
+            }
             Self::Reload => client()?.change::<ReloadDone>("/control/reload").await.map(|done| table::reloaded(&done)),
             Self::Drain { member, wait } => {
                 let client = client()?;
@@ -124,6 +130,10 @@ impl Command {
             Self::Purge { .. } => Err("purge: there is no cache to empty, this is not supported yet".to_owned()),
         }
     }
+}
+
+fn as_yaml(status: &Status) -> Result<String, Failure> {
+    serde_yaml::to_string(status).map_err(|error| format!("cannot show the status as YAML: {error}"))
 }
 
 impl Member {

@@ -70,7 +70,7 @@ impl Environment {
         self.credentials.as_deref()
     }
 
-    /// Reads a regular file of at most [`MAX_REFERENCED_BYTES`]. The error is a fragment for a reader.
+    /// Reads a regular file of at most 1 MiB. The error is a fragment for a reader.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         if !self.files {
             return Err("cannot be read: files are not available here".to_owned());

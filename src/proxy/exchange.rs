@@ -273,6 +273,9 @@ async fn try_member(
         // Boxed: it is large and rare, and every request would carry room for it.
         None => Box::pin(connect(session, ctx, route, connector, peer, body)).await?,
     };
+    if let Some(left) = client_left(session).now_or_never() {
+        return Err(Failed::Client(left));
+    }
     let member = |cause| Failed::Member { cause, kept_connection };
     let mut upstream = Box::new(UpstreamSession::new(stream));
     upstream.write_timeout = Some(route.timeouts.write);
@@ -355,10 +358,13 @@ async fn connect(
     let connected = tokio::select! {
         biased;
         connected = connector.connect(peer, route.timeouts.connect) => connected,
-        // Only a client that has sent everything can be watched without taking bytes of its body.
-        left = read_request(session, true), if body.is_done() => {
-            return Err(Failed::Client(client_failed(left.err())));
-        }
+        // While more of its body is due, a client can be watched without taking bytes of that over HTTP/2 only.
+        left = async {
+            if body.is_done() {
+                return client_failed(read_request(session, true).await.err());
+            }
+            client_left(session).await
+        } => return Err(Failed::Client(left)),
     };
     ctx.upstream.connect = Some(clock::now().saturating_duration_since(started));
     connected.map_err(|error| {
@@ -376,6 +382,16 @@ async fn read_request(session: &mut Session, done: bool) -> pingora::Result<Opti
 enum NotSent {
     Client(Unserved),
     Member(Cause),
+}
+
+/// Ends when an HTTP/2 client resets its stream, and reads nothing. A stream that was reset early looks like one whose
+/// body is still to come. For other clients it never ends.
+async fn client_left(session: &mut Session) -> Unserved {
+    match session.downstream_session.watch_h2_stream_close() {
+        Some(closed) => drop(closed.await),
+        None => std::future::pending().await,
+    }
+    Unserved::Cut(Termination::ClientClosed)
 }
 
 /// Passes what the client sent on to the member.

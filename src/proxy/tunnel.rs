@@ -135,7 +135,7 @@ pub async fn give_up(session: &mut Session, ctx: &mut RequestContext, error: &Er
         return dead;
     }
     if session.response_written().is_some() {
-        ctx.termination.get_or_insert(match error.esource() {
+        ctx.termination.get_or_insert_with(|| match error.esource() {
             ErrorSource::Downstream => Termination::ClientClosed,
             _ => Termination::UpstreamReset,
         });

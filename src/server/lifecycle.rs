@@ -9,7 +9,7 @@ use log::{error, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::drain::Drain;
-use crate::snapshot::reload::Reloader;
+use super::reload::Reloader;
 
 /// Handles signals until the process is to end; returns when nothing holds it any more.
 pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {

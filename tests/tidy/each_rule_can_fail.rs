@@ -24,11 +24,16 @@ fn on_pingora_in_a_stage_but_not_in_its_comments_or_strings() {
 }
 
 #[test]
-fn on_a_stage_that_imports_the_proxy() {
+fn on_a_module_that_imports_its_caller() {
     let text = "use crate::{\n    config::Pool,\n    proxy::context::RequestContext,\n};\n";
     assert_eq!(lines(&upward_imports("src/limit/bucket.rs", text)), [3]);
     assert_eq!(upward_imports("src/server.rs", text), []);
     assert_eq!(lines(&upward_imports("src/route.rs", "fn f() { crate::server::run() }")), [1]);
+    assert_eq!(lines(&upward_imports("src/balance/live.rs", "use crate::snapshot::Snapshot;")), [1]);
+    assert_eq!(
+        lines(&upward_imports("src/snapshot.rs", "use crate::balance::Pool;\nuse crate::server::Options;")),
+        [2]
+    );
 }
 
 #[test]

@@ -99,7 +99,7 @@ async fn exchange(shared: Arc<Shared>, conn: Arc<Conn>, mut request: Request<Inc
     };
     let upgrade = websocket::is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let mut flight = Flight::new(shared.clone());
-    let upload = read(request, record.as_deref()).await;
+    let upload = read(request, &conn, record.as_deref()).await;
     let (mut orders, mut answer) = match parsed {
         Err(why) => (Orders::default(), Some(answer::text(StatusCode::BAD_REQUEST, why + "\n"))),
         Ok(orders) => (orders, is_control.then(|| control::answer(&shared, &upload))),
@@ -119,12 +119,18 @@ fn is_health_path(path: &str) -> bool {
     matches!(path, "/actuator/health" | "/health")
 }
 
-/// Reads the whole body, keeping its beginning. A client that leaves in the middle shows as a short body.
-async fn read(request: Request<Incoming>, record: Option<&Record>) -> Upload {
+/// Reads the whole body, keeping its beginning. Of a client that leaves in the middle the record has a short body; the
+/// request ends here, for hyper lets it go on without one.
+async fn read(request: Request<Incoming>, conn: &Conn, record: Option<&Record>) -> Upload {
     let (parts, mut body) = request.into_parts();
     let mut kept = BytesMut::new();
     let mut body_len = 0;
-    while let Some(Ok(frame)) = body.frame().await {
+    let mut left = false;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            left = true;
+            break;
+        };
         let Some(data) = frame.data_ref() else {
             continue;
         };
@@ -138,6 +144,13 @@ async fn read(request: Request<Incoming>, record: Option<&Record>) -> Upload {
     let body = kept.freeze();
     if let Some(record) = record {
         let _ = record.body.set(body.clone());
+    }
+    if left {
+        // Over HTTP/2 hyper drops the request by itself, and other streams go on.
+        if parts.version < Version::HTTP_2 {
+            conn.cut(false);
+        }
+        return std::future::pending().await;
     }
     Upload { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, body, body_len }
 }

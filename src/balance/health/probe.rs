@@ -1,9 +1,12 @@
 //! One check of one member: connect anew, ask, judge the answer.
+//!
+//! The backend says where to connect to: `Backend` carries an internet address or a unix socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::SocketAddr as UnixAddress;
-use std::time::Duration;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Method};
@@ -13,11 +16,13 @@ use pingora::protocols::ALPN;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, ErrorType};
+use pingora::{BError, Error, ErrorType};
+use pingora_load_balancing::health_check::HealthCheck;
+use pingora_load_balancing::{Backend, Extensions};
 
 use super::Settings;
 use crate::balance::member::{Address, Member};
-use crate::config::{CheckKind, HealthCheck, StatusRange};
+use crate::config::{self, CheckKind, StatusRange};
 use crate::transport::authorities::authorities;
 
 /// Connects for checks. The HTTP/2 connector also makes HTTP/1 connections and bare ones, and never reuses one here,
@@ -27,13 +32,17 @@ pub(super) type Connector = v2::Connector;
 /// How much of a body is searched.
 const BODY_SEARCHED: usize = 64 * 1024;
 const AGENT: &str = "sluicegate-health";
+/// An answer that is not the expected one. The context of the error is the reason, for the operator.
+const UNEXPECTED: ErrorType = ErrorType::Custom("UnexpectedAnswer");
 
 /// A check of one member, ready to run again and again.
-#[derive(Debug)]
 pub(super) struct Probe {
+    connector: Arc<Connector>,
+    /// All but the address.
     peer: HttpPeer,
-    timeout: Duration,
     ask: Ask,
+    rise: u32,
+    fall: u32,
 }
 
 #[derive(Debug)]
@@ -50,7 +59,7 @@ enum Ask {
 
 impl Probe {
     /// Prepares a check. The error is for the operator: it is the reason why the member is down.
-    pub(super) fn new(member: &Member, settings: &Settings) -> Result<Self, String> {
+    pub(super) fn new(member: &Member, settings: &Settings, connector: Arc<Connector>) -> Result<Self, String> {
         let Settings { check, .. } = settings;
         let ask = match &check.kind {
             CheckKind::Tcp => Ask::Connect,
@@ -61,21 +70,19 @@ impl Probe {
                 Ask::Get { h1, h2, statuses: expect_status.clone(), body: expect_body.clone() }
             }
         };
-        Ok(Self { peer: peer(member, settings)?, timeout: check.timeout, ask })
+        Ok(Self { connector, peer: peer(member, settings), ask, rise: check.rise, fall: check.fall })
     }
+}
 
-    /// Runs the check once, within its timeout from the first packet to the last. `Err`: why it failed.
-    pub(super) async fn run(&self, connector: &Connector) -> Result<(), String> {
-        tokio::time::timeout(self.timeout, Box::pin(self.ask(connector)))
-            .await
-            .unwrap_or_else(|_| Err(format!("no result within {:?}", self.timeout)))
-    }
-
-    async fn ask(&self, connector: &Connector) -> Result<(), String> {
+#[async_trait]
+impl HealthCheck for Probe {
+    async fn check(&self, target: &Backend) -> pingora::Result<()> {
+        let mut peer = self.peer.clone();
+        peer._address = target.addr.clone();
         match &self.ask {
-            Ask::Connect => connector.transport().new_stream(&self.peer).await.map(drop).map_err(describe),
+            Ask::Connect => self.connector.transport().new_stream(&peer).await.map(drop),
             Ask::Get { h1, h2, statuses, body } => {
-                let mut session: HttpSession = connector.new_http_session(&self.peer).await.map_err(describe)?;
+                let mut session: HttpSession = self.connector.new_http_session(&peer).await?;
                 let request = if matches!(session, HttpSession::H2(_)) { h2 } else { h1 };
                 let judged = get(&mut session, request.clone(), statuses, body.as_deref()).await;
                 session.shutdown().await;
@@ -83,6 +90,16 @@ impl Probe {
             }
         }
     }
+
+    fn health_threshold(&self, success: bool) -> usize {
+        usize::try_from(if success { self.rise } else { self.fall }).unwrap_or(usize::MAX)
+    }
+}
+
+/// The member as checks see it. The error is for the operator.
+pub(super) fn backend(member: &Member, check: &config::HealthCheck) -> Result<Backend, String> {
+    let weight = usize::try_from(member.weight).unwrap_or(usize::MAX);
+    Ok(Backend { addr: address(member, check)?, weight, ext: Extensions::new() })
 }
 
 async fn get(
@@ -90,18 +107,18 @@ async fn get(
     request: Box<RequestHeader>,
     statuses: &[StatusRange],
     body: Option<&str>,
-) -> Result<(), String> {
-    session.write_request_header(request).await.map_err(describe)?;
-    session.finish_request_body().await.map_err(describe)?;
+) -> pingora::Result<()> {
+    session.write_request_header(request).await?;
+    session.finish_request_body().await?;
     let status = loop {
-        session.read_response_header().await.map_err(describe)?;
-        let status = session.response_header().ok_or("no answer")?.status;
+        session.read_response_header().await?;
+        let status = session.response_header().ok_or_else(|| unexpected("no answer".to_owned()))?.status;
         if !status.is_informational() {
             break status.as_u16();
         }
     };
     if !statuses.iter().any(|range| range.contains(status)) {
-        return Err(format!("status {status}, expected {}", list(statuses)));
+        return Err(unexpected(format!("status {status}, expected {}", list(statuses))));
     }
     match body {
         Some(text) => find(session, text.as_bytes()).await,
@@ -110,10 +127,10 @@ async fn get(
 }
 
 /// Looks for `text` in the first part of the body, and reads no further than the end of it.
-async fn find(session: &mut HttpSession, text: &[u8]) -> Result<(), String> {
+async fn find(session: &mut HttpSession, text: &[u8]) -> pingora::Result<()> {
     let mut read = Vec::new();
     while read.len() < BODY_SEARCHED {
-        let Some(bytes) = session.read_response_body().await.map_err(describe)? else {
+        let Some(bytes) = session.read_response_body().await? else {
             break;
         };
         let searched = read.len().saturating_sub(text.len());
@@ -124,14 +141,17 @@ async fn find(session: &mut HttpSession, text: &[u8]) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err(format!("the body does not hold {:?}", String::from_utf8_lossy(text)))
+    Err(unexpected(format!("the body does not hold {:?}", String::from_utf8_lossy(text))))
 }
 
-fn peer(member: &Member, settings: &Settings) -> Result<HttpPeer, String> {
+fn unexpected(reason: String) -> BError {
+    Error::explain(UNEXPECTED, reason)
+}
+
+fn peer(member: &Member, settings: &Settings) -> HttpPeer {
     let placeholder = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let sni = settings.tls.as_ref().map(|tls| tls.sni.clone().unwrap_or_else(|| default_name(member)));
     let mut peer = HttpPeer::new(placeholder, sni.is_some(), sni.unwrap_or_default());
-    peer._address = address(member, &settings.check)?;
     let options = &mut peer.options;
     let timeout = Some(settings.check.timeout);
     options.connection_timeout = timeout;
@@ -147,10 +167,10 @@ fn peer(member: &Member, settings: &Settings) -> Result<HttpPeer, String> {
         (options.verify_cert, options.verify_hostname) = (tls.verify, tls.verify);
         options.ca = authorities(tls);
     }
-    Ok(peer)
+    peer
 }
 
-fn address(member: &Member, check: &HealthCheck) -> Result<PeerAddress, String> {
+fn address(member: &Member, check: &config::HealthCheck) -> Result<PeerAddress, String> {
     match &member.address {
         Address::Inet(address) => {
             Ok(PeerAddress::Inet(SocketAddr::new(address.ip(), check.port.unwrap_or_else(|| address.port()))))
@@ -199,11 +219,11 @@ fn requests(path: &str, host: &str, tls: bool) -> Result<Requests, Box<dyn std::
     Ok((Box::new(h1), Box::new(h2)))
 }
 
-/// An error in the words of an operator.
-#[expect(clippy::boxed_local, reason = "pingora boxes its errors; this ends a map_err")]
-fn describe(error: BError) -> String {
+/// The error of any check, in the words of an operator.
+pub(super) fn describe(error: &Error) -> String {
     let cause = error.root_cause();
     match error.root_etype() {
+        etype if *etype == UNEXPECTED => error.context.as_ref().map(ToString::to_string).unwrap_or_default(),
         ErrorType::ConnectRefused => "connection refused".to_owned(),
         ErrorType::ConnectNoRoute => "no route to host".to_owned(),
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => "connecting timed out".to_owned(),

@@ -107,7 +107,7 @@ fn members(addresses: &[MemberAddress], check: HealthCheck) -> Builder {
 async fn once(builder: &Builder) -> Result<(), String> {
     let pool = builder.build();
     let settings = Settings::of(pool.config()).unwrap();
-    Probe::new(&pool.members()[0], &settings)?.run(&Connector::new(None)).await
+    Prepared::new(&pool.members()[0], &settings, Arc::new(Connector::new(None)))?.run(settings.check.timeout).await
 }
 
 async fn check_at(address: SocketAddr, check: HealthCheck) -> Result<(), String> {
@@ -135,6 +135,21 @@ async fn until(what: &str, so: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn a_check_of_the_crate_that_names_the_trait_can_stand_in() {
+    use pingora_load_balancing::health_check::TcpHealthCheck;
+    let backend = backend(|| ok("")).await;
+    let theirs = |address: SocketAddr| Prepared {
+        check: TcpHealthCheck::new(),
+        backend: pingora_load_balancing::Backend::new(&address.to_string()).unwrap(),
+    };
+    let limit = Duration::from_secs(10);
+    assert_eq!(theirs(backend.address).run(limit).await, Ok(()));
+    assert_eq!((theirs(backend.address).threshold(true), theirs(backend.address).threshold(false)), (1, 1));
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    assert_eq!(theirs(nobody).run(limit).await, Err("connection refused".to_owned()));
 }
 
 #[tokio::test]

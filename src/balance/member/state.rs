@@ -91,8 +91,12 @@ pub struct MemberState {
     latency: AtomicU64,
     latency_at: AtomicU64,
     failures: [AtomicU64; Failure::KINDS],
+    /// Times to the first byte of all answers, in nanoseconds: 584 years fit.
+    answer_nanos: AtomicU64,
     checks_ok: AtomicU64,
     checks_failed: AtomicU64,
+    /// Times of all active checks, in nanoseconds.
+    check_nanos: AtomicU64,
     health_changes: AtomicU64,
     checks: Mutex<Checks>,
     outlier: Mutex<Outlier>,
@@ -128,8 +132,10 @@ impl MemberState {
             latency: AtomicU64::new(0),
             latency_at: AtomicU64::new(0),
             failures: Default::default(),
+            answer_nanos: AtomicU64::new(0),
             checks_ok: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
+            check_nanos: AtomicU64::new(0),
             health_changes: AtomicU64::new(0),
             checks: Mutex::default(),
             outlier: Mutex::default(),
@@ -152,6 +158,11 @@ impl MemberState {
         self.successes.load(Relaxed)
     }
 
+    /// How long it took to the first byte of these answers, in all.
+    pub fn answer_time(&self) -> Duration {
+        Duration::from_nanos(self.answer_nanos.load(Relaxed))
+    }
+
     /// Requests it failed, by [`Failure::kind`].
     pub fn failures(&self) -> [u64; Failure::KINDS] {
         std::array::from_fn(|kind| self.failures.get(kind).map_or(0, |n| n.load(Relaxed)))
@@ -165,6 +176,11 @@ impl MemberState {
     /// Active checks so far: good and failed ones.
     pub fn checks(&self) -> (u64, u64) {
         (self.checks_ok.load(Relaxed), self.checks_failed.load(Relaxed))
+    }
+
+    /// How long these checks took, in all.
+    pub fn check_time(&self) -> Duration {
+        Duration::from_nanos(self.check_nanos.load(Relaxed))
     }
 
     /// How often active checks changed its health so far.
@@ -230,6 +246,7 @@ impl MemberState {
     pub(crate) fn record_check(&self, result: CheckResult, rise: u32, fall: u32) -> Option<Health> {
         let (good, now) = (result.error.is_none(), result.at);
         let mut checks = lock(&self.checks);
+        self.check_nanos.fetch_add(nanos(result.duration), Relaxed);
         if good {
             self.checks_ok.fetch_add(1, Relaxed);
             checks.good_in_a_row = checks.good_in_a_row.saturating_add(1);
@@ -314,9 +331,10 @@ impl MemberState {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// Counts an answer that was no failure.
-    pub(crate) fn count_success(&self) {
+    /// Counts an answer that was no failure, and the time to its first byte.
+    pub(crate) fn count_success(&self, first_byte: Duration) {
         self.successes.fetch_add(1, Relaxed);
+        self.answer_nanos.fetch_add(nanos(first_byte), Relaxed);
     }
 
     /// Counts a failure by its kind.
@@ -379,6 +397,10 @@ impl MemberState {
     fn stamp(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.made).as_micros()).map_or(u64::MAX, |n| n.saturating_add(1))
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn fade(micros: u64) -> f64 {

@@ -139,11 +139,13 @@ pub struct MemberSample {
     pub checks_ok: u64,
     /// Active checks that failed.
     pub checks_failed: u64,
+    /// Times that active checks changed its health.
+    pub health_changes: u64,
     /// When the last active check ended, seconds since the epoch. `None`: there was none.
     pub last_check_seconds: Option<f64>,
     /// How long active checks took.
     pub check_time: TimeSample,
-    /// How long calls took, to the first byte of the answer.
+    /// How long calls that ended well took, to the first byte of the answer.
     pub call_time: TimeSample,
 }
 
@@ -187,6 +189,9 @@ impl PoolSample {
             let labels = [("pool", &*self.pool), ("upstream", &*member.name), ("result", result)];
             out.counter("sluicegate_member_checks_total", "Active checks by result.", &labels, checks);
         }
+        let labels = [("pool", &*self.pool), ("upstream", &*member.name)];
+        let help = "Times that active checks took the member out or brought it in.";
+        out.counter("sluicegate_member_health_changes_total", help, &labels, member.health_changes);
     }
 
     fn collect_calls(&self, out: &mut Families, member: &MemberSample) {
@@ -204,7 +209,7 @@ impl PoolSample {
         let labels = [("adapter", &*self.pool), ("instance", &*member.name)];
         out.gauge("jairouter_backend_health", "1 when the backend is usable.", &labels, flag(member.up));
         let (calls, checks) = (member.call_time, member.check_time);
-        let help = "Time of calls, to the first byte of the answer.";
+        let help = "Time of successful calls, to the first byte of the answer.";
         out.summary("jairouter_backend_call_duration_seconds", help, &labels, calls.count, calls.seconds);
         let help = "Time of active checks.";
         out.summary("jairouter_health_check_duration_seconds", help, &labels, checks.count, checks.seconds);
@@ -247,6 +252,7 @@ impl MemberSample {
         self.ejections += other.ejections;
         self.checks_ok += other.checks_ok;
         self.checks_failed += other.checks_failed;
+        self.health_changes += other.health_changes;
         self.last_check_seconds = match (self.last_check_seconds, other.last_check_seconds) {
             (Some(a), Some(b)) => Some(a.max(b)),
             (a, b) => a.or(b),

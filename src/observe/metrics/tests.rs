@@ -30,7 +30,8 @@ fn member(name: &str) -> MemberSample {
         successes: 7,
         failures: 2,
         in_flight: 1,
-        call_time: TimeSample { count: 9, seconds: 1.5 },
+        call_time: TimeSample { count: 7, seconds: 1.5 },
+        health_changes: 3,
         ..MemberSample::default()
     }
 }
@@ -251,6 +252,7 @@ fn a_member_is_shown_under_both_sets_of_names() {
     assert_eq!(scrape.get("jairouter_loadbalancer_selections_total", &[r#"strategy="round_robin""#]), 10.0);
     assert_eq!(scrape.get("jairouter_backend_call_duration_seconds_sum", &[]), 1.5);
     assert_eq!(scrape.get("sluicegate_member_state", &[r#"state="up""#]), 1.0);
+    assert_eq!(scrape.get("sluicegate_member_health_changes_total", &[r#"upstream="10.0.0.11:8080""#]), 3.0);
 }
 
 #[test]
@@ -258,6 +260,7 @@ fn addresses_of_one_host_name_are_one_series() {
     let down = MemberSample { up: false, state: "down", ..member("vllm.local:8000") };
     let scrape = Scrape::of(&metrics(), &[pool(vec![down, member("vllm.local:8000")])]);
     assert_eq!(scrape.get("sluicegate_member_requests_total", &[]), 20.0);
+    assert_eq!(scrape.get("sluicegate_member_health_changes_total", &[]), 6.0);
     assert_eq!(scrape.get("sluicegate_member_up", &[]), 1.0);
     assert_eq!(scrape.get("sluicegate_pool_members", &[]), 1.0);
 }

@@ -110,3 +110,14 @@ fn reservations_stop_at_the_limit() {
     assert!(state.reserve(2));
     assert_eq!((state.in_flight(), state.requests()), (2, 3));
 }
+
+#[test]
+fn the_times_of_answers_and_of_checks_add_up() {
+    let state = MemberState::new(true, clock::now());
+    for millis in [3, 40] {
+        let duration = Duration::from_millis(millis);
+        state.count_success(duration * 2);
+        state.record_check(CheckResult { at: clock::now(), duration, error: None }, 1, 1);
+    }
+    assert_eq!((state.answer_time(), state.check_time()), (Duration::from_millis(86), Duration::from_millis(43)));
+}

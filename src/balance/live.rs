@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use crate::balance::member::{Address, AdminState, MemberState};
+use super::member::{Address, AdminState, MemberState};
 use crate::clock;
 
 /// State that outlives a reload.

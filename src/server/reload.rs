@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use log::{error, info, warn};
 use tokio::task::JoinHandle;
 
-use super::{Shared, Snapshot};
+use super::listener::{Listener, certified_keys};
+use super::open_access;
 use crate::balance::health::HealthChecks;
 use crate::config::{self, Config, Environment, Loaded, Overrides};
 use crate::observe::access_log::AccessLog;
 use crate::observe::logging::Logging;
-use crate::server::listener::{Listener, certified_keys};
-use crate::server::open_access;
+use crate::snapshot::{Shared, Snapshot};
 
 /// Loads the configuration again, and keeps what runs beside the requests in line with it.
 pub struct Reloader {
