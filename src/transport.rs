@@ -7,5 +7,6 @@
 pub mod authorities;
 pub mod connection;
 pub mod downstream;
+pub mod failure;
 pub mod socket;
 pub mod upstream;

@@ -31,6 +31,9 @@ pub struct Status {
     pub connections: usize,
     /// Why the last reload was refused; `None`: it was not.
     pub last_reload_refusal: Option<String>,
+    /// Keys that a reload changed, and that only a restart brings about.
+    #[serde(default)]
+    pub restart_needed: Vec<String>,
     /// The pools, in the order of their names.
     pub pools: Vec<PoolStatus>,
 }
@@ -132,6 +135,7 @@ impl Status {
             draining: admin.drain.is_draining(),
             connections: admin.drain.connections(),
             last_reload_refusal: admin.reloader.last_refusal(),
+            restart_needed: admin.reloader.restart_needed(),
             pools: snapshot.pools.iter().map(|pool| PoolStatus::of(pool)).collect(),
         }
     }

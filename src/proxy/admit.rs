@@ -41,6 +41,7 @@ pub fn enter(session: &Session, ctx: &mut RequestContext) {
     ctx.connection = digest.and_then(carried).cloned();
     let http2 = session.downstream_session.is_http2();
     if let Some(connection) = &ctx.connection {
+        ctx.client = connection.peer;
         connection.enter(if http2 { Phase::Multiplexed } else { Phase::Request });
     }
     let request = session.req_header();

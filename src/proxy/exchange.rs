@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{StatusCode, Version, header};
-use log::debug;
+use log::{debug, warn};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_proxy::Session;
@@ -368,7 +368,9 @@ async fn connect(
     };
     ctx.upstream.connect = Some(clock::now().saturating_duration_since(started));
     connected.map_err(|error| {
-        debug!(target: "sluicegate::upstream", "no connection to {}: {}", peer.address, error.reason);
+        if connector.worth_telling(peer) {
+            warn!(target: "sluicegate::upstream", "pool {}: no connection to {}: {}", route.pool.name(), peer.address, error.reason);
+        }
         Failed::Member { cause: error.cause, kept_connection: false }
     })
 }

@@ -1,9 +1,12 @@
 //! What clients get when Pingora refuses a request before any stage of ours runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock;
-use crate::observe::trace::RequestId;
+use crate::observe::access_log::{AccessRecord, Protocol};
+use crate::observe::trace::{RequestId, Trace};
+use crate::observe::{RetryReasons, Termination};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::Shared;
 use crate::transport::connection::Connection;
@@ -18,6 +21,44 @@ impl Refusal {
     /// Counts in the metrics of `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+}
+
+impl Refusal {
+    /// The record of a request of which nothing is known but who sent it.
+    fn record(&self, connection: &Connection, id: &RequestId, status: u16, bytes_out: usize) {
+        let snapshot = self.shared.current.load();
+        let Some(log) = &snapshot.access else { return };
+        log.record(&AccessRecord {
+            wall_millis: clock::wall_millis(),
+            request_id: id.as_str(),
+            trace_id: Trace::start().trace_id().as_str(),
+            client: connection.peer,
+            peer: connection.peer,
+            listener: &connection.listener,
+            method: "-",
+            host: "",
+            path: "-",
+            query: None,
+            protocol: Protocol::Http11,
+            tls: None,
+            status,
+            bytes_in: 0,
+            bytes_out: bytes_out as u64,
+            duration: Duration::ZERO,
+            route: None,
+            pool: None,
+            member: None,
+            attempts: 0,
+            retry_reasons: RetryReasons::default(),
+            connect_time: None,
+            first_byte: None,
+            upstream_time: None,
+            upstream_status: None,
+            termination: if status == 408 { Termination::ClientTimeout } else { Termination::ClientInvalid },
+            user_agent: None,
+            referer: None,
+        });
     }
 }
 
@@ -38,6 +79,7 @@ impl EarlyRefusal for Refusal {
         log::debug!("request of {} on {} refused unread: {status}", connection.peer, connection.listener);
         let id = RequestId::generate(clock::wall_millis());
         let rendered = rejection.render(None, id.as_str());
+        self.record(connection, &id, status, rendered.body.len());
         let mut answer = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nX-Request-ID: {}\r\n",
             rendered.status.as_u16(),

@@ -29,6 +29,7 @@ pub struct Reloader {
     /// One reload at a time. Holds what follows the snapshot.
     followers: tokio::sync::Mutex<Followers>,
     last_refusal: Mutex<Option<String>>,
+    waiting: Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -62,8 +63,8 @@ impl Reloader {
         started_with: Arc<Config>,
     ) -> Self {
         let followers = tokio::sync::Mutex::default();
-        let last_refusal = Mutex::default();
-        Self { file, overrides, shared, logging, listeners, started_with, followers, last_refusal }
+        let (last_refusal, waiting) = (Mutex::default(), Mutex::default());
+        Self { file, overrides, shared, logging, listeners, started_with, followers, last_refusal, waiting }
     }
 
     /// What requests share.
@@ -74,6 +75,11 @@ impl Reloader {
     /// Why the last reload was refused; `None` when it was not.
     pub fn last_refusal(&self) -> Option<String> {
         self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keys that were changed and wait for a restart.
+    pub fn restart_needed(&self) -> Vec<String> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts what follows the snapshot: health checks and look-ups of names.
@@ -94,6 +100,7 @@ impl Reloader {
         match &result {
             Ok(done) => {
                 *last = None;
+                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&done.restart_needed);
                 self.shared.metrics.config_loaded();
                 info!("reloaded: generation {}", done.generation);
                 done.warnings.iter().for_each(|warning| warn!("{warning}"));

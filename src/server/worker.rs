@@ -389,7 +389,9 @@ async fn serve_http1(
     shutdown: &ShutdownWatch,
 ) {
     let mut session = ServerSession::new_http1(Box::new(stream));
-    session.set_keepalive_reuses_remaining(serving.parts.settings.keepalive_requests);
+    // The first request is no reuse.
+    let reuses = serving.parts.settings.keepalive_requests.map(|requests| requests.saturating_sub(1));
+    session.set_keepalive_reuses_remaining(reuses);
     loop {
         // Infinite for Pingora: the stream itself ends an idle connection, without a timer for each request.
         session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });

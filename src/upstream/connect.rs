@@ -23,8 +23,12 @@ use super::peer::MemberPeer;
 use super::retry::Cause;
 use crate::balance::Address;
 use crate::clock;
+use crate::transport::failure::reason;
 use crate::transport::socket::Socket;
 use crate::transport::upstream::Upstream;
+
+/// How long a worker keeps quiet about a member that it told the log it cannot reach.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// The connections of one worker.
 pub struct Connector {
@@ -32,6 +36,8 @@ pub struct Connector {
     max_idle: usize,
     /// Made at the first TLS member: it reads the system's authorities.
     tls: OnceLock<TransportConnector>,
+    /// When each peer's failure was last told to the log.
+    told: Mutex<HashMap<u64, Instant>>,
 }
 
 #[derive(Default)]
@@ -57,7 +63,7 @@ pub struct ConnectError {
 impl Connector {
     /// A connector that keeps at most `max_idle` connections.
     pub fn new(max_idle: usize) -> Self {
-        Self { idle: Mutex::default(), max_idle, tls: OnceLock::new() }
+        Self { idle: Mutex::default(), max_idle, tls: OnceLock::new(), told: Mutex::default() }
     }
 
     /// An idle connection to `peer` that is still sound, the most recently used first.
@@ -122,8 +128,20 @@ impl Connector {
             let timed_out =
                 matches!(error.etype(), pingora::ErrorType::ConnectTimedout | pingora::ErrorType::TLSHandshakeTimedout);
             let cause = if timed_out { Cause::ConnectTimeout } else { Cause::Connect };
-            ConnectError { cause, reason: error.to_string() }
+            ConnectError { cause, reason: reason(&error) }
         })
+    }
+
+    /// Whether a failure to reach `peer` is worth a line in the log now: the first in a while is.
+    pub fn worth_telling(&self, peer: &MemberPeer) -> bool {
+        let now = clock::now();
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        told.retain(|_, at| now.saturating_duration_since(*at) < TELL_AGAIN);
+        if told.contains_key(&peer.key) {
+            return false;
+        }
+        told.insert(peer.key, now);
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {

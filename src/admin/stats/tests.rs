@@ -8,6 +8,7 @@ fn status(members: Vec<MemberStatus>) -> Status {
         uptime_seconds: 61,
         draining: false,
         connections: 12,
+        restart_needed: Vec::new(),
         last_reload_refusal: None,
         pools: vec![PoolStatus {
             name: "my pool".to_owned(),

@@ -24,6 +24,7 @@ use super::Settings;
 use crate::balance::member::{Address, Member};
 use crate::config::{self, CheckKind, StatusRange};
 use crate::transport::authorities::authorities;
+use crate::transport::failure::reason;
 
 /// Connects for checks. The HTTP/2 connector also makes HTTP/1 connections and bare ones, and never reuses one here,
 /// so one trust store serves all checks.
@@ -230,7 +231,7 @@ pub(super) fn describe(error: &Error) -> String {
         ErrorType::ReadTimedout => "the answer timed out".to_owned(),
         ErrorType::ConnectionClosed => "the connection was closed without an answer".to_owned(),
         ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-            format!("TLS handshake failed: {cause}")
+            format!("TLS handshake failed: {}", reason(error))
         }
         other => format!("{}: {cause}", other.as_str()),
     }

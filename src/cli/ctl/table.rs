@@ -26,6 +26,9 @@ pub(super) fn show(status: &Status) -> String {
         let lines = reason.lines().filter(|line| !line.is_empty());
         lines.for_each(|line| text.extend(["\n  ", line]));
     }
+    if !status.restart_needed.is_empty() {
+        text.extend(["\nwaiting for a restart: ", &status.restart_needed.join(", ")]);
+    }
     for pool in status.pools.iter().filter(|pool| !pool.usable) {
         text.extend(["\npool ", &pool.name, " has no usable member"]);
     }
@@ -120,6 +123,7 @@ mod tests {
             draining: false,
             connections: 12,
             last_reload_refusal: None,
+            restart_needed: Vec::new(),
             pools: vec![PoolStatus {
                 name: "app".to_owned(),
                 balance: "round_robin".to_owned(),

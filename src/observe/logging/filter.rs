@@ -4,6 +4,8 @@ use log::{Level, LevelFilter};
 
 /// Libraries that say at INFO what only their authors want to know.
 const QUIET: [&str; 9] = ["pingora", "h2", "hyper", "hyper_util", "rustls", "tokio", "mio", "reqwest", "want"];
+/// Parts of Pingora that call the faults of clients errors: those are counted, and stand in the access log.
+const SILENT: [&str; 3] = ["pingora_proxy", "pingora_core::apps", "pingora_core::protocols"];
 /// What the targets of our own modules begin with.
 const OWN: &str = "sluicegate::";
 
@@ -15,11 +17,12 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// `level` for all, but WARN at most for noisy libraries, and `targets` as they say.
+    /// `level` for all, but WARN at most for noisy libraries, nothing of the silent ones, and `targets` as they say.
     pub(super) fn new(level: LevelFilter, targets: &[(String, LevelFilter)]) -> Self {
         let quiet = QUIET.iter().map(|name| ((*name).to_owned(), level.min(LevelFilter::Warn)));
-        let mut targets: Vec<_> =
-            targets.iter().map(|(name, level)| (short(name).to_owned(), *level)).chain(quiet).collect();
+        let silent = SILENT.iter().map(|name| ((*name).to_owned(), LevelFilter::Off));
+        let configured = targets.iter().map(|(name, level)| (short(name).to_owned(), *level));
+        let mut targets: Vec<_> = configured.chain(silent).chain(quiet).collect();
         targets.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         Self { level, targets }
     }

@@ -108,7 +108,15 @@ impl Line<'_> {
         buf.extend_from_slice(b"] ");
         escape::text(buf, self.logger.as_bytes());
         buf.extend_from_slice(b" - ");
-        escape::text(buf, escape::truncate(self.message.as_bytes(), MESSAGE_MOST));
+        // A message of several lines stays readable; an indented line cannot pass for a record of its own.
+        for (index, line) in
+            escape::truncate(self.message.as_bytes(), MESSAGE_MOST).split(|&byte| byte == b'\n').enumerate()
+        {
+            if index > 0 {
+                buf.extend_from_slice(b"\n    ");
+            }
+            escape::text(buf, line);
+        }
         for (key, value) in &self.fields.context {
             buf.push(b' ');
             escape::text(buf, key.as_bytes());

@@ -107,7 +107,9 @@ fn text_has_the_columns_of_the_pattern() {
     let thread = std::thread::current().name().unwrap().to_owned();
     assert_eq!(
         rest,
-        format!("[{thread}] WARN  [0af7651916cd43dd8448eb211c80319c] proxy - say \"no\"\\nnow member=\"a b\" try=2\n")
+        format!(
+            "[{thread}] WARN  [0af7651916cd43dd8448eb211c80319c] proxy - say \"no\"\n    now member=\"a b\" try=2\n"
+        )
     );
     assert_eq!(bench.read("sluicegate.log"), text, "the file has the same lines");
 }
@@ -166,7 +168,7 @@ fn a_reload_with_the_same_file_keeps_it_and_rotation_makes_a_new_one() {
 fn errors_are_counted_even_when_a_flood_is_cut() {
     let bench = Bench::new(json_log);
     for _ in 0..1_000 {
-        bench.log("pingora_proxy", Level::Error, "upstream is gone");
+        bench.log("pingora_core::connectors", Level::Error, "upstream is gone");
     }
     let text = bench.read("stderr");
     assert!(text.contains("more lines from here.rs:7"), "{text}");
