@@ -1,6 +1,6 @@
 //! Any bytes as a configuration: never a panic, never unbounded time or memory, and what is told can be shown.
 //!
-//!     cd tests && cargo +nightly fuzz run config -- -max_len=65536 -timeout=5
+//!     cd tests/fuzz && cargo run --release --bin config -- -max_len=65536 -timeout=5
 
 #![no_main]
 
@@ -15,13 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     match parse("fuzz.yaml", text, &Overrides::default(), &environment) {
         Ok(loaded) => {
             assert!(!loaded.config.listeners.is_empty());
-            assert!(
-                loaded
-                    .config
-                    .pools
-                    .iter()
-                    .all(|pool| !pool.members.is_empty())
-            );
+            assert!(loaded.config.pools.iter().all(|pool| !pool.members.is_empty()));
         }
         Err(errors) => {
             assert!((1..=MAX_PROBLEMS).contains(&errors.problems.len()));
