@@ -53,6 +53,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> pingora::Result<bool> {
         admit::enter(session, ctx);
+        admit::bound_writes(session, ctx);
         let served = match admit::admit(session, ctx, self.drain.is_draining()) {
             Admission::Answer(answer) => local::send(session, ctx, answer).await,
             Admission::Reject(rejection, termination) => Err(Unserved::Rejected(rejection, termination)),

@@ -36,6 +36,9 @@ pub mod reload;
 pub mod tls;
 pub mod worker;
 
+/// File descriptors for logs, health checks, the admin listener and the like.
+const SPARE_DESCRIPTORS: u64 = 128;
+
 /// What a run is told by the command line.
 #[derive(Debug)]
 pub struct Options {
@@ -103,6 +106,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     for warning in warnings {
         warn!("{warning}");
     }
+    raise_descriptors(config.server.max_connections);
     let bound = Sockets::bind(&config)?;
     let access = open_access(config.log.access.as_ref(), &metrics)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -158,6 +162,21 @@ pub fn run(options: Options) -> Result<(), StartError> {
     logging.flush();
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Takes as many file descriptors as the system gives: a connection needs one, and another towards its member.
+fn raise_descriptors(max_connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // A failure leaves the limit as it was, which is then told below.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let need = 2 * max_connections as u64 + SPARE_DESCRIPTORS;
+    if have < need {
+        warn!(
+            "{have} file descriptors are too few for max_connections: {max_connections}; raise LimitNOFILE to {need}"
+        );
+    }
 }
 
 fn process_log(config: &Config) -> String {

@@ -330,3 +330,63 @@ async fn a_client_that_expects_100_continue_with_too_large_a_body_is_refused_bef
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n";
     assert_eq!((connection.ask(head).await.status, a.hits()), (413, 0));
 }
+
+#[tokio::test]
+async fn a_chunked_body_ends_once_however_the_client_ends_it() {
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], "retry: off").start().await;
+    for end in ["0\r\n\r\n", "0\r\nT: x\r\n\r\n"] {
+        let mut client = gate.connect().await;
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send(format!("{head}5\r\nhello\r\n")).await;
+        let mut got = backend.accept().await;
+        got.head().await.expect("a request");
+        client.send(end).await;
+        assert_eq!(got.rest(ms(300)).await, "5\r\nhello\r\n0\r\n\r\n", "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_whose_framing_is_lost_ends_the_connection() {
+    let a = upstream("a").await;
+    let gate = quick_gateway(&a).await;
+    for broken in ["zz\r\n", "0x5\r\n", "-1\r\n", "ffffffffffffffffff\r\n"] {
+        let mut client = gate.connect().await;
+        client
+            .send(format!("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n{broken}"))
+            .await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection").as_str()), (400, "close"), "{broken:?}");
+        let _ = client.try_send("GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(client.closed_within(s(4)).await, "{broken:?}");
+    }
+    assert!(a.requests().iter().all(|seen| seen.path_and_query != "/smuggled"));
+}
+
+#[tokio::test]
+async fn targets_hosts_and_codings_that_mean_nothing_are_refused() {
+    let a = upstream("a").await;
+    let gate = quick_gateway(&a).await;
+    for head in [
+        "GET x HTTP/1.1\r\nHost: x\r\n",
+        "GET a:80 HTTP/1.1\r\nHost: x\r\n",
+        "GET / HTTP/1.1\r\nHost: x:80abc\r\n",
+        "GET / HTTP/1.1\r\nHost: x:99999\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n",
+    ] {
+        let mut client = gate.connect().await;
+        assert_eq!(client.ask(format!("{head}\r\n")).await.status, 400, "{head:?}");
+    }
+    assert_eq!(a.hits(), 0);
+}
+
+#[tokio::test]
+async fn equal_lengths_reach_the_backend_as_one() {
+    let a = upstream("a").await;
+    let gate = quick_gateway(&a).await;
+    for lengths in ["Content-Length: 5\r\nContent-Length: 5", "Content-Length: 5, 5"] {
+        let mut client = gate.connect().await;
+        assert_eq!(client.ask(format!("POST /echo HTTP/1.1\r\nHost: x\r\n{lengths}\r\n\r\nhello")).await.status, 200);
+        assert_eq!(sent(&last_seen(&a), "content-length"), "5");
+    }
+}

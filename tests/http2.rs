@@ -195,3 +195,24 @@ async fn garbage_after_the_preface_does_no_harm() {
         assert_eq!(Client::h2c(gate.address()).get("/").await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn a_streamed_upload_ends_once_at_the_backend() {
+    let backend = raw_upstream().await;
+    let gate = h2_listener().members("app", &[backend.address()], "retry: off").start().await;
+    let upload = tokio::spawn(h2_upload(gate.address(), "/", "hello"));
+    let mut got = backend.accept().await;
+    assert!(got.head().await.expect("a request").to_lowercase().contains("transfer-encoding: chunked"));
+    assert_eq!(got.rest(ms(300)).await, "5\r\nhello\r\n0\r\n\r\n");
+    upload.abort();
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_takes_nothing_is_cut() {
+    let a = upstream("a").await;
+    let gate = h2_listener().section("server", "{ timeouts: { client_idle: 500ms } }").pool("app", &[&a]).start().await;
+    let stalled = h2_stall(gate.address(), "/bytes/10000000").await;
+    eventually(s(3), "the stream is cut", async || gate.metric("sluicegate_requests_in_flight").await == 0.0).await;
+    eventually(s(3), "the backend is let go", async || a.cancelled() == 1).await;
+    drop(stalled);
+}

@@ -29,6 +29,9 @@ pub struct Status {
     pub draining: bool,
     /// Client connections that are open.
     pub connections: usize,
+    /// The most that may be open.
+    #[serde(default)]
+    pub max_connections: usize,
     /// Why the last reload was refused; `None`: it was not.
     pub last_reload_refusal: Option<String>,
     /// Keys that a reload changed, and that only a restart brings about.
@@ -134,6 +137,7 @@ impl Status {
             uptime_seconds: admin.uptime().as_secs(),
             draining: admin.drain.is_draining(),
             connections: admin.drain.connections(),
+            max_connections: snapshot.config.server.max_connections,
             last_reload_refusal: admin.reloader.last_refusal(),
             restart_needed: admin.reloader.restart_needed(),
             pools: snapshot.pools.iter().map(|pool| PoolStatus::of(pool)).collect(),

@@ -50,6 +50,16 @@ pub fn enter(session: &Session, ctx: &mut RequestContext) {
     ctx.trace = Trace::from_headers(&request.headers);
 }
 
+/// Bounds how long an HTTP/2 stream waits for its client to take more: the connection as a whole may be moving. An
+/// HTTP/1 connection bounds its writes itself.
+pub fn bound_writes(session: &mut Session, ctx: &RequestContext) {
+    if let Some(connection) = &ctx.connection
+        && session.downstream_session.is_http2()
+    {
+        session.downstream_session.set_write_timeout(Some(connection.deadlines.write));
+    }
+}
+
 /// Runs the stages.
 pub fn admit(session: &Session, ctx: &mut RequestContext, draining: bool) -> Admission {
     let Some(connection) = ctx.connection.clone() else {
@@ -64,6 +74,9 @@ pub fn admit(session: &Session, ctx: &mut RequestContext, draining: bool) -> Adm
     ctx.forwarding = Some(forwarding(session, &connection, &server.trusted_proxies));
     ctx.client = ctx.forwarding.as_ref().map_or(connection.peer, |forwarding| forwarding.client);
 
+    if !has_readable_target(request) {
+        return Admission::Reject(Rejection::BadRequest("the request target is no path"), Termination::ClientInvalid);
+    }
     if !request.raw_path_is_utf8() {
         return Admission::Reject(Rejection::BadRequest("the path is not text"), Termination::ClientInvalid);
     }
@@ -125,6 +138,13 @@ fn take_route(
     }
     ctx.changed_target = changed_target(&route.config, path, request);
     Admission::Forward
+}
+
+/// Whether the target is a path, or an absolute URL. What is neither would be forwarded as `/`.
+fn has_readable_target(request: &RequestHeader) -> bool {
+    let target = request.raw_path();
+    let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    target.first() == Some(&b'/') || begins(b"http://") || begins(b"https://")
 }
 
 fn is_allowed(route: &config::Route, client: IpAddr) -> bool {

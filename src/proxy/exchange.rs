@@ -69,7 +69,7 @@ pub async fn serve(
     connector: &Connector,
 ) -> Result<(), Unserved> {
     let mut body = RequestBody::new(session.downstream_session.is_body_empty(), ctx.max_body());
-    if !body.is_done() && session.req_header().headers.contains_key(header::EXPECT) {
+    if !body.is_done() && expects_continue(session) {
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
     }
@@ -85,6 +85,13 @@ pub async fn serve(
     ctx.upstream.ended = Some(clock::now());
     ctx.body_in = body.bytes();
     streamed
+}
+
+/// Whether the client waits to be asked for its body (RFC 9110, section 10.1.1: not over HTTP/1.0).
+fn expects_continue(session: &Session) -> bool {
+    let request = session.req_header();
+    let expected = request.headers.get(header::EXPECT).map(http::HeaderValue::as_bytes);
+    request.version > Version::HTTP_10 && expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// One attempt. `Ok(None)`: it failed, and another one is due.
@@ -174,6 +181,10 @@ fn failed(
     cause: Cause,
 ) -> Result<(), Unserved> {
     let (failure, outcome) = match cause {
+        Cause::Local => {
+            let (rejection, termination) = rejection_of(cause);
+            return Err(Unserved::Rejected(rejection, termination));
+        }
         Cause::Connect | Cause::ConnectTimeout => (Failure::Connect, AttemptOutcome::ConnectFailure),
         Cause::Reset => (Failure::Reset, AttemptOutcome::Reset),
         Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout),
@@ -211,7 +222,7 @@ fn another(ctx: &mut RequestContext, route: &PoolRoute, body: &RequestBody, caus
         Cause::Connect | Cause::ConnectTimeout => RetryReason::ConnectFailure,
         Cause::Timeout => RetryReason::Timeout,
         Cause::Status(_) => RetryReason::Status,
-        Cause::Reset | Cause::Invalid => RetryReason::Reset,
+        Cause::Reset | Cause::Invalid | Cause::Local => RetryReason::Reset,
     };
     ctx.upstream.retry_reasons.insert(reason);
     route.metrics.retry(reason);
@@ -226,6 +237,7 @@ pub fn rejection_of(cause: Cause) -> (Rejection, Termination) {
         Cause::Reset | Cause::Status(_) => (Rejection::UpstreamReset, Termination::UpstreamReset),
         Cause::Timeout => (Rejection::UpstreamTimeout, Termination::UpstreamTimeout),
         Cause::Invalid => (Rejection::UpstreamInvalid, Termination::UpstreamInvalid),
+        Cause::Local => (Rejection::AllBusy, Termination::Internal),
     }
 }
 
@@ -246,11 +258,11 @@ pub fn pick(session: &Session, ctx: &mut RequestContext, route: &PoolRoute) -> R
         },
         Err(none) => none,
     };
-    let rejection = ctx.upstream.rejection.clone().unwrap_or(match none {
-        NoPick::AllBusy => Rejection::AllBusy,
-        NoPick::NoMember | NoPick::AllTried => Rejection::NoMember,
-    });
-    Err(Unserved::Rejected(rejection, Termination::NoMember))
+    let (rejection, termination) = match none {
+        NoPick::AllBusy => (Rejection::AllBusy, Termination::Rejected),
+        NoPick::NoMember | NoPick::AllTried => (Rejection::NoMember, Termination::NoMember),
+    };
+    Err(Unserved::Rejected(ctx.upstream.rejection.clone().unwrap_or(rejection), termination))
 }
 
 /// Sends the request to one member and waits for its header block.
@@ -323,6 +335,7 @@ async fn try_member(
                 read.map_err(|error| member(cause_of(&error)))?;
                 match upstream.get_status() {
                     Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(member(Cause::Invalid)),
+                    _ if has_strange_coding(&upstream) => return Err(member(Cause::Invalid)),
                     Some(status) if status.is_informational() => {
                         Box::pin(pass_information(session, &upstream)).await?;
                     }
@@ -331,6 +344,12 @@ async fn try_member(
             }
         }
     }
+}
+
+/// Whether the answer is coded in a way that cannot be passed on: only chunked is taken off and put on again here.
+fn has_strange_coding(upstream: &UpstreamSession) -> bool {
+    let coding = upstream.resp_header().map(|header| header.headers.get_all(header::TRANSFER_ENCODING));
+    coding.is_some_and(|values| values.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked")))
 }
 
 /// What happens next while an answer is waited for.
@@ -405,7 +424,11 @@ async fn send_chunk(
     request_cut: &mut bool,
 ) -> Result<(), NotSent> {
     let chunk = chunk.map_err(|error| NotSent::Client(client_failed(Some(error))))?;
+    // An empty read is no chunk: written as one, it would end the body, and the true end would end it again.
     if let Some(chunk) = chunk {
+        if chunk.is_empty() {
+            return end_request(session, upstream, body, request_cut).await;
+        }
         body.add(&chunk)
             .map_err(|BodyError::TooLarge| Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected))
             .map_err(NotSent::Client)?;
@@ -413,6 +436,16 @@ async fn send_chunk(
     } else {
         body.finish();
     }
+    end_request(session, upstream, body, request_cut).await
+}
+
+/// Ends the request towards the member, if the client has sent all of it.
+async fn end_request(
+    session: &mut Session,
+    upstream: &mut UpstreamSession,
+    body: &mut RequestBody,
+    request_cut: &mut bool,
+) -> Result<(), NotSent> {
     if session.downstream_session.is_body_done() {
         body.finish();
     }
@@ -463,6 +496,9 @@ async fn stream(
         return Err(Unserved::Rejected(Rejection::UpstreamInvalid, Termination::UpstreamInvalid));
     };
     let header = response_for_client(session, ctx, header);
+    if session.req_header().version < Version::HTTP_11 && !header.headers.contains_key(header::CONTENT_LENGTH) {
+        session.set_keepalive(None); // The end of the connection is the end of the body.
+    }
     hold(ctx, true);
     let written = session.downstream_session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))?;
@@ -580,10 +616,17 @@ fn client_termination(error: &pingora::Error) -> Termination {
     use pingora::ErrorType;
     match error.etype() {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Termination::ClientTimeout,
+        ErrorType::WriteError if is_timeout(error) => Termination::ClientTimeout,
         ErrorType::InvalidHTTPHeader => Termination::ClientInvalid,
         ErrorType::Custom("InvalidChunk" | "ConnectionClosed") => Termination::ClientInvalid,
         _ => Termination::ClientClosed,
     }
+}
+
+/// Whether the stream's own write deadline is behind the error.
+fn is_timeout(error: &pingora::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// What a failed read or write of the upstream side means, before any byte of an answer.
@@ -616,6 +659,11 @@ pub async fn settle(
         Ok(()) => return Ok(()),
         Err(Unserved::Rejected(rejection, termination)) => {
             ctx.termination = Some(termination);
+            if matches!(termination, Termination::ClientInvalid | Termination::ClientTimeout) {
+                // Nobody knows where the next request would begin.
+                session.set_keepalive(None);
+                ctx.connection.as_ref().inspect(|connection| connection.linger());
+            }
             let answer = super::local::rejected(&rejection, session, ctx);
             match super::local::send(session, ctx, answer).await {
                 Ok(()) => return Ok(()),

@@ -77,6 +77,7 @@ pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<B
     strip_request(headers)?;
     headers.remove(header::EXPECT); // Answered by us.
     join_cookies(headers);
+    single_length(headers);
     if !headers.contains_key(header::HOST) {
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         let authority = HeaderValue::from_str(authority).map_err(|_| Rejection::BadRequest("the host is no text"))?;
@@ -89,6 +90,19 @@ pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<B
     let mut request = Box::new(RequestHeader::from(parts));
     set_target(&mut request, ctx)?;
     Ok(request)
+}
+
+/// Several equal lengths, which Pingora takes, become one (RFC 9110, section 8.6).
+fn single_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return };
+    if lengths.next().is_none() && !first.as_bytes().contains(&b',') {
+        return;
+    }
+    let one = first.as_bytes().split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+    if let Ok(one) = HeaderValue::from_bytes(one) {
+        headers.insert(header::CONTENT_LENGTH, one);
+    }
 }
 
 /// HTTP/2 may split a cookie into several fields; HTTP/1 knows one (RFC 9113, section 8.2.3).
@@ -218,6 +232,12 @@ fn frame(response: &mut http::response::Parts, method: &Method, client: Version)
     let bodiless = *method == Method::HEAD
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || response.status.is_informational();
+    single_length(&mut response.headers);
+    if response.status == StatusCode::NO_CONTENT {
+        // No body, and no word of one (RFC 9110, section 8.6; RFC 9112, section 6.1).
+        response.headers.remove(header::CONTENT_LENGTH);
+        response.headers.remove(header::TRANSFER_ENCODING);
+    }
     let chunked = response.headers.contains_key(header::TRANSFER_ENCODING);
     if client == Version::HTTP_11 {
         response.version = Version::HTTP_11;

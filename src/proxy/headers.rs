@@ -276,6 +276,10 @@ pub fn check_request(uri: &Uri, headers: &HeaderMap, version: Version, max_heade
     if headers.len() > MAX_FIELDS || header_bytes(headers) > max_header {
         return Err(Rejection::HeadersTooLarge);
     }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Rejection::BadRequest("only the transfer coding chunked is taken"));
+    }
     let authority = uri.authority();
     if authority.is_some_and(|authority| !is_host(authority.as_str())) {
         return Err(Rejection::BadRequest("the authority of the request is not a host"));
@@ -303,7 +307,16 @@ pub fn request_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
 /// Whether this is `host` or `host:port`: no user information, blank, path or control character.
 fn is_host(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    !text.is_empty() && text.len() <= 261 && text.bytes().all(plain) && text.parse::<Authority>().is_ok()
+    !text.is_empty()
+        && text.len() <= 261
+        && text.bytes().all(plain)
+        && text.parse::<Authority>().is_ok_and(|authority| has_port_or_none(&authority))
+}
+
+/// The http crate takes any text for a port until it is asked for its number.
+fn has_port_or_none(authority: &Authority) -> bool {
+    let after_host = authority.as_str().len() - authority.host().len();
+    after_host <= 1 || authority.port_u16().is_some()
 }
 
 fn header_bytes(headers: &HeaderMap) -> usize {

@@ -104,7 +104,7 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
         }
         Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout, RetryReason::Timeout),
         Cause::Invalid => (Failure::Invalid, AttemptOutcome::Invalid, RetryReason::Reset),
-        Cause::Reset | Cause::Status(_) => (Failure::Reset, AttemptOutcome::Reset, RetryReason::Reset),
+        Cause::Reset | Cause::Status(_) | Cause::Local => (Failure::Reset, AttemptOutcome::Reset, RetryReason::Reset),
     };
     if let Some(pick) = &mut pick {
         pick.failed(failure);

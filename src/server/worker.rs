@@ -6,10 +6,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use log::{debug, error};
+use log::{debug, error, warn};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::tls::TlsStream;
@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::drain::{Drain, Open};
 use super::listener::{Bound, Listener, TlsListener};
 use super::refusal::Refusal;
+use crate::clock;
 use crate::config;
 use crate::observe::metrics;
 use crate::proxy::Gateway;
@@ -33,6 +34,8 @@ use crate::transport::downstream::{Downstream, EarlyRefusal};
 use crate::transport::socket::Socket;
 use crate::upstream::connect::Connector;
 
+/// How long a worker keeps quiet about the bound on connections once it told of it, in milliseconds.
+const TELL_FULL: u64 = 10_000;
 /// How often idle upstream connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Connections handed over by other workers that wait to be taken in; beyond it they stay where they were accepted.
@@ -41,6 +44,8 @@ const INBOX: usize = 256;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long accepting rests when the process has no file descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// Bytes of an answer that wait on one HTTP/2 stream for a client that does not read.
+const H2_SEND_BUFFER: usize = 64 * 1024;
 /// Streams a client may have open on one HTTP/2 connection.
 const H2_STREAMS: u32 = 256;
 
@@ -124,6 +129,7 @@ impl Worker {
                 mine: self.handle,
                 all,
                 parts,
+                told_full: AtomicU64::new(0),
             });
             // Every task of a worker lives on its runtime and ends with it.
             for (index, bound) in bound.into_iter().enumerate() {
@@ -154,6 +160,24 @@ struct Serving {
     refusal: Arc<dyn EarlyRefusal>,
     mine: Handle,
     all: Vec<Handle>,
+    /// When it was last told that all places are taken, in milliseconds since the epoch.
+    told_full: AtomicU64,
+}
+
+impl Serving {
+    /// Tells the log that new connections wait, once in a while.
+    fn tell_full(&self) {
+        let now = clock::wall_millis();
+        let last = self.told_full.swap(now, Ordering::Relaxed);
+        if now.saturating_sub(last) > TELL_FULL {
+            warn!(
+                "all {} connections are taken; new ones wait (server.max_connections)",
+                self.parts.settings.max_connections
+            );
+        } else {
+            self.told_full.store(last, Ordering::Relaxed);
+        }
+    }
 }
 
 fn proxy(parts: &Parts, connector: &Arc<Connector>) -> HttpProxy<Gateway> {
@@ -177,6 +201,7 @@ fn proxy(parts: &Parts, connector: &Arc<Connector>) -> HttpProxy<Gateway> {
     proxy.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
+    h2.max_send_buffer_size(H2_SEND_BUFFER);
     h2.max_header_list_size(u32::try_from(settings.max_header).unwrap_or(u32::MAX));
     proxy.h2_options = Some(h2);
     proxy
@@ -226,11 +251,18 @@ async fn accept(serving: Arc<Serving>, index: usize, accepting: Accepting) {
             }
         };
         // At the bound, the connection waits here and the next ones in the kernel's queue.
-        let permit = tokio::select! {
-            permit = Arc::clone(&serving.parts.connections).acquire_owned() => permit,
-            _ = shutdown.wait_for(|draining| *draining) => return,
+        let permit = match Arc::clone(&serving.parts.connections).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                serving.tell_full();
+                let permit = tokio::select! {
+                    permit = Arc::clone(&serving.parts.connections).acquire_owned() => permit,
+                    _ = shutdown.wait_for(|draining| *draining) => return,
+                };
+                let Ok(permit) = permit else { return };
+                permit
+            }
         };
-        let Ok(permit) = permit else { return };
         let guard = Guard { _permit: permit, _open: serving.parts.drain.enter(), _metric: listener.metrics.accepted() };
         place(&serving, index, socket, peer, guard);
     }

@@ -115,7 +115,7 @@ impl Connector {
         }
         match tokio::time::timeout(timeout, open(&peer.address)).await {
             Ok(Ok(socket)) => Ok(Box::new(Upstream::new(socket))),
-            Ok(Err(error)) => Err(ConnectError { cause: Cause::Connect, reason: error.to_string() }),
+            Ok(Err(error)) => Err(ConnectError { cause: cause_of(&error), reason: error.to_string() }),
             Err(_) => {
                 Err(ConnectError { cause: Cause::ConnectTimeout, reason: format!("no connection in {timeout:?}") })
             }
@@ -127,7 +127,11 @@ impl Connector {
         connector.new_stream(&peer.http).await.map_err(|error| {
             let timed_out =
                 matches!(error.etype(), pingora::ErrorType::ConnectTimedout | pingora::ErrorType::TLSHandshakeTimedout);
-            let cause = if timed_out { Cause::ConnectTimeout } else { Cause::Connect };
+            let cause = match error.root_cause().downcast_ref::<io::Error>() {
+                _ if timed_out => Cause::ConnectTimeout,
+                Some(error) => cause_of(error),
+                None => Cause::Connect,
+            };
             ConnectError { cause, reason: reason(&error) }
         })
     }
@@ -163,6 +167,17 @@ impl Idle {
             list.remove(0);
             self.count = self.count.saturating_sub(1);
         }
+    }
+}
+
+/// What is exhausted here says nothing about the member.
+fn cause_of(error: &io::Error) -> Cause {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EADDRNOTAVAIL: i32 = 99;
+    match error.raw_os_error() {
+        Some(EMFILE | ENFILE | EADDRNOTAVAIL) => Cause::Local,
+        _ => Cause::Connect,
     }
 }
 

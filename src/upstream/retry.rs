@@ -26,6 +26,8 @@ pub enum Cause {
     Invalid,
     /// An answer with this status.
     Status(u16),
+    /// This process has no file descriptor or port left: no member's fault.
+    Local,
 }
 
 /// What is known of a request when an attempt failed.
@@ -48,7 +50,7 @@ pub fn allowed(rules: &Retry, cause: Cause, attempt: &Attempt<'_>) -> bool {
         Cause::Connect | Cause::ConnectTimeout => rules.on.connect_failure,
         Cause::Reset => rules.on.reset,
         Cause::Timeout => rules.on.timeout,
-        Cause::Invalid => false,
+        Cause::Invalid | Cause::Local => false,
         Cause::Status(status) => rules.on.statuses.contains(&status),
     };
     let nothing_sent = matches!(cause, Cause::Connect | Cause::ConnectTimeout);

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
@@ -34,4 +35,29 @@ pub async fn h2_get(address: SocketAddr, path: &str) -> H2Answer {
     let trailers = collected.trailers().cloned().unwrap_or_default();
     driver.abort();
     H2Answer { status: parts.status.as_u16(), headers: parts.headers, body: collected.to_bytes(), trailers }
+}
+
+/// An upload of unknown length: its end is an empty frame of its own.
+pub async fn h2_upload(address: SocketAddr, path: &str, body: &'static str) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let _driver = tokio::spawn(connection);
+    let frame = Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(body.as_bytes())));
+    let frames = futures::stream::iter([frame]);
+    let request = Request::post(format!("http://{address}{path}")).body(StreamBody::new(frames)).unwrap();
+    let _ = sender.send_request(request).await;
+}
+
+/// Asks for an answer and gives no window for its body.
+pub async fn h2_stall(address: SocketAddr, path: &str) -> Response<Incoming> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{address}{path}")).body(Empty::<Bytes>::new()).unwrap();
+    sender.send_request(request).await.unwrap()
 }

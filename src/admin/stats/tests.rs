@@ -9,6 +9,7 @@ fn status(members: Vec<MemberStatus>) -> Status {
         draining: false,
         connections: 12,
         restart_needed: Vec::new(),
+        max_connections: 4096,
         last_reload_refusal: None,
         pools: vec![PoolStatus {
             name: "my pool".to_owned(),

@@ -13,12 +13,13 @@ const NUMBERS: std::ops::Range<usize> = 4..9;
 /// The whole state, a member on a line.
 pub(super) fn show(status: &Status) -> String {
     let mut text = format!(
-        "sluicegate {} on {}, up {}, generation {}, {} connections{}",
+        "sluicegate {} on {}, up {}, generation {}, {} of {} connections{}",
         status.version,
         status.instance_id,
         span(status.uptime_seconds),
         status.generation,
         status.connections,
+        status.max_connections,
         if status.draining { ", draining" } else { "" },
     );
     if let Some(reason) = &status.last_reload_refusal {
@@ -124,6 +125,7 @@ mod tests {
             connections: 12,
             last_reload_refusal: None,
             restart_needed: Vec::new(),
+            max_connections: 4096,
             pools: vec![PoolStatus {
                 name: "app".to_owned(),
                 balance: "round_robin".to_owned(),
@@ -141,7 +143,7 @@ mod tests {
         let out = MemberStatus { state: "drain".to_owned(), drained: true, ..member("10.0.0.22:8080") };
         assert_eq!(
             show(&status(vec![busy, out])),
-            "sluicegate 1.2.3 on gate-7, up 3h 1m, generation 4, 12 connections\n\
+            "sluicegate 1.2.3 on gate-7, up 3h 1m, generation 4, 12 of 4096 connections\n\
              POOL  MEMBER          STATE    HEALTH  WEIGHT  IN FLIGHT  REQUESTS  FAILURES  EJECTIONS  LAST CHECK\n\
              app   10.0.0.1:8080   ready    up           1          7     12345         0          0  2s ago, 3 ms\n\
              app   10.0.0.22:8080  drained  up           1          0         0         0          0  -",
