@@ -247,7 +247,9 @@ async fn a_chunked_body_that_grows_too_large_is_413_in_the_middle() {
     }
     assert_eq!(connection.answer().await.status, 413);
     eventually(s(5), "the backend is let go", async || a.connections() == 0).await;
-    assert!(last_seen(&a).body_len <= 100 * 1024, "the backend got {}", last_seen(&a).body_len);
+    // On a busy machine the whole body may be there before the first of it is sent on: then the backend got nothing.
+    let got = a.requests().last().map_or(0, |seen| seen.body_len);
+    assert!(got <= 100 * 1024, "the backend got {got}");
     assert_eq!(gate.get("/").await.status, 200);
 }
 
