@@ -82,7 +82,7 @@ pub struct AccessRecord<'a> {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
-    /// From the first byte in to the last out.
+    /// From the end of the request's header block to the last byte out.
     pub duration: Duration,
     /// The route taken.
     pub route: Option<&'a str>,
@@ -96,9 +96,9 @@ pub struct AccessRecord<'a> {
     pub retry_reasons: RetryReasons,
     /// The last attempt's time to a connection; zero or `None` when one was reused.
     pub connect_time: Option<Duration>,
-    /// The last attempt's time to the first byte of the answer.
+    /// From the first attempt's start to the first byte of the answer.
     pub first_byte: Option<Duration>,
-    /// The last attempt's time in all.
+    /// From the first attempt's start to the end of the last one.
     pub upstream_time: Option<Duration>,
     /// What the member answered.
     pub upstream_status: Option<u16>,

@@ -21,7 +21,7 @@ use super::writer::LogFile;
 use super::{Identity, SERVICE};
 use crate::clock;
 
-pub use connections::{Connection, ConnectionRejection, ListenerMetrics};
+pub use connections::{Connection, ListenerMetrics};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 

@@ -94,6 +94,9 @@ impl EarlyRefusal for Refusal {
                 b"X-Frame-Options: DENY\r\nX-Content-Type-Options: nosniff\r\nX-XSS-Protection: 1; mode=block\r\n",
             );
         }
+        if connection.tls && self.shared.current.load().config.server.security_headers {
+            answer.extend_from_slice(b"Strict-Transport-Security: max-age=31536000\r\n");
+        }
         answer.extend_from_slice(b"\r\n");
         answer.extend_from_slice(&rendered.body);
         answer

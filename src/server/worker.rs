@@ -254,6 +254,7 @@ async fn accept(serving: Arc<Serving>, index: usize, accepting: Accepting) {
         let permit = match Arc::clone(&serving.parts.connections).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
+                listener.metrics.waited();
                 serving.tell_full();
                 let permit = tokio::select! {
                     permit = Arc::clone(&serving.parts.connections).acquire_owned() => permit,

@@ -8,43 +8,12 @@ use super::family::Families;
 const ACCEPTED: usize = 0;
 const CLOSED: usize = 1;
 const HANDSHAKE_FAILURES: usize = 2;
-const REJECTIONS: usize = 3;
-
-/// Why a connection was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionRejection {
-    /// Too many connections in all.
-    Limit,
-    /// Too many connections of one client.
-    ClientLimit,
-    /// The client's address is not let in.
-    Address,
-    /// No valid PROXY protocol header where one is expected.
-    ProxyProtocol,
-    /// The process is ending.
-    Drain,
-}
-
-impl ConnectionRejection {
-    /// All of them, in the order of their numbers.
-    const ALL: [Self; 5] = [Self::Limit, Self::ClientLimit, Self::Address, Self::ProxyProtocol, Self::Drain];
-
-    /// The stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Limit => "limit",
-            Self::ClientLimit => "client_limit",
-            Self::Address => "address",
-            Self::ProxyProtocol => "proxy_protocol",
-            Self::Drain => "drain",
-        }
-    }
-}
+const WAITED: usize = 3;
 
 /// The connections of one listener.
 pub struct ListenerMetrics {
     address: Arc<str>,
-    counters: Counters<{ REJECTIONS + ConnectionRejection::ALL.len() }>,
+    counters: Counters<{ WAITED + 1 }>,
 }
 
 impl ListenerMetrics {
@@ -58,9 +27,9 @@ impl ListenerMetrics {
         Connection { listener: self.clone() }
     }
 
-    /// Counts a connection that was refused. It is not counted as accepted.
-    pub fn rejected(&self, reason: ConnectionRejection) {
-        self.counters.add(REJECTIONS + reason as usize, 1);
+    /// Counts a connection that had to wait for a place, because all were taken.
+    pub fn waited(&self) {
+        self.counters.add(WAITED, 1);
     }
 
     /// Counts a TLS handshake that failed.
@@ -85,11 +54,9 @@ impl ListenerMetrics {
             &labels,
             failures,
         );
-        for reason in ConnectionRejection::ALL {
-            let labels = [("listener", &*self.address), ("reason", reason.as_str())];
-            let rejected = self.counters.sum(REJECTIONS + reason as usize);
-            out.counter("sluicegate_connections_rejected_total", "Client connections refused.", &labels, rejected);
-        }
+        let waited = self.counters.sum(WAITED);
+        let help = "Client connections that waited for a place, because max_connections were open.";
+        out.counter("sluicegate_connections_waited_total", help, &labels, waited);
     }
 }
 

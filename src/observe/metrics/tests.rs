@@ -302,7 +302,7 @@ fn the_state_of_the_process_is_shown() {
     metrics.panicked();
     metrics.log_error();
     metrics.malformed_request();
-    metrics.listener("a").rejected(ConnectionRejection::Limit);
+    metrics.listener("a").waited();
     metrics.listener("a").handshake_failed();
     metrics.pool("p").attempt(AttemptOutcome::Timeout);
     metrics.pool("p").retry(RetryReason::Timeout);
@@ -317,7 +317,7 @@ fn the_state_of_the_process_is_shown() {
         ("sluicegate_panics_total", ""),
         ("sluicegate_malformed_requests_total", ""),
         ("jairouter_log_errors_total", ""),
-        ("sluicegate_connections_rejected_total", r#"reason="limit""#),
+        ("sluicegate_connections_waited_total", r#"listener="a""#),
         ("sluicegate_tls_handshake_failures_total", r#"listener="a""#),
         ("sluicegate_upstream_attempts_total", r#"outcome="timeout""#),
         ("sluicegate_retries_total", r#"reason="timeout""#),
