@@ -65,7 +65,11 @@ impl ProxyHttp for Gateway {
         exchange::settle(session, ctx, served).await.map(|()| true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<RequestContext>) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Box<RequestContext>,
+    ) -> pingora::Result<Box<HttpPeer>> {
         tunnel::peer(session, ctx)
     }
 

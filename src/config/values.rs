@@ -145,7 +145,7 @@ const SIZES: [(&str, u64); 8] = [
     ("GB", 1_000_000_000),
 ];
 
-/// `64KiB`, `100MiB`, or plain bytes.
+/// `512B`, `64KiB`, `100MiB`. A number alone is refused: who writes `100` may mean megabytes.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
     let wrong = || Wrong::not(text, "a size").expected("a number with a unit: 512B, 64KiB, 100MiB or 2GiB");
     let (count, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -153,7 +153,7 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
     let number: u64 = count.parse().map_err(|_| wrong())?;
     let factor = match SIZES.iter().find(|(name, _)| *name == unit) {
         Some((_, factor)) => *factor,
-        None if unit.is_empty() => 1,
+        None if unit.is_empty() => return Err(wrong().hint(format!("did you mean {count}B, or {count}MiB?"))),
         None => {
             let first = unit.chars().next().map(|c| c.to_ascii_uppercase());
             let meant = SIZES.iter().find(|(name, _)| name.ends_with("iB") && name.chars().next() == first);

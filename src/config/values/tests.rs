@@ -48,8 +48,8 @@ fn durations() {
 #[test]
 fn sizes() {
     for (text, value) in [
-        ("0", 0),
-        ("512", 512),
+        ("0B", 0),
+        ("512B", 512),
         ("1B", 1),
         ("64KiB", 65_536),
         ("100MiB", 104_857_600),
@@ -60,8 +60,21 @@ fn sizes() {
     }
     refuses(
         size,
-        &["", "MiB", "-1", "1.5MiB", "1mib", "100M", "1k", "99999999999999999999", "18446744073709551615KiB"],
+        &[
+            "",
+            "0",
+            "100",
+            "MiB",
+            "-1",
+            "1.5MiB",
+            "1mib",
+            "100M",
+            "1k",
+            "99999999999999999999",
+            "18446744073709551615KiB",
+        ],
     );
+    assert_eq!(size("100").unwrap_err().hint.as_deref(), Some("did you mean 100B, or 100MiB?"));
     assert_eq!(size("100m").unwrap_err().hint.as_deref(), Some("did you mean 100MiB?"));
 }
 
