@@ -10,6 +10,7 @@ use super::tls::file;
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawAccess, RawAdmin, RawConfig, RawLog, RawServer, RawServerTimeouts, Text};
 use crate::config::secret::{Secret, is_placeholder};
+use crate::config::values::logging::{LogFilter, log_filter};
 use crate::config::values::{self, Wrong, address};
 use crate::config::{AccessFormat, AccessLog, Admin, ListenAddress, Listener, Log, LogFormat, Server, ServerTimeouts};
 
@@ -171,17 +172,17 @@ pub(super) fn log(raw: Option<&RawLog>, resolver: &mut Resolver<'_>) -> Log {
 }
 
 /// The level of the flag, else of the environment, else of the file.
-fn level(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> values::LogFilter {
+fn level(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> LogFilter {
     let default = || (log::LevelFilter::Info, Vec::new());
     // Parsed even when overridden: what is wrong in the file stays wrong.
-    let of_file = resolver.get(path, text, values::log_filter);
+    let of_file = resolver.get(path, text, log_filter);
     let variable = "SLUICEGATE_LOG_LEVEL";
     let (name, text) = match (&resolver.overrides.log_level, resolver.environment.variable(variable)) {
         (Some(text), _) => ("--log-level", text.clone()),
         (None, Some(text)) => (variable, text.to_owned()),
         (None, None) => return of_file.unwrap_or_else(default),
     };
-    values::log_filter(&text).unwrap_or_else(|wrong| {
+    log_filter(&text).unwrap_or_else(|wrong| {
         resolver.wrong_at(Place::Override(name.to_owned()), wrong);
         default()
     })

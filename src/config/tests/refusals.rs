@@ -275,6 +275,8 @@ fn logs() {
         "refused_logs",
         &say(&[
             ("a level", with("log: { level: \"info,balance=loud\" }\n")),
+            ("a target", with("log: { level: \"info,balanse=debug\" }\n")),
+            ("no target at all", with("log: { level: \"nginx=debug\" }\n")),
             ("two levels", with("log: { level: \"info,debug\" }\n")),
             ("a format", with("log: { format: jsn }\n")),
             ("a relative file", with("log: { file: x.log }\n")),

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::address::{host_pattern, listen, member, path_pattern};
 use super::balance::balance;
+use super::logging::log_filter;
 use super::*;
 use crate::config::{Balance, HashKey, HostPattern, ListenAddress, MemberAddress, PathPattern};
 
@@ -250,15 +251,6 @@ fn balances() {
     {
         assert_eq!(balance(text).unwrap_err().hint, Some(format!("did you mean `{meant}`?")), "{text}");
     }
-}
-
-#[test]
-fn log_filters() {
-    use log::LevelFilter::{Debug, Info, Off, Warn};
-    assert_eq!(log_filter("warn"), Ok((Warn, vec![])));
-    assert_eq!(log_filter("info,balance=debug"), Ok((Info, vec![("balance".into(), Debug)])));
-    assert_eq!(log_filter("balance = off"), Ok((Info, vec![("balance".into(), Off)])));
-    refuses(log_filter, &["", "loud", "info,warn", "=debug", "a=", "a=info,a=warn", "info,", "INFO"]);
 }
 
 #[test]
