@@ -190,7 +190,7 @@ fn directory(file: &Path, what: &str) -> Option<Wrong> {
         ErrorKind::NotFound => format!("the directory {} does not exist", parent.display()),
         _ => format!("the directory {} cannot be written: {}", parent.display(), reason(&error)),
     };
-    let hint = format!("{what} is made there; the directory has to be, by the one who may run sluicegate");
+    let hint = format!("{what} is made there; make the directory first, for the user who runs sluicegate");
     Some(Wrong::new(message, Some(&hint)))
 }
 
