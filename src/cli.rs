@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Environment, Overrides, Severity};
+use crate::config::{self, ConfigErrors, Environment, Overrides, Severity};
 use crate::server::{self, Options, StartError};
 
 pub mod check;
@@ -83,16 +83,26 @@ pub fn main() -> ExitCode {
 
 fn run(source: Source) -> ExitCode {
     let overrides = source.overrides();
-    match server::run(Options { file: source.config, overrides }) {
+    match server::run(Options { file: source.config.clone(), overrides }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error.to_string());
+            complain(&told(&error, &source));
             if matches!(error, StartError::Config(_) | StartError::Log { .. } | StartError::Tls { .. }) {
                 ExitCode::from(CONFIG)
             } else {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Why there is no gateway, as `check` tells it where it can: with the place in the file and who is in the way.
+fn told(error: &StartError, source: &Source) -> String {
+    let system = matches!(error, StartError::System { .. } | StartError::Log { .. });
+    let loaded = system.then(|| config::load(&source.config, &source.overrides(), &Environment::of_process()));
+    match loaded.map(|loaded| loaded.map(|loaded| check::obstacles(&loaded))) {
+        Some(Ok(problems)) if !problems.is_empty() => ConfigErrors::from(problems).to_string(),
+        _ => error.to_string(),
     }
 }
 
@@ -105,16 +115,18 @@ fn check(source: &Source) -> ExitCode {
         }
     };
     for warning in &loaded.warnings {
-        complain(&format!("warning: {warning}"));
+        complain(&warning.to_string());
     }
-    let problems = check::probe(&loaded);
-    for problem in &problems {
-        complain(&problem.to_string());
+    let (errors, notes): (Vec<_>, Vec<_>) =
+        check::probe(&loaded).into_iter().partition(|problem| problem.severity == Severity::Error);
+    for note in &notes {
+        complain(&note.to_string());
     }
-    if problems.iter().all(|problem| problem.severity == Severity::Warning) {
+    if errors.is_empty() {
         say(&format!("{}: ok", source.config.display()));
         ExitCode::SUCCESS
     } else {
+        complain(&ConfigErrors::from(errors).to_string());
         ExitCode::from(CONFIG)
     }
 }

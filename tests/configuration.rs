@@ -134,7 +134,27 @@ async fn check_finds_a_port_that_is_taken() {
     let exit = check(&SHORTEST.replace("127.0.0.1:0", &address));
     let said = exit.stderr + &exit.stdout;
     assert_eq!(exit.code, Some(78), "{said}");
-    assert!(said.contains(&address), "{said}");
+    assert!(said.contains(&format!("sluicegate.yaml:2:14: listen[0].address: {address} is in use by ")), "{said}");
+    assert!(said.ends_with("\n\n1 error\n"), "{said}");
+}
+
+#[test]
+fn a_run_on_a_port_that_is_taken_says_what_the_check_says() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sluicegate.yaml");
+    std::fs::write(&file, SHORTEST.replace("127.0.0.1:0", &taken.local_addr().unwrap().to_string())).unwrap();
+    let [check, run] = ["check", "run"].map(|command| sluicegate(&[command, "-c", file.to_str().unwrap()]));
+    assert_eq!((check.code, run.code), (Some(78), Some(1)), "{run:?}");
+    assert!(run.stderr.ends_with(&check.stderr) && check.stderr.contains(" is in use by "), "{run:?}");
+}
+
+#[test]
+fn a_warning_says_so_once() {
+    let unused = SHORTEST.replace("pools:\n", "pools:\n  old:\n    members: [127.0.0.1:9002]\n");
+    let exit = check(&unused);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_eq!(exit.stderr.matches("warning:").count(), 1, "{exit:?}");
 }
 
 #[test]
@@ -153,7 +173,9 @@ async fn a_running_gateway_does_not_disturb_the_check_of_its_own_file() {
     let file = gate.config_file();
     let exit = tokio::task::spawn_blocking(move || sluicegate(&["check", "-c", file.to_str().unwrap()])).await.unwrap();
     assert_eq!(gate.get("/").await.status, 200);
-    assert!(exit.code == Some(0) || exit.stderr.contains("in use"), "{exit:?}");
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let told: Vec<&str> = exit.stderr.lines().collect();
+    assert!(matches!(told[..], [note] if note.contains("note: sluicegate runs as process")), "{exit:?}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `sluicegate check`: what only shows when a configuration is put to use on this machine.
 //!
-//! [`probe`] binds every listener for a moment and looks whether log files can be written. It serves nobody, writes
-//! nothing and asks no member. What it cannot know: whether the service's own user may do what the caller may.
+//! [`probe`] (before a start) and [`obstacles`] (after one that failed) bind every listener for a moment and look whether log files can be
+//! written. They serve nobody, write nothing and ask no member. What they cannot know: whether the service's own user may do what the caller may.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -15,44 +16,43 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, KeyPath, ListenAddress, Loaded, Problem, Severity};
 
+use holder::Holder;
+
 mod holder;
 
 #[cfg(test)]
 mod tests;
 
-/// Everything that stands in the way of running `loaded` here. What an instance that runs already holds is a
-/// warning: a reload hands it on.
+/// Everything that stands in the way of running `loaded` here. The addresses that a running sluicegate holds are one
+/// note: it usually is the instance that this file is for.
 pub fn probe(loaded: &Loaded) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    // Kept until the end, so that two listeners that want the same find each other.
-    let mut bound = Vec::new();
-    for (path, address) in addresses(&loaded.config) {
-        let wrong = match address {
-            ListenAddress::Tcp(address) => bind(*address).map(|socket| bound.push(socket)).err(),
-            ListenAddress::Unix(socket) => unix(socket),
-        };
-        problems.extend(wrong.map(|wrong| wrong.at(&path, loaded)));
-    }
-    for (path, file) in log_files(&loaded.config) {
-        problems.extend(writable(file).map(|wrong| wrong.at(&path, loaded)));
-    }
+    let (held, wrong): (Vec<_>, Vec<_>) = look(loaded).into_iter().partition(|(_, wrong)| wrong.held_by.is_some());
+    let mut problems: Vec<Problem> = wrong.into_iter().map(|(path, wrong)| wrong.at(&path, loaded)).collect();
+    problems.extend(notes(&held, loaded));
     problems
+}
+
+/// What keeps a gateway from starting with `loaded`, for one that could not. Another sluicegate is in the way as
+/// anything else.
+pub fn obstacles(loaded: &Loaded) -> Vec<Problem> {
+    look(loaded).into_iter().map(|(path, wrong)| wrong.at(&path, loaded)).collect()
 }
 
 /// What is wrong, before its place is known.
 struct Wrong {
-    severity: Severity,
     message: String,
     hint: Option<String>,
+    /// The running sluicegate that is in the way, and where.
+    held_by: Option<(u32, String)>,
 }
 
 impl Wrong {
-    fn error(message: String, hint: Option<&str>) -> Self {
-        Self { severity: Severity::Error, message, hint: hint.map(str::to_owned) }
+    fn new(message: String, hint: Option<&str>) -> Self {
+        Self { message, hint: hint.map(str::to_owned), held_by: None }
     }
 
     fn at(self, path: &KeyPath, loaded: &Loaded) -> Problem {
-        let mut problem = loaded.source.problem_at(path, self.severity, self.message, self.hint);
+        let mut problem = loaded.source.problem_at(path, Severity::Error, self.message, self.hint);
         // A listener of a flag stands nowhere in the file.
         if let Some(name) = loaded.listen_override.filter(|_| path.to_string().starts_with("listen")) {
             problem = Problem {
@@ -65,6 +65,38 @@ impl Wrong {
         }
         problem
     }
+}
+
+fn look(loaded: &Loaded) -> Vec<(KeyPath, Wrong)> {
+    let mut found = Vec::new();
+    // Kept until the end, so that two listeners that want the same find each other.
+    let mut bound = Vec::new();
+    for (path, address) in addresses(&loaded.config) {
+        let wrong = match address {
+            ListenAddress::Tcp(address) => bind(*address).map(|socket| bound.push(socket)).err(),
+            ListenAddress::Unix(socket) => unix(socket),
+        };
+        found.extend(wrong.map(|wrong| (path, wrong)));
+    }
+    for (path, file) in log_files(&loaded.config) {
+        found.extend(writable(file).map(|wrong| (path, wrong)));
+    }
+    found
+}
+
+/// One line for all that a running sluicegate holds.
+fn notes(held: &[(KeyPath, Wrong)], loaded: &Loaded) -> Vec<Problem> {
+    let mut by_process: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    for (process, address) in held.iter().filter_map(|(_, wrong)| wrong.held_by.as_ref()) {
+        by_process.entry(*process).or_default().push(address);
+    }
+    let note = |(process, addresses): (u32, Vec<&str>)| {
+        let addresses = addresses.join(", ");
+        let message =
+            format!("sluicegate runs as process {process} and holds {addresses}; nothing to do if this is its file");
+        loaded.source.problem_at(&KeyPath::default(), Severity::Note, message, None)
+    };
+    by_process.into_iter().map(note).collect()
 }
 
 fn addresses(config: &Config) -> Vec<(KeyPath, &ListenAddress)> {
@@ -94,48 +126,51 @@ fn bind(address: SocketAddr) -> Result<Socket, Wrong> {
     });
     bound.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => in_use(address),
-        ErrorKind::PermissionDenied => Wrong::error(
+        ErrorKind::PermissionDenied => Wrong::new(
             format!("{address} cannot be bound: permission denied"),
             (address.port() < 1024)
-                .then_some("ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the systemd unit gives"),
+                .then_some("a port below 1024 is for root, or for a process with the capability CAP_NET_BIND_SERVICE"),
         ),
-        ErrorKind::AddrNotAvailable => Wrong::error(
+        ErrorKind::AddrNotAvailable => Wrong::new(
             format!("{address} cannot be bound: no interface of this machine has this address"),
             Some("see `ip address`, or listen on 0.0.0.0 or [::]"),
         ),
-        _ => Wrong::error(format!("{address} cannot be bound: {}", reason(&error)), None),
+        _ => Wrong::new(format!("{address} cannot be bound: {}", reason(&error)), None),
     })
 }
 
 fn in_use(address: SocketAddr) -> Wrong {
     match holder::of(address) {
         Some(holder) if holder.pid == std::process::id() => {
-            Wrong::error(format!("{address} is taken by another address of this file"), Some("[::] takes IPv4 as well"))
+            Wrong::new(format!("{address} is taken by another address of this file"), Some("[::] takes IPv4 as well"))
         }
-        Some(holder) if holder.name == env!("CARGO_PKG_NAME") => Wrong {
-            severity: Severity::Warning,
-            message: format!("{address} is held by sluicegate itself, which runs as process {}", holder.pid),
-            hint: Some("nothing to do when this is the running instance's configuration".to_owned()),
-        },
-        Some(holder) => Wrong::error(format!("{address} is in use by {} (process {})", holder.name, holder.pid), None),
-        None => Wrong::error(format!("{address} is in use"), Some("see who holds it: ss -ltnp")),
+        Some(holder) => held(address.to_string(), &holder),
+        None => Wrong::new(format!("{address} is in use"), Some("see who holds it: ss -ltnp")),
     }
+}
+
+fn held(address: String, holder: &Holder) -> Wrong {
+    let message = format!("{address} is in use by {} (process {})", holder.name, holder.pid);
+    if holder.name != env!("CARGO_PKG_NAME") {
+        return Wrong::new(message, None);
+    }
+    let hint = "sluicegate runs already; it takes over a new configuration with `sluicegate ctl reload`";
+    Wrong { held_by: Some((holder.pid, address)), ..Wrong::new(message, Some(hint)) }
 }
 
 fn unix(path: &Path) -> Option<Wrong> {
     let shown = path.display();
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            Some(Wrong::error(format!("{shown} is there already and is no socket"), None))
+            Some(Wrong::new(format!("{shown} is there already and is no socket"), None))
         }
         // One that nobody answers on is a leftover, which is replaced.
-        Ok(_) => UnixStream::connect(path).is_ok().then(|| Wrong {
-            severity: Severity::Warning,
-            message: format!("something already answers on {shown}"),
-            hint: Some("nothing to do when this is the running instance's configuration".to_owned()),
+        Ok(_) => UnixStream::connect(path).is_ok().then(|| match holder::of_unix(path) {
+            Some(holder) => held(format!("unix:{shown}"), &holder),
+            None => Wrong::new(format!("unix:{shown} is in use"), Some("see who holds it: ss -lxp")),
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => directory(path, "the socket"),
-        Err(error) => Some(Wrong::error(format!("{shown} cannot be reached: {}", reason(&error)), None)),
+        Err(error) => Some(Wrong::new(format!("{shown} cannot be reached: {}", reason(&error)), None)),
     }
 }
 
@@ -144,7 +179,7 @@ fn writable(file: &Path) -> Option<Wrong> {
     match OpenOptions::new().append(true).open(file) {
         Ok(_) => None,
         Err(error) if error.kind() == ErrorKind::NotFound => directory(file, "the log file"),
-        Err(error) => Some(Wrong::error(format!("{} cannot be written: {}", file.display(), reason(&error)), None)),
+        Err(error) => Some(Wrong::new(format!("{} cannot be written: {}", file.display(), reason(&error)), None)),
     }
 }
 
@@ -155,8 +190,8 @@ fn directory(file: &Path, what: &str) -> Option<Wrong> {
         ErrorKind::NotFound => format!("the directory {} does not exist", parent.display()),
         _ => format!("the directory {} cannot be written: {}", parent.display(), reason(&error)),
     };
-    let hint = format!("{what} is made there; the systemd unit makes /run/sluicegate and /var/log/sluicegate");
-    Some(Wrong::error(message, Some(&hint)))
+    let hint = format!("{what} is made there; make the directory first, for the user who runs sluicegate");
+    Some(Wrong::new(message, Some(&hint)))
 }
 
 /// The system's words, without their number.

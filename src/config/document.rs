@@ -11,6 +11,8 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
 use super::problem::{Finding, KeyPath, Place, Step};
 
+mod syntax;
+
 /// The largest configuration file, in bytes.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting.
@@ -90,6 +92,16 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// Whether anything in it was taken out.
+    pub(super) fn has_refused(&self) -> bool {
+        match &self.content {
+            Content::Refused => true,
+            Content::Scalar(_) => false,
+            Content::List(items) => items.iter().any(Self::has_refused),
+            Content::Map(entries) => entries.iter().any(|entry| entry.node.has_refused()),
+        }
+    }
+
     /// Takes the node at `path` out; with `key_too` its key as well, as if it had never been there. A path that leads
     /// through a short form takes out the short form.
     pub(super) fn refuse(&mut self, path: &[Step], key_too: bool) {
@@ -120,14 +132,14 @@ impl Node {
 /// end.
 pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Finding>) {
     let mut builder = Builder::default();
-    if let Err(finding) = builder.run(Parser::new_from_str(text)) {
+    if let Err(finding) = builder.run(text) {
         builder.findings.push(*finding);
         return (None, builder.findings);
     }
     let root = builder.root.unwrap_or_default();
     if !matches!(root.content, Content::Map(_)) {
         let at = Place::At(root.at.start);
-        let finding = Finding::new(at, "the file is no map of keys").expected("keys such as `listen:`");
+        let finding = Finding::new(at, "the file is not a map of keys").expected("keys such as `listen:`");
         builder.findings.push(finding);
         return (None, builder.findings);
     }
@@ -166,16 +178,12 @@ struct Anchor {
 type Stop = Box<Finding>;
 
 impl Builder {
-    fn run(&mut self, mut parser: Parser<'_, StrInput<'_>>) -> Result<(), Stop> {
+    fn run(&mut self, text: &str) -> Result<(), Stop> {
+        let mut parser: Parser<'_, StrInput<'_>> = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
-                let at = Place::At(Position::of(error.marker()));
-                // The parser's own bound on nesting lies above ours, but it reads ahead.
-                let message = match error.info() {
-                    "recursion limit exceeded" => TOO_DEEP.to_owned(),
-                    info => format!("this is not valid YAML: {info}"),
-                };
-                Box::new(Finding::new(at, message))
+                let open = self.stack.last().map(|open| open.node.at.start);
+                Box::new(syntax::explain(error.info(), Position::of(error.marker()), text, open))
             })?;
             self.event(event, Extent::of(&span))?;
         }

@@ -45,6 +45,10 @@ fn peek(text: &str, environment: &Environment) -> Result<AdminPeek, String> {
     let (whole, _) = Source::parse("", text);
     let mut root = if whole.is_broken() { admin_lines(text) } else { whole.root };
     let admin = entry(&mut root, "admin").ok_or("has no `admin` section")?;
+    if let Content::Scalar(_) = admin.content {
+        let short = scalar(admin, &KeyPath::default().key("admin"), environment)?;
+        return Ok(AdminPeek { address: address::listen(&short).map_err(|wrong| wrong.message), token: Ok(None) });
+    }
     let address = match value(admin, "address", environment)? {
         Some(text) => address::listen(&text).map_err(|wrong| wrong.message),
         None => Err("has no `admin.address`".to_owned()),
@@ -80,12 +84,16 @@ fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
 /// The scalar at `key` with its references replaced.
 fn value(admin: &mut Node, key: &str, environment: &Environment) -> Result<Option<String>, String> {
     let Some(node) = entry(admin, key) else { return Ok(None) };
+    scalar(node, &KeyPath::default().key("admin").key(key), environment).map(Some)
+}
+
+fn scalar(node: &mut Node, path: &KeyPath, environment: &Environment) -> Result<String, String> {
     let mut findings = Vec::new();
-    interpolate(node, &KeyPath::default().key("admin").key(key), environment, &mut findings);
+    interpolate(node, path, environment, &mut findings);
     match (findings.first(), &node.content) {
         (Some(finding), _) => Err(finding.message.clone()),
-        (None, Content::Scalar(scalar)) => Ok(Some(scalar.text.clone())),
-        (None, _) => Err(format!("`admin.{key}` is no text")),
+        (None, Content::Scalar(scalar)) => Ok(scalar.text.clone()),
+        (None, _) => Err(format!("`{path}` is no text")),
     }
 }
 
@@ -106,6 +114,17 @@ mod tests {
         let found = peeked("admin: { address: 127.0.0.1:8404, token: \"${TOKEN}\" }\nroutes: []\n");
         assert_eq!(found.address.as_ref().unwrap().to_string(), "127.0.0.1:8404");
         assert_eq!(token(&found), Some("t0k3n"));
+    }
+
+    #[test]
+    fn an_address_may_stand_for_the_section() {
+        let found = peeked(
+            "admin: unix:/run/a.sock
+routes: [
+",
+        );
+        assert_eq!(found.address.unwrap().to_string(), "unix:/run/a.sock");
+        assert!(found.token.unwrap().is_none());
     }
 
     #[test]

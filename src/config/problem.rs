@@ -125,6 +125,8 @@ pub enum Severity {
     Error,
     /// It can, but is worth a look.
     Warning,
+    /// Nothing is wrong; it is said so that nobody wonders.
+    Note,
 }
 
 /// One thing that is wrong, ready to be shown. `Display` is several lines, without a newline at the end.
@@ -170,9 +172,11 @@ impl fmt::Display for Problem {
             write!(f, ":{}:{}", at.line, at.column)?;
         }
         f.write_str(": ")?;
-        if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
-        }
+        f.write_str(match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+            Severity::Note => "note: ",
+        })?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
@@ -220,6 +224,13 @@ impl ConfigErrors {
         let left_out = problems.len().saturating_sub(MAX_PROBLEMS) + beyond;
         problems.truncate(MAX_PROBLEMS);
         Self { problems, left_out }
+    }
+}
+
+impl From<Vec<Problem>> for ConfigErrors {
+    /// For what is found out after loading.
+    fn from(problems: Vec<Problem>) -> Self {
+        Self { problems, left_out: 0 }
     }
 }
 

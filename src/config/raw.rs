@@ -21,6 +21,9 @@ pub(super) type Text = Option<String>;
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
 const LATER: [&str; 7] = ["auth", "limits", "caches", "cache", "ai", "permission", "audit"];
 
+/// The keys of a route's `match`, under the names that other proxies give them too.
+const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
+
 /// Reads the shape of `root`. What does not fit is reported and refused in `root`.
 pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>, meant: &mut Vec<KeyPath>) -> RawConfig {
     // Each round reports one; what is beyond the most that is shown need not be found.
@@ -37,7 +40,7 @@ pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>, meant: &mut Vec
         let path = KeyPath(steps.collect());
         let unknown_key = matches!(error.inner(), ShapeError::UnknownKey { .. });
         if let ShapeError::UnknownKey { key, known } = error.inner()
-            && let Some(near) = nearest_known(key, known)
+            && let Some(near) = if of_match(key, known) { Some("match") } else { nearest_known(key, known) }
             && let Some((_, parent)) = path.0.split_last()
         {
             meant.push(KeyPath(parent.to_vec()).key(near));
@@ -56,6 +59,11 @@ fn offered(known: &'static [&'static str]) -> impl Iterator<Item = &'static str>
     known.iter().copied().filter(|name| !LATER.contains(name))
 }
 
+/// Whether `key` stands on a route and belongs into its `match`.
+fn of_match(key: &str, known: &[&str]) -> bool {
+    MATCH.contains(&key) && known.contains(&"match")
+}
+
 /// The key that was probably meant.
 fn nearest_known(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
     nearest(key, offered(known))
@@ -67,10 +75,12 @@ fn describe(path: &KeyPath, error: ShapeError) -> Finding {
         ShapeError::UnknownKey { key, known } => {
             let finding = Finding::new(Place::Key(path.clone()), "unknown key");
             let offered: Vec<&str> = offered(known).collect();
-            match nearest_known(&key, known) {
+            match (nearest_known(&key, known), nearest(&key, known.iter().copied())) {
                 _ if key == "<<" => finding.hint("merge keys are not part of this language; write the keys out"),
-                Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                None => finding.expected(format!("one of {}", list(&offered))),
+                _ if of_match(&key, known) => finding.hint("what a route takes stands under its `match`"),
+                (Some(near), _) => finding.hint(format!("did you mean `{near}`?")),
+                (None, Some(later)) => finding.hint(format!("`{later}` is the nearest key, and is not supported yet")),
+                (None, None) => finding.expected(format!("one of {}", list(&offered))),
             }
         }
     }
@@ -80,7 +90,7 @@ fn describe(path: &KeyPath, error: ShapeError) -> Finding {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawConfig {
     pub(super) listen: Option<OneOrMany<Or<RawListener>>>,
-    pub(super) admin: Option<RawAdmin>,
+    pub(super) admin: Option<Or<RawAdmin>>,
     pub(super) server: Option<RawServer>,
     pub(super) log: Option<RawLog>,
     pub(super) security_headers: Text,
@@ -135,6 +145,10 @@ pub(super) struct RawCertificate {
 pub(super) struct RawAdmin {
     pub(super) address: Text,
     pub(super) token: Text,
+}
+
+impl Short for RawAdmin {
+    const EXPECTING: &'static str = "an address such as 127.0.0.1:8404, or a map with `address` and `token`";
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -288,7 +302,7 @@ pub(super) struct RawRoute {
     pub(super) respond: Option<Or<RawRespond>>,
     pub(super) allow: Option<OneOrMany<String>>,
     pub(super) deny: Option<OneOrMany<String>>,
-    pub(super) rewrite: Option<RawRewrite>,
+    pub(super) rewrite: Option<Or<RawRewrite>>,
     pub(super) headers: Option<RawHeaders>,
     pub(super) timeouts: Option<RawUpstreamTimeouts>,
     pub(super) retry: Option<Or<RawRetry>>,
@@ -344,6 +358,10 @@ impl Short for RawRespond {
 pub(super) struct RawRewrite {
     pub(super) path: Text,
     pub(super) prefix: Text,
+}
+
+impl Short for RawRewrite {
+    const EXPECTING: &'static str = "a map with `prefix` or `path`";
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -43,7 +43,9 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     let log = server::log(raw.log.as_ref(), resolver);
     let pools = pool::pools(raw.pools.as_ref(), resolver);
     let routes = route::routes(raw, &pools, &server, resolver);
-    overlap::check(&routes, &mut resolver.findings);
+    let certain = |(path, _): &&(KeyPath, _)| !resolver.doubtful(&path.key("match"));
+    let certain: Vec<_> = routes.iter().filter(certain).cloned().collect();
+    overlap::check(&certain, &mut resolver.findings);
     pool::warn_unused(&pools, &routes, resolver);
     Config { listeners, admin, server, log, pools, routes: routes.into_iter().map(|(_, route)| route).collect() }
 }
@@ -94,7 +96,11 @@ impl Resolver<'_> {
     where
         T: std::str::FromStr + PartialOrd + Display + Copy,
     {
-        let parse = |text: &str| within(text, values::number(text)?, &range, |value| value.to_string());
+        let show = |value: &T| value.to_string();
+        let parse = |text: &str| {
+            let number = values::number(text).map_err(|wrong| wrong.expected(span(&range, show)))?;
+            within(text, number, &range, show)
+        };
         self.get(path, text, parse).unwrap_or(default)
     }
 
@@ -172,6 +178,15 @@ impl Resolver<'_> {
         }
     }
 
+    /// Whether something at `path` or below it was found wrong, so that its value is not what was meant.
+    fn doubtful(&self, path: &KeyPath) -> bool {
+        let found = self.findings.iter().filter_map(|finding| match &finding.place {
+            Place::Key(path) | Place::Value(path) => Some(path),
+            _ => None,
+        });
+        found.chain(&self.meant).any(|wrong| wrong.0.starts_with(&path.0)) || self.source.lacks(path)
+    }
+
     fn warn(&mut self, finding: Finding) {
         self.warnings.push(finding);
     }
@@ -186,6 +201,10 @@ fn within<T: PartialOrd>(
     if range.contains(&value) {
         return Ok(value);
     }
-    let (least, most) = (show(range.start()), show(range.end()));
-    Err(Wrong::new(format!("{} is out of range", values::quote(text))).expected(format!("{least} to {most}")))
+    Err(Wrong::new(format!("{} is out of range", values::quote(text))).expected(span(range, show)))
+}
+
+/// `1 to 1000`.
+fn span<T>(range: &RangeInclusive<T>, show: impl Fn(&T) -> String) -> String {
+    format!("{} to {}", show(range.start()), show(range.end()))
 }

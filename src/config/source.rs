@@ -133,6 +133,12 @@ impl Source {
         !found.complete || matches!(found.node.content, Content::Map(_))
     }
 
+    /// Whether a value at `path` or below it is absent where one has to be.
+    pub(super) fn lacks(&self, path: &KeyPath) -> bool {
+        let found = self.find(path);
+        found.complete && found.node.has_refused()
+    }
+
     /// The deepest part of `path` that the file has.
     fn find(&self, path: &KeyPath) -> Found<'_> {
         let mut found = Found { path: KeyPath::default(), complete: true, key_at: None, at: None, node: &self.root };

@@ -261,6 +261,30 @@ fn what_nothing_uses_is_warned_of() {
     assert_eq!(loaded.warnings[0].key, "pools.old");
 }
 
+#[test]
+fn a_check_that_may_take_longer_than_its_interval_is_warned_of() {
+    let warned = |check: &str| load_text(&with_pool(&format!("health_check: {check}"))).unwrap().warnings;
+    let warnings = warned("{ path: /health, interval: 1s, timeout: 5s }");
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].key, "pools.app.health_check.timeout");
+    assert_eq!(warnings[0].message, "the timeout of 5s is longer than the interval of 1s");
+    for fine in ["{ interval: 1s, timeout: 1s }", "{ interval: 1s }", "{ path: /, timeout: 5s }", "/health"] {
+        assert!(warned(fine).is_empty(), "{fine}");
+    }
+}
+
+#[test]
+fn the_admin_listener_may_be_written_as_its_address() {
+    let admin = |text: &str| config(&with(text)).admin.unwrap();
+    let short = admin("admin: 127.0.0.1:8404\n");
+    assert_eq!(short.address, admin("admin: { address: 127.0.0.1:8404 }\n").address);
+    assert!(short.token.is_none());
+    assert_eq!(
+        told(&refused(&with("admin: 0.0.0.0:8404\n"))),
+        ["7:8 admin: this address can be reached from elsewhere, and there is no token"]
+    );
+}
+
 /// A file that loads, changed in a few places.
 fn damaged() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;

@@ -15,6 +15,7 @@ use super::{StatusRange, TlsVersion};
 
 pub(super) mod address;
 pub(super) mod balance;
+pub(super) mod logging;
 #[cfg(test)]
 mod tests;
 
@@ -145,7 +146,7 @@ const SIZES: [(&str, u64); 8] = [
     ("GB", 1_000_000_000),
 ];
 
-/// `64KiB`, `100MiB`, or plain bytes.
+/// `512B`, `64KiB`, `100MiB`. A number alone is refused: who writes `100` may mean megabytes.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
     let wrong = || Wrong::not(text, "a size").expected("a number with a unit: 512B, 64KiB, 100MiB or 2GiB");
     let (count, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -153,7 +154,7 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
     let number: u64 = count.parse().map_err(|_| wrong())?;
     let factor = match SIZES.iter().find(|(name, _)| *name == unit) {
         Some((_, factor)) => *factor,
-        None if unit.is_empty() => 1,
+        None if unit.is_empty() => return Err(wrong().hint(format!("did you mean {count}B, or {count}MiB?"))),
         None => {
             let first = unit.chars().next().map(|c| c.to_ascii_uppercase());
             let meant = SIZES.iter().find(|(name, _)| name.ends_with("iB") && name.chars().next() == first);
@@ -272,32 +273,6 @@ pub(super) fn status(text: &str) -> Result<StatusCode, Wrong> {
         return Err(wrong());
     }
     StatusCode::from_u16(code).map_err(|_| wrong())
-}
-
-/// A level, and levels of single targets.
-pub(super) type LogFilter = (log::LevelFilter, Vec<(String, log::LevelFilter)>);
-
-/// `info`, or `info,balance=debug`. Without a level for all, that is `info`.
-pub(super) fn log_filter(text: &str) -> Result<LogFilter, Wrong> {
-    use log::LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
-    let levels = [("off", Off), ("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)];
-    let level = |text: &str| one_of(text.trim(), "a log level", &levels);
-    let (mut general, mut targets) = (None, Vec::<(String, log::LevelFilter)>::new());
-    for part in text.split(',') {
-        if let Some((target, part)) = part.split_once('=') {
-            let (target, level) = (target.trim(), level(part)?);
-            if target.is_empty() {
-                return Err(Wrong::not(text, "a log filter").expected("levels such as info or info,balance=debug"));
-            }
-            if targets.iter().any(|(known, _)| known == target) {
-                return Err(Wrong::new(format!("the target {} has two levels", quote(target))));
-            }
-            targets.push((target.to_owned(), level));
-        } else if general.replace(level(part)?).is_some() {
-            return Err(Wrong::new(format!("{} has two levels for all targets", quote(text))));
-        }
-    }
-    Ok((general.unwrap_or(Info), targets))
 }
 
 /// Whether `address` can only be reached from this machine.

@@ -1,4 +1,4 @@
-//! Who listens on a port, as far as the caller may know (proc(5)).
+//! Who listens on an address, as far as the caller may know (proc(5)).
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -6,10 +6,12 @@ use std::path::Path;
 
 /// The state of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
+/// The flags of a listening socket in `/proc/net/unix` (`__SO_ACCEPTCON`).
+const UNIX_LISTEN: &str = "00010000";
 /// The most processes looked at.
 const MAX_PROCESSES: usize = 65_536;
 
-/// A process that holds a port.
+/// A process that holds an address.
 pub(super) struct Holder {
     pub(super) pid: u32,
     pub(super) name: String,
@@ -22,6 +24,16 @@ pub(super) fn of(address: SocketAddr) -> Option<Holder> {
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listeners(&table, address))
         .collect();
+    process_with(&inodes)
+}
+
+/// The process that listens on the unix socket at `path`.
+pub(super) fn of_unix(path: &Path) -> Option<Holder> {
+    process_with(&unix_listeners(&fs::read_to_string("/proc/net/unix").ok()?, path))
+}
+
+/// The first process that has one of the sockets `inodes` open.
+fn process_with(inodes: &[String]) -> Option<Holder> {
     let processes = fs::read_dir("/proc").ok()?.take(MAX_PROCESSES).filter_map(Result::ok);
     processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find_map(|pid| {
         let directory = Path::new("/proc").join(pid.to_string());
@@ -43,6 +55,22 @@ fn listeners(table: &str, address: SocketAddr) -> Vec<String> {
         let meets = host == address.ip() || host.is_unspecified() || address.ip().is_unspecified();
         let port = u16::from_str_radix(port, 16).ok()?;
         (state == LISTEN && port == address.port() && meets).then(|| fields.nth(5).map(str::to_owned))?
+    };
+    table.lines().skip(1).filter_map(row).collect()
+}
+
+/// The inodes of listening sockets at `path`.
+fn unix_listeners(table: &str, path: &Path) -> Vec<String> {
+    let row = |line: &str| {
+        // Num RefCount Protocol Flags Type St Inode Path. A path may have spaces in it; the inode may have some before.
+        let mut rest = line;
+        let mut fields = std::iter::from_fn(|| {
+            let (field, after) = rest.trim_start().split_once(' ')?;
+            rest = after;
+            Some(field)
+        });
+        let (flags, inode) = (fields.nth(3)?, fields.nth(2)?);
+        (flags == UNIX_LISTEN && Path::new(rest) == path).then(|| inode.to_owned())
     };
     table.lines().skip(1).filter_map(row).collect()
 }
@@ -83,6 +111,20 @@ mod tests {
         assert_eq!(inodes("10.0.0.1:80"), ["4444"]);
         assert!(inodes("10.0.0.1:8080").is_empty());
         assert!(inodes("127.0.0.1:81").is_empty());
+    }
+
+    #[test]
+    fn only_a_listener_at_the_path_stands_in_the_way() {
+        let table = "\
+Num       RefCount Protocol Flags    Type St Inode Path
+00000000065bb46f: 00000003 00000000 00000000 0001 03 1578003
+0000000000000001: 00000002 00000000 00010000 0001 01  1059 /run/a b.sock
+0000000000000002: 00000003 00000000 00000000 0001 03 1577508 /run/a b.sock
+0000000000000003: 00000002 00000000 00010000 0001 01 1577509 /run/other.sock
+";
+        assert_eq!(unix_listeners(table, Path::new("/run/a b.sock")), ["1059"]);
+        assert_eq!(unix_listeners(table, Path::new("/run/other.sock")), ["1577509"]);
+        assert!(unix_listeners(table, Path::new("/run")).is_empty());
     }
 
     #[test]

@@ -54,6 +54,22 @@ fn a_listener_of_a_flag_is_named_by_it() {
 }
 
 #[test]
+fn what_a_running_sluicegate_holds_is_one_note_and_an_obstacle_to_another_one() {
+    let text = format!("listen: [127.0.0.1:1, 127.0.0.1:2]\n{ROUTES}");
+    let loaded = loaded(&text);
+    let holder = Holder { pid: 7, name: "sluicegate".to_owned() };
+    let listen = KeyPath::default().key("listen");
+    let found =
+        [0, 1].map(|index| (listen.index(index), held(loaded.config.listeners[index].address.to_string(), &holder)));
+    let told: Vec<String> = notes(&found, &loaded).iter().map(ToString::to_string).collect();
+    let note = "gate.yaml: note: sluicegate runs as process 7 and holds 127.0.0.1:1, 127.0.0.1:2; ";
+    assert_eq!(told, [format!("{note}nothing to do if this is its file")]);
+    let [(path, wrong), _] = found;
+    let obstacle = wrong.at(&path, &loaded).to_string();
+    assert!(obstacle.starts_with("gate.yaml:1:10: listen[0]: 127.0.0.1:1 is in use by sluicegate"), "{obstacle}");
+}
+
+#[test]
 fn unix_sockets_are_looked_at() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().display();
@@ -64,7 +80,8 @@ fn unix_sockets_are_looked_at() {
     assert!(probed(&text("file"))[0].contains("is no socket"));
     let live = UnixListener::bind(directory.path().join("live.sock")).unwrap();
     let problems = probe(&loaded(&text("live.sock")));
-    assert_eq!(problems[0].severity, Severity::Warning);
+    assert!(problems[0].message.contains("live.sock is in use by "), "{}", problems[0]);
+    assert!(problems[0].message.ends_with(&format!("(process {})", std::process::id())), "{}", problems[0]);
     drop(live);
     assert!(probed(&text("live.sock")).is_empty(), "a leftover is replaced");
 }

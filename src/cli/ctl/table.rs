@@ -44,7 +44,7 @@ pub(super) fn show(status: &Status) -> String {
 pub(super) fn reloaded(done: &ReloadDone) -> String {
     let mut text = format!("reloaded: generation {}", done.generation);
     for warning in &done.warnings {
-        text.extend(["\nwarning: ", warning]);
+        text.extend(["\n", warning]);
     }
     if !done.restart_needed.is_empty() {
         text.extend(["\nonly a restart changes: ", &done.restart_needed.join(", ")]);
@@ -171,11 +171,11 @@ mod tests {
         let done = ReloadDone {
             generation: 3,
             restart_needed: vec!["listen".to_owned(), "server.threads".to_owned()],
-            warnings: vec!["w".to_owned()],
+            warnings: vec!["f.yaml:1:2: warning: w".to_owned()],
         };
         assert_eq!(
             reloaded(&done),
-            "reloaded: generation 3\nwarning: w\nonly a restart changes: listen, server.threads",
+            "reloaded: generation 3\nf.yaml:1:2: warning: w\nonly a restart changes: listen, server.threads",
         );
     }
 }

@@ -53,6 +53,16 @@ impl de::Error for ShapeError {
     }
 }
 
+/// A map, with the first of its keys.
+fn keys(fields: &[&str]) -> String {
+    match fields {
+        [one] => format!("a map with `{one}`"),
+        [one, other] => format!("a map with `{one}` or `{other}`"),
+        [one, other, ..] => format!("a map with keys such as `{one}` and `{other}`"),
+        [] => "a map of keys".to_owned(),
+    }
+}
+
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = ShapeError;
 
@@ -75,15 +85,18 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
-    /// serde's derived structs would take a list too, by position; a map of keys is meant.
+    /// serde's derived structs would take a list too, by position; a map of keys is meant, and some are named.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ShapeError> {
         match self.content {
-            Content::List(_) => Err(de::Error::invalid_type(Unexpected::Seq, &"a map of keys")),
+            Content::List(_) => Err(de::Error::invalid_type(Unexpected::Seq, &keys(fields).as_str())),
+            Content::Scalar(ref scalar) => {
+                Err(de::Error::invalid_type(Unexpected::Str(&scalar.text), &keys(fields).as_str()))
+            }
             _ => self.deserialize_any(visitor),
         }
     }

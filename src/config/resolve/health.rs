@@ -19,7 +19,7 @@ pub(super) fn check(path: &KeyPath, raw: &Or<RawHealthCheck>, resolver: &mut Res
         Or::Text(text) if text == "off" => return None,
         Or::Text(text) if text == "tcp" => (&absent, CheckKind::Tcp),
         Or::Text(text) => {
-            let path = resolver.get(path, &Some(text.clone()), check_path)?;
+            let path = resolver.get(path, &Some(text.clone()), short_check)?;
             (&absent, CheckKind::Http { path, host: None, expect_status: vec![OK], expect_body: None })
         }
         Or::Map(raw) => (raw, check_kind(path, raw, resolver)?),
@@ -37,6 +37,21 @@ pub(super) fn check(path: &KeyPath, raw: &Or<RawHealthCheck>, resolver: &mut Res
             port => Ok(port),
         }),
     };
+    // A default that is longer is no one's mistake.
+    if raw.timeout.is_some() && check.timeout > check.interval {
+        let (timeout, interval) = (check.timeout, check.interval);
+        let message = format!(
+            "the timeout of {} is longer than the interval of {}",
+            values::show_duration(timeout),
+            values::show_duration(interval)
+        );
+        let finding = Finding::value(&path.key("timeout"), message);
+        resolver.warn(
+            finding.hint(
+                "a member that hangs is checked that much less often: the interval begins when a check has ended",
+            ),
+        );
+    }
     Some(check)
 }
 
@@ -72,6 +87,17 @@ fn check_kind(path: &KeyPath, raw: &RawHealthCheck, resolver: &mut Resolver<'_>)
         expect_status: if statuses.is_empty() { vec![OK] } else { statuses },
         expect_body: resolver.get(&path.key("expect_body"), &raw.expect_body, body),
     })
+}
+
+/// A check in short: its path.
+fn short_check(text: &str) -> Result<String, Wrong> {
+    let wrong = || Wrong::not(text, "a health check").expected("a path such as /health, tcp, off, or a map");
+    match text {
+        text if text.starts_with('/') => check_path(text),
+        "false" | "False" | "no" | "none" => Err(wrong().hint("write off")),
+        "true" | "True" | "on" | "yes" | "http" => Err(wrong().hint("write the path to ask for, such as / or /health")),
+        text => Err(wrong().hint(format!("a path begins with `/`: /{text}"))),
+    }
 }
 
 /// A path, with a query if wanted.

@@ -151,11 +151,19 @@ fn header_matches(path: &KeyPath, raw: &RawMatch, resolver: &mut Resolver<'_>) -
 
 fn rewrite(
     path: &KeyPath,
-    raw: Option<&RawRewrite>,
+    raw: Option<&Or<RawRewrite>>,
     pattern: &PathPattern,
     resolver: &mut Resolver<'_>,
 ) -> Option<Rewrite> {
-    let raw = raw?;
+    let raw = match raw? {
+        Or::Map(raw) => raw,
+        Or::Text(text) => {
+            let key = if text.ends_with('/') { "prefix" } else { "path" };
+            let wrong = Wrong::not(text, "a rewrite").expected("a map with `prefix` or `path`");
+            resolver.wrong(path, wrong.hint(format!("write `rewrite: {{ {key}: {text} }}`")));
+            return None;
+        }
+    };
     let parse = |text: &str| {
         address::path(text).map_err(|reason| Wrong::not(text, "a path").expected("one such as /api/").hint(reason))
     };

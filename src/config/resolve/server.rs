@@ -10,20 +10,27 @@ use super::tls::file;
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawAccess, RawAdmin, RawConfig, RawLog, RawServer, RawServerTimeouts, Text};
 use crate::config::secret::{Secret, is_placeholder};
+use crate::config::values::logging::{LogFilter, log_filter};
 use crate::config::values::{self, Wrong, address};
 use crate::config::{AccessFormat, AccessLog, Admin, ListenAddress, Listener, Log, LogFormat, Server, ServerTimeouts};
 
 const DEFAULT_MAX_BODY: u64 = 100 << 20;
 const DEFAULT_MAX_HEADER: u64 = 64 << 10;
 
-pub(super) fn admin(raw: Option<&RawAdmin>, listeners: &[Listener], resolver: &mut Resolver<'_>) -> Option<Admin> {
-    let raw = raw?;
+pub(super) fn admin(raw: Option<&Or<RawAdmin>>, listeners: &[Listener], resolver: &mut Resolver<'_>) -> Option<Admin> {
     let path = KeyPath::default().key("admin");
+    let short;
+    let (raw, address_path) = match raw? {
+        Or::Map(raw) => (raw, path.key("address")),
+        Or::Text(text) => {
+            short = RawAdmin { address: Some(text.clone()), token: None };
+            (&short, path.clone())
+        }
+    };
     if raw.address.is_none() {
         resolver.missing(&path, "address", "an address such as 127.0.0.1:8404 or unix:/run/sluicegate/admin.sock");
     }
     let token = token(&path.key("token"), &raw.token, resolver);
-    let address_path = path.key("address");
     let address = resolver.get(&address_path, &raw.address, address::listen)?;
     let free_port = matches!(&address, ListenAddress::Tcp(socket) if socket.port() == 0);
     if !free_port && listeners.iter().any(|listener| listener.address == address) {
@@ -34,7 +41,8 @@ pub(super) fn admin(raw: Option<&RawAdmin>, listeners: &[Listener], resolver: &m
         ListenAddress::Tcp(socket) => values::is_local(socket),
         ListenAddress::Unix(_) => true,
     };
-    let token_refused = raw.token.is_none() && resolver.source.has(&path.key("token"));
+    // A place in a short form leads to the address, which is no token.
+    let token_refused = raw.token.is_none() && resolver.source.is_map(&path) && resolver.source.has(&path.key("token"));
     if !local && token.is_none() && !token_refused {
         let finding =
             Finding::value(&address_path, "this address can be reached from elsewhere, and there is no token");
@@ -164,17 +172,17 @@ pub(super) fn log(raw: Option<&RawLog>, resolver: &mut Resolver<'_>) -> Log {
 }
 
 /// The level of the flag, else of the environment, else of the file.
-fn level(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> values::LogFilter {
+fn level(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> LogFilter {
     let default = || (log::LevelFilter::Info, Vec::new());
     // Parsed even when overridden: what is wrong in the file stays wrong.
-    let of_file = resolver.get(path, text, values::log_filter);
+    let of_file = resolver.get(path, text, log_filter);
     let variable = "SLUICEGATE_LOG_LEVEL";
     let (name, text) = match (&resolver.overrides.log_level, resolver.environment.variable(variable)) {
         (Some(text), _) => ("--log-level", text.clone()),
         (None, Some(text)) => (variable, text.to_owned()),
         (None, None) => return of_file.unwrap_or_else(default),
     };
-    values::log_filter(&text).unwrap_or_else(|wrong| {
+    log_filter(&text).unwrap_or_else(|wrong| {
         resolver.wrong_at(Place::Override(name.to_owned()), wrong);
         default()
     })

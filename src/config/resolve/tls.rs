@@ -55,6 +55,13 @@ fn certificate(path: &KeyPath, raw: &RawCertificate, resolver: &mut Resolver<'_>
     }
     let cert = file(&cert_path, raw.bundle.as_ref().or(raw.cert.as_ref()), resolver);
     let key = file(&key_path, raw.bundle.as_ref().or(raw.key.as_ref()), resolver);
+    if let (Some(cert), Some(key)) = (&cert, &key)
+        && swapped(cert, key, resolver)
+    {
+        let finding = Finding::value(&cert_path, "`cert` names a private key and `key` a certificate");
+        resolver.report(finding.also(key_path, "the other one").hint("they look swapped"));
+        return None;
+    }
     let chain = cert.as_ref().and_then(|file| chain(&cert_path, file, resolver));
     let private = key.as_ref().and_then(|file| private_key(&key_path, file, resolver));
     let (cert, key, chain, private) = (cert?, key?, chain?, private?);
@@ -63,6 +70,16 @@ fn certificate(path: &KeyPath, raw: &RawCertificate, resolver: &mut Resolver<'_>
     }
     let certified = certified(&key_path, (&cert, &key), chain, private, resolver)?;
     Some(CertificateFiles { cert, key, certified })
+}
+
+/// Whether `cert` holds a key and no certificate, and `key` the other way round.
+fn swapped(cert: &Path, key: &Path, resolver: &Resolver<'_>) -> bool {
+    let holds = |file: &Path| {
+        let bytes = resolver.environment.read(file).ok()?;
+        let certificate = matches!(CertificateDer::pem_slice_iter(&bytes).next(), Some(Ok(_)));
+        Some((certificate, PrivateKeyDer::from_pem_slice(&bytes).is_ok()))
+    };
+    holds(cert) == Some((false, true)) && holds(key) == Some((true, false))
 }
 
 /// The chain with its key, when they belong together.

@@ -97,6 +97,12 @@ fn pools_and_members() {
             ("a header missing", with_pool("balance: header_hash")),
             ("a duration of nothing", with_pool("timeouts: { connect: 0s }")),
             ("a duration too long", with_pool("timeouts: { idle: 8d }")),
+            ("a weight that is no number", members("{ address: 10.0.0.1:80, weight: -1 }")),
+            ("a weight in percent", members("{ address: 10.0.0.1:80, weight: 100% }")),
+            ("a switch for a check", with_pool("health_check: true")),
+            ("a switch of words for a check", with_pool("health_check: on")),
+            ("a kind for a check", with_pool("health_check: http")),
+            ("a path without its slash for a check", with_pool("health_check: health")),
             ("a strange name", with("").replace("app:", "\"a pp\":").replace("pool: app", "pool: \"a pp\"")),
         ]),
     );
@@ -138,7 +144,8 @@ fn routes() {
                 "a body where none can be",
                 with_route("respond: { status: 204, body: x }").replace("pool: app\n    ", ""),
             ),
-            ("no body at all", with_route("max_body: 0")),
+            ("no body at all", with_route("max_body: 0B")),
+            ("a size without its unit", with_route("max_body: 100")),
             ("nginx's sizes", with_route("max_body: 100m")),
         ]),
     );
@@ -174,8 +181,62 @@ fn shapes() {
             ("a merge key", with_pool("<<: { balance: random }")),
             ("two wrong items keep their numbers", members("[[a], 10.0.0.1:80, [b], 10.0.0.2]")),
             ("a switch", with_route("websocket: yes")),
+            ("a path for a rewrite", with_route("match: /x/\nrewrite: /v1/")),
+            ("a list for the admin listener", with("admin: [127.0.0.1:8404]\n")),
+            ("a host on the route", with_route("host: a.example")),
+            ("a path on the route", with_route("path: /x")),
+            ("a key near one of later", with("cache: { a: { ttl: 1s } }\n")),
+            ("a key of another language", with("cors: {}\n")),
+            ("hosts in a match", with_route("match: { hosts: a.example }")),
         ]),
     );
+}
+
+#[test]
+fn broken_yaml() {
+    let file = |text: &str| text.to_owned();
+    snapshot(
+        "refused_yaml",
+        &say(&[
+            ("too little indented", file("pools:\n  app:\n    balance: random\n\n   # why\n   http2: true\n")),
+            ("too far indented", file("listen: 127.0.0.1:80\n  routes: x\n")),
+            ("a key off its list item", file("routes:\n  - pool: app\n   match: /x\n")),
+            ("a dash off its list", file("routes:\n  - pool: app\n - pool: b\n")),
+            ("two colons", file("listen: a: b\n")),
+            ("an open list", file("routes:\n  - allow: [10.0.0.0/8\n    pool: app\n")),
+            ("an open list at the end", file("routes:\n  - allow: [10.0.0.0/8,\n")),
+            ("an open map", file("routes:\n  - match: { path: /x\n    pool: app\n")),
+            ("a tab", file("routes:\n\t- pool: app\n")),
+            ("a tab in a line that could go on", file("routes:\n  - pool: app\n\tmatch: /x\n")),
+            ("an open quote", file("listen: \"127.0.0.1:80\nroutes:\n  - pool: app\n")),
+            ("no colon", file("listen: 127.0.0.1:80\npools\n  app: x\n")),
+            ("a bracket too many", file("listen: [a]]\n")),
+            ("another language", file("http {\n  server {\n    listen 80;\n  }\n}\n")),
+        ]),
+    );
+}
+
+#[test]
+fn a_match_that_is_wrong_is_not_compared_with_others() {
+    // Each stands for every host and `/` as long as it is wrong, and so would seem to take what the last one takes.
+    for (route, message) in [
+        ("match: { hosts: www.test }", "match.hosts: unknown key"),
+        ("match: { host: \"www.test:8443\" }", "match.host: `www.test:8443` is not a host to match"),
+        ("match: { host: [a.test, \"b_:1\"] }", "match.host[1]: `b_:1` is not a host to match"),
+        ("match: { path: x }", "match.path: `x` is not a path to match"),
+        ("match: { path: [/x] }", "match.path: a list stands here"),
+        ("match: { headers: { \"x y\": z } }", "match.headers.\"x y\": `x y` is not the name of a header"),
+        ("match: [/x]", "match: a list stands here"),
+        ("match: \"${NONE}\"", "match: the environment variable NONE is not set"),
+        ("match: { host: }", "match.host: this key has no value"),
+        ("matsh: /x", "matsh: unknown key"),
+        ("host: www.test", "host: unknown key"),
+        ("hosts: [www.test]", "hosts: unknown key"),
+    ] {
+        let text = with_route(route) + "  - pool: app\n";
+        let told = each(&[text]).remove(0);
+        assert!(told.ends_with(&format!("routes[0].{message}")), "{route}: {told}");
+    }
 }
 
 #[test]
@@ -214,6 +275,8 @@ fn logs() {
         "refused_logs",
         &say(&[
             ("a level", with("log: { level: \"info,balance=loud\" }\n")),
+            ("a target", with("log: { level: \"info,balanse=debug\" }\n")),
+            ("no target at all", with("log: { level: \"nginx=debug\" }\n")),
             ("two levels", with("log: { level: \"info,debug\" }\n")),
             ("a format", with("log: { format: jsn }\n")),
             ("a relative file", with("log: { file: x.log }\n")),

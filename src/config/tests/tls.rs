@@ -65,6 +65,7 @@ fn what_cannot_be_used_is_told() {
     fs::write(path.join("locked"), encrypted).unwrap();
     let said: String = [
         "{ cert: @/a.crt, key: @/b.key }",
+        "{ cert: @/a.key, key: @/a.crt }",
         "{ cert: @/none.crt, key: @/a.key }",
         "{ cert: @/a.crt, key: @/locked }",
         "{ cert: @/junk, key: @/a.key }",

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::address::{host_pattern, listen, member, path_pattern};
 use super::balance::balance;
+use super::logging::log_filter;
 use super::*;
 use crate::config::{Balance, HashKey, HostPattern, ListenAddress, MemberAddress, PathPattern};
 
@@ -48,8 +49,8 @@ fn durations() {
 #[test]
 fn sizes() {
     for (text, value) in [
-        ("0", 0),
-        ("512", 512),
+        ("0B", 0),
+        ("512B", 512),
         ("1B", 1),
         ("64KiB", 65_536),
         ("100MiB", 104_857_600),
@@ -60,8 +61,21 @@ fn sizes() {
     }
     refuses(
         size,
-        &["", "MiB", "-1", "1.5MiB", "1mib", "100M", "1k", "99999999999999999999", "18446744073709551615KiB"],
+        &[
+            "",
+            "0",
+            "100",
+            "MiB",
+            "-1",
+            "1.5MiB",
+            "1mib",
+            "100M",
+            "1k",
+            "99999999999999999999",
+            "18446744073709551615KiB",
+        ],
     );
+    assert_eq!(size("100").unwrap_err().hint.as_deref(), Some("did you mean 100B, or 100MiB?"));
     assert_eq!(size("100m").unwrap_err().hint.as_deref(), Some("did you mean 100MiB?"));
 }
 
@@ -237,15 +251,6 @@ fn balances() {
     {
         assert_eq!(balance(text).unwrap_err().hint, Some(format!("did you mean `{meant}`?")), "{text}");
     }
-}
-
-#[test]
-fn log_filters() {
-    use log::LevelFilter::{Debug, Info, Off, Warn};
-    assert_eq!(log_filter("warn"), Ok((Warn, vec![])));
-    assert_eq!(log_filter("info,balance=debug"), Ok((Info, vec![("balance".into(), Debug)])));
-    assert_eq!(log_filter("balance = off"), Ok((Info, vec![("balance".into(), Off)])));
-    refuses(log_filter, &["", "loud", "info,warn", "=debug", "a=", "a=info,a=warn", "info,", "INFO"]);
 }
 
 #[test]
