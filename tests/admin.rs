@@ -149,7 +149,7 @@ async fn ctl_reload_of_a_file_that_is_no_yaml_shows_what_the_gateway_says() {
     gate.rewrite_config(|text| format!("{text}pools: [\n"));
     let exit = gate.ctl(&["reload"]).await;
     assert_eq!(exit.code, Some(1), "{exit:?}");
-    assert!(exit.stderr.contains("sluicegate.yaml:") && exit.stderr.contains("YAML"), "{exit:?}");
+    assert!(exit.stderr.contains("sluicegate.yaml:9:8") && exit.stderr.contains("is not closed"), "{exit:?}");
     let status = gate.ctl(&["status"]).await;
     assert!(status.code == Some(0) && status.stdout.contains("last reload refused"), "{status:?}");
     gate.says("control: reload, asked by 127.0.0.1:").await;
