@@ -109,7 +109,10 @@ impl Builder {
         for _ in 0..TRIES {
             match self.launch().came_up().await {
                 Ok(gateway) => return gateway,
-                Err(exit) if exit.stderr.contains("in use") => last = exit.stderr,
+                // A port that was free a moment ago, or that was given out twice.
+                Err(exit) if ["in use", "served on this address"].iter().any(|text| exit.stderr.contains(text)) => {
+                    last = exit.stderr;
+                }
                 Err(exit) => panic!("the gateway ended with {:?} instead of starting:\n{}", exit.code, exit.stderr),
             }
         }

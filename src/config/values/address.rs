@@ -48,6 +48,11 @@ pub(in crate::config) struct MemberText {
 /// Where a member is: `10.0.0.1:8080`, `host.name:8080`, `[::1]:80`, `unix:/run/x.sock`, after `http://` or
 /// `https://` if wanted. The scheme brings no port.
 pub(in crate::config) fn member(text: &str) -> Result<MemberText, Wrong> {
+    if text.contains('@') && !text.starts_with("unix:") {
+        // Not quoted: it may hold a password.
+        return Err(Wrong::new("the address of a member has no user name or password")
+            .expected("host:port, and a header rule for Authorization"));
+    }
     let (tls, rest) = match text.split_once("://") {
         Some(("http", rest)) => (Some(false), rest),
         Some(("https", rest)) => (Some(true), rest),
