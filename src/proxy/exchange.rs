@@ -307,7 +307,17 @@ async fn try_member(
         request_cut |= upstream.finish_body().await.is_err();
     }
     loop {
-        let event = if body.is_done() || request_cut {
+        // A slow client is not a slow member: its time runs once it has, or will get, the whole request.
+        upstream.read_timeout = (body.is_done() || request_cut).then_some(route.timeouts.first_byte);
+        let event = if request_cut && !body.is_done() {
+            // The client must not be listened to: the bytes belong to a body that another attempt may send whole.
+            cork(&upstream, false);
+            tokio::select! {
+                biased;
+                read = upstream.read_response() => Event::Answer(read),
+                left = client_left(session) => return Err(Failed::Client(left)),
+            }
+        } else if body.is_done() {
             cork(&upstream, false);
             tokio::select! {
                 biased;
@@ -396,7 +406,16 @@ async fn connect(
 
 /// The next bytes of the request, or, when there are no more, the client's going away.
 async fn read_request(session: &mut Session, done: bool) -> pingora::Result<Option<Bytes>> {
-    session.downstream_session.read_body_or_idle(done).await
+    let idle = session.downstream_session.get_write_timeout();
+    let http2 = session.downstream_session.is_http2();
+    let read = session.downstream_session.read_body_or_idle(done);
+    match idle {
+        // Over HTTP/1 the session itself bounds the time between two reads; for a stream it is that of its writes.
+        Some(idle) if http2 && !done => tokio::time::timeout(idle, read).await.unwrap_or_else(|_| {
+            pingora::Error::e_explain(pingora::ErrorType::ReadTimedout, "reading the body of a stream")
+        }),
+        _ => read.await,
+    }
 }
 
 /// Why a part of the request did not go on.
@@ -552,6 +571,7 @@ async fn finish(
     hold(ctx, false);
     if !body.is_done() || request_cut {
         session.set_keepalive(None);
+        ctx.connection.as_ref().inspect(|connection| connection.linger());
     }
     let written = session.downstream_session.write_response_body(Bytes::new(), true).await;
     written.map_err(|error| cut_by_client(&error))

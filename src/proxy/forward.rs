@@ -85,6 +85,12 @@ pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<B
     }
     if !headers.contains_key(header::CONTENT_LENGTH) && has_streamed_body(session) {
         headers.insert(header::TRANSFER_ENCODING, CHUNKED);
+    } else if !headers.contains_key(header::CONTENT_LENGTH)
+        && session.req_header().version == Version::HTTP_2
+        && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
+    {
+        // HTTP/1 servers want to be told that there is no body (RFC 9110, section 8.6).
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
     }
     complete_headers(headers, ctx)?;
     let mut request = Box::new(RequestHeader::from(parts));

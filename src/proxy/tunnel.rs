@@ -1,7 +1,7 @@
 //! What Pingora's own proxy phases ask of us: for upgraded connections, and for members that speak HTTP/2.
 
 use bytes::Bytes;
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -40,6 +40,7 @@ pub fn peer(session: &Session, ctx: &mut RequestContext) -> pingora::Result<Box<
         Err(Unserved::Cut(termination)) => return Err(refusal(ctx, Rejection::Internal, termination)),
     };
     let peer = route.peers.get(pick.member.index).and_then(Option::as_ref).map(|peer| Box::new(peer.http.clone()));
+    ctx.body_in = 0; // Pingora sends what it kept of the body through the filter again.
     ctx.upstream.attempts += 1;
     ctx.upstream.attempt_started = Some(clock::now());
     ctx.upstream.member = Some(pick.member.clone());
@@ -69,9 +70,18 @@ pub fn count_body(body: Option<&Bytes>, ctx: &mut RequestContext) -> pingora::Re
 }
 
 /// The answer as the client gets it.
-pub fn response(_session: &Session, response: &mut ResponseHeader, ctx: &mut RequestContext) {
+pub fn response(session: &mut Session, response: &mut ResponseHeader, ctx: &mut RequestContext) {
+    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
     let now = clock::now();
     let status = response.status.as_u16();
+    if status == 101
+        && let Some(route) = ctx.route.as_ref().and_then(|route| route.pool.as_ref())
+    {
+        // Both sides of a tunnel may be silent for the same time.
+        session.set_read_timeout(Some(route.timeouts.idle.max(route.timeouts.first_byte)));
+    }
     ctx.upstream.status = Some(status);
     ctx.upstream.first_byte = ctx.upstream.started.map(|started| now.saturating_duration_since(started));
     let since = ctx.upstream.attempt_started.map(|started| now.saturating_duration_since(started));
@@ -97,7 +107,11 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
         error.set_retry(false);
         return error;
     }
-    let cause = cause_of(&error);
+    let cause = match cause_of(&error) {
+        // Pingora knows when an HTTP/2 member did not process the request (GOAWAY, REFUSED_STREAM).
+        Cause::Invalid if *error.etype() == ErrorType::H2Error && error.retry() => Cause::Connect,
+        other => other,
+    };
     let (failure, outcome, reason) = match cause {
         Cause::Connect | Cause::ConnectTimeout => {
             (Failure::Connect, AttemptOutcome::ConnectFailure, RetryReason::ConnectFailure)

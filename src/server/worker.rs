@@ -278,6 +278,11 @@ async fn rest_after(error: &io::Error, listener: &Listener) {
         tokio::time::sleep(EXHAUSTED).await;
     } else {
         debug!("accept on {}: {error}", listener.address);
+        let of_the_client =
+            [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
+        if !of_the_client.contains(&error.kind()) {
+            tokio::time::sleep(EXHAUSTED).await;
+        }
     }
 }
 
@@ -363,7 +368,10 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
         deadlines(&timeouts),
     );
     let refusal = Arc::clone(&serving.refusal);
-    let shutdown = serving.parts.drain.watch();
+    let mut shutdown = serving.parts.drain.watch();
+    if *shutdown.borrow() {
+        shutdown.mark_changed(); // Pingora waits for a change, and this one has been.
+    }
     let (mut stream, connection) = match &listener.tls {
         None => {
             let connection = Arc::new(connection);

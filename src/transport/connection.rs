@@ -54,6 +54,7 @@ pub struct Connection {
     /// The name asked for by SNI.
     pub sni: Option<Box<str>>,
     phase: AtomicU8,
+    waits_anew: AtomicBool,
     held: AtomicBool,
     lingers: AtomicBool,
 }
@@ -77,6 +78,7 @@ impl Connection {
             deadlines,
             sni: None,
             phase: AtomicU8::new(Phase::Idle as u8),
+            waits_anew: AtomicBool::new(false),
             held: AtomicBool::new(false),
             lingers: AtomicBool::new(false),
         }
@@ -100,8 +102,16 @@ impl Connection {
         }
     }
 
+    /// Whether the connection went idle since the last call: the time of waiting begins anew.
+    pub fn begins_to_wait(&self) -> bool {
+        self.waits_anew.load(Ordering::Relaxed) && self.waits_anew.swap(false, Ordering::Relaxed)
+    }
+
     /// Moves on to `phase`.
     pub fn enter(&self, phase: Phase) {
+        if phase == Phase::Idle {
+            self.waits_anew.store(true, Ordering::Relaxed);
+        }
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 

@@ -137,6 +137,9 @@ impl AsyncRead for Downstream {
         {
             return Poll::Ready(Err(error));
         }
+        if this.connection.begins_to_wait() {
+            this.read_deadline.restart();
+        }
         let before = buf.filled().len();
         let read = Pin::new(this.wire.get_mut()).poll_read(cx, buf);
         let phase = this.connection.phase();
@@ -190,7 +193,11 @@ impl AsyncWrite for Downstream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().wire).poll_shutdown(cx)
+        let this = self.get_mut();
+        match Pin::new(&mut this.wire).poll_shutdown(cx) {
+            Poll::Pending => this.poll_write_deadline(cx).map(Err),
+            done => done,
+        }
     }
 }
 
