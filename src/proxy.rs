@@ -58,7 +58,10 @@ impl ProxyHttp for Gateway {
             Admission::Answer(answer) => local::send(session, ctx, answer).await,
             Admission::Reject(rejection, termination) => Err(Unserved::Rejected(rejection, termination)),
             Admission::Forward => match ctx.route.clone().as_deref().and_then(|route| route.pool.as_ref()) {
-                Some(route) if tunnel::takes(session, route) => return Ok(false),
+                Some(route) if tunnel::takes(session, route) => {
+                    tunnel::invite_body(session).await?;
+                    return Ok(false);
+                }
                 Some(route) => exchange::serve(session, ctx, route, &self.connector).await,
                 None => Ok(()),
             },
@@ -121,8 +124,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<RequestContext>,
         _reused: bool,
     ) -> Box<pingora::Error> {
-        let answered = session.response_written().is_some();
-        tunnel::failed(ctx, error, !answered && !session.retry_buffer_truncated())
+        tunnel::failed(ctx, error, !tunnel::is_answered(session) && !session.retry_buffer_truncated())
     }
 
     async fn fail_to_proxy(

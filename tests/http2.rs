@@ -216,3 +216,27 @@ async fn a_stream_whose_client_takes_nothing_is_cut() {
     eventually(s(3), "the backend is let go", async || a.cancelled() == 1).await;
     drop(stalled);
 }
+
+#[tokio::test]
+async fn an_upload_that_stalls_is_the_clients_fault_and_not_the_backends() {
+    let a = upstream("a").await;
+    let gate = h2_listener()
+        .section("server", "{ timeouts: { client_idle: 500ms } }")
+        .pool_with("app", &[&a], "timeouts: { first_byte: 300ms }, outlier: { max_fails: 1 }")
+        .start()
+        .await;
+    assert_eq!(h2_stalled_upload(gate.address(), "/echo").await, 408);
+    assert_eq!(gate.metric("sluicegate_member_failures_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
+    let a = Mock::builder("a").h2c(true).start().await;
+    let gate = gateway().pool_with("app", &[&a], "http2: true").start().await;
+    let mut client = gate.connect().await;
+    client.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").await;
+    assert!(client.head().await.expect("an invitation").starts_with("HTTP/1.1 100"));
+    client.send("hello").await;
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(sent(&last_seen(&a), "content-length"), "5");
+}

@@ -88,7 +88,7 @@ pub async fn serve(
 }
 
 /// Whether the client waits to be asked for its body (RFC 9110, section 10.1.1: not over HTTP/1.0).
-fn expects_continue(session: &Session) -> bool {
+pub fn expects_continue(session: &Session) -> bool {
     let request = session.req_header();
     let expected = request.headers.get(header::EXPECT).map(http::HeaderValue::as_bytes);
     request.version > Version::HTTP_10 && expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))

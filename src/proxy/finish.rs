@@ -11,7 +11,9 @@ use crate::observe::metrics::{Kind, MethodLabel, Observation};
 
 /// Records the request. Called exactly once, after its last byte or its failure.
 pub fn finish(session: &Session, ctx: &mut RequestContext) {
-    let status = session.response_written().map_or(0, |response| response.status.as_u16());
+    let answer =
+        session.response_written().filter(|answer| !answer.status.is_informational() || session.was_upgraded());
+    let status = answer.map_or(0, |response| response.status.as_u16());
     let termination = ctx.termination.unwrap_or(Termination::Completed);
     let duration = clock::now().saturating_duration_since(ctx.started);
     let bytes_out = session.downstream_session.body_bytes_sent() as u64;

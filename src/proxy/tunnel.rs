@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
@@ -22,6 +23,20 @@ use crate::upstream::retry::{self, Cause};
 /// Whether a request goes this way.
 pub fn takes(session: &Session, route: &PoolRoute) -> bool {
     route.pool.config().http2 || session.downstream_session.is_upgrade_req()
+}
+
+/// Asks a client that waits for it for its body: an HTTP/2 member's own word would not come through.
+///
+/// # Errors
+/// When the client is gone.
+pub async fn invite_body(session: &mut Session) -> pingora::Result<()> {
+    let invited = !session.downstream_session.is_upgrade_req() && !session.downstream_session.is_body_empty();
+    if invited && exchange::expects_continue(session) { session.write_continue_response().await } else { Ok(()) }
+}
+
+/// Whether the client has seen a part of the answer proper.
+pub fn is_answered(session: &Session) -> bool {
+    session.response_written().is_some_and(|response| !response.status.is_informational())
 }
 
 /// Picks a member.
@@ -50,6 +65,7 @@ pub fn peer(session: &Session, ctx: &mut RequestContext) -> pingora::Result<Box<
 
 /// The request as the member gets it. Pingora took away what may not pass.
 pub fn request(request: &mut RequestHeader, ctx: &RequestContext) -> pingora::Result<()> {
+    request.remove_header(&header::EXPECT); // Answered by us.
     complete_request(request, ctx).map_err(|_| Error::new(ErrorType::InvalidHTTPHeader))?;
     let grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
     if request.version == Version::HTTP_2 && request.headers.get(header::CONTENT_TYPE).is_some_and(grpc) {
@@ -148,7 +164,7 @@ pub async fn give_up(session: &mut Session, ctx: &mut RequestContext, error: &Er
     if *error.etype() == exchange::CUT {
         return dead;
     }
-    if session.response_written().is_some() {
+    if is_answered(session) {
         ctx.termination.get_or_insert_with(|| match error.esource() {
             ErrorSource::Downstream => Termination::ClientClosed,
             _ => Termination::UpstreamReset,
@@ -164,7 +180,13 @@ pub async fn give_up(session: &mut Session, ctx: &mut RequestContext, error: &Er
     let answer = local::rejected(&rejection, session, ctx);
     let code = answer.status.as_u16();
     match local::send(session, ctx, answer).await {
-        Ok(()) => FailToProxy { error_code: code, can_reuse_downstream: false },
+        Ok(()) => {
+            // Pingora drops the connection; a part of the request may be unread, and the answer would be lost with it.
+            if let ServerSession::H1(client) = session.downstream_session.as_mut() {
+                client.shutdown().await;
+            }
+            FailToProxy { error_code: code, can_reuse_downstream: false }
+        }
         Err(_) => dead,
     }
 }

@@ -61,3 +61,14 @@ pub async fn h2_stall(address: SocketAddr, path: &str) -> Response<Incoming> {
     let request = Request::get(format!("http://{address}{path}")).body(Empty::<Bytes>::new()).unwrap();
     sender.send_request(request).await.unwrap()
 }
+
+/// An upload that begins and never goes on; the status of the answer.
+pub async fn h2_stalled_upload(address: SocketAddr, path: &str) -> u16 {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let frames = futures::stream::pending::<Result<Frame<Bytes>, std::convert::Infallible>>();
+    let request = Request::post(format!("http://{address}{path}")).body(StreamBody::new(frames)).unwrap();
+    sender.send_request(request).await.unwrap().status().as_u16()
+}
