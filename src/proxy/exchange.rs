@@ -298,14 +298,7 @@ async fn try_member(
     cork(&upstream, !body.is_empty());
     upstream.write_request_header(request).await.map_err(|error| member(cause_of(&error)))?;
 
-    let mut request_cut = false;
-    for chunk in body.kept() {
-        request_cut |= upstream.write_body(chunk).await.is_err();
-    }
-    if !body.is_empty() && body.is_done() {
-        cork(&upstream, false);
-        request_cut |= upstream.finish_body().await.is_err();
-    }
+    let mut request_cut = send_kept(&mut upstream, body).await;
     loop {
         // A slow client is not a slow member: its time runs once it has, or will get, the whole request.
         upstream.read_timeout = (body.is_done() || request_cut).then_some(route.timeouts.first_byte);
@@ -354,6 +347,19 @@ async fn try_member(
             }
         }
     }
+}
+
+/// Sends again what an earlier attempt sent of the body. `true`: the member does not take it.
+async fn send_kept(upstream: &mut UpstreamSession, body: &RequestBody) -> bool {
+    let mut cut = false;
+    for chunk in body.kept() {
+        cut |= upstream.write_body(chunk).await.is_err();
+    }
+    if !body.is_empty() && body.is_done() {
+        cork(upstream, false);
+        cut |= upstream.finish_body().await.is_err();
+    }
+    cut
 }
 
 /// Whether the answer is coded in a way that cannot be passed on: only chunked is taken off and put on again here.

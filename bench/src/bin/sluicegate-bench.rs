@@ -54,7 +54,7 @@ async fn run(args: Args) -> io::Result<()> {
     let tools = exe.parent().map(PathBuf::from).unwrap_or_default();
     // Below the current folder by a relative path: commands stand in reports, which are for other machines too.
     let here = std::env::current_dir()?;
-    let tools = tools.strip_prefix(&here).map_or(tools.clone(), PathBuf::from);
+    let tools = tools.strip_prefix(&here).map_or_else(|_| tools.clone(), PathBuf::from);
     let Args { gateway, rounds, seconds, only, path, backend, out } = args;
     let backend = backend.unwrap_or_else(Backend::cheapest_installed);
     let plan = Plan { gateway, tools, rounds, seconds, only, path, backend };
