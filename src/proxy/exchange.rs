@@ -163,7 +163,7 @@ fn answered(
     } else {
         pick.failed(Failure::Status(status));
     }
-    if route.retry.on.statuses.contains(&status) && another(ctx, route, body, Cause::Status(status)) {
+    if route.retry.on.statuses.contains(&status) && another(ctx, route, body.is_replayable(), Cause::Status(status)) {
         ctx.upstream.tried.push(pick.member.index);
         return false;
     }
@@ -180,17 +180,8 @@ fn failed(
     mut pick: Pick,
     cause: Cause,
 ) -> Result<(), Unserved> {
-    let (failure, outcome) = match cause {
-        Cause::Local => {
-            let (rejection, termination) = rejection_of(cause);
-            return Err(Unserved::Rejected(rejection, termination));
-        }
-        Cause::Connect | Cause::ConnectTimeout => (Failure::Connect, AttemptOutcome::ConnectFailure),
-        Cause::Reset => (Failure::Reset, AttemptOutcome::Reset),
-        Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout),
-        Cause::Invalid => (Failure::Invalid, AttemptOutcome::Invalid),
-        Cause::Status(status) => (Failure::Status(status), AttemptOutcome::Answered),
-    };
+    let (rejection, termination) = rejection_of(cause);
+    let Some((failure, outcome)) = fault_of(cause) else { return Err(Unserved::Rejected(rejection, termination)) };
     pick.failed(failure);
     route.metrics.attempt(outcome);
     ctx.upstream.tried.push(pick.member.index);
@@ -198,15 +189,17 @@ fn failed(
         target: "sluicegate::upstream", "request {}: member {} failed: {failure} ({} {})",
         ctx.request_id.as_str(), pick.member.name, session.req_header().method, session.req_header().uri.path(),
     );
-    let (rejection, termination) = rejection_of(cause);
     ctx.upstream.rejection = Some(rejection.clone());
-    if another(ctx, route, body, cause) { Ok(()) } else { Err(Unserved::Rejected(rejection, termination)) }
+    if another(ctx, route, body.is_replayable(), cause) {
+        Ok(())
+    } else {
+        Err(Unserved::Rejected(rejection, termination))
+    }
 }
 
 /// Whether rules and budget allow another attempt; takes it from the budget.
-fn another(ctx: &mut RequestContext, route: &PoolRoute, body: &RequestBody, cause: Cause) -> bool {
-    let attempt =
-        retry::Attempt { method: &ctx.method, attempts: ctx.upstream.attempts, replayable: body.is_replayable() };
+pub fn another(ctx: &mut RequestContext, route: &PoolRoute, replayable: bool, cause: Cause) -> bool {
+    let attempt = retry::Attempt { method: &ctx.method, attempts: ctx.upstream.attempts, replayable };
     if !retry::allowed(&route.retry, cause, &attempt) {
         return false;
     }
@@ -227,6 +220,18 @@ fn another(ctx: &mut RequestContext, route: &PoolRoute, body: &RequestBody, caus
     ctx.upstream.retry_reasons.insert(reason);
     route.metrics.retry(reason);
     true
+}
+
+/// What a failed attempt counts as, against the member and among the pool's attempts; `None`: no member's fault.
+pub fn fault_of(cause: Cause) -> Option<(Failure, AttemptOutcome)> {
+    Some(match cause {
+        Cause::Connect | Cause::ConnectTimeout => (Failure::Connect, AttemptOutcome::ConnectFailure),
+        Cause::Reset => (Failure::Reset, AttemptOutcome::Reset),
+        Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout),
+        Cause::Invalid => (Failure::Invalid, AttemptOutcome::Invalid),
+        Cause::Status(status) => (Failure::Status(status), AttemptOutcome::Answered),
+        Cause::Local => return None,
+    })
 }
 
 /// What the client hears of a failure that is not tried again, and how the request ended.

@@ -9,16 +9,16 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::context::RequestContext;
-use super::exchange::{self, Unserved, cause_of, rejection_of};
+use super::exchange::{self, Unserved, cause_of, fault_of, rejection_of};
 use super::forward::{complete_request, finish_response};
 use super::local;
 use super::rejection::Rejection;
 use crate::balance::Failure;
 use crate::clock;
+use crate::observe::Termination;
 use crate::observe::metrics::AttemptOutcome;
-use crate::observe::{RetryReason, Termination};
 use crate::snapshot::PoolRoute;
-use crate::upstream::retry::{self, Cause};
+use crate::upstream::retry::Cause;
 
 /// Whether a request goes this way.
 pub fn takes(session: &Session, route: &PoolRoute) -> bool {
@@ -128,15 +128,8 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
         Cause::Invalid if *error.etype() == ErrorType::H2Error && error.retry() => Cause::Connect,
         other => other,
     };
-    let (failure, outcome, reason) = match cause {
-        Cause::Connect | Cause::ConnectTimeout => {
-            (Failure::Connect, AttemptOutcome::ConnectFailure, RetryReason::ConnectFailure)
-        }
-        Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout, RetryReason::Timeout),
-        Cause::Invalid => (Failure::Invalid, AttemptOutcome::Invalid, RetryReason::Reset),
-        Cause::Reset | Cause::Status(_) | Cause::Local => (Failure::Reset, AttemptOutcome::Reset, RetryReason::Reset),
-    };
-    if let Some(pick) = &mut pick {
+    let fault = fault_of(cause);
+    if let (Some(pick), Some((failure, _))) = (&mut pick, fault) {
         pick.failed(failure);
         ctx.upstream.tried.push(pick.member.index);
     }
@@ -145,14 +138,12 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
     ctx.termination = Some(termination);
     let Some(route) = ctx.route.clone() else { return error };
     let Some(route) = route.pool.as_ref() else { return error };
-    route.metrics.attempt(outcome);
-    let attempt = retry::Attempt { method: &ctx.method, attempts: ctx.upstream.attempts, replayable };
-    let again =
-        retry::allowed(&route.retry, cause, &attempt) && route.budget.take(route.retry.budget_percent, clock::now());
+    if let Some((_, outcome)) = fault {
+        route.metrics.attempt(outcome);
+    }
+    let again = exchange::another(ctx, route, replayable, cause);
     if again {
         ctx.termination = None;
-        ctx.upstream.retry_reasons.insert(reason);
-        route.metrics.retry(reason);
     }
     error.set_retry(again);
     error

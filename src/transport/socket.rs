@@ -25,17 +25,6 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Whether a read would block now: an idle connection is sound only then. Anything else is an end, an error or
-    /// bytes nobody asked for.
-    pub fn is_quiet(&self) -> bool {
-        let mut byte = [0_u8; 1];
-        let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Unix(stream) => stream.try_read(&mut byte),
-        };
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
     /// Writes what the socket takes at once and forgets the rest: for a last word on a connection that ends anyway.
     pub fn write_best_effort(&self, bytes: &[u8]) {
         let _ = match self {
