@@ -16,17 +16,30 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
+use audit::Audit;
+use auth::{Auth, RouteAuth};
+use cache::{Cache, RouteCache};
+use cors::Cors;
+use limit::Limit;
+use sanitize::Sanitize;
 use secret::Secret;
 
+pub mod audit;
+pub mod auth;
+pub mod cache;
+pub mod cors;
 mod document;
 mod environment;
 mod interpolate;
+pub mod jwt;
+pub mod limit;
 mod load;
 pub mod overlap;
 mod peek;
 mod problem;
 mod raw;
 mod resolve;
+pub mod sanitize;
 pub mod secret;
 mod source;
 mod values;
@@ -52,6 +65,14 @@ pub struct Config {
     pub server: Server,
     /// Process and access logs.
     pub log: Log,
+    /// Who may come in. `None`: everyone.
+    pub auth: Option<Arc<Auth>>,
+    /// Named limits, in the order of their names.
+    pub limits: Vec<Arc<Limit>>,
+    /// Named caches, in the order of their names.
+    pub caches: Vec<Arc<Cache>>,
+    /// Named sets of masking rules, in the order of their names.
+    pub sanitize: Vec<Arc<Sanitize>>,
     /// Pools of members, in the order of their names.
     pub pools: Vec<Arc<Pool>>,
     /// Routes, in the order of the file. Order has no meaning: the most specific match wins.
@@ -203,6 +224,8 @@ pub struct Log {
     pub file: Option<PathBuf>,
     /// The access log. `None`: none is written.
     pub access: Option<AccessLog>,
+    /// The audit log. `None`: none is written.
+    pub audit: Option<Audit>,
 }
 
 /// The shape of the process log.
@@ -476,6 +499,16 @@ pub struct Route {
     pub max_body: u64,
     /// Whether a WebSocket upgrade is let through. Default true.
     pub websocket: bool,
+    /// Whether a caller must be known, and by what.
+    pub auth: RouteAuth,
+    /// Which pages of other origins may call; `None`: CORS is the member's matter.
+    pub cors: Option<Arc<Cors>>,
+    /// Indices into [`Config::limits`], in the order of the file.
+    pub limits: Vec<usize>,
+    /// Its cache.
+    pub cache: Option<RouteCache>,
+    /// Index into [`Config::sanitize`].
+    pub sanitize: Option<usize>,
 }
 
 /// What a route takes. All parts must hold.

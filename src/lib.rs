@@ -11,6 +11,9 @@ pub mod snapshot;
 pub mod proxy;
 pub mod route;
 
+pub mod auth;
+pub mod limit;
+
 pub mod balance;
 pub mod upstream;
 

@@ -24,6 +24,7 @@ pub mod context;
 pub mod exchange;
 pub mod finish;
 pub mod forward;
+pub mod guard;
 pub mod headers;
 pub mod local;
 pub mod rejection;

@@ -178,9 +178,10 @@ ai: {}
     let text = format!("{text}{later}");
     let errors = parse("jairouter.yaml", &text, &Overrides::default(), &environment).unwrap_err();
     let told: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
-    let expected: Vec<String> = ["audit", "cache", "limits", "permission", "auth", "limits", "caches", "ai"]
-        .iter()
-        .map(|key| format!("`{key}` is not supported yet"))
-        .collect();
+    let expected: Vec<String> =
+        ["audit", "cache", "limits", "permission", "api_keys", "jwt", "cors", "limits", "caches", "ai"]
+            .iter()
+            .map(|key| format!("`{key}` is not supported yet"))
+            .collect();
     assert_eq!(told, expected);
 }

@@ -9,9 +9,11 @@ use serde::de::IgnoredAny;
 use super::document::{Content, Node};
 use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest};
 
+mod auth;
 mod forms;
 mod node;
 
+pub(super) use auth::RawAuth;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 use node::ShapeError;
 
@@ -19,7 +21,8 @@ use node::ShapeError;
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 7] = ["auth", "limits", "caches", "cache", "ai", "permission", "audit"];
+const LATER: [&str; 11] =
+    ["api_keys", "jwt", "cors", "auth", "limits", "caches", "cache", "ai", "permission", "audit", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -96,9 +99,10 @@ pub(super) struct RawConfig {
     pub(super) security_headers: Text,
     pub(super) pools: Option<Named<RawPool>>,
     pub(super) routes: Option<OneOrMany<RawRoute>>,
-    pub(super) auth: Option<IgnoredAny>,
+    pub(super) auth: Option<RawAuth>,
     pub(super) limits: Option<IgnoredAny>,
     pub(super) caches: Option<IgnoredAny>,
+    pub(super) sanitize: Option<IgnoredAny>,
     pub(super) ai: Option<IgnoredAny>,
 }
 
@@ -315,6 +319,8 @@ pub(super) struct RawRoute {
     pub(super) limits: Option<IgnoredAny>,
     pub(super) cache: Option<IgnoredAny>,
     pub(super) permission: Option<IgnoredAny>,
+    pub(super) cors: Option<IgnoredAny>,
+    pub(super) sanitize: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]

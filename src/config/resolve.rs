@@ -14,12 +14,19 @@ use super::source::Source;
 use super::values::{self, Wrong};
 use super::{Config, overlap};
 
+mod audit;
+mod auth;
+mod caches;
+mod cors;
 mod headers;
 mod health;
+mod jwt;
+mod limits;
 mod listen;
 mod pool;
 mod retry;
 mod route;
+mod sanitize;
 mod server;
 mod target;
 mod tls;
@@ -33,21 +40,28 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// Gives `raw` its meaning. The configuration is only valid when the resolver has no findings afterwards.
 pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     let root = KeyPath::default();
-    resolver.later(&root, &raw.auth, "auth");
-    resolver.later(&root, &raw.limits, "limits");
-    resolver.later(&root, &raw.caches, "caches");
     resolver.later(&root, &raw.ai, "ai");
     let listeners = listen::listeners(raw, resolver);
     let admin = server::admin(raw.admin.as_ref(), &listeners, resolver);
     let server = server::server(raw, resolver);
     let log = server::log(raw.log.as_ref(), resolver);
     let pools = pool::pools(raw.pools.as_ref(), resolver);
-    let routes = route::routes(raw, &pools, &server, resolver);
+    let (auth, cors) = auth::auth(raw, resolver);
+    let guards = route::Guards {
+        auth,
+        cors,
+        limits: limits::limits(raw, resolver),
+        caches: caches::caches(raw, resolver),
+        sanitize: sanitize::sanitize(raw, resolver),
+    };
+    let routes = route::routes(raw, &pools, &server, &guards, resolver);
     let certain = |(path, _): &&(KeyPath, _)| !resolver.doubtful(&path.key("match"));
     let certain: Vec<_> = routes.iter().filter(certain).cloned().collect();
     overlap::check(&certain, &mut resolver.findings);
     pool::warn_unused(&pools, &routes, resolver);
-    Config { listeners, admin, server, log, pools, routes: routes.into_iter().map(|(_, route)| route).collect() }
+    let routes = routes.into_iter().map(|(_, route)| route).collect();
+    let route::Guards { auth, limits, caches, sanitize, .. } = guards;
+    Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, routes }
 }
 
 /// What the parts are resolved against, and what was found.

@@ -8,6 +8,7 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
+use super::guard;
 use super::headers::{Edge, Forwarding, check_request, request_host};
 use super::local::{self, Answer, Probe};
 use super::rejection::Rejection;
@@ -30,7 +31,8 @@ pub enum Admission {
 }
 
 impl Admission {
-    fn reject(rejection: Rejection) -> Self {
+    /// Refuses for a reason that lies in the request.
+    pub fn reject(rejection: Rejection) -> Self {
         Self::Reject(rejection, Termination::Rejected)
     }
 }
@@ -121,6 +123,9 @@ fn take_route(
     }
     if content_length(session).is_some_and(|length| length > route.config.max_body) {
         return Admission::reject(Rejection::PayloadTooLarge);
+    }
+    if let Some(admission) = guard::guard(session, ctx, route) {
+        return admission;
     }
     match &route.config.target {
         Target::Respond(respond) => return Admission::Answer(local::fixed(respond)),

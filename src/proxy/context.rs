@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{HeaderName, HeaderValue, Method};
 
 use super::headers::Forwarding;
 use super::rejection::Rejection;
+use crate::auth::Caller;
 use crate::balance::{Member, Pick};
 use crate::clock;
+use crate::limit::Permits;
 use crate::observe::metrics::InFlight;
 use crate::observe::trace::{RequestId, Trace};
 use crate::observe::{RetryReasons, Termination};
@@ -40,6 +42,12 @@ pub struct RequestContext {
     pub forwarding: Option<Forwarding>,
     /// The route.
     pub route: Option<Arc<RouteState>>,
+    /// Who asks, where the route wants to know.
+    pub caller: Option<Arc<Caller>>,
+    /// What it holds of limits on requests in flight.
+    pub permits: Permits,
+    /// Fields that its answer gets, whoever gives it. They replace those of the same name, but Vary is added to.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
     /// Whether it is left out of the access log: health and the like.
     pub quiet: bool,
     /// What became of its attempts.
@@ -97,6 +105,9 @@ impl RequestContext {
             changed_target: None,
             forwarding: None,
             route: None,
+            caller: None,
+            permits: Permits::default(),
+            fields: Vec::new(),
             quiet: false,
             upstream: UpstreamRecord::default(),
             body_in: 0,

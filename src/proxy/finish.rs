@@ -5,6 +5,7 @@ use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use crate::clock;
+use crate::limit::Permits;
 use crate::observe::Termination;
 use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
 use crate::observe::metrics::{Kind, MethodLabel, Observation};
@@ -27,6 +28,7 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
     }
     ctx.upstream.pick = None;
     ctx.in_flight = None;
+    ctx.permits = Permits::default();
 }
 
 fn write_access(session: &Session, ctx: &RequestContext, observation: &Observation) {

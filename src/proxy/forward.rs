@@ -224,6 +224,13 @@ pub fn finish_response(headers: &mut impl EditHeaders, status: StatusCode, ctx: 
     if let Ok(id) = HeaderValue::from_str(ctx.request_id.as_str()) {
         headers.set(X_REQUEST_ID, id);
     }
+    for (name, value) in &ctx.fields {
+        if *name == header::VARY {
+            headers.append(name.clone(), value.clone());
+        } else {
+            headers.set(name.clone(), value.clone());
+        }
+    }
     if ctx.snapshot.config.server.security_headers {
         let tls = ctx.connection.as_ref().is_some_and(|connection| connection.tls);
         set_security_headers(headers, tls);

@@ -18,6 +18,16 @@ pub enum Rejection {
     BadRequest(&'static str),
     /// The client's address is not allowed on the route.
     Forbidden,
+    /// The route wants a caller, and the credentials are missing or no good. Which of these is not told.
+    Unauthorized,
+    /// The caller lacks a permission.
+    PermissionDenied,
+    /// A limit is used up; holds the seconds until it is worth to come again.
+    RateLimited(u32),
+    /// Too many requests of this caller are in flight.
+    ConcurrencyLimited,
+    /// The client takes nothing but a stored answer, and there is none (RFC 9111, section 5.2.1.7).
+    NotCached,
     /// The route does not let connections be upgraded.
     UpgradeRefused,
     /// No route takes the request.
@@ -72,7 +82,10 @@ impl Rejection {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Forbidden | Self::UpgradeRefused => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::RateLimited(_) | Self::ConcurrencyLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Forbidden | Self::PermissionDenied | Self::UpgradeRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -91,6 +104,11 @@ impl Rejection {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::Forbidden => "forbidden",
+            Self::Unauthorized => "unauthorized",
+            Self::PermissionDenied => "permission_denied",
+            Self::RateLimited(_) => "RATE_LIMIT_EXCEEDED",
+            Self::ConcurrencyLimited => "CONCURRENCY_LIMIT_EXCEEDED",
+            Self::NotCached => "not_cached",
             Self::UpgradeRefused => "upgrade_refused",
             Self::NotFound => "no_route",
             Self::MethodNotAllowed(_) => "method_not_allowed",
@@ -115,6 +133,11 @@ impl Rejection {
         match self {
             Self::BadRequest(reason) => reason,
             Self::Forbidden => "access to this resource is not allowed from your address",
+            Self::Unauthorized => "valid credentials are needed here",
+            Self::PermissionDenied => "these credentials do not allow this",
+            Self::RateLimited(_) => "too many requests, please retry later",
+            Self::ConcurrencyLimited => "too many requests at the same time, please retry",
+            Self::NotCached => "there is no stored answer",
             Self::UpgradeRefused => "this resource does not accept connection upgrades",
             Self::NotFound => "nothing is served at this address",
             Self::MethodNotAllowed(_) => "this method is not allowed here",
@@ -137,7 +160,8 @@ impl Rejection {
     /// After how many seconds it is worth to try again.
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::AllBusy | Self::Draining => Some(1),
+            Self::AllBusy | Self::Draining | Self::ConcurrencyLimited => Some(1),
+            Self::RateLimited(seconds) => Some(*seconds),
             Self::NoMember => Some(5),
             _ => None,
         }
@@ -152,6 +176,11 @@ impl Rejection {
             Self::UriTooLong => "client_uri_too_long",
             Self::HeadersTooLarge => "client_headers_too_large",
             Self::Forbidden => "proxy_forbidden",
+            Self::Unauthorized => "proxy_unauthorized",
+            Self::PermissionDenied => "proxy_permission_denied",
+            Self::RateLimited(_) => "proxy_rate_limited",
+            Self::ConcurrencyLimited => "proxy_concurrency_limited",
+            Self::NotCached => "proxy_not_cached",
             Self::UpgradeRefused => "proxy_upgrade_refused",
             Self::NotFound => "proxy_no_route",
             Self::MethodNotAllowed(_) => "proxy_method_not_allowed",
@@ -208,7 +237,10 @@ impl Rejection {
     const fn kind(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
-            Self::Forbidden => "permission_denied",
+            Self::Forbidden | Self::PermissionDenied => "permission_denied",
+            Self::Unauthorized => "authentication_error",
+            Self::RateLimited(_) | Self::ConcurrencyLimited => "rate_limit_error",
+            Self::NotCached => "not_cached",
             Self::Internal => "internal_error",
             Self::NoMember | Self::AllBusy | Self::Draining => "service_unavailable",
             Self::UpstreamConnect

@@ -3,17 +3,33 @@
 use std::sync::Arc;
 
 use super::target::target;
-use super::{Resolver, headers, server};
+use super::{Resolver, auth, caches, cors, headers, limits, sanitize, server};
+use crate::config::auth::Auth;
+use crate::config::cache::Cache;
+use crate::config::cors::Cors;
+use crate::config::limit::Limit;
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawConfig, RawMatch, RawRewrite, RawRoute};
+use crate::config::sanitize::Sanitize;
 use crate::config::values::{self, Wrong, address};
 use crate::config::{HeaderMatch, Match, PathPattern, Pool, Rewrite, Route, Server};
+
+/// The sections that guard routes, and that routes name.
+pub(super) struct Guards {
+    pub(super) auth: Option<Arc<Auth>>,
+    /// The rules for every route that has none of its own.
+    pub(super) cors: Option<Arc<Cors>>,
+    pub(super) limits: Vec<Arc<Limit>>,
+    pub(super) caches: Vec<Arc<Cache>>,
+    pub(super) sanitize: Vec<Arc<Sanitize>>,
+}
 
 /// The routes with the place of each in the file.
 pub(super) fn routes(
     raw: &RawConfig,
     pools: &[Arc<Pool>],
     server: &Server,
+    guards: &Guards,
     resolver: &mut Resolver<'_>,
 ) -> Vec<(KeyPath, Arc<Route>)> {
     let path = KeyPath::default().key("routes");
@@ -41,7 +57,7 @@ pub(super) fn routes(
             let first = place(first, resolver);
             resolver.report(finding.also(first, "the other one"));
         }
-        if let Some(route) = route(&path, name, raw, pools, server, resolver) {
+        if let Some(route) = route(&path, name, raw, pools, server, guards, resolver) {
             routes.push((path, Arc::new(route)));
         }
     }
@@ -64,16 +80,10 @@ fn route(
     raw: &RawRoute,
     pools: &[Arc<Pool>],
     server: &Server,
+    guards: &Guards,
     resolver: &mut Resolver<'_>,
 ) -> Option<Route> {
     resolver.later(path, &raw.ai, "ai");
-    resolver.later(path, &raw.limits, "limits");
-    resolver.later(path, &raw.cache, "cache");
-    resolver.later(path, &raw.permission, "permission");
-    if raw.auth.as_deref().is_some_and(|auth| auth != "none") {
-        let finding = Finding::value(&path.key("auth"), "authentication is not supported yet");
-        resolver.report(finding.expected("none"));
-    }
     let allow = resolver.list(&path.key("allow"), raw.allow.as_ref(), values::network);
     let deny = resolver.list(&path.key("deny"), raw.deny.as_ref(), values::network);
     for net in &allow {
@@ -105,6 +115,11 @@ fn route(
         response_headers,
         max_body,
         websocket,
+        auth: auth::of_route(path, raw, guards.auth.as_ref(), resolver),
+        cors: cors::of_route(path, raw, guards.cors.as_ref(), resolver),
+        limits: limits::of_route(path, raw, &guards.limits, resolver),
+        cache: caches::of_route(path, raw, &guards.caches, resolver),
+        sanitize: sanitize::of_route(path, raw, &guards.sanitize, resolver),
     })
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Resolver;
 use super::tls::file;
+use super::{Resolver, audit};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawAccess, RawAdmin, RawConfig, RawLog, RawServer, RawServerTimeouts, Text};
 use crate::config::secret::{Secret, is_placeholder};
@@ -151,7 +151,6 @@ pub(super) fn log(raw: Option<&RawLog>, resolver: &mut Resolver<'_>) -> Log {
     let path = KeyPath::default().key("log");
     let absent = RawLog::default();
     let raw = raw.unwrap_or(&absent);
-    resolver.later(&path, &raw.audit, "audit");
     let (level, targets) = level(&path.key("level"), &raw.level, resolver);
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
     let format = |text: &str| values::one_of(text, "a log format", &formats);
@@ -161,6 +160,7 @@ pub(super) fn log(raw: Option<&RawLog>, resolver: &mut Resolver<'_>) -> Log {
         format: resolver.get(&path.key("format"), &raw.format, format).unwrap_or(LogFormat::Text),
         file: file(&path.key("file"), raw.file.as_ref(), resolver),
         access: raw.access.as_ref().and_then(|raw| access(&path.key("access"), raw, resolver)),
+        audit: audit::audit(&path, raw, resolver),
     };
     if let (Some(file), Some(access)) = (&log.file, &log.access)
         && *file == access.file

@@ -53,7 +53,14 @@ impl Bench {
 }
 
 fn json_log(_: &Path) -> config::Log {
-    config::Log { level: LevelFilter::Info, targets: Vec::new(), format: LogFormat::Json, file: None, access: None }
+    config::Log {
+        level: LevelFilter::Info,
+        targets: Vec::new(),
+        format: LogFormat::Json,
+        file: None,
+        access: None,
+        audit: None,
+    }
 }
 
 fn text_log(dir: &Path) -> config::Log {

@@ -8,6 +8,11 @@ fn all() -> Vec<Rejection> {
     vec![
         Rejection::BadRequest("the path leaves the root"),
         Rejection::Forbidden,
+        Rejection::Unauthorized,
+        Rejection::PermissionDenied,
+        Rejection::RateLimited(7),
+        Rejection::ConcurrencyLimited,
+        Rejection::NotCached,
         Rejection::UpgradeRefused,
         Rejection::NotFound,
         Rejection::MethodNotAllowed(HeaderValue::from_static("GET, HEAD")),
@@ -45,6 +50,16 @@ fn every_rejection_is_answered_as_promised() {
       {"error":{"message":"the path leaves the root","type":"invalid_request","code":"bad_request","request_id":"r1"}}
     403 proxy_forbidden
       {"error":{"message":"access to this resource is not allowed from your address","type":"permission_denied","code":"forbidden","request_id":"r1"}}
+    401 proxy_unauthorized
+      {"error":{"message":"valid credentials are needed here","type":"authentication_error","code":"unauthorized","request_id":"r1"}}
+    403 proxy_permission_denied
+      {"error":{"message":"these credentials do not allow this","type":"permission_denied","code":"permission_denied","request_id":"r1"}}
+    429 proxy_rate_limited retry-after=7
+      {"error":{"message":"too many requests, please retry later","type":"rate_limit_error","code":"RATE_LIMIT_EXCEEDED","request_id":"r1"}}
+    429 proxy_concurrency_limited retry-after=1
+      {"error":{"message":"too many requests at the same time, please retry","type":"rate_limit_error","code":"CONCURRENCY_LIMIT_EXCEEDED","request_id":"r1"}}
+    504 proxy_not_cached
+      {"error":{"message":"there is no stored answer","type":"not_cached","code":"not_cached","request_id":"r1"}}
     403 proxy_upgrade_refused
       {"error":{"message":"this resource does not accept connection upgrades","type":"invalid_request","code":"upgrade_refused","request_id":"r1"}}
     404 proxy_no_route

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 
 use super::{Found, RequestView, RouteTable, bare_host};
+use crate::config::auth::RouteAuth;
 use crate::config::{HeaderMatch, HostPattern, Match, PathPattern, Redirect, Route, Target};
 use crate::route::NormalPath;
 
@@ -49,6 +50,11 @@ fn route(matching: Match) -> Arc<Route> {
         response_headers: Default::default(),
         max_body: 0,
         websocket: true,
+        auth: RouteAuth::None,
+        cors: None,
+        limits: Vec::new(),
+        cache: None,
+        sanitize: None,
     })
 }
 

@@ -1,0 +1,5 @@
+//! The values of `limits`.
+
+/// One named limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {}
