@@ -19,9 +19,11 @@ use context::RequestContext;
 use exchange::Unserved;
 
 pub mod admit;
+pub mod attempts;
 pub mod body;
 pub mod context;
 pub mod exchange;
+pub mod fetch;
 pub mod finish;
 pub mod forward;
 pub mod guard;

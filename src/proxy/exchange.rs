@@ -16,24 +16,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{StatusCode, Version, header};
-use log::{debug, warn};
+use log::debug;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_proxy::Session;
 
+use super::attempts::{self, Asking, cause_of, has_strange_coding, rejection_of};
 use super::body::{BodyError, RequestBody};
 use super::context::RequestContext;
 use super::forward::{request_for_upstream, response_for_client};
 use super::rejection::Rejection;
-use crate::balance::{Failure, NoPick, Pick};
+use crate::balance::Pick;
 use crate::clock;
+use crate::observe::Termination;
 use crate::observe::metrics::AttemptOutcome;
-use crate::observe::{RetryReason, Termination};
 use crate::snapshot::PoolRoute;
 use crate::transport::upstream::Upstream;
 use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
-use crate::upstream::retry::{self, Cause};
+use crate::upstream::retry::Cause;
 
 /// The error of a connection that can only be cut.
 pub const CUT: pingora::ErrorType = pingora::ErrorType::Custom("Cut");
@@ -73,8 +74,7 @@ pub async fn serve(
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
     }
-    route.budget.request(ctx.started);
-    ctx.upstream.started = Some(clock::now());
+    attempts::begin(&mut ctx.upstream, route, ctx.started);
     let answering = loop {
         match attempt(session, ctx, route, connector, &mut body).await? {
             Some(answering) => break answering,
@@ -102,25 +102,22 @@ async fn attempt(
     connector: &Connector,
     body: &mut RequestBody,
 ) -> Result<Option<Answering>, Unserved> {
-    let mut pick = pick(session, ctx, route)?;
-    let Some(peer) = route.peers.get(pick.member.index).and_then(Option::as_ref) else {
-        return Err(Unserved::Rejected(Rejection::Internal, Termination::Internal));
-    };
-    ctx.upstream.attempts += 1;
-    ctx.upstream.member = Some(pick.member.clone());
+    let asking = Asking::new(session.req_header(), &ctx.request_id, ctx.client);
+    let mut pick = attempts::pick(&asking, &ctx.upstream, route)?;
+    let peer = attempts::peer(&mut ctx.upstream, route, &pick)?;
     let mut allow_kept = true;
     loop {
         let started = clock::now();
         let tried = try_member(session, ctx, route, connector, body, peer, allow_kept).await;
         ctx.upstream.ended = Some(clock::now());
         ctx.body_in = body.bytes();
+        let asking = Asking::new(session.req_header(), &ctx.request_id, ctx.client);
         match tried {
             Ok((upstream, request_cut)) => {
-                return Ok(answered(ctx, route, body, &mut pick, &upstream, started).then_some(Answering {
-                    upstream,
-                    pick,
-                    request_cut,
-                }));
+                let replayable = body.is_replayable();
+                let record = &mut ctx.upstream;
+                let taken = attempts::answered(&asking, record, route, replayable, &mut pick, &upstream, started);
+                return Ok(taken.then_some(Answering { upstream, pick, request_cut }));
             }
             Err(Failed::Client(unserved)) => {
                 route.metrics.attempt(AttemptOutcome::Cancelled);
@@ -129,145 +126,16 @@ async fn attempt(
             // The member closed a connection it had kept, just as we used it: no fault of the member's, and the
             // same request on a new connection to it is the cure.
             Err(Failed::Member { cause: Cause::Reset, kept_connection: true })
-                if allow_kept && body.is_replayable() && may_repeat(session, route) =>
+                if allow_kept && body.is_replayable() && asking.may_repeat(route) =>
             {
                 allow_kept = false;
             }
             Err(Failed::Member { cause, .. }) => {
-                failed(session, ctx, route, body, pick, cause)?;
+                attempts::failed(&asking, &mut ctx.upstream, route, body.is_replayable(), pick, cause)?;
                 return Ok(None);
             }
         }
     }
-}
-
-fn may_repeat(session: &Session, route: &PoolRoute) -> bool {
-    route.retry.non_idempotent || retry::is_idempotent(&session.req_header().method)
-}
-
-/// Takes in an answer's status. `false`: it is thrown away, and another attempt is due.
-fn answered(
-    ctx: &mut RequestContext,
-    route: &PoolRoute,
-    body: &RequestBody,
-    pick: &mut Pick,
-    upstream: &UpstreamSession,
-    started: std::time::Instant,
-) -> bool {
-    let status = upstream.get_status().map_or(0, |status| status.as_u16());
-    ctx.upstream.status = Some(status);
-    route.metrics.attempt(AttemptOutcome::Answered);
-    let now = clock::now();
-    if status < 500 {
-        pick.succeeded(now.saturating_duration_since(started));
-    } else {
-        pick.failed(Failure::Status(status));
-    }
-    if route.retry.on.statuses.contains(&status) && another(ctx, route, body.is_replayable(), Cause::Status(status)) {
-        ctx.upstream.tried.push(pick.member.index);
-        return false;
-    }
-    ctx.upstream.first_byte = ctx.upstream.started.map(|began| now.saturating_duration_since(began));
-    true
-}
-
-/// Takes in a failed attempt; an error when no other is due.
-fn failed(
-    session: &Session,
-    ctx: &mut RequestContext,
-    route: &PoolRoute,
-    body: &RequestBody,
-    mut pick: Pick,
-    cause: Cause,
-) -> Result<(), Unserved> {
-    let (rejection, termination) = rejection_of(cause);
-    let Some((failure, outcome)) = fault_of(cause) else { return Err(Unserved::Rejected(rejection, termination)) };
-    pick.failed(failure);
-    route.metrics.attempt(outcome);
-    ctx.upstream.tried.push(pick.member.index);
-    debug!(
-        target: "sluicegate::upstream", "request {}: member {} failed: {failure} ({} {})",
-        ctx.request_id.as_str(), pick.member.name, session.req_header().method, session.req_header().uri.path(),
-    );
-    ctx.upstream.rejection = Some(rejection.clone());
-    if another(ctx, route, body.is_replayable(), cause) {
-        Ok(())
-    } else {
-        Err(Unserved::Rejected(rejection, termination))
-    }
-}
-
-/// Whether rules and budget allow another attempt; takes it from the budget.
-pub fn another(ctx: &mut RequestContext, route: &PoolRoute, replayable: bool, cause: Cause) -> bool {
-    let attempt = retry::Attempt { method: &ctx.method, attempts: ctx.upstream.attempts, replayable };
-    if !retry::allowed(&route.retry, cause, &attempt) {
-        return false;
-    }
-    // With nobody left to ask, an answer at hand is better than a rejection of ours.
-    if matches!(cause, Cause::Status(_)) && ctx.upstream.tried.len() + 1 >= route.pool.members().len() {
-        return false;
-    }
-    if !route.budget.take(route.retry.budget_percent, clock::now()) {
-        route.metrics.retry_budget_exhausted();
-        return false;
-    }
-    let reason = match cause {
-        Cause::Connect | Cause::ConnectTimeout => RetryReason::ConnectFailure,
-        Cause::Timeout => RetryReason::Timeout,
-        Cause::Status(_) => RetryReason::Status,
-        Cause::Reset | Cause::Invalid | Cause::Local => RetryReason::Reset,
-    };
-    ctx.upstream.retry_reasons.insert(reason);
-    route.metrics.retry(reason);
-    true
-}
-
-/// What a failed attempt counts as, against the member and among the pool's attempts; `None`: no member's fault.
-pub fn fault_of(cause: Cause) -> Option<(Failure, AttemptOutcome)> {
-    Some(match cause {
-        Cause::Connect | Cause::ConnectTimeout => (Failure::Connect, AttemptOutcome::ConnectFailure),
-        Cause::Reset => (Failure::Reset, AttemptOutcome::Reset),
-        Cause::Timeout => (Failure::Timeout, AttemptOutcome::Timeout),
-        Cause::Invalid => (Failure::Invalid, AttemptOutcome::Invalid),
-        Cause::Status(status) => (Failure::Status(status), AttemptOutcome::Answered),
-        Cause::Local => return None,
-    })
-}
-
-/// What the client hears of a failure that is not tried again, and how the request ended.
-pub fn rejection_of(cause: Cause) -> (Rejection, Termination) {
-    match cause {
-        Cause::Connect => (Rejection::UpstreamConnect, Termination::UpstreamConnect),
-        Cause::ConnectTimeout => (Rejection::ConnectTimeout, Termination::UpstreamConnect),
-        Cause::Reset | Cause::Status(_) => (Rejection::UpstreamReset, Termination::UpstreamReset),
-        Cause::Timeout => (Rejection::UpstreamTimeout, Termination::UpstreamTimeout),
-        Cause::Invalid => (Rejection::UpstreamInvalid, Termination::UpstreamInvalid),
-        Cause::Local => (Rejection::AllBusy, Termination::Internal),
-    }
-}
-
-/// A member for the next attempt. When all were tried, the last failure is what the client hears.
-pub fn pick(session: &Session, ctx: &mut RequestContext, route: &PoolRoute) -> Result<Pick, Unserved> {
-    let request = session.req_header();
-    let asked = crate::balance::PickRequest {
-        client: ctx.client,
-        path_and_query: request.uri.path_and_query().map_or("/", |both| both.as_str()),
-        headers: &request.headers,
-    };
-    let none = match route.selector.pick(&asked, &ctx.upstream.tried) {
-        Ok(pick) => return Ok(pick),
-        // One member alone may be asked again: a restart of it looks just like this.
-        Err(NoPick::AllTried) => match route.selector.pick(&asked, &[]) {
-            Ok(pick) => return Ok(pick),
-            Err(none) => none,
-        },
-        Err(none) => none,
-    };
-    let (rejection, termination) = match none {
-        NoPick::AllBusy => (Rejection::AllBusy, Termination::Rejected),
-        NoPick::NoMember | NoPick::AllTried => (Rejection::NoMember, Termination::NoMember),
-    };
-    Err(Unserved::Rejected(ctx.upstream.rejection.clone().unwrap_or(rejection), termination))
 }
 
 /// Sends the request to one member and waits for its header block.
@@ -367,12 +235,6 @@ async fn send_kept(upstream: &mut UpstreamSession, body: &RequestBody) -> bool {
     cut
 }
 
-/// Whether the answer is coded in a way that cannot be passed on: only chunked is taken off and put on again here.
-fn has_strange_coding(upstream: &UpstreamSession) -> bool {
-    let coding = upstream.resp_header().map(|header| header.headers.get_all(header::TRANSFER_ENCODING));
-    coding.is_some_and(|values| values.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked")))
-}
-
 /// What happens next while an answer is waited for.
 enum Event {
     /// The client sent something, or left.
@@ -406,13 +268,8 @@ async fn connect(
             client_left(session).await
         } => return Err(Failed::Client(left)),
     };
-    ctx.upstream.connect = Some(clock::now().saturating_duration_since(started));
-    connected.map_err(|error| {
-        if connector.worth_telling(peer) {
-            warn!(target: "sluicegate::upstream", "pool {}: no connection to {}: {}", route.pool.name(), peer.address, error.reason);
-        }
-        Failed::Member { cause: error.cause, kept_connection: false }
-    })
+    attempts::connected(&mut ctx.upstream, route, connector, peer, started, connected)
+        .map_err(|cause| Failed::Member { cause, kept_connection: false })
 }
 
 /// The next bytes of the request, or, when there are no more, the client's going away.
@@ -550,7 +407,9 @@ async fn stream(
     }
     finish(session, ctx, body, request_cut).await?;
     drop(pick);
-    give_back(upstream, route, connector, ctx, body.is_done() && !request_cut).await;
+    if body.is_done() && !request_cut {
+        attempts::give_back(upstream, &ctx.upstream, route, connector).await;
+    }
     Ok(())
 }
 
@@ -586,25 +445,6 @@ async fn finish(
     }
     let written = session.downstream_session.write_response_body(Bytes::new(), true).await;
     written.map_err(|error| cut_by_client(&error))
-}
-
-/// Keeps the connection for another request, if both sides of this one are complete.
-async fn give_back(
-    mut upstream: Box<UpstreamSession>,
-    route: &PoolRoute,
-    connector: &Connector,
-    ctx: &RequestContext,
-    complete: bool,
-) {
-    let peer = ctx.upstream.member.as_ref().and_then(|member| route.peers.get(member.index)?.as_ref());
-    let (true, Some(peer)) = (complete, peer) else { return };
-    upstream.respect_keepalive();
-    if !upstream.will_keepalive() {
-        return;
-    }
-    if let Some(stream) = upstream.reuse().await {
-        connector.put(peer, stream, route.timeouts.keepalive);
-    }
 }
 
 /// Holds back flushes towards an HTTP/1 client while more of the answer is at hand.
@@ -658,23 +498,6 @@ fn client_termination(error: &pingora::Error) -> Termination {
 fn is_timeout(error: &pingora::Error) -> bool {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     cause.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
-}
-
-/// What a failed read or write of the upstream side means, before any byte of an answer.
-pub fn cause_of(error: &pingora::Error) -> Cause {
-    use pingora::ErrorType;
-    match error.etype() {
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Cause::Timeout,
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Cause::ConnectTimeout,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::TLSHandshakeFailure
-        | ErrorType::InvalidCert
-        | ErrorType::HandshakeError => Cause::Connect,
-        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::InvalidH2 | ErrorType::H2Error => Cause::Invalid,
-        _ => Cause::Reset,
-    }
 }
 
 /// Brings a request to its end: what was not served is told to the client, or its connection is cut.

@@ -8,8 +8,9 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
+use super::attempts::{self, Asking, cause_of, fault_of, rejection_of};
 use super::context::RequestContext;
-use super::exchange::{self, Unserved, cause_of, fault_of, rejection_of};
+use super::exchange::{self, Unserved};
 use super::forward::{complete_request, finish_response};
 use super::local;
 use super::rejection::Rejection;
@@ -46,10 +47,10 @@ pub fn peer(session: &Session, ctx: &mut RequestContext) -> pingora::Result<Box<
         return Err(refusal(ctx, Rejection::Internal, Termination::Internal));
     };
     if ctx.upstream.started.is_none() {
-        ctx.upstream.started = Some(clock::now());
-        route.budget.request(ctx.started);
+        attempts::begin(&mut ctx.upstream, route, ctx.started);
     }
-    let pick = match exchange::pick(session, ctx, route) {
+    let asking = Asking::new(session.req_header(), &ctx.request_id, ctx.client);
+    let pick = match attempts::pick(&asking, &ctx.upstream, route) {
         Ok(pick) => pick,
         Err(Unserved::Rejected(rejection, termination)) => return Err(refusal(ctx, rejection, termination)),
         Err(Unserved::Cut(termination)) => return Err(refusal(ctx, Rejection::Internal, termination)),
@@ -141,7 +142,7 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
     if let Some((_, outcome)) = fault {
         route.metrics.attempt(outcome);
     }
-    let again = exchange::another(ctx, route, replayable, cause);
+    let again = attempts::another(&ctx.method, &mut ctx.upstream, route, replayable, cause);
     if again {
         ctx.termination = None;
     }
