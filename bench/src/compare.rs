@@ -123,11 +123,13 @@ async fn measure(plan: &Plan, dir: &Path, peer: &Peer, workloads: &[Workload], r
         true => None,
         false => Some(start(&peer.argv, &log, peer.address).await?),
     };
-    let url = format!("http://{}{}", peer.address, plan.path);
-    let warm_up = Workload::Get.argv(&url, 1, dir);
-    load::execute(&warm_up, Duration::from_secs(15)).await?;
     let mut runs = Vec::new();
-    for workload in workloads {
+    for (number, workload) in workloads.iter().filter(|workload| peer.serves.contains(workload)).enumerate() {
+        let url = format!("http://{}{}", peer.address, workload.path(&plan.path));
+        if number == 0 {
+            let warm_up = Workload::Get.argv(&url, 1, dir);
+            load::execute(&warm_up, Duration::from_secs(15)).await?;
+        }
         let before = usage(running.as_ref())?;
         let argv = workload.argv(&url, plan.seconds, dir);
         let text = load::execute(&argv, Duration::from_secs(u64::from(plan.seconds) * 4 + 30)).await?;

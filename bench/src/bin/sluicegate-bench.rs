@@ -24,7 +24,8 @@ struct Args {
     /// Seconds of each run.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=300))]
     seconds: u32,
-    /// Only these peers: sluicegate, haproxy, haproxy-log, nginx, nginx-log, bare-pingora, direct.
+    /// Only these peers: sluicegate, haproxy, haproxy-log, nginx, nginx-log, bare-pingora, direct, and, for the cache,
+    /// sluicegate-cache, haproxy-cache, nginx-cache, varnish-cache.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The path to ask for.

@@ -24,6 +24,10 @@ pub enum Workload {
     Post,
     /// ab with keep-alive (T45), GET.
     Ab,
+    /// wrk, GET of what the proxy has in its cache.
+    Hit,
+    /// wrk, GET of an answer that the proxy makes itself: what a hit costs at least.
+    Fixed,
 }
 
 /// What one run of a load program measured.
@@ -48,6 +52,20 @@ impl Workload {
             Self::Get => "get",
             Self::Post => "post",
             Self::Ab => "ab-get",
+            Self::Hit => "cache-hit",
+            Self::Fixed => "fixed-answer",
+        }
+    }
+
+    /// All of them, in the order of the report.
+    pub const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Ab, Self::Hit, Self::Fixed];
+
+    /// The path it asks for, where `path` is that of the plan.
+    pub fn path(self, path: &str) -> &str {
+        match self {
+            Self::Get | Self::Post | Self::Ab => path,
+            Self::Hit => "/cached",
+            Self::Fixed => "/fixed",
         }
     }
 
@@ -56,7 +74,7 @@ impl Workload {
         let requests = seconds * AB_REQUESTS_PER_SECOND;
         let script = dir.join("post.lua");
         let line = match self {
-            Self::Get => format!("wrk -t1 -c{CONNECTIONS} -d{seconds}s --latency {url}"),
+            Self::Get | Self::Hit | Self::Fixed => format!("wrk -t1 -c{CONNECTIONS} -d{seconds}s --latency {url}"),
             Self::Post => format!("wrk -t1 -c{CONNECTIONS} -d{seconds}s --latency -s {} {url}", script.display()),
             Self::Ab => format!("ab -q -k -n {requests} -c {CONNECTIONS} {url}"),
         };
@@ -66,7 +84,7 @@ impl Workload {
     /// Reads the program's output; `None` when it is not a result.
     pub fn parse(self, text: &str) -> Option<Sample> {
         match self {
-            Self::Get | Self::Post => parse_wrk(text),
+            Self::Get | Self::Post | Self::Hit | Self::Fixed => parse_wrk(text),
             Self::Ab => parse_ab(text),
         }
     }
@@ -77,7 +95,7 @@ pub fn installed(skipped: &mut Vec<String>) -> io::Result<Vec<Workload>> {
     if super::machine::which("wrk").is_none() {
         return Err(io::Error::other("wrk is not installed, and there is no benchmark without it"));
     }
-    let mut workloads = vec![Workload::Get, Workload::Post];
+    let mut workloads = vec![Workload::Get, Workload::Post, Workload::Hit, Workload::Fixed];
     match super::machine::which("ab") {
         Some(_) => workloads.push(Workload::Ab),
         None => skipped.push("ab-get: ab is not installed".to_owned()),

@@ -8,8 +8,29 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use super::load::Workload;
 use super::machine::{version, which};
 use super::{Backend, Plan};
+
+/// What goes through to the backend.
+const PROXIED: &[Workload] = &[Workload::Get, Workload::Post, Workload::Ab];
+/// What the proxy answers by itself.
+const LOCAL: &[Workload] = &[Workload::Hit, Workload::Fixed];
+
+/// Every peer there is; those that end in `-cache` are configured to cache, and measured at nothing else.
+const KNOWN: [&str; 11] = [
+    "sluicegate",
+    "haproxy",
+    "haproxy-log",
+    "nginx",
+    "nginx-log",
+    "bare-pingora",
+    "direct",
+    "sluicegate-cache",
+    "haproxy-cache",
+    "nginx-cache",
+    "varnish-cache",
+];
 
 /// Worker threads or processes of every proxy.
 const WORKERS: u32 = 2;
@@ -27,6 +48,8 @@ pub struct Peer {
     pub config: String,
     /// Where it will listen.
     pub address: SocketAddr,
+    /// What it is measured at.
+    pub serves: &'static [Workload],
 }
 
 /// What the peers need to know.
@@ -66,7 +89,8 @@ impl Bench<'_> {
                 let program = which("nginx").ok_or_else(|| io::Error::other("nginx is not installed"))?;
                 let config = format!(
                     "{}  access_log off;\n  server {{\n    listen {address};\n    \
-                     location / {{ return 200 \"hello\\n\"; }}\n  }}\n}}\n",
+                     location / {{ return 200 \"hello\\n\"; }}\n    location = /cached {{ add_header Cache-Control max-age=3600; \
+                     return 200 \"hello\\n\"; }}\n  }}\n}}\n",
                     nginx_head(1, dir, "backend")
                 );
                 let path = dir.join("backend.conf");
@@ -82,7 +106,7 @@ impl Bench<'_> {
     pub fn peers(&self) -> io::Result<(Vec<Peer>, Vec<String>)> {
         let mut peers = Vec::new();
         let mut skipped = Vec::new();
-        let known = ["sluicegate", "haproxy", "haproxy-log", "nginx", "nginx-log", "bare-pingora", "direct"];
+        let known = KNOWN;
         for name in &self.plan.only {
             if !known.contains(&name.as_str()) {
                 return Err(io::Error::other(format!("there is no peer {name:?}; there are {}", known.join(", "))));
@@ -103,13 +127,21 @@ impl Bench<'_> {
     /// One peer, or the program that it lacks.
     fn peer(&self, name: &'static str) -> io::Result<Result<Peer, String>> {
         let program = match name {
-            "sluicegate" => self.plan.gateway.clone(),
+            "sluicegate" | "sluicegate-cache" => self.plan.gateway.clone(),
             "bare-pingora" => self.plan.tools.join("bare-pingora"),
             "direct" => {
                 let (version, config) = ("no proxy".to_owned(), String::new());
-                return Ok(Ok(Peer { name, version, argv: Vec::new(), config, address: self.backend }));
+                return Ok(Ok(Peer {
+                    name,
+                    version,
+                    argv: Vec::new(),
+                    config,
+                    address: self.backend,
+                    serves: PROXIED,
+                }));
             }
-            _ => PathBuf::from(name.trim_end_matches("-log")),
+            "varnish-cache" => PathBuf::from("varnishd"),
+            _ => PathBuf::from(name.trim_end_matches("-log").trim_end_matches("-cache")),
         };
         let Some(program) = which(&program.to_string_lossy()) else {
             return Ok(Err(program.display().to_string()));
@@ -120,12 +152,25 @@ impl Bench<'_> {
             "sluicegate" => {
                 (self.gateway_config(address)?, argv(&program, &["run", "-c", &path.to_string_lossy()]), "--version")
             }
+            "sluicegate-cache" => (
+                self.gateway_cache_config(address)?,
+                argv(&program, &["run", "-c", &path.to_string_lossy()]),
+                "--version",
+            ),
+            "varnish-cache" => (self.varnish_config(), self.varnish_argv(&program, &path, address), "-V"),
             "bare-pingora" => (String::new(), self.bare_argv(&program, address), "--version"),
-            "nginx" | "nginx-log" => (self.nginx_config(name, address), nginx_argv(&program, &path, self.dir), "-v"),
+            "nginx" | "nginx-log" | "nginx-cache" => {
+                (self.nginx_config(name, address), nginx_argv(&program, &path, self.dir), "-v")
+            }
             _ => (self.haproxy_config(name, address), argv(&program, &["-f", &path.to_string_lossy()]), "-v"),
         };
         fs::write(&path, &config)?;
-        Ok(Ok(Peer { name, version: version(&program, flag), argv, config, address }))
+        let serves = match name {
+            "varnish-cache" => &[Workload::Hit],
+            _ if name.ends_with("-cache") => LOCAL,
+            _ => PROXIED,
+        };
+        Ok(Ok(Peer { name, version: version(&program, flag), argv, config, address, serves }))
     }
 
     fn bare_argv(&self, program: &Path, address: SocketAddr) -> Vec<String> {
@@ -142,13 +187,42 @@ impl Bench<'_> {
         ))
     }
 
+    fn gateway_cache_config(&self, address: SocketAddr) -> io::Result<String> {
+        let config = self.gateway_config(address)?;
+        let routes = "routes:\n  - { match: { path: /fixed }, respond: { body: \"hello\\n\" } }\n  \
+                      - { match: { path: / }, pool: app, cache: web }\n";
+        let head = config.split("routes:").next().unwrap_or_default();
+        Ok(format!("{head}caches: {{ web: {{ max_bytes: 64MiB }} }}\n{routes}"))
+    }
+
+    fn varnish_config(&self) -> String {
+        let backend = self.backend;
+        let (host, port) = (backend.ip(), backend.port());
+        format!("vcl 4.1;\nbackend app {{ .host = \"{host}\"; .port = \"{port}\"; }}\n")
+    }
+
+    fn varnish_argv(&self, program: &Path, config: &Path, address: SocketAddr) -> Vec<String> {
+        let (listen, dir) = (address.to_string(), self.dir.join("varnish"));
+        let (config, dir) = (config.to_string_lossy(), dir.to_string_lossy());
+        // Without its jail it needs no user of its own; without a management port nothing else is bound.
+        argv(program, &["-j", "none", "-F", "-a", &listen, "-f", &config, "-n", &dir, "-s", "malloc,64m", "-T", "none"])
+    }
+
     fn nginx_config(&self, name: &str, address: SocketAddr) -> String {
         let (backend, dir) = (self.backend, self.dir.display());
         let log = if name.ends_with("-log") { format!("{dir}/{name}-access.log") } else { "off".to_owned() };
+        let (zone, local) = match name.ends_with("-cache") {
+            true => (
+                format!("  proxy_cache_path {dir}/{name} keys_zone=hits:10m;\n"),
+                "    location = /fixed { return 200 \"hello\\n\"; }\n",
+            ),
+            false => (String::new(), ""),
+        };
+        let cache = if zone.is_empty() { "" } else { "      proxy_cache hits;\n" };
         format!(
-            "{}  access_log {log};\n  upstream app {{\n    server {backend};\n    \
-             keepalive 512;\n    keepalive_requests 100000000;\n  }}\n  server {{\n    listen {address};\n    location / {{\n      \
-             proxy_pass http://app;\n      proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n",
+            "{}{zone}  access_log {log};\n  upstream app {{\n    server {backend};\n    \
+             keepalive 512;\n    keepalive_requests 100000000;\n  }}\n  server {{\n    listen {address};\n{local}    \
+             location / {{\n{cache}      proxy_pass http://app;\n      proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n",
             nginx_head(WORKERS, self.dir, name)
         )
     }
@@ -160,10 +234,18 @@ impl Bench<'_> {
             true => ("  log stdout format raw local0 info\n", "  log global\n  option httplog\n"),
             false => ("", ""),
         };
+        let (frontend, backend_rules, cache) = match name.ends_with("-cache") {
+            true => (
+                "  http-request return status 200 content-type text/plain string hello if { path /fixed }\n",
+                "  http-request cache-use hits\n  http-response cache-store hits\n",
+                "cache hits\n  total-max-size 64\n  max-age 3600\n",
+            ),
+            false => ("", "", ""),
+        };
         format!(
             "global\n  nbthread {WORKERS}\n  maxconn 4096\n{log}defaults\n  mode http\n{option}  timeout connect 5s\n  \
-             timeout client 60s\n  timeout server 60s\n  http-reuse always\nfrontend web\n  bind {address}\n  \
-             default_backend app\nbackend app\n  server a {backend}\n"
+             timeout client 60s\n  timeout server 60s\n  http-reuse always\nfrontend web\n  bind {address}\n\
+             {frontend}  default_backend app\nbackend app\n{backend_rules}  server a {backend}\n{cache}"
         )
     }
 }

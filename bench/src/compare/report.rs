@@ -59,8 +59,8 @@ pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str
         let _ = writeln!(out, "- skipped: {line}");
     }
     out.push_str("\nLoad:\n\n");
-    for workload in [Workload::Get, Workload::Post, Workload::Ab] {
-        let url = format!("http://127.0.0.1:PORT{}", plan.path);
+    for workload in Workload::ALL {
+        let url = format!("http://127.0.0.1:PORT{}", workload.path(&plan.path));
         let _ =
             writeln!(out, "- {}: `{}`", workload.name(), workload.argv(&url, plan.seconds, Path::new("DIR")).join(" "));
     }
@@ -73,7 +73,7 @@ pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str
 /// One table for each workload that ran.
 pub fn tables(runs: &[Run]) -> String {
     let mut out = String::new();
-    for workload in [Workload::Get, Workload::Post, Workload::Ab] {
+    for workload in Workload::ALL {
         let rows = rows(runs, workload.name());
         if rows.is_empty() {
             continue;
@@ -83,8 +83,8 @@ pub fn tables(runs: &[Run]) -> String {
             "| peer | req/s | p50 ms | p99 ms | CPU us/req | (min-max) | CPU x haproxy | CPU x bare-pingora | RSS MiB | peak MiB | errors |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         );
-        let [haproxy, bare] =
-            ["haproxy", "bare-pingora"].map(|name| rows.iter().find(|row| row.peer == name).and_then(|row| row.cpu_us));
+        let [haproxy, bare] = ["haproxy", "bare-pingora"]
+            .map(|name| rows.iter().find(|row| row.peer.trim_end_matches("-cache") == name).and_then(|row| row.cpu_us));
         for row in &rows {
             out.push_str(&line(row, haproxy, bare));
         }

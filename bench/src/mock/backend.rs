@@ -261,12 +261,20 @@ fn web(shared: &Shared, upload: &Upload) -> Answer {
         "/echo" => answer::json(StatusCode::OK, &echo(shared, upload)),
         "/headers" => response_headers(upload.query()),
         "/trailers" => trailers(),
+        "/cached" => cacheable(shared),
         "/sse" | "/api/health-status/stream" => match Cadence::parse(upload.query().split('&')) {
             Some(cadence) => sse::timed(cadence),
             None => answer::text(StatusCode::BAD_REQUEST, "expected ?events=N&interval=100ms&size=N\n"),
         },
         _ => answer::text(StatusCode::OK, shared.greeting.clone()),
     }
+}
+
+/// What any cache may keep for an hour.
+fn cacheable(shared: &Shared) -> Answer {
+    let mut answer = answer::text(StatusCode::OK, shared.greeting.clone());
+    answer.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+    answer
 }
 
 /// F11.
