@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, ConfigErrors, Environment, Overrides, Severity};
-use crate::server::{self, Options, StartError};
+use crate::server::{self, Options, StartError, secrecy};
 
 pub mod check;
 pub mod ctl;
@@ -83,10 +83,11 @@ pub fn main() -> ExitCode {
 
 fn run(source: Source) -> ExitCode {
     let overrides = source.overrides();
-    match server::run(Options { file: source.config.clone(), overrides }) {
+    let environment = secrecy::environment();
+    match server::run(Options { file: source.config.clone(), overrides, environment: environment.clone() }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&told(&error, &source));
+            complain(&told(&error, &source, &environment));
             if matches!(error, StartError::Config(_) | StartError::Log { .. } | StartError::Tls { .. }) {
                 ExitCode::from(CONFIG)
             } else {
@@ -97,9 +98,9 @@ fn run(source: Source) -> ExitCode {
 }
 
 /// Why there is no gateway, as `check` tells it where it can: with the place in the file and who is in the way.
-fn told(error: &StartError, source: &Source) -> String {
+fn told(error: &StartError, source: &Source, environment: &Environment) -> String {
     let system = matches!(error, StartError::System { .. } | StartError::Log { .. });
-    let loaded = system.then(|| config::load(&source.config, &source.overrides(), &Environment::of_process()));
+    let loaded = system.then(|| config::load(&source.config, &source.overrides(), environment));
     match loaded.map(|loaded| loaded.map(|loaded| check::obstacles(&loaded))) {
         Some(Ok(problems)) if !problems.is_empty() => ConfigErrors::from(problems).to_string(),
         _ => error.to_string(),

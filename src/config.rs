@@ -192,6 +192,8 @@ pub struct Server {
     pub upstream_keepalive: usize,
     /// Timeouts of the client side.
     pub timeouts: ServerTimeouts,
+    /// Whether a crash may leave a core, with every secret in it. Default false.
+    pub core_dumps: bool,
     /// Security headers set on every answer that does not have them. Default on.
     pub security_headers: bool,
 }

@@ -33,6 +33,7 @@ pub mod lifecycle;
 pub mod listener;
 pub mod refusal;
 pub mod reload;
+pub mod secrecy;
 pub mod tls;
 pub mod worker;
 
@@ -40,12 +41,13 @@ pub mod worker;
 const SPARE_DESCRIPTORS: u64 = 128;
 
 /// What a run is told by the command line.
-#[derive(Debug)]
 pub struct Options {
     /// The configuration file.
     pub file: PathBuf,
     /// What flags and the environment override.
     pub overrides: Overrides,
+    /// What the configuration is read against.
+    pub environment: Environment,
 }
 
 /// Why there is no gateway.
@@ -93,9 +95,13 @@ impl StartError {
 /// When it cannot start: the configuration, an address, a file.
 pub fn run(options: Options) -> Result<(), StartError> {
     let begun = clock::now();
-    let environment = Environment::of_process();
-    let loaded = config::load(&options.file, &options.overrides, &environment).map_err(StartError::Config)?;
+    let Options { file, overrides, environment } = options;
+    let loaded = config::load(&file, &overrides, &environment).map_err(StartError::Config)?;
     let Loaded { config, warnings, .. } = loaded;
+    if !config.server.core_dumps {
+        secrecy::forbid_core();
+    }
+    secrecy::set_aside(&environment).map_err(StartError::system("cannot execute itself without its secrets"))?;
     let config = Arc::new(config);
     let identity =
         Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -120,8 +126,9 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let drain = Drain::new();
     let workers = Workers::start(&config, &shared, &drain, &listeners, &bound)?;
     let reloader = Arc::new(Reloader::new(
-        options.file,
-        options.overrides,
+        file,
+        overrides,
+        environment,
         Arc::clone(&shared),
         Arc::clone(&logging),
         listeners,

@@ -1,9 +1,10 @@
 //! What a configuration is read against: environment variables, credentials, files, and what flags override.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The largest file that a configuration may refer to, in bytes.
 pub(super) const MAX_REFERENCED_BYTES: u64 = 1 << 20;
@@ -24,6 +25,8 @@ pub struct Overrides {
 #[derive(Clone)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// Names that `${...}` asked for. Shared by clones.
+    interpolated: Arc<Mutex<BTreeSet<String>>>,
     credentials: Option<PathBuf>,
     files: bool,
 }
@@ -33,14 +36,21 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self { variables: variables.collect(), credentials, files: true }
+        Self { variables: variables.collect(), interpolated: Arc::default(), credentials, files: true }
     }
 
     /// One with just these variables; `CREDENTIALS_DIRECTORY` among them has its usual meaning.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let variables: BTreeMap<_, _> = variables.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let credentials = variables.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self { variables, credentials, files: true }
+        Self { variables, interpolated: Arc::default(), credentials, files: true }
+    }
+
+    /// With these variables too; they win.
+    #[must_use]
+    pub fn with_variables(mut self, variables: BTreeMap<String, String>) -> Self {
+        self.variables.extend(variables);
+        self
     }
 
     /// One in which every file is missing, for parsing text that is not trusted.
@@ -58,6 +68,18 @@ impl Environment {
     /// A variable.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+
+    /// A variable that a text of the configuration asks for.
+    pub(super) fn interpolate(&self, name: &str) -> Option<&str> {
+        let value = self.variable(name)?;
+        self.interpolated.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        Some(value)
+    }
+
+    /// The names of variables that texts of the configuration asked for so far, and that are set.
+    pub fn interpolated(&self) -> BTreeSet<String> {
+        self.interpolated.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The names of all variables.

@@ -106,7 +106,7 @@ fn refer(inside: &str, environment: &Environment) -> Result<Scalar, Wrong> {
         return Err(Wrong::new(format!("`${{{inside}}}` is no reference"))
             .hint("write ${VAR}, ${VAR:-default}, ${file:/path} or ${credential:name}; `$$` is a plain `$`"));
     }
-    let value = environment.variable(name);
+    let value = environment.interpolate(name);
     let found = if default.is_some() { value.filter(|value| !value.is_empty()).or(default) } else { value };
     match found {
         Some(text) => Ok(Scalar { text: text.to_owned(), hidden: false }),

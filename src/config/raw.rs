@@ -166,6 +166,7 @@ pub(super) struct RawServer {
     pub(super) max_header: Text,
     pub(super) keepalive_requests: Text,
     pub(super) upstream_keepalive: Text,
+    pub(super) core_dumps: Text,
     pub(super) timeouts: Option<RawServerTimeouts>,
 }
 

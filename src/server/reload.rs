@@ -22,6 +22,7 @@ use crate::snapshot::{Shared, Snapshot};
 pub struct Reloader {
     file: PathBuf,
     overrides: Overrides,
+    environment: Environment,
     shared: Arc<Shared>,
     logging: Arc<Logging>,
     listeners: Arc<[Arc<Listener>]>,
@@ -57,6 +58,7 @@ impl Reloader {
     pub fn new(
         file: PathBuf,
         overrides: Overrides,
+        environment: Environment,
         shared: Arc<Shared>,
         logging: Arc<Logging>,
         listeners: Arc<[Arc<Listener>]>,
@@ -64,7 +66,18 @@ impl Reloader {
     ) -> Self {
         let followers = tokio::sync::Mutex::default();
         let (last_refusal, waiting) = (Mutex::default(), Mutex::default());
-        Self { file, overrides, shared, logging, listeners, started_with, followers, last_refusal, waiting }
+        Self {
+            file,
+            overrides,
+            environment,
+            shared,
+            logging,
+            listeners,
+            started_with,
+            followers,
+            last_refusal,
+            waiting,
+        }
     }
 
     /// What requests share.
@@ -118,9 +131,9 @@ impl Reloader {
     }
 
     async fn try_reload(&self, followers: &mut Followers) -> Result<Reloaded, String> {
-        let (file, overrides) = (self.file.clone(), self.overrides.clone());
+        let (file, overrides, environment) = (self.file.clone(), self.overrides.clone(), self.environment.clone());
         // Files are read off this thread: it also checks health.
-        let load = move || config::load(&file, &overrides, &Environment::of_process());
+        let load = move || config::load(&file, &overrides, &environment);
         let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?;
         let Loaded { config, warnings, .. } = loaded.map_err(|errors| errors.to_string())?;
         let config = Arc::new(config);
@@ -224,6 +237,7 @@ fn restart_needed(started: &Config, now: &Config) -> Vec<String> {
     differ("server.max_connections", before.max_connections != after.max_connections);
     differ("server.instance_id", before.instance_id != after.instance_id);
     differ("server.keepalive_requests", before.keepalive_requests != after.keepalive_requests);
+    differ("server.core_dumps", before.core_dumps != after.core_dumps);
     differ("server.upstream_keepalive", before.upstream_keepalive != after.upstream_keepalive);
     keys
 }

@@ -85,6 +85,7 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
         keepalive_requests: (keepalive > 0).then_some(keepalive),
         upstream_keepalive: resolver.number(&path.key("upstream_keepalive"), &raw.upstream_keepalive, 512, 1..=100_000),
         timeouts: timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), resolver),
+        core_dumps: resolver.boolean(&path.key("core_dumps"), &raw.core_dumps, false),
         security_headers,
     }
 }
