@@ -22,6 +22,7 @@ pub mod admit;
 pub mod attempts;
 pub mod body;
 pub mod context;
+pub mod cors;
 pub mod exchange;
 pub mod fetch;
 pub mod finish;

@@ -10,10 +10,12 @@ use super::document::{Content, Node};
 use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest};
 
 mod auth;
+mod cors;
 mod forms;
 mod node;
 
 pub(super) use auth::RawAuth;
+pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 use node::ShapeError;
 
@@ -21,8 +23,8 @@ use node::ShapeError;
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 11] =
-    ["api_keys", "jwt", "cors", "auth", "limits", "caches", "cache", "ai", "permission", "audit", "sanitize"];
+const LATER: [&str; 10] =
+    ["api_keys", "jwt", "auth", "limits", "caches", "cache", "ai", "permission", "audit", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -320,7 +322,7 @@ pub(super) struct RawRoute {
     pub(super) limits: Option<IgnoredAny>,
     pub(super) cache: Option<IgnoredAny>,
     pub(super) permission: Option<IgnoredAny>,
-    pub(super) cors: Option<IgnoredAny>,
+    pub(super) cors: Option<Or<RawCors>>,
     pub(super) sanitize: Option<IgnoredAny>,
 }
 

@@ -16,6 +16,7 @@ use super::{StatusRange, TlsVersion};
 pub(super) mod address;
 pub(super) mod balance;
 pub(super) mod logging;
+pub(super) mod origin;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
+use super::cors::preflight;
 use super::guard;
 use super::headers::{Edge, Forwarding, check_request, request_host};
 use super::local::{self, Answer, Probe};
@@ -17,7 +18,7 @@ use crate::observe::Termination;
 use crate::observe::trace::{RequestId, Trace};
 use crate::route::rewrite::{redirect_https, redirect_location, rewrite_path};
 use crate::route::{Found, NormalPath, RequestView};
-use crate::snapshot::RouteState;
+use crate::snapshot::{RouteState, Snapshot};
 use crate::transport::connection::{Connection, Phase, carried};
 
 /// What is to be done with a request.
@@ -88,7 +89,7 @@ pub fn admit(session: &Session, ctx: &mut RequestContext, draining: bool) -> Adm
     };
     let host = request_host(&request.uri, &request.headers);
     let view = RequestView { host, path: &path, method: &request.method, headers: &request.headers };
-    let found = snapshot.table.find(&view);
+    let found = find(&snapshot, &view);
     if let Some(answer) = probe(session, ctx, &path, &found, draining) {
         return Admission::Answer(answer);
     }
@@ -106,7 +107,21 @@ pub fn admit(session: &Session, ctx: &mut RequestContext, draining: bool) -> Adm
     let Some(route) = route else { return Admission::reject(Rejection::NotFound) };
     ctx.in_flight = Some(route.metrics.enter());
     ctx.route = Some(Arc::clone(&route));
+    guard::cors::mark(session, ctx, &route);
     take_route(session, ctx, &route, &path, host)
+}
+
+/// The route of a request; of a preflight, that which takes the method it asks for, if it answers preflights. Neither
+/// has such a route to list OPTIONS, nor does a catch-all beside it answer in its place.
+fn find(snapshot: &Snapshot, view: &RequestView<'_>) -> Found {
+    if let Some(method) = preflight(view.method, view.headers) {
+        let found = snapshot.table.find(&RequestView { method: &method, ..*view });
+        let route = if let Found::Route(index) = found { snapshot.routes.get(index) } else { None };
+        if route.is_some_and(|route| route.config.cors.is_some()) {
+            return found;
+        }
+    }
+    snapshot.table.find(view)
 }
 
 /// The rules of the route itself.

@@ -5,6 +5,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
+use super::cors;
 use super::headers::{EditHeaders, apply_rules, set_security_headers, strip_hop_by_hop};
 use super::rejection::Rejection;
 
@@ -224,9 +225,14 @@ pub fn finish_response(headers: &mut impl EditHeaders, status: StatusCode, ctx: 
     if let Ok(id) = HeaderValue::from_str(ctx.request_id.as_str()) {
         headers.set(X_REQUEST_ID, id);
     }
+    if ctx.route.as_ref().is_some_and(|route| route.config.cors.is_some()) {
+        for name in &cors::RESPONSE_FIELDS {
+            headers.remove(name);
+        }
+    }
     for (name, value) in &ctx.fields {
         if *name == header::VARY {
-            headers.append(name.clone(), value.clone());
+            add_vary(headers, value);
         } else {
             headers.set(name.clone(), value.clone());
         }
@@ -237,6 +243,14 @@ pub fn finish_response(headers: &mut impl EditHeaders, status: StatusCode, ctx: 
     }
     if let Some(route) = &ctx.route {
         apply_rules(headers, &route.config.response_headers);
+    }
+}
+
+/// Adds a name to Vary, unless it stands there.
+fn add_vary(headers: &mut impl EditHeaders, name: &HeaderValue) {
+    let mut there = headers.map().get_all(header::VARY).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    if !there.any(|item| item.trim_ascii().eq_ignore_ascii_case(name.as_bytes())) {
+        headers.append(header::VARY, name.clone());
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Rejection {
     BadRequest(&'static str),
     /// The client's address is not allowed on the route.
     Forbidden,
+    /// It is a preflight from a page of an origin that may not call.
+    OriginRefused,
     /// The route wants a caller, and the credentials are missing or no good. Which of these is not told.
     Unauthorized,
     /// The caller lacks a permission.
@@ -85,7 +87,9 @@ impl Rejection {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::RateLimited(_) | Self::ConcurrencyLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
-            Self::Forbidden | Self::PermissionDenied | Self::UpgradeRefused => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::OriginRefused | Self::PermissionDenied | Self::UpgradeRefused => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -104,6 +108,7 @@ impl Rejection {
         match self {
             Self::BadRequest(_) => "bad_request",
             Self::Forbidden => "forbidden",
+            Self::OriginRefused => "origin_refused",
             Self::Unauthorized => "unauthorized",
             Self::PermissionDenied => "permission_denied",
             Self::RateLimited(_) => "RATE_LIMIT_EXCEEDED",
@@ -133,6 +138,7 @@ impl Rejection {
         match self {
             Self::BadRequest(reason) => reason,
             Self::Forbidden => "access to this resource is not allowed from your address",
+            Self::OriginRefused => "pages of this origin may not call this",
             Self::Unauthorized => "valid credentials are needed here",
             Self::PermissionDenied => "these credentials do not allow this",
             Self::RateLimited(_) => "too many requests, please retry later",
@@ -176,6 +182,7 @@ impl Rejection {
             Self::UriTooLong => "client_uri_too_long",
             Self::HeadersTooLarge => "client_headers_too_large",
             Self::Forbidden => "proxy_forbidden",
+            Self::OriginRefused => "proxy_origin_refused",
             Self::Unauthorized => "proxy_unauthorized",
             Self::PermissionDenied => "proxy_permission_denied",
             Self::RateLimited(_) => "proxy_rate_limited",
@@ -237,7 +244,7 @@ impl Rejection {
     const fn kind(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
-            Self::Forbidden | Self::PermissionDenied => "permission_denied",
+            Self::Forbidden | Self::OriginRefused | Self::PermissionDenied => "permission_denied",
             Self::Unauthorized => "authentication_error",
             Self::RateLimited(_) | Self::ConcurrencyLimited => "rate_limit_error",
             Self::NotCached => "not_cached",

@@ -8,6 +8,7 @@ fn all() -> Vec<Rejection> {
     vec![
         Rejection::BadRequest("the path leaves the root"),
         Rejection::Forbidden,
+        Rejection::OriginRefused,
         Rejection::Unauthorized,
         Rejection::PermissionDenied,
         Rejection::RateLimited(7),
@@ -50,6 +51,8 @@ fn every_rejection_is_answered_as_promised() {
       {"error":{"message":"the path leaves the root","type":"invalid_request","code":"bad_request","request_id":"r1"}}
     403 proxy_forbidden
       {"error":{"message":"access to this resource is not allowed from your address","type":"permission_denied","code":"forbidden","request_id":"r1"}}
+    403 proxy_origin_refused
+      {"error":{"message":"pages of this origin may not call this","type":"permission_denied","code":"origin_refused","request_id":"r1"}}
     401 proxy_unauthorized
       {"error":{"message":"valid credentials are needed here","type":"authentication_error","code":"unauthorized","request_id":"r1"}}
     403 proxy_permission_denied
