@@ -251,7 +251,7 @@ async fn every_page_with_everybodys_cookies_is_a_configuration_error() {
         ("{ origins: [https://a.test/] }", ":3:21", "an origin has no path"),
         ("{ origins: [https://a.test], methods: [get] }", ":3:48", "did you mean GET?"),
         ("{ origins: [https://a.test], headers: [\"*\"], credentials: true }", ":3:48", "`*` does not go with"),
-        ("{ origins: [https://a.test], max_age: 2d }", ":3:41", "0ms to 1d"),
+        ("{ origins: [https://a.test], max_age: 2d }", ":3:47", "0ms to 1d"),
         ("{ methods: [GET] }", ":3:3", "`origins` is missing"),
         ("{ origin: https://a.test }", ":3:11", "did you mean `origins`?"),
     ] {

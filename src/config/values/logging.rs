@@ -4,7 +4,7 @@ use super::{Wrong, one_of, quote};
 use crate::config::problem::{list, nearest};
 
 /// The targets of the process log, without `sluicegate::` in front. A level for `server` goes for `server::reload` too.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "admin",
     "admin::control",
     "balance",
@@ -15,6 +15,7 @@ const TARGETS: [&str; 12] = [
     "server::lifecycle",
     "server::refusal",
     "server::reload",
+    "server::secrecy",
     "server::worker",
     "upstream",
 ];
