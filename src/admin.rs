@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,11 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clock;
 use crate::config::Config;
+use crate::config::audit::EventKind;
+use crate::observe::audit::Event;
 use crate::server::drain::Drain;
 use crate::server::listener::Bound;
-use crate::server::reload::{Reloaded, Reloader};
+use crate::server::reload::{Asked, Reloaded, Reloader};
 use answer::Answer;
 
 mod access;
@@ -86,7 +88,13 @@ struct Admin {
     reloader: Arc<Reloader>,
     drain: Arc<Drain>,
     started: Instant,
-    reloads: mpsc::Sender<oneshot::Sender<Result<Reloaded, String>>>,
+    reloads: mpsc::Sender<Order>,
+}
+
+/// A reload that somebody asked for.
+struct Order {
+    peer: Peer,
+    reply: oneshot::Sender<Result<Reloaded, String>>,
 }
 
 /// Who is at the other end.
@@ -95,6 +103,23 @@ enum Peer {
     Tcp(SocketAddr),
     /// A process on this machine, with its user, when the system tells.
     Unix(Option<u32>),
+}
+
+impl Peer {
+    /// Who this is in the audit log. The address stands beside it.
+    fn actor(&self) -> String {
+        match self {
+            Self::Tcp(_) => "control API".to_owned(),
+            Self::Unix(_) => self.to_string(),
+        }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
@@ -166,9 +191,10 @@ async fn accept(door: Door, admin: &Arc<Admin>) {
 }
 
 /// Reloads whenever it is asked to, one at a time. Whoever asked may have gone.
-async fn reload(mut asked: mpsc::Receiver<oneshot::Sender<Result<Reloaded, String>>>, reloader: &Reloader) {
-    while let Some(reply) = asked.recv().await {
-        let _ = reply.send(reloader.reload().await);
+async fn reload(mut orders: mpsc::Receiver<Order>, reloader: &Reloader) {
+    while let Some(Order { peer, reply }) = orders.recv().await {
+        let asked = Asked { actor: &peer.actor(), client: peer.address() };
+        let _ = reply.send(reloader.reload(asked).await);
     }
 }
 
@@ -203,6 +229,14 @@ async fn try_respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer
         && !endpoint.answers_strangers()
     {
         warn!("admin: {} {} is refused: {refusal}; asked by {peer}", head.method, endpoint.name());
+        snapshot.audit.record(&Event {
+            actor: Some(&peer.actor()),
+            client: peer.address(),
+            method: Some(head.method.as_str()),
+            path: Some(head.uri.path()),
+            reason: Some(refusal.as_str()),
+            ..Event::new(EventKind::AuthenticationFailure, false)
+        });
         return Err(refusal.answer());
     }
     tokio::time::timeout(BODY_TIMEOUT, read_to_end(body)).await.map_err(|_| Answer::too_slow())??;

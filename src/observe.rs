@@ -5,6 +5,7 @@
 //! the sums.
 
 pub mod access_log;
+pub mod audit;
 pub mod logging;
 pub mod metrics;
 pub mod trace;

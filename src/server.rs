@@ -7,21 +7,24 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admin;
 use crate::balance::health::HealthChecks;
 use crate::clock;
+use crate::config::audit::Audit as AuditConfig;
 use crate::config::{self, AccessLog as AccessConfig, Config, ConfigErrors, Environment, Loaded, Overrides};
 use crate::observe::access_log::AccessLog;
+use crate::observe::audit::{Audit, Auditing, webhook};
 use crate::observe::logging::Logging;
 use crate::observe::metrics::Metrics;
 use crate::observe::writer::LogFile;
 use crate::observe::{Identity, SERVICE};
-use crate::snapshot::Shared;
+use crate::snapshot::{Logs, Shared};
 use crate::upstream::resolve::Addresses;
 use drain::Drain;
 use listener::{Bound, Listener};
@@ -40,7 +43,11 @@ pub mod worker;
 /// File descriptors for logs, health checks, the admin listener and the like.
 const SPARE_DESCRIPTORS: u64 = 128;
 
+/// How often the audit log says how often each caller came.
+const USAGE_EVERY: Duration = Duration::from_secs(60);
+
 /// What a run is told by the command line.
+#[derive(Clone)]
 pub struct Options {
     /// The configuration file.
     pub file: PathBuf,
@@ -95,13 +102,13 @@ impl StartError {
 /// When it cannot start: the configuration, an address, a file.
 pub fn run(options: Options) -> Result<(), StartError> {
     let begun = clock::now();
-    let Options { file, overrides, environment } = options;
-    let loaded = config::load(&file, &overrides, &environment).map_err(StartError::Config)?;
+    let loaded = config::load(&options.file, &options.overrides, &options.environment).map_err(StartError::Config)?;
     let Loaded { config, warnings, .. } = loaded;
     if !config.server.core_dumps {
         secrecy::forbid_core();
     }
-    secrecy::set_aside(&environment).map_err(StartError::system("cannot execute itself without its secrets"))?;
+    secrecy::set_aside(&options.environment)
+        .map_err(StartError::system("cannot execute itself without its secrets"))?;
     let config = Arc::new(config);
     let identity =
         Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -115,36 +122,29 @@ pub fn run(options: Options) -> Result<(), StartError> {
     raise_descriptors(config.server.max_connections);
     let bound = Sockets::bind(&config)?;
     let access = open_access(config.log.access.as_ref(), &metrics)?;
+    let (auditing, alarms) = Auditing::new(identity.clone(), Arc::clone(&metrics));
+    let logs = Logs { access, audit: open_audit(config.log.audit.as_ref(), &auditing)? };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::system("cannot make a reactor"))?;
     let addresses = Arc::new(Addresses::default());
     runtime.block_on(addresses.fill(&config));
-    let shared = Arc::new(Shared::new(Arc::clone(&config), access, addresses, Arc::clone(&metrics)));
+    let shared = Arc::new(Shared::new(Arc::clone(&config), logs, addresses, Arc::clone(&metrics)));
     let listeners = listeners(&config, &metrics)?;
     let drain = Drain::new();
     let workers = Workers::start(&config, &shared, &drain, &listeners, &bound)?;
     let reloader = Arc::new(Reloader::new(
-        file,
-        overrides,
-        environment,
+        options,
         Arc::clone(&shared),
         Arc::clone(&logging),
+        Arc::clone(&auditing),
         listeners,
         Arc::clone(&config),
     ));
     metrics.config_loaded();
     debug!("process log to stderr{}", config.log.file.as_ref().map_or("", |_| " and a file"));
-    info!(
-        "{SERVICE} {} serves on {} after {:?}; {} workers, {} routes, {} pools",
-        identity.version,
-        addresses_of(&config),
-        clock::now().saturating_duration_since(begun),
-        config.server.threads,
-        config.routes.len(),
-        config.pools.len(),
-    );
+    tell_of_start(&config, &identity, begun);
     // The workers have handles of their own; these would keep the sockets open through a drain.
     let Sockets { admin, listeners } = bound;
     drop(listeners);
@@ -154,21 +154,44 @@ pub fn run(options: Options) -> Result<(), StartError> {
         let admin =
             admin.map(|bound| admin::serve(bound, Arc::clone(&config), Arc::clone(&reloader), Arc::clone(&drain)));
         let admin = admin.map(tokio::spawn);
-        lifecycle::control(&reloader, &drain).await;
+        tokio::select! {
+            () = lifecycle::control(&reloader, &drain) => {}
+            () = follow_audit(&shared, alarms) => {}
+        }
         if let Some(admin) = admin {
             admin.abort();
         }
     });
     workers.stop();
-    if let Some(access) = &shared.current.load().access
-        && let Err(error) = access.file().flush()
-    {
-        error!("cannot write the last lines of the access log: {error}");
-    }
+    write_last_lines(&shared);
     info!("{SERVICE} has ended");
     logging.flush();
     runtime.shutdown_background();
     Ok(())
+}
+
+fn tell_of_start(config: &Config, identity: &Identity, begun: Instant) {
+    info!(
+        "{SERVICE} {} serves on {} after {:?}; {} workers, {} routes, {} pools",
+        identity.version,
+        addresses_of(config),
+        clock::now().saturating_duration_since(begun),
+        config.server.threads,
+        config.routes.len(),
+        config.pools.len(),
+    );
+}
+
+/// Writes what the logs of requests still hold.
+fn write_last_lines(shared: &Shared) {
+    let last = shared.current.load();
+    last.audit.write_usage();
+    let files = [("access", last.access.as_ref().map(|access| access.file())), ("audit", last.audit.file())];
+    for (name, file) in files {
+        if let Some(Err(error)) = file.map(|file| file.flush()) {
+            error!("cannot write the last lines of the {name} log: {error}");
+        }
+    }
 }
 
 /// Takes as many file descriptors as the system gives: a connection needs one, and another towards its member.
@@ -205,6 +228,27 @@ pub fn open_access(configured: Option<&AccessConfig>, metrics: &Metrics) -> Resu
     let file = LogFile::open(&configured.file).map_err(|source| StartError::Log { path, source })?;
     metrics.watch_log("access", &file);
     Ok(Some(Arc::new(AccessLog::new(file, configured.format))))
+}
+
+/// Opens the audit log.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn open_audit(configured: Option<&AuditConfig>, auditing: &Arc<Auditing>) -> Result<Arc<Audit>, StartError> {
+    let path = || configured.map_or_else(String::new, |audit| audit.file.display().to_string());
+    Audit::open(configured, auditing).map(Arc::new).map_err(|source| StartError::Log { path: path(), source })
+}
+
+/// Posts alarms and writes how often callers came, until dropped.
+async fn follow_audit(shared: &Arc<Shared>, alarms: mpsc::Receiver<webhook::Message>) {
+    let target = || shared.current.load().audit.webhook().cloned();
+    let usage = async {
+        loop {
+            tokio::time::sleep(USAGE_EVERY).await;
+            shared.current.load_full().audit.write_usage();
+        }
+    };
+    tokio::join!(webhook::post_all(alarms, target, &shared.metrics), usage);
 }
 
 fn listeners(config: &Config, metrics: &Metrics) -> Result<Arc<[Arc<Listener>]>, StartError> {

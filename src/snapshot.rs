@@ -13,6 +13,7 @@ use crate::balance::{Pool, Selector};
 use crate::clock;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
 use crate::observe::access_log::AccessLog;
+use crate::observe::audit::Audit;
 use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::route::RouteTable;
 use crate::upstream::peer::MemberPeer;
@@ -33,8 +34,17 @@ pub struct Snapshot {
     pub pools: Vec<Arc<Pool>>,
     /// The access log, when one is written.
     pub access: Option<Arc<AccessLog>>,
+    /// Counts security events, and writes them where an audit log is configured.
+    pub audit: Arc<Audit>,
     /// The metrics of requests that no route took.
     pub unrouted: Arc<RouteMetrics>,
+}
+
+impl Snapshot {
+    /// Its log files.
+    pub fn logs(&self) -> Logs {
+        Logs { access: self.access.clone(), audit: Arc::clone(&self.audit) }
+    }
 }
 
 /// A route, ready to serve.
@@ -65,6 +75,15 @@ pub struct PoolRoute {
     pub retry: Retry,
 }
 
+/// The log files of one generation.
+#[derive(Clone)]
+pub struct Logs {
+    /// The access log, when one is written.
+    pub access: Option<Arc<AccessLog>>,
+    /// The audit log.
+    pub audit: Arc<Audit>,
+}
+
 /// What outlives every snapshot.
 pub struct Shared {
     /// The snapshot in force.
@@ -80,23 +99,17 @@ pub struct Shared {
 
 impl Shared {
     /// Begins with the first snapshot.
-    pub fn new(
-        config: Arc<Config>,
-        access: Option<Arc<AccessLog>>,
-        addresses: Arc<Addresses>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(config: Arc<Config>, logs: Logs, addresses: Arc<Addresses>, metrics: Arc<Metrics>) -> Self {
         let live = Live::default();
         let budgets = Mutex::default();
-        let first = build(1, config, access, &live, &addresses, &metrics, &budgets);
+        let first = build(1, config, logs, &live, &addresses, &metrics, &budgets);
         Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, budgets }
     }
 
     /// Publishes `config` with the addresses known now. Returns the snapshot.
-    pub fn publish(&self, config: Arc<Config>, access: Option<Arc<AccessLog>>) -> Arc<Snapshot> {
+    pub fn publish(&self, config: Arc<Config>, logs: Logs) -> Arc<Snapshot> {
         let generation = self.current.load().generation + 1;
-        let next =
-            Arc::new(build(generation, config, access, &self.live, &self.addresses, &self.metrics, &self.budgets));
+        let next = Arc::new(build(generation, config, logs, &self.live, &self.addresses, &self.metrics, &self.budgets));
         self.current.store(Arc::clone(&next));
         self.live.retain();
         next
@@ -105,14 +118,14 @@ impl Shared {
     /// Publishes the configuration in force again, because addresses changed.
     pub fn republish(&self) -> Arc<Snapshot> {
         let current = self.current.load_full();
-        self.publish(Arc::clone(&current.config), current.access.clone())
+        self.publish(Arc::clone(&current.config), current.logs())
     }
 }
 
 fn build(
     generation: u64,
     config: Arc<Config>,
-    access: Option<Arc<AccessLog>>,
+    logs: Logs,
     live: &Live,
     addresses: &Addresses,
     metrics: &Metrics,
@@ -141,8 +154,9 @@ fn build(
         Arc::new(RouteState { metrics: metrics.route(&route.name), pool, config: Arc::clone(route) })
     });
     let routes = routes.collect();
+    let Logs { access, audit } = logs;
     let table = RouteTable::build(&config.routes);
-    Snapshot { generation, table, routes, pools, access, unrouted: metrics.route("none"), config }
+    Snapshot { generation, table, routes, pools, access, audit, unrouted: metrics.route("none"), config }
 }
 
 /// One selector for all routes that choose alike from a pool, so that they take turns together.

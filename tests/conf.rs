@@ -176,13 +176,12 @@ ai: {}
     let directory = scratch.path().to_str().unwrap();
     let text = read("examples/jairouter.yaml")
         .replace("/etc/sluicegate/tls", directory)
-        .replace("  access: {", "  audit: { file: /var/log/sluicegate/audit.log }\n  access: {")
         .replace("    rewrite: {", "    cache: short\n    limits: [per-client]\n    permission: x\n    rewrite: {");
     let environment = Environment::of([("CREDENTIALS_DIRECTORY", directory)]);
     let text = format!("{text}{later}");
     let errors = parse("jairouter.yaml", &text, &Overrides::default(), &environment).unwrap_err();
     let told: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
-    let expected: Vec<String> = ["audit", "cache", "limits", "permission", "api_keys", "jwt", "limits", "caches", "ai"]
+    let expected: Vec<String> = ["cache", "limits", "permission", "api_keys", "jwt", "limits", "caches", "ai"]
         .iter()
         .map(|key| format!("`{key}` is not supported yet"))
         .collect();

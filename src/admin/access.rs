@@ -41,6 +41,16 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// The word in the audit log.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoToken => "no_admin_token",
+            Self::WrongToken => "wrong_admin_token",
+            Self::Origin => "cross_origin",
+            Self::Host => "wrong_host",
+        }
+    }
+
     /// What the client gets.
     pub(super) fn answer(self) -> Answer {
         match self {

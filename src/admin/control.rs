@@ -12,8 +12,10 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::status::{Changed, PoolStatus, ReloadDone, Status};
-use super::{Admin, Peer, health, scrape, stats};
+use super::{Admin, Order, Peer, health, scrape, stats};
 use crate::balance::{AdminState, Pool};
+use crate::config::audit::EventKind;
+use crate::observe::audit::Event;
 use crate::snapshot::Snapshot;
 
 /// The most names that an answer about a wrong one lists.
@@ -58,7 +60,7 @@ fn or_back_to_the_page(done: Answer, head: &Parts) -> Answer {
 async fn reload(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
     info!("control: reload, asked by {peer}");
     let (reply, done) = oneshot::channel();
-    admin.reloads.try_send(reply).map_err(|error| {
+    admin.reloads.try_send(Order { peer, reply }).map_err(|error| {
         let message = match error {
             TrySendError::Full(_) => "too many reloads are waiting",
             TrySendError::Closed(_) => "the process is about to end",
@@ -77,7 +79,9 @@ async fn reload(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
 
 fn reopen_logs(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
     info!("control: reopen the logs, asked by {peer}");
-    match admin.reloader.reopen_logs() {
+    let reopened = admin.reloader.reopen_logs();
+    record(&admin.reloader.shared().current.load(), peer, "reopen_logs", None, reopened.is_ok());
+    match reopened {
         Ok(()) => Ok(Answer::json(StatusCode::OK, &json!({ "reopened": true }))),
         Err(error) => {
             warn!("control: cannot reopen the logs: {error}; the old files stay in use");
@@ -93,13 +97,26 @@ fn set_member(snapshot: &Snapshot, pool: &str, member: &str, to: AdminState, pee
         let names = snapshot.pools.iter().map(|pool| &**pool.name());
         unknown(format!("there is no pool {pool:?}"), "pools", names)
     })?;
-    if found.set_admin(member, to) == 0 {
+    let known = found.set_admin(member, to) > 0;
+    record(snapshot, peer, to.as_str(), Some(&format!("{pool}/{member}")), known);
+    if !known {
         return Err(no_member(found, member));
     }
     info!("control: pool {} member {member:?} to {}, asked by {peer}", found.name(), to.as_str());
     let mut status = PoolStatus::of(found);
     status.members.retain(|known| known.name == member || known.configured == member);
     Ok(Answer::json(StatusCode::OK, &Changed { pool: status.name, members: status.members }))
+}
+
+/// Tells the audit log of a change that was asked for.
+fn record(snapshot: &Snapshot, peer: Peer, action: &str, target: Option<&str>, done: bool) {
+    snapshot.audit.record(&Event {
+        actor: Some(&peer.actor()),
+        client: peer.address(),
+        action: Some(action),
+        target,
+        ..Event::new(EventKind::ServiceManagement, done)
+    });
 }
 
 fn no_member(pool: &Pool, member: &str) -> Answer {

@@ -9,11 +9,13 @@ use serde::de::IgnoredAny;
 use super::document::{Content, Node};
 use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest};
 
+mod audit;
 mod auth;
 mod cors;
 mod forms;
 mod node;
 
+pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::RawAuth;
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
@@ -23,8 +25,7 @@ use node::ShapeError;
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 10] =
-    ["api_keys", "jwt", "auth", "limits", "caches", "cache", "ai", "permission", "audit", "sanitize"];
+const LATER: [&str; 9] = ["api_keys", "jwt", "auth", "limits", "caches", "cache", "ai", "permission", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -189,7 +190,7 @@ pub(super) struct RawLog {
     pub(super) format: Text,
     pub(super) file: Text,
     pub(super) access: Option<Or<RawAccess>>,
-    pub(super) audit: Option<IgnoredAny>,
+    pub(super) audit: Option<Or<RawAudit>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

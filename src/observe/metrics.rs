@@ -20,6 +20,8 @@ use prometheus::process_collector::ProcessCollector;
 use super::writer::LogFile;
 use super::{Identity, SERVICE};
 use crate::clock;
+use crate::config::audit::EventKind;
+use security::SecurityMetrics;
 
 pub use connections::{Connection, ListenerMetrics};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
@@ -31,6 +33,7 @@ mod family;
 mod pools;
 mod render;
 mod requests;
+mod security;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -53,6 +56,7 @@ pub struct Metrics {
     panics: AtomicU64,
     log_errors: AtomicU64,
     malformed: AtomicU64,
+    security: SecurityMetrics,
     draining: AtomicBool,
 }
 
@@ -83,6 +87,7 @@ impl Metrics {
             panics: AtomicU64::new(0),
             log_errors: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
+            security: SecurityMetrics::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -133,6 +138,21 @@ impl Metrics {
     /// Records a request that was not valid HTTP and never reached a route.
     pub fn malformed_request(&self) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records a security event. The audit log does.
+    pub fn security_event(&self, kind: EventKind) {
+        self.security.event(kind);
+    }
+
+    /// Records whether an alarm reached the webhook.
+    pub fn webhook_posted(&self, ok: bool) {
+        self.security.posted(ok);
+    }
+
+    /// Records an alarm that found no room on its way to the webhook.
+    pub fn webhook_dropped(&self) {
+        self.security.dropped();
     }
 
     /// Says whether the process is draining.

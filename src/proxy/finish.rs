@@ -5,9 +5,11 @@ use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use crate::clock;
+use crate::config::audit::EventKind;
 use crate::limit::Permits;
 use crate::observe::Termination;
 use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
+use crate::observe::audit::Event;
 use crate::observe::metrics::{Kind, MethodLabel, Observation};
 
 /// Records the request. Called exactly once, after its last byte or its failure.
@@ -25,6 +27,17 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
     if !ctx.quiet {
         ctx.route.as_ref().map_or(&ctx.snapshot.unrouted, |route| &route.metrics).record(&observation);
         write_access(session, ctx, &observation);
+    }
+    if termination == Termination::ClientInvalid {
+        ctx.snapshot.audit.record(&Event {
+            client: Some(ctx.client),
+            request_id: Some(ctx.request_id.as_str()),
+            route: ctx.route.as_ref().map(|route| &*route.config.name),
+            method: Some(ctx.method.as_str()),
+            path: Some(session.req_header().uri.path()),
+            reason: Some("not_http"),
+            ..Event::new(EventKind::SuspiciousRequest, false)
+        });
     }
     ctx.upstream.pick = None;
     ctx.in_flight = None;

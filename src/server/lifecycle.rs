@@ -9,7 +9,9 @@ use log::{error, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::drain::Drain;
-use super::reload::Reloader;
+use super::reload::{Asked, Reloader};
+use crate::config::audit::EventKind;
+use crate::observe::audit::Event;
 
 /// Handles signals until the process is to end; returns when nothing holds it any more.
 pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {
@@ -17,11 +19,11 @@ pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => {
-                reopen(reloader);
+                reopen(reloader, "HUP");
                 // The reason of a refusal is in the log already.
-                let _ = reloader.reload().await;
+                let _ = reloader.reload(Asked { actor: "HUP", client: None }).await;
             }
-            _ = signals.user1.recv() => reopen(reloader),
+            _ = signals.user1.recv() => reopen(reloader, "USR1"),
             _ = signals.user2.recv() => warn!("USR2: upgrading the binary in place is not supported yet"),
             () = reloader.addresses_changed() => {}
             _ = signals.interrupt.recv() => {
@@ -34,16 +36,25 @@ pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {
     leave(reloader, drain, &mut signals).await;
 }
 
-fn reopen(reloader: &Reloader) {
-    match reloader.reopen_logs() {
+fn reopen(reloader: &Reloader, signal: &str) {
+    let reopened = reloader.reopen_logs();
+    let action = Event { actor: Some(signal), action: Some("reopen_logs"), ..service_event(reopened.is_ok()) };
+    reloader.shared().current.load().audit.record(&action);
+    match reopened {
         Ok(()) => info!("logs reopened"),
         Err(error) => error!("cannot reopen the logs: {error}; the old files stay in use"),
     }
 }
 
+fn service_event(done: bool) -> Event<'static> {
+    Event::new(EventKind::ServiceManagement, done)
+}
+
 async fn leave(reloader: &Reloader, drain: &Arc<Drain>, signals: &mut Signals) {
     let limit = reloader.shared().current.load().config.server.timeouts.drain;
     info!("TERM: draining {} connections, for {limit:?} at most", drain.connections());
+    let action = Event { actor: Some("TERM"), action: Some("drain"), ..service_event(true) };
+    reloader.shared().current.load().audit.record(&action);
     reloader.shared().metrics.set_draining(true);
     drain.begin();
     tokio::select! {

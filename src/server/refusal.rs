@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
+use crate::config::audit::EventKind;
 use crate::observe::access_log::{AccessRecord, Protocol};
+use crate::observe::audit::Event;
 use crate::observe::trace::{RequestId, Trace};
 use crate::observe::{RetryReasons, Termination};
 use crate::proxy::rejection::Rejection;
@@ -80,6 +82,12 @@ impl EarlyRefusal for Refusal {
         let id = RequestId::generate(clock::wall_millis());
         let rendered = rejection.render(None, id.as_str());
         self.record(connection, &id, status, rendered.body.len());
+        if status != 408 {
+            let reason = Some("not_http");
+            let event = Event::new(EventKind::SuspiciousRequest, false);
+            let event = Event { client: Some(connection.peer), request_id: Some(id.as_str()), reason, ..event };
+            self.shared.current.load().audit.record(&event);
+        }
         let mut answer = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nX-Request-ID: {}\r\n",
             rendered.status.as_u16(),

@@ -4,27 +4,28 @@
 //! remain goes on.
 
 use std::io;
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use log::{error, info, warn};
 use tokio::task::JoinHandle;
 
 use super::listener::{Listener, certified_keys};
-use super::open_access;
+use super::{Options, open_access, open_audit};
 use crate::balance::health::HealthChecks;
-use crate::config::{self, Config, Environment, Loaded, Overrides};
+use crate::config::audit::EventKind;
+use crate::config::{self, Config, Loaded};
 use crate::observe::access_log::AccessLog;
+use crate::observe::audit::{Auditing, Event};
 use crate::observe::logging::Logging;
-use crate::snapshot::{Shared, Snapshot};
+use crate::snapshot::{Logs, Shared, Snapshot};
 
 /// Loads the configuration again, and keeps what runs beside the requests in line with it.
 pub struct Reloader {
-    file: PathBuf,
-    overrides: Overrides,
-    environment: Environment,
+    options: Options,
     shared: Arc<Shared>,
     logging: Arc<Logging>,
+    auditing: Arc<Auditing>,
     listeners: Arc<[Arc<Listener>]>,
     started_with: Arc<Config>,
     /// One reload at a time. Holds what follows the snapshot.
@@ -42,6 +43,15 @@ struct Followers {
     retired: Vec<Arc<AccessLog>>,
 }
 
+/// Who asked for a change.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who, in words.
+    pub actor: &'a str,
+    /// From where, when it was over the network.
+    pub client: Option<IpAddr>,
+}
+
 /// What a reload did.
 #[derive(Debug, Clone)]
 pub struct Reloaded {
@@ -56,28 +66,16 @@ pub struct Reloaded {
 impl Reloader {
     /// Knows where the configuration came from.
     pub fn new(
-        file: PathBuf,
-        overrides: Overrides,
-        environment: Environment,
+        options: Options,
         shared: Arc<Shared>,
         logging: Arc<Logging>,
+        auditing: Arc<Auditing>,
         listeners: Arc<[Arc<Listener>]>,
         started_with: Arc<Config>,
     ) -> Self {
         let followers = tokio::sync::Mutex::default();
         let (last_refusal, waiting) = (Mutex::default(), Mutex::default());
-        Self {
-            file,
-            overrides,
-            environment,
-            shared,
-            logging,
-            listeners,
-            started_with,
-            followers,
-            last_refusal,
-            waiting,
-        }
+        Self { options, shared, logging, auditing, listeners, started_with, followers, last_refusal, waiting }
     }
 
     /// What requests share.
@@ -106,9 +104,19 @@ impl Reloader {
     ///
     /// # Errors
     /// The reason for the operator, when the file is refused; then the old configuration serves on.
-    pub async fn reload(&self) -> Result<Reloaded, String> {
+    pub async fn reload(&self, asked: Asked<'_>) -> Result<Reloaded, String> {
         let mut followers = self.followers.lock().await;
         let result = self.try_reload(&mut followers).await;
+        let generation = self.shared.current.load().generation.to_string();
+        let event = Event {
+            actor: Some(asked.actor),
+            client: asked.client,
+            action: Some("reload"),
+            target: result.is_ok().then_some(&generation),
+            reason: result.is_err().then_some("refused"),
+            ..Event::new(EventKind::ConfigUpdate, result.is_ok())
+        };
+        self.shared.current.load().audit.record(&event);
         let mut last = self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok(done) => {
@@ -131,7 +139,7 @@ impl Reloader {
     }
 
     async fn try_reload(&self, followers: &mut Followers) -> Result<Reloaded, String> {
-        let (file, overrides, environment) = (self.file.clone(), self.overrides.clone(), self.environment.clone());
+        let Options { file, overrides, environment } = self.options.clone();
         // Files are read off this thread: it also checks health.
         let load = move || config::load(&file, &overrides, &environment);
         let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?;
@@ -143,6 +151,11 @@ impl Reloader {
         } else {
             open_access(config.log.access.as_ref(), &self.shared.metrics).map_err(|error| error.to_string())?
         };
+        let audit = if current.audit.is_of(config.log.audit.as_ref()) {
+            Arc::clone(&current.audit)
+        } else {
+            open_audit(config.log.audit.as_ref(), &self.auditing).map_err(|error| error.to_string())?
+        };
         self.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
         self.shared.addresses.fill(&config).await;
         self.replace_certificates(&config);
@@ -153,7 +166,7 @@ impl Reloader {
             followers.retired.push(Arc::clone(before));
         }
         let restart_needed = restart_needed(&self.started_with, &config);
-        let snapshot = self.shared.publish(config, access);
+        let snapshot = self.shared.publish(config, Logs { access, audit });
         self.follow(followers, &snapshot);
         let warnings = warnings.iter().map(ToString::to_string).collect();
         Ok(Reloaded { generation: snapshot.generation, restart_needed, warnings })
@@ -177,6 +190,9 @@ impl Reloader {
         let process = self.logging.reopen();
         if let Some(access) = &self.shared.current.load().access {
             access.file().reopen()?;
+        }
+        if let Some(audit) = self.shared.current.load().audit.file() {
+            audit.reopen()?;
         }
         process
     }

@@ -250,6 +250,18 @@ impl Gateway {
         lines.iter().map(parse).collect()
     }
 
+    /// Waits until the audit log, `{dir}/audit.log`, has at least `count` lines, and gives all it has.
+    pub async fn audit_log(&self, count: usize) -> Vec<Value> {
+        let file = self.dir.path().join("audit.log");
+        let mut text = String::new();
+        eventually(Duration::from_secs(5), &format!("{count} lines in the audit log"), async || {
+            text = std::fs::read_to_string(&file).unwrap_or_default();
+            text.lines().count() >= count && (text.is_empty() || text.ends_with('\n'))
+        })
+        .await;
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    }
+
     /// What it wrote to stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()

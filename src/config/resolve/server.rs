@@ -163,11 +163,19 @@ pub(super) fn log(raw: Option<&RawLog>, resolver: &mut Resolver<'_>) -> Log {
         access: raw.access.as_ref().and_then(|raw| access(&path.key("access"), raw, resolver)),
         audit: audit::audit(&path, raw, resolver),
     };
-    if let (Some(file), Some(access)) = (&log.file, &log.access)
-        && *file == access.file
+    let access = log.access.as_ref().map(|access| ("access", &access.file));
+    let audit = log.audit.as_ref().map(|audit| ("audit", &audit.file));
+    for (name, file) in [access, audit].into_iter().flatten() {
+        if log.file.as_ref() == Some(file) {
+            let finding = Finding::value(&path.key("file"), format!("the {name} log goes to the same file"));
+            resolver.report(finding.expected("two files"));
+        }
+    }
+    if let (Some((_, access)), Some((_, audit))) = (access, audit)
+        && access == audit
     {
-        resolver
-            .report(Finding::value(&path.key("file"), "the access log goes to the same file").expected("two files"));
+        let finding = Finding::value(&path.key("audit"), "the access log goes to the same file");
+        resolver.report(finding.expected("two files"));
     }
     log
 }

@@ -13,6 +13,7 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     let mut out = Families::new(&[("application", SERVICE), ("instance_id", &metrics.identity.instance_id)]);
     collect_process(metrics, &mut out);
     collect_logs(metrics, &mut out);
+    metrics.security.collect(&mut out);
     for listener in lock(&metrics.listeners).values() {
         listener.collect(&mut out);
     }
