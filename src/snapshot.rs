@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::auth::Authenticator;
 use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
 use crate::clock;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub access: Option<Arc<AccessLog>>,
     /// The metrics of requests that no route took.
     pub unrouted: Arc<RouteMetrics>,
+    /// Knows who may come in; `None`: everyone may.
+    pub auth: Option<Arc<Authenticator>>,
 }
 
 /// A route, ready to serve.
@@ -142,7 +145,8 @@ fn build(
     });
     let routes = routes.collect();
     let table = RouteTable::build(&config.routes);
-    Snapshot { generation, table, routes, pools, access, unrouted: metrics.route("none"), config }
+    let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth)));
+    Snapshot { generation, table, routes, pools, access, unrouted: metrics.route("none"), auth, config }
 }
 
 /// One selector for all routes that choose alike from a pool, so that they take turns together.
