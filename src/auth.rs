@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::config::auth::{Accepts, Auth};
 
@@ -101,6 +101,15 @@ impl Denied {
     }
 }
 
+/// Which fields of a request are credentials of ours, and so nothing for members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// The one that brings keys.
+    pub key: bool,
+    /// `Authorization`.
+    pub authorization: bool,
+}
+
 /// Knows everyone who may come in.
 pub struct Authenticator {
     keys: Option<KeyTable>,
@@ -136,22 +145,49 @@ impl Authenticator {
         }
         bearer(headers)?.map_or(Err(Denied::Missing), |secret| keys.find(secret, wall))
     }
+
+    /// What of `headers` is not for members. `caller` is whom they brought in; `None` where nobody asked.
+    ///
+    /// The field that brings keys is ours alone where a caller was asked for. Where none was, and in `Authorization`
+    /// beside it, a value may well be the member's own (row F10): it is hidden when it is a secret of ours.
+    pub fn hidden(&self, headers: &HeaderMap, caller: Option<&Caller>) -> Hidden {
+        let Some(keys) = &self.keys else { return Hidden::default() };
+        let by_field = headers.get_all(keys.header()).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+        let by_bearer = caller.is_some_and(|caller| caller.kind == CallerKind::ApiKey) && !by_field;
+        let known = |name| headers.get_all(name).iter().any(|value| keys.knows(value.as_bytes().trim_ascii()));
+        let known_bearer = || {
+            let mut values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+            values.any(|value| token_of(value).is_some_and(|token| keys.knows(token)))
+        };
+        Hidden { key: caller.is_some() || by_field && known(keys.header()), authorization: by_bearer || known_bearer() }
+    }
+
+    /// The names of the fields that `hidden` tells of.
+    pub fn names(&self, hidden: Hidden) -> impl Iterator<Item = &HeaderName> {
+        let key = self.keys.as_ref().filter(|_| hidden.key).map(KeyTable::header);
+        key.into_iter().chain(hidden.authorization.then_some(&header::AUTHORIZATION))
+    }
 }
 
 /// The one value of the field `name`, without blanks around it; `None` when it is absent or empty.
-fn single<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Option<&'a [u8]>, Denied> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Denied> {
     let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii);
     let first = values.next().filter(|value| !value.is_empty());
     if values.next().is_some() { Err(Denied::Malformed) } else { Ok(first) }
 }
 
-/// What stands after `Bearer` (RFC 6750, section 2.1). Other schemes are not ours: `None`.
+/// What the one `Authorization` field brings after `Bearer`.
 fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Denied> {
-    let Some(value) = single(headers, &header::AUTHORIZATION)? else { return Ok(None) };
-    let Some((scheme, rest)) = value.split_at_checked(6) else { return Ok(None) };
-    if !scheme.eq_ignore_ascii_case(b"bearer") || !rest.first().is_none_or(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    let token = rest.trim_ascii();
-    Ok((!token.is_empty()).then_some(token))
+    Ok(single(headers, &header::AUTHORIZATION)?.and_then(token_of))
 }
+
+/// What stands after `Bearer` (RFC 6750, section 2.1). Other schemes are not ours: `None`.
+fn token_of(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.trim_ascii().split_at_checked(6)?;
+    let token = rest.trim_ascii();
+    let ours = scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_some_and(u8::is_ascii_whitespace);
+    (ours && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::balance::{Pool, Selector};
 use crate::clock;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
 use crate::observe::access_log::AccessLog;
-use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
+use crate::observe::metrics::{AuthFailures, Metrics, PoolMetrics, RouteMetrics};
 use crate::route::RouteTable;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::resolve::Addresses;
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub unrouted: Arc<RouteMetrics>,
     /// Knows who may come in; `None`: everyone may.
     pub auth: Option<Arc<Authenticator>>,
+    /// Where those who may not are counted.
+    pub auth_failures: Arc<AuthFailures>,
 }
 
 /// A route, ready to serve.
@@ -146,7 +148,8 @@ fn build(
     let routes = routes.collect();
     let table = RouteTable::build(&config.routes);
     let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth)));
-    Snapshot { generation, table, routes, pools, access, unrouted: metrics.route("none"), auth, config }
+    let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
+    Snapshot { generation, table, routes, pools, access, unrouted, auth, auth_failures, config }
 }
 
 /// One selector for all routes that choose alike from a pool, so that they take turns together.

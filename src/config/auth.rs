@@ -15,6 +15,8 @@ mod permission;
 pub struct Auth {
     /// Keys; `None`: nobody comes in by one.
     pub api_keys: Option<ApiKeys>,
+    /// Whether the members get the credentials too. Default false; a route may say otherwise.
+    pub forward_credentials: bool,
     /// Issuers of tokens; empty: nobody comes in by one.
     pub jwt: Vec<Jwt>,
 }

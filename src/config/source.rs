@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::document::{self, Content, Extent, MAX_BYTES, Node, Position};
+use super::document::{self, Content, Entry, Extent, MAX_BYTES, Node, Position};
 use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Severity, Step};
 
 /// Keys whose values are covered wherever a line of the file is shown.
-const SECRET_KEYS: [&str; 10] = [
+const SECRET_KEYS: [&str; 11] = [
     "token",
     "secret",
+    "secret_sha256",
     "secrets",
     "password",
     "keys",
@@ -197,8 +198,14 @@ impl Source {
     }
 }
 
-pub(super) fn is_secret_key(key: &str) -> bool {
-    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key))
+/// Whether what stands at `entry` is a secret as a whole. `keys` may also be records, whose keys then say what is one.
+pub(super) fn is_secret(entry: &Entry) -> bool {
+    let is_map = |node: &Node| matches!(node.content, Content::Map(_));
+    let records = match &entry.node.content {
+        Content::List(items) => items.iter().all(is_map),
+        _ => is_map(&entry.node),
+    };
+    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(&entry.key)) && !(records && entry.key == "keys")
 }
 
 /// Collects where secrets stand literally; a reference such as `${VAR}` shows nothing and helps the reader.
@@ -209,7 +216,7 @@ fn secret_extents(node: &Node, secret: bool, out: &mut Vec<Extent>) {
         Content::List(items) => items.iter().for_each(|item| secret_extents(item, secret, out)),
         Content::Map(entries) => {
             for entry in entries {
-                secret_extents(&entry.node, secret || is_secret_key(&entry.key), out);
+                secret_extents(&entry.node, secret || is_secret(entry), out);
             }
         }
     }
