@@ -53,6 +53,7 @@ pub use load::{Loaded, load, parse};
 pub use peek::{AdminPeek, peek_admin};
 pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem, Severity};
 pub use source::Source;
+pub use values::time::parse_expiry;
 
 /// A whole, valid configuration. Everything a default exists for is filled in.
 #[derive(Debug)]

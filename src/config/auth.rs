@@ -92,6 +92,11 @@ pub struct Accepts {
     pub jwt: bool,
 }
 
+/// Whether `text` may be the id of a key: 1 to 64 letters, digits, `_`, `-`, `.`, `@` and `:`.
+pub fn is_key_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.@:".contains(c))
+}
+
 impl Accepts {
     /// Every kind there is.
     pub const ALL: Self = Self { api_keys: true, jwt: true };

@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 use super::PERMISSIONS;
 use super::api_keys::Taken;
 use crate::clock;
-use crate::config::auth::{ApiKey, KeySecret, Permissions};
+use crate::config::auth::{ApiKey, KeySecret, Permissions, is_key_id};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{RawApiKey, RawPreviousSecret, Text};
 use crate::config::resolve::Resolver;
 use crate::config::secret::{is_placeholder, is_placeholder_digest};
+use crate::config::values::time::moment;
 use crate::config::values::{self, Wrong};
 
 /// The longest secret, in bytes.
@@ -59,11 +60,9 @@ pub(super) fn entry(
 
 fn id(path: &KeyPath, raw: &RawApiKey, taken: &mut Taken, resolver: &mut Resolver<'_>) -> Option<Arc<str>> {
     let parse = |text: &str| {
-        let fits =
-            (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.@:".contains(c));
         let wrong =
             || Wrong::not(text, "the id of a key").expected("at most 64 letters, digits, `_`, `-`, `.`, `@` and `:`");
-        if fits { Ok(Arc::from(text)) } else { Err(wrong()) }
+        if is_key_id(text) { Ok(Arc::from(text)) } else { Err(wrong()) }
     };
     if raw.id.is_none() {
         resolver.missing(path, "id", "a name for logs and limits such as `service-a`");
@@ -214,19 +213,6 @@ fn metadata(path: &KeyPath, raw: &RawApiKey, resolver: &mut Resolver<'_>) -> Arc
         resolver.report(Finding::value(path, "there is too much of it").expected("at most 32 names"));
     }
     raw.items().map(|(name, value)| (name.to_owned(), value.clone())).collect()
-}
-
-/// A moment with its time zone (RFC 3339).
-fn moment(text: &str) -> Result<SystemTime, Wrong> {
-    let wrong = || Wrong::not(text, "a moment").expected("one with its time zone such as 2027-12-31T23:59:59Z");
-    text.parse::<Timestamp>().map(SystemTime::from).map_err(|_| {
-        let zoned = format!("{text}Z");
-        let midnight = format!("{text}T00:00:00Z");
-        match [zoned, midnight].into_iter().find(|text| text.parse::<Timestamp>().is_ok()) {
-            Some(near) => wrong().hint(format!("did you mean {near}?")),
-            None => wrong(),
-        }
-    })
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
