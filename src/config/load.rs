@@ -10,7 +10,7 @@ use super::environment::{Environment, Overrides};
 use super::interpolate::interpolate;
 use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, Severity, locate};
 use super::resolve::{Elsewhere, Resolver, overridden, resolve};
-use super::source::{Source, is_secret};
+use super::source::{Cover, Source};
 use super::{raw, values};
 
 /// The shortest text that is covered in messages when it came out of a file or stands at a secret's key. A shorter
@@ -94,7 +94,7 @@ fn give_meaning<T: DeserializeOwned + Default, U>(
     let mut root = source.root.clone();
     interpolate(&mut root, &KeyPath::default(), environment, &mut findings);
     let mut secrets = Vec::new();
-    collect_secrets(&root, false, &mut secrets);
+    collect_secrets(&root, Cover::Nothing, &mut secrets);
     let mut meant = Vec::new();
     let raw = raw::read(&mut root, &mut findings, &mut meant);
     let (warnings, elsewhere) = (Vec::new(), Elsewhere::default());
@@ -116,18 +116,18 @@ fn give_meaning<T: DeserializeOwned + Default, U>(
 }
 
 /// The texts that no message may show, as they are and as messages quote them.
-fn collect_secrets(node: &Node, secret: bool, out: &mut Vec<String>) {
+fn collect_secrets(node: &Node, cover: Cover, out: &mut Vec<String>) {
     match &node.content {
-        Content::Scalar(scalar) if (secret || scalar.hidden) && scalar.text.len() >= MIN_COVERED => {
+        Content::Scalar(scalar) if (cover != Cover::Nothing || scalar.hidden) && scalar.text.len() >= MIN_COVERED => {
             let quoted = values::quote(&scalar.text);
             out.push(quoted.trim_matches('`').to_owned());
             out.push(scalar.text.clone());
         }
         Content::Scalar(_) | Content::Refused => {}
-        Content::List(items) => items.iter().for_each(|item| collect_secrets(item, secret, out)),
+        Content::List(items) => items.iter().for_each(|item| collect_secrets(item, cover, out)),
         Content::Map(entries) => {
             for entry in entries {
-                collect_secrets(&entry.node, secret || is_secret(entry), out);
+                collect_secrets(&entry.node, cover.below(entry), out);
             }
         }
     }
