@@ -238,8 +238,9 @@ impl Cover {
 
 /// Whether `key` is that of a secret, or was probably meant to be.
 fn is_secret_key(key: &str) -> bool {
-    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key))
-        || nearest(key, SECRET_KEYS.into_iter().filter(|secret| secret.len() > 4)).is_some()
+    let meant = || nearest(key, SECRET_KEYS.into_iter().filter(|secret| secret.len() > 4)).is_some();
+    // The section is near to `api_key`, and says itself what its secrets are.
+    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key)) || (key != "api_keys" && meant())
 }
 
 /// `text`, of a file that is no YAML, without what stands after the key of a secret. There is no tree that could say where

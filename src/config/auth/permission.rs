@@ -191,3 +191,6 @@ fn pattern(text: &str) -> Result<Option<Box<str>>, NotAPermission> {
         _ => Err(NotAPermission),
     }
 }
+
+#[cfg(test)]
+mod tests;
