@@ -1,10 +1,193 @@
-//! Who asks: headers -> [`Caller`].
+//! Who asks: header fields -> [`Caller`], or why not ([`Denied`]).
+//!
+//! Where a request brings several credentials (row F10): a token wins over a key, and when it is no good the key does
+//! not help; the key's own field wins over `Authorization: Bearer`, which then belongs to the member. An empty field
+//! counts as absent. A field that stands there twice is refused, for nobody can say which was meant.
+//!
+//! Nothing here allocates for a request, and no secret is kept: keys are found by their SHA-256.
 
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::config::auth::{Accepts, Auth};
+
+pub use crate::config::auth::{Permission, Permissions};
+pub use api_key::KeyTable;
+
+mod api_key;
 
 /// A caller whose credentials were good.
 #[derive(Debug)]
 pub struct Caller {
     /// The id of its key, or the subject of its token. Never a secret; stands in logs.
     pub id: Arc<str>,
+    /// What it showed.
+    pub kind: CallerKind,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// What the operator wrote beside the key; empty for tokens.
+    pub metadata: Arc<[(String, String)]>,
 }
+
+/// What a caller showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerKind {
+    /// A key.
+    ApiKey,
+    /// A token.
+    Jwt,
+}
+
+/// Why credentials were no good. A client is not told which it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// There are none.
+    Missing,
+    /// They cannot be read, or stand there twice.
+    Malformed,
+    /// No key is like this.
+    Unknown,
+    /// The key is switched off.
+    Disabled,
+    /// Their time is over.
+    Expired,
+    /// Their time has not come.
+    NotYetValid,
+    /// Of an issuer that is not known.
+    Issuer,
+    /// For someone else.
+    Audience,
+    /// Signed in a way that is not taken.
+    Algorithm,
+    /// The signature is wrong.
+    Signature,
+    /// Called back.
+    Revoked,
+}
+
+impl Denied {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Disabled,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::Issuer,
+        Self::Audience,
+        Self::Algorithm,
+        Self::Signature,
+        Self::Revoked,
+    ];
+
+    /// The stable word of audit and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Algorithm => "algorithm",
+            Self::Signature => "signature",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Which fields of a request are credentials of ours, and so nothing for members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// The one that brings keys.
+    pub key: bool,
+    /// `Authorization`.
+    pub authorization: bool,
+}
+
+/// Knows everyone who may come in.
+pub struct Authenticator {
+    keys: Option<KeyTable>,
+}
+
+impl Authenticator {
+    /// Everyone that `auth` names.
+    pub fn new(auth: &Auth) -> Self {
+        Self { keys: auth.api_keys.as_ref().map(KeyTable::new) }
+    }
+
+    /// The caller that `headers` speak for at the time `wall`, whatever its kind.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn authenticate(&self, headers: &HeaderMap, wall: SystemTime) -> Result<Arc<Caller>, Denied> {
+        self.authenticate_by(headers, Accepts::ALL, wall)
+    }
+
+    /// The same, where only some kinds of credentials are looked at.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn authenticate_by(
+        &self,
+        headers: &HeaderMap,
+        accepts: Accepts,
+        wall: SystemTime,
+    ) -> Result<Arc<Caller>, Denied> {
+        let Some(keys) = self.keys.as_ref().filter(|_| accepts.api_keys) else { return Err(Denied::Missing) };
+        if let Some(secret) = single(headers, keys.header())? {
+            return keys.find(secret, wall);
+        }
+        bearer(headers)?.map_or(Err(Denied::Missing), |secret| keys.find(secret, wall))
+    }
+
+    /// What of `headers` is not for members. `caller` is whom they brought in; `None` where nobody asked.
+    ///
+    /// The field that brings keys is ours alone where a caller was asked for. Where none was, and in `Authorization`
+    /// beside it, a value may well be the member's own (row F10): it is hidden when it is a secret of ours.
+    pub fn hidden(&self, headers: &HeaderMap, caller: Option<&Caller>) -> Hidden {
+        let Some(keys) = &self.keys else { return Hidden::default() };
+        let by_field = headers.get_all(keys.header()).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+        let by_bearer = caller.is_some_and(|caller| caller.kind == CallerKind::ApiKey) && !by_field;
+        let known = |name| headers.get_all(name).iter().any(|value| keys.knows(value.as_bytes().trim_ascii()));
+        let known_bearer = || {
+            let mut values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+            values.any(|value| token_of(value).is_some_and(|token| keys.knows(token)))
+        };
+        Hidden { key: caller.is_some() || by_field && known(keys.header()), authorization: by_bearer || known_bearer() }
+    }
+
+    /// The names of the fields that `hidden` tells of.
+    pub fn names(&self, hidden: Hidden) -> impl Iterator<Item = &HeaderName> {
+        let key = self.keys.as_ref().filter(|_| hidden.key).map(KeyTable::header);
+        key.into_iter().chain(hidden.authorization.then_some(&header::AUTHORIZATION))
+    }
+}
+
+/// The one value of the field `name`, without blanks around it; `None` when it is absent or empty.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Denied> {
+    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii);
+    let first = values.next().filter(|value| !value.is_empty());
+    if values.next().is_some() { Err(Denied::Malformed) } else { Ok(first) }
+}
+
+/// What the one `Authorization` field brings after `Bearer`.
+fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Denied> {
+    Ok(single(headers, &header::AUTHORIZATION)?.and_then(token_of))
+}
+
+/// What stands after `Bearer` (RFC 6750, section 2.1). Other schemes are not ours: `None`.
+fn token_of(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.trim_ascii().split_at_checked(6)?;
+    let token = rest.trim_ascii();
+    let ours = scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_some_and(u8::is_ascii_whitespace);
+    (ours && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use crate::server::{self, Options, StartError, secrecy};
 
 pub mod check;
 pub mod ctl;
+pub mod key;
 
 /// The configuration file of the package.
 const CONFIG_FILE: &str = "/etc/sluicegate/sluicegate.yaml";
@@ -34,6 +35,8 @@ enum Command {
     Check(Source),
     /// Ask the running gateway for its state, or steer it, over the admin address.
     Ctl(ctl::Ctl),
+    /// Make API keys.
+    Key(key::Key),
     /// Print the version.
     Version,
 }
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Run(source) => run(source),
         Command::Check(source) => check(&source),
         Command::Ctl(ctl) => ctl.run(),
+        Command::Key(key) => key.run(),
         Command::Version => {
             say(&format!("sluicegate {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -53,6 +53,7 @@ pub use load::{Loaded, load, parse};
 pub use peek::{AdminPeek, peek_admin};
 pub use problem::{ConfigErrors, Excerpt, KeyPath, MAX_PROBLEMS, Problem, Severity};
 pub use source::Source;
+pub use values::time::parse_expiry;
 
 /// A whole, valid configuration. Everything a default exists for is filled in.
 #[derive(Debug)]
@@ -503,6 +504,8 @@ pub struct Route {
     pub websocket: bool,
     /// Whether a caller must be known, and by what.
     pub auth: RouteAuth,
+    /// Whether its members get the credentials that brought the caller in. Default: as the section `auth` says, false.
+    pub forward_credentials: bool,
     /// Which pages of other origins may call; `None`: CORS is the member's matter.
     pub cors: Option<Arc<Cors>>,
     /// Indices into [`Config::limits`], in the order of the file.

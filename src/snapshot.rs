@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::auth::Authenticator;
 use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
 use crate::clock;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::Audit;
-use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
+use crate::observe::metrics::{AuthFailures, Metrics, PoolMetrics, RouteMetrics};
 use crate::route::RouteTable;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::resolve::Addresses;
@@ -38,6 +39,10 @@ pub struct Snapshot {
     pub audit: Arc<Audit>,
     /// The metrics of requests that no route took.
     pub unrouted: Arc<RouteMetrics>,
+    /// Knows who may come in; `None`: everyone may.
+    pub auth: Option<Arc<Authenticator>>,
+    /// Where those who may not are counted.
+    pub auth_failures: Arc<AuthFailures>,
 }
 
 impl Snapshot {
@@ -156,7 +161,9 @@ fn build(
     let routes = routes.collect();
     let Logs { access, audit } = logs;
     let table = RouteTable::build(&config.routes);
-    Snapshot { generation, table, routes, pools, access, audit, unrouted: metrics.route("none"), config }
+    let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth)));
+    let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
+    Snapshot { generation, table, routes, pools, access, audit, unrouted, auth, auth_failures, config }
 }
 
 /// One selector for all routes that choose alike from a pool, so that they take turns together.

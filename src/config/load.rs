@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use super::Config;
 use super::document::{Content, Node};
 use super::environment::{Environment, Overrides};
 use super::interpolate::interpolate;
 use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem, Severity, locate};
-use super::resolve::{Resolver, overridden, resolve};
-use super::source::{Source, is_secret_key};
+use super::resolve::{Elsewhere, Resolver, overridden, resolve};
+use super::source::{Cover, Source};
 use super::{raw, values};
 
 /// The shortest text that is covered in messages when it came out of a file or stands at a secret's key. A shorter
@@ -54,41 +56,78 @@ pub fn parse(file: &str, text: &str, overrides: &Overrides, environment: &Enviro
     if source.is_broken() {
         return Err(ConfigErrors::new(&broken, &source));
     }
+    let (config, found) = give_meaning(&source, broken, overrides, environment, resolve);
+    match found.errors {
+        None => {
+            let listen_override = overridden(overrides, environment).map(|(name, _)| name);
+            Ok(Loaded { config, warnings: found.warnings, source, listen_override })
+        }
+        Some(errors) => Err(errors),
+    }
+}
+
+/// Reads a file that the configuration is continued in. `None`: it is no YAML.
+pub(super) fn continue_in<T: DeserializeOwned + Default, U>(
+    file: &str,
+    text: &str,
+    overrides: &Overrides,
+    environment: &Environment,
+    meaning: impl FnOnce(&T, &mut Resolver<'_>) -> U,
+) -> (Option<U>, Elsewhere) {
+    let (source, broken) = Source::parse(file, text);
+    if source.is_broken() {
+        return (None, Elsewhere { errors: Some(ConfigErrors::new(&broken, &source)), warnings: Vec::new() });
+    }
+    let (meant, found) = give_meaning(&source, broken, overrides, environment, meaning);
+    (Some(meant), found)
+}
+
+/// The passes after the first, and what was found in all of them.
+fn give_meaning<T: DeserializeOwned + Default, U>(
+    source: &Source,
+    broken: Vec<Finding>,
+    overrides: &Overrides,
+    environment: &Environment,
+    meaning: impl FnOnce(&T, &mut Resolver<'_>) -> U,
+) -> (U, Elsewhere) {
     let mut findings = broken;
     let mut root = source.root.clone();
     interpolate(&mut root, &KeyPath::default(), environment, &mut findings);
     let mut secrets = Vec::new();
-    collect_secrets(&root, false, &mut secrets);
+    collect_secrets(&root, Cover::Nothing, &mut secrets);
     let mut meant = Vec::new();
     let raw = raw::read(&mut root, &mut findings, &mut meant);
+    let (warnings, elsewhere) = (Vec::new(), Elsewhere::default());
     let mut resolver =
-        Resolver { source: &source, environment, overrides, secrets: &secrets, meant, findings, warnings: Vec::new() };
-    let config = resolve(&raw, &mut resolver);
-    let Resolver { mut findings, mut warnings, .. } = resolver;
+        Resolver { source, environment, overrides, secrets: &secrets, meant, findings, warnings, elsewhere };
+    let result = meaning(&raw, &mut resolver);
+    let Resolver { mut findings, mut warnings, elsewhere, .. } = resolver;
     for finding in findings.iter_mut().chain(&mut warnings) {
         cover(finding, &secrets);
     }
-    if findings.is_empty() {
-        let warnings = locate(&warnings, Severity::Warning, &source);
-        let listen_override = overridden(overrides, environment).map(|(name, _)| name);
-        return Ok(Loaded { config, warnings, source, listen_override });
-    }
-    Err(ConfigErrors::new(&findings, &source))
+    let here = (!findings.is_empty()).then(|| ConfigErrors::new(&findings, source));
+    let errors = match (here, elsewhere.errors) {
+        (Some(here), Some(there)) => Some(here.and(there)),
+        (here, there) => here.or(there),
+    };
+    let mut warnings = locate(&warnings, Severity::Warning, source);
+    warnings.extend(elsewhere.warnings);
+    (result, Elsewhere { errors, warnings })
 }
 
 /// The texts that no message may show, as they are and as messages quote them.
-fn collect_secrets(node: &Node, secret: bool, out: &mut Vec<String>) {
+fn collect_secrets(node: &Node, cover: Cover, out: &mut Vec<String>) {
     match &node.content {
-        Content::Scalar(scalar) if (secret || scalar.hidden) && scalar.text.len() >= MIN_COVERED => {
+        Content::Scalar(scalar) if (cover != Cover::Nothing || scalar.hidden) && scalar.text.len() >= MIN_COVERED => {
             let quoted = values::quote(&scalar.text);
             out.push(quoted.trim_matches('`').to_owned());
             out.push(scalar.text.clone());
         }
         Content::Scalar(_) | Content::Refused => {}
-        Content::List(items) => items.iter().for_each(|item| collect_secrets(item, secret, out)),
+        Content::List(items) => items.iter().for_each(|item| collect_secrets(item, cover, out)),
         Content::Map(entries) => {
             for entry in entries {
-                collect_secrets(&entry.node, secret || is_secret_key(&entry.key), out);
+                collect_secrets(&entry.node, cover.below(entry), out);
             }
         }
     }

@@ -227,6 +227,16 @@ impl ConfigErrors {
     }
 }
 
+impl ConfigErrors {
+    /// Adds what is wrong in another file that belongs to the configuration.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.problems.extend(other.problems);
+        self.left_out += other.left_out + self.problems.len().saturating_sub(MAX_PROBLEMS);
+        self.problems.truncate(MAX_PROBLEMS);
+        self
+    }
+}
+
 impl From<Vec<Problem>> for ConfigErrors {
     /// For what is found out after loading.
     fn from(problems: Vec<Problem>) -> Self {

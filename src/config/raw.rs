@@ -4,7 +4,7 @@
 //! one run: it takes the part that an error names out of the tree and reads again, until the rest fits.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::document::{Content, Node};
 use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest};
@@ -16,7 +16,7 @@ mod forms;
 mod node;
 
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
-pub(super) use auth::RawAuth;
+pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 use node::ShapeError;
@@ -25,16 +25,20 @@ use node::ShapeError;
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 9] = ["api_keys", "jwt", "auth", "limits", "caches", "cache", "ai", "permission", "sanitize"];
+const LATER: [&str; 6] = ["jwt", "limits", "caches", "cache", "ai", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
 
 /// Reads the shape of `root`. What does not fit is reported and refused in `root`.
-pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>, meant: &mut Vec<KeyPath>) -> RawConfig {
+pub(super) fn read<T: DeserializeOwned + Default>(
+    root: &mut Node,
+    findings: &mut Vec<Finding>,
+    meant: &mut Vec<KeyPath>,
+) -> T {
     // Each round reports one; what is beyond the most that is shown need not be found.
     for _ in 0..=MAX_PROBLEMS {
-        let error = match serde_path_to_error::deserialize::<_, RawConfig>(&*root) {
+        let error = match serde_path_to_error::deserialize::<_, T>(&*root) {
             Ok(raw) => return raw,
             Err(error) => error,
         };
@@ -58,7 +62,7 @@ pub(super) fn read(root: &mut Node, findings: &mut Vec<Finding>, meant: &mut Vec
         }
     }
     root.content = Content::default();
-    RawConfig::default()
+    T::default()
 }
 
 fn offered(known: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
@@ -318,11 +322,12 @@ pub(super) struct RawRoute {
     pub(super) balance: Text,
     pub(super) max_body: Text,
     pub(super) websocket: Text,
-    pub(super) auth: Text,
+    pub(super) auth: Option<OneOrMany<String>>,
+    pub(super) permission: Text,
+    pub(super) forward_credentials: Text,
     pub(super) ai: Option<IgnoredAny>,
     pub(super) limits: Option<IgnoredAny>,
     pub(super) cache: Option<IgnoredAny>,
-    pub(super) permission: Option<IgnoredAny>,
     pub(super) cors: Option<Or<RawCors>>,
     pub(super) sanitize: Option<IgnoredAny>,
 }

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::environment::{Environment, Overrides};
-use super::problem::{Finding, KeyPath, Place};
+use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem};
 use super::raw::{OneOrMany, RawConfig, Text};
 use super::source::Source;
 use super::values::{self, Wrong};
@@ -75,6 +75,15 @@ pub(super) struct Resolver<'a> {
     pub(super) meant: Vec<KeyPath>,
     pub(super) findings: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
+    /// What was found in other files.
+    pub(super) elsewhere: Elsewhere,
+}
+
+/// What was found in files that the configuration is continued in, such as that of the keys.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    pub(super) errors: Option<ConfigErrors>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Resolver<'_> {

@@ -2,6 +2,46 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
+/// Secrets that everyone has, in lower case.
+const WORDS: [&str; 20] = [
+    "admin",
+    "admin123",
+    "admin/admin",
+    "admin:admin",
+    "change-me",
+    "change_me",
+    "changeit",
+    "default",
+    "demo",
+    "example",
+    "password",
+    "password123",
+    "placeholder",
+    "secret",
+    "test",
+    "test-api-key-123",
+    "token",
+    "user",
+    "user/user",
+    "xxx",
+];
+
+/// Some of those that [`is_placeholder`] knows by their shape, for their digests.
+const DIGESTED: [&str; 10] = [
+    "Password",
+    "changeme",
+    "dev-jwt-secret",
+    "sk-service-a-key-here",
+    "sk-service-b-key-here",
+    "todo",
+    "your-api-key",
+    "your-api-key-here",
+    "your-key-here",
+    "your-secret-key",
+];
+
 /// A secret. Never empty; its `Debug` shows nothing of it, and it has neither `Display` nor `Serialize`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -24,30 +64,14 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Whether `digest` is the SHA-256 of a secret that is known from examples and defaults. Only of those that are known
+/// word by word.
+pub fn is_placeholder_digest(digest: &[u8; 32]) -> bool {
+    WORDS.iter().chain(&DIGESTED).any(|word| Sha256::digest(word).as_slice() == digest)
+}
+
 /// Whether `text` is a secret that is known from examples and defaults, so that everyone has it.
 pub fn is_placeholder(text: &str) -> bool {
-    const WORDS: [&str; 20] = [
-        "admin",
-        "admin123",
-        "admin/admin",
-        "admin:admin",
-        "change-me",
-        "change_me",
-        "changeit",
-        "default",
-        "demo",
-        "example",
-        "password",
-        "password123",
-        "placeholder",
-        "secret",
-        "test",
-        "test-api-key-123",
-        "token",
-        "user",
-        "user/user",
-        "xxx",
-    ];
     const STARTS: [&str; 5] = ["changeme", "dev-jwt-secret", "replace-me", "replace_me", "todo"];
     let text = text.trim().to_ascii_lowercase();
     let starts = |start: &str| text.starts_with(start);

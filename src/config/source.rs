@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::document::{self, Content, Extent, MAX_BYTES, Node, Position};
-use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Severity, Step};
+use super::document::{self, Content, Entry, Extent, MAX_BYTES, Node, Position};
+use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Severity, Step, nearest};
 
 /// Keys whose values are covered wherever a line of the file is shown.
-const SECRET_KEYS: [&str; 10] = [
+const SECRET_KEYS: [&str; 11] = [
     "token",
     "secret",
+    "secret_sha256",
     "secrets",
     "password",
     "keys",
@@ -18,6 +19,10 @@ const SECRET_KEYS: [&str; 10] = [
     "cookie",
     "x-api-key",
 ];
+
+/// What a listed key has that is no secret.
+const OPEN_KEYS: [&str; 9] =
+    ["id", "description", "permissions", "enabled", "created_at", "expires_at", "previous", "until", "metadata"];
 
 /// What a path leads to.
 struct Found<'a> {
@@ -187,8 +192,11 @@ impl Source {
 
     /// `text`, which is line `line`, with every secret in it covered.
     fn cover(&self, line: usize, text: &str) -> String {
+        if self.broken {
+            return cover_by_words(text);
+        }
         let mut secrets = Vec::new();
-        secret_extents(&self.root, false, &mut secrets);
+        secret_extents(&self.root, Cover::Nothing, &mut secrets);
         let covered = |column: usize| {
             let here = Position { line, column };
             secrets.iter().any(|extent| extent.start <= here && here < extent.end)
@@ -197,19 +205,68 @@ impl Source {
     }
 }
 
-pub(super) fn is_secret_key(key: &str) -> bool {
-    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key))
+/// What of a part of the file is covered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// Nothing, but for what its keys say.
+    Nothing,
+    /// All of it.
+    All,
+    /// All but what is known to be no secret: where keys are listed, a misspelt `secret` still holds one.
+    AllButKnown,
+}
+
+impl Cover {
+    /// For what stands at `entry`, which lies in a part that is covered like this.
+    pub(super) fn below(self, entry: &Entry) -> Self {
+        let is_map = |node: &Node| matches!(node.content, Content::Map(_));
+        let records = match &entry.node.content {
+            Content::List(items) => items.iter().all(is_map),
+            _ => is_map(&entry.node),
+        };
+        match (self, entry.key.as_str()) {
+            (Self::All, _) => Self::All,
+            (Self::AllButKnown, "previous") => Self::AllButKnown,
+            (Self::AllButKnown, key) if OPEN_KEYS.contains(&key) => Self::Nothing,
+            (Self::AllButKnown, _) => Self::All,
+            (Self::Nothing, "keys") if records => Self::AllButKnown,
+            (Self::Nothing, key) if is_secret_key(key) => Self::All,
+            (Self::Nothing, _) => Self::Nothing,
+        }
+    }
+}
+
+/// Whether `key` is that of a secret, or was probably meant to be.
+fn is_secret_key(key: &str) -> bool {
+    let meant = || nearest(key, SECRET_KEYS.into_iter().filter(|secret| secret.len() > 4)).is_some();
+    // The section is near to `api_key`, and says itself what its secrets are.
+    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key)) || (key != "api_keys" && meant())
+}
+
+/// `text`, of a file that is no YAML, without what stands after the key of a secret. There is no tree that could say where
+/// the secret ends, so the rest of the line is covered.
+fn cover_by_words(text: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || "_-".contains(c);
+    let colons = text.match_indices(':').map(|(at, _)| text.split_at(at));
+    let secret = colons.filter(|(before, _)| {
+        let before = before.trim_end().trim_end_matches(['"', '\'']);
+        let start = before.rfind(|c| !is_word(c)).map_or(0, |at| at + 1);
+        before.get(start..).is_some_and(is_secret_key)
+    });
+    let Some((open, rest)) = secret.into_iter().next() else { return text.to_owned() };
+    let hidden = rest.chars().map(|c| if c == ':' || c == ' ' { c } else { '*' });
+    open.chars().chain(hidden).collect()
 }
 
 /// Collects where secrets stand literally; a reference such as `${VAR}` shows nothing and helps the reader.
-fn secret_extents(node: &Node, secret: bool, out: &mut Vec<Extent>) {
+fn secret_extents(node: &Node, cover: Cover, out: &mut Vec<Extent>) {
     match &node.content {
-        Content::Scalar(scalar) if secret && !scalar.text.starts_with("${") => out.push(node.at),
+        Content::Scalar(scalar) if cover != Cover::Nothing && !scalar.text.starts_with("${") => out.push(node.at),
         Content::Scalar(_) | Content::Refused => {}
-        Content::List(items) => items.iter().for_each(|item| secret_extents(item, secret, out)),
+        Content::List(items) => items.iter().for_each(|item| secret_extents(item, cover, out)),
         Content::Map(entries) => {
             for entry in entries {
-                secret_extents(&entry.node, secret || is_secret_key(&entry.key), out);
+                secret_extents(&entry.node, cover.below(entry), out);
             }
         }
     }

@@ -19,6 +19,7 @@ pub(super) mod logging;
 pub(super) mod origin;
 #[cfg(test)]
 mod tests;
+pub(super) mod time;
 
 /// Why a text is not a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 //! | `ts` | start of the request, RFC 3339, UTC, milliseconds |
 //! | `request_id`, `trace_id` | as sent to the upstream |
 //! | `client`, `peer` | the client by trusted headers; the address of the connection |
+//! | `caller?` | the id of the caller's key, or the subject of its token, where the route wants a caller |
 //! | `listener` | the address the request came in on |
 //! | `method`, `host`, `path`, `query?` | as received, unescaped no further; path and query 8 KiB together |
 //! | `protocol` | `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0` |
@@ -29,7 +30,7 @@
 //! ## Combined
 //! The combined format of Apache and nginx, escaped as nginx does, then more fields for those who want them:
 //!
-//! `client - - [20/Nov/2026:17:52:18 +0000] "GET /path?query HTTP/1.1" 200 512 "referer" "user agent"`
+//! `client - caller [20/Nov/2026:17:52:18 +0000] "GET /path?query HTTP/1.1" 200 512 "referer" "user agent"`
 //! ` "host" request-id trace-id route pool member attempts seconds upstream-seconds upstream-status termination`
 
 use std::net::IpAddr;
@@ -62,6 +63,8 @@ pub struct AccessRecord<'a> {
     pub client: IpAddr,
     /// Who is connected.
     pub peer: IpAddr,
+    /// The caller, where the route wants one and its credentials were good.
+    pub caller: Option<&'a str>,
     /// The listener's address.
     pub listener: &'a str,
     /// The method.

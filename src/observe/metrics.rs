@@ -23,10 +23,12 @@ use crate::clock;
 use crate::config::audit::EventKind;
 use security::SecurityMetrics;
 
+pub use auth::AuthFailures;
 pub use connections::{Connection, ListenerMetrics};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 
+pub(crate) mod auth;
 mod connections;
 mod counters;
 mod family;
@@ -50,6 +52,7 @@ pub struct Metrics {
     pools: Named<PoolMetrics>,
     listeners: Named<ListenerMetrics>,
     logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
+    auth_failures: Arc<AuthFailures>,
     reload: Mutex<Reload>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
@@ -81,6 +84,7 @@ impl Metrics {
             pools: Named::default(),
             listeners: Named::default(),
             logs: Mutex::default(),
+            auth_failures: Arc::new(AuthFailures::new()),
             reload: Mutex::default(),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
@@ -100,6 +104,11 @@ impl Metrics {
     /// The metrics of the pool called `name`, made at the first call. Taken when a snapshot is built.
     pub fn pool(&self, name: &str) -> Arc<PoolMetrics> {
         get_or_make(&self.pools, name, PoolMetrics::new)
+    }
+
+    /// Where credentials that were no good are counted.
+    pub fn auth_failures(&self) -> Arc<AuthFailures> {
+        Arc::clone(&self.auth_failures)
     }
 
     /// The metrics of the listener at `address`, as configured.

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::headers::Forwarding;
 use super::rejection::Rejection;
-use crate::auth::Caller;
+use crate::auth::{Caller, Hidden};
 use crate::balance::{Member, Pick};
 use crate::clock;
 use crate::limit::Permits;
@@ -44,6 +44,8 @@ pub struct RequestContext {
     pub route: Option<Arc<RouteState>>,
     /// Who asks, where the route wants to know.
     pub caller: Option<Arc<Caller>>,
+    /// The fields of it that are nothing for members.
+    pub hidden: Hidden,
     /// What it holds of limits on requests in flight.
     pub permits: Permits,
     /// Fields that its answer gets, whoever gives it. They replace those of the same name, but Vary is added to.
@@ -106,6 +108,7 @@ impl RequestContext {
             forwarding: None,
             route: None,
             caller: None,
+            hidden: Hidden::default(),
             permits: Permits::default(),
             fields: Vec::new(),
             quiet: false,

@@ -60,6 +60,7 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
         trace_id: ctx.trace.trace_id().as_str(),
         client: ctx.client,
         peer: connection.peer,
+        caller: ctx.caller.as_ref().map(|caller| &*caller.id),
         listener: &connection.listener,
         method: ctx.method.as_str(),
         host: host.unwrap_or_default(),

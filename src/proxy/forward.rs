@@ -148,8 +148,12 @@ fn set_target(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(), R
     set.map_err(|_| Rejection::BadRequest("the path cannot be forwarded"))
 }
 
-/// What is told of the client, the ids, and the route's rules last.
+/// What is not for the member, what is told of the client, the ids, and the route's rules last: they may set what was
+/// taken away.
 fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestContext) -> Result<(), Rejection> {
+    if let Some(auth) = &ctx.snapshot.auth {
+        auth.names(ctx.hidden).for_each(|name| headers.remove(name));
+    }
     if let Some(forwarding) = ctx.forwarding.clone() {
         forwarding.apply(headers);
     }

@@ -37,6 +37,7 @@ impl Refusal {
             trace_id: Trace::start().trace_id().as_str(),
             client: connection.peer,
             peer: connection.peer,
+            caller: None,
             listener: &connection.listener,
             method: "-",
             host: "",

@@ -32,6 +32,7 @@ fn json(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     text(buf, b",\"trace_id\":\"", record.trace_id);
     address(buf, b",\"client\":\"", record.client);
     address(buf, b",\"peer\":\"", record.peer);
+    optional(buf, b",\"caller\":\"", record.caller);
     text(buf, b",\"listener\":\"", record.listener);
     json_request(buf, record);
     number(buf, b",\"status\":", record.status);
@@ -98,7 +99,9 @@ fn json_upstream(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
 
 fn combined(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     address_text(buf, record.client);
-    buf.extend_from_slice(b" - - [");
+    buf.extend_from_slice(b" - ");
+    user(buf, record.caller.unwrap_or("-"));
+    buf.extend_from_slice(b" [");
     timestamp::clf(buf, record.wall_millis);
     buf.extend_from_slice(b"] \"");
     escape::nginx(buf, escape::truncate(record.method.as_bytes(), TEXT_MOST));
@@ -144,6 +147,16 @@ fn combined_more(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     }
     buf.push(b' ');
     buf.extend_from_slice(record.termination.as_str().as_bytes());
+}
+
+/// A name in a column that ends at a space.
+fn user(buf: &mut Vec<u8>, name: &str) {
+    for (n, part) in escape::truncate(name.as_bytes(), TEXT_MOST).split(|byte| *byte == b' ').enumerate() {
+        if n > 0 {
+            buf.extend_from_slice(b"\\x20");
+        }
+        escape::nginx(buf, part);
+    }
 }
 
 /// Path and query, cut to [`URI_MOST`] together.

@@ -13,6 +13,7 @@ fn record() -> AccessRecord<'static> {
         trace_id: "0af7651916cd43dd8448eb211c80319c",
         client: Ipv4Addr::new(203, 0, 113, 7).into(),
         peer: Ipv4Addr::new(10, 0, 0, 1).into(),
+        caller: Some("service-a"),
         listener: "0.0.0.0:443",
         method: "POST",
         host: "api.example.com",
@@ -48,6 +49,7 @@ fn bare() -> AccessRecord<'static> {
     AccessRecord {
         query: None,
         tls: None,
+        caller: None,
         status: 0,
         route: None,
         pool: None,
@@ -82,7 +84,7 @@ fn a_json_line_says_all_there_is_to_say_in_a_stable_order() {
     let expected = concat!(
         r#"{"ts":"2026-11-20T17:52:18.042Z","request_id":"0192f0a1b2c37d4e8f90a1b2c3d4e5f6","#,
         r#""trace_id":"0af7651916cd43dd8448eb211c80319c","client":"203.0.113.7","peer":"10.0.0.1","#,
-        r#""listener":"0.0.0.0:443","method":"POST","host":"api.example.com","path":"/v1/chat/completions","#,
+        r#""caller":"service-a","listener":"0.0.0.0:443","method":"POST","host":"api.example.com","path":"/v1/chat/completions","#,
         r#""query":"stream=true&api_key=***","protocol":"HTTP/1.1","tls_version":"TLSv1.3","#,
         r#""tls_cipher":"TLS13_AES_256_GCM_SHA384","sni":"api.example.com","status":200,"bytes_in":90,"#,
         r#""bytes_out":5120,"duration_ms":12.345,"route":"chat","pool":"backend","member":"10.0.0.11:8080","#,
@@ -111,7 +113,7 @@ fn the_combined_format_is_what_log_readers_know_with_more_behind_it() {
     assert_eq!(
         text(AccessFormat::Combined, &record()),
         concat!(
-            r#"203.0.113.7 - - [20/Nov/2026:17:52:18 +0000] "POST /v1/chat/completions?stream=true&api_key=*** HTTP/1.1" "#,
+            r#"203.0.113.7 - service-a [20/Nov/2026:17:52:18 +0000] "POST /v1/chat/completions?stream=true&api_key=*** HTTP/1.1" "#,
             r#"200 5120 "https://example.com/?page=2&token=***" "curl/8.5.0" "api.example.com" "#,
             "0192f0a1b2c37d4e8f90a1b2c3d4e5f6 0af7651916cd43dd8448eb211c80319c chat backend 10.0.0.11:8080 2 0.012345 ",
             "0.012000 200 completed\n"

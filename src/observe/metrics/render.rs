@@ -26,6 +26,7 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for pool in pools {
         pool.collect(&mut out);
     }
+    metrics.auth_failures.collect(&mut out);
     out.adopt(metrics.process.collect());
     let families = out.finish();
     let mut text = Vec::new();

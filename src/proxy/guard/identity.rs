@@ -1,12 +1,79 @@
 //! Who the caller is, and whether it may do this.
 
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderValue, header};
 use pingora_proxy::Session;
 
+use crate::auth::{Caller, Denied};
+use crate::config::auth::{Requirement, RouteAuth};
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
+use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
 
+/// The scheme that a client is asked to use (RFC 9110, section 11.6.1). What was wrong is not told.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
+
 /// `None` lets the request go on.
-pub fn take(_session: &Session, _ctx: &mut RequestContext, _route: &RouteState) -> Option<Admission> {
-    None
+pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+    let headers = &session.req_header().headers;
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let auth = snapshot.auth.as_ref();
+    let RouteAuth::Required(requirement) = &route.config.auth else {
+        if let Some(auth) = auth.filter(|_| !route.config.forward_credentials) {
+            ctx.hidden = auth.hidden(headers, None);
+        }
+        return None;
+    };
+    let wall = UNIX_EPOCH + Duration::from_millis(ctx.wall_millis);
+    // A route that wants a caller is never open, even if there were nobody to ask.
+    let found = auth.map_or(Err(Denied::Missing), |auth| auth.authenticate_by(headers, requirement.accepts, wall));
+    let outcome = match found {
+        Err(denied) => Outcome::Unknown(denied),
+        Ok(caller) => {
+            if let Some(auth) = auth.filter(|_| !route.config.forward_credentials) {
+                ctx.hidden = auth.hidden(headers, Some(&caller));
+            }
+            let permitted = is_permitted(requirement, &caller, &ctx.method);
+            ctx.caller = Some(caller);
+            if permitted { Outcome::LetIn } else { Outcome::NotPermitted }
+        }
+    };
+    tell(ctx, outcome);
+    match outcome {
+        Outcome::LetIn => None,
+        Outcome::NotPermitted => Some(Admission::reject(Rejection::PermissionDenied)),
+        Outcome::Unknown(_) => {
+            ctx.fields.push((header::WWW_AUTHENTICATE, CHALLENGE));
+            Some(Admission::reject(Rejection::Unauthorized))
+        }
+    }
+}
+
+/// What became of a request on a route that wants a caller.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// `ctx.caller` is in.
+    LetIn,
+    /// `ctx.caller` is known, and may not do this.
+    NotPermitted,
+    /// There is no caller.
+    Unknown(Denied),
+}
+
+/// The one place that knows of every caller let in, refused or unknown: it counts them.
+fn tell(ctx: &RequestContext, outcome: Outcome) {
+    match outcome {
+        Outcome::Unknown(denied) => ctx.snapshot.auth_failures.record(denied.as_str()),
+        Outcome::LetIn | Outcome::NotPermitted => {}
+    }
+}
+
+fn is_permitted(requirement: &Requirement, caller: &Caller, method: &http::Method) -> bool {
+    match &requirement.permission {
+        Some(permission) => caller.permissions.allows(permission),
+        None => caller.permissions.allows_method(method),
+    }
 }

@@ -51,6 +51,7 @@ fn route(matching: Match) -> Arc<Route> {
         max_body: 0,
         websocket: true,
         auth: RouteAuth::None,
+        forward_credentials: false,
         cors: None,
         limits: Vec::new(),
         cache: None,
