@@ -12,18 +12,20 @@ use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest}
 mod auth;
 mod cors;
 mod forms;
+mod jwt;
 mod node;
 
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
+pub(super) use jwt::{RawJwt, RawRevoked};
 use node::ShapeError;
 
 /// A scalar. Its text is given a meaning by `resolve`.
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 7] = ["jwt", "limits", "caches", "cache", "ai", "audit", "sanitize"];
+const LATER: [&str; 6] = ["limits", "caches", "cache", "ai", "audit", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];

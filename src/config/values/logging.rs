@@ -4,9 +4,11 @@ use super::{Wrong, one_of, quote};
 use crate::config::problem::{list, nearest};
 
 /// The targets of the process log, without `sluicegate::` in front. A level for `server` goes for `server::reload` too.
-const TARGETS: [&str; 13] = [
+const TARGETS: [&str; 15] = [
     "admin",
     "admin::control",
+    "admin::tokens",
+    "auth",
     "balance",
     "observe::metrics::render",
     "panic",
