@@ -46,6 +46,7 @@ mod health;
 mod scrape;
 pub mod stats;
 pub mod status;
+pub mod tokens;
 
 /// Connections served at once.
 const MAX_CONNECTIONS: usize = 64;

@@ -15,11 +15,13 @@ use crate::config::auth::{Accepts, Auth};
 
 pub use crate::config::auth::{Permission, Permissions};
 pub use api_key::KeyTable;
+pub use jwt::{MAX_JTI, MAX_TOKEN, Presented, Revocations, SourceStatus, Sources, Tokens, Verifier};
 
 mod api_key;
+mod jwt;
 
 /// A caller whose credentials were good.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The id of its key, or the subject of its token. Never a secret; stands in logs.
     pub id: Arc<str>,
@@ -65,11 +67,21 @@ pub enum Denied {
     Signature,
     /// Called back.
     Revoked,
+    /// The token is longer than any that works.
+    TooLong,
+    /// The token asks for an extension, and none is known.
+    Critical,
+    /// The token's key is not among its issuer's.
+    KeyUnknown,
+    /// The keys of the token's issuer were not fetched yet.
+    NoKeys,
+    /// A claim that has to be there is not, or is not of its type.
+    Claims,
 }
 
 impl Denied {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Missing,
         Self::Malformed,
         Self::Unknown,
@@ -81,6 +93,11 @@ impl Denied {
         Self::Algorithm,
         Self::Signature,
         Self::Revoked,
+        Self::TooLong,
+        Self::Critical,
+        Self::KeyUnknown,
+        Self::NoKeys,
+        Self::Claims,
     ];
 
     /// The stable word of audit and metrics.
@@ -97,6 +114,11 @@ impl Denied {
             Self::Algorithm => "algorithm",
             Self::Signature => "signature",
             Self::Revoked => "revoked",
+            Self::TooLong => "too_long",
+            Self::Critical => "critical",
+            Self::KeyUnknown => "key_unknown",
+            Self::NoKeys => "no_keys",
+            Self::Claims => "claims",
         }
     }
 }
@@ -106,6 +128,8 @@ impl Denied {
 pub struct Hidden {
     /// The one that brings keys.
     pub key: bool,
+    /// Those that bring tokens and nothing else.
+    pub tokens: bool,
     /// `Authorization`.
     pub authorization: bool,
 }
@@ -113,12 +137,14 @@ pub struct Hidden {
 /// Knows everyone who may come in.
 pub struct Authenticator {
     keys: Option<KeyTable>,
+    tokens: Option<Verifier>,
 }
 
 impl Authenticator {
-    /// Everyone that `auth` names.
-    pub fn new(auth: &Auth) -> Self {
-        Self { keys: auth.api_keys.as_ref().map(KeyTable::new) }
+    /// Everyone that `auth` names; `tokens` is what outlives it.
+    pub fn new(auth: &Auth, tokens: &Arc<Tokens>) -> Self {
+        let keys = auth.api_keys.as_ref().map(KeyTable::new);
+        Self { keys, tokens: auth.jwt.as_ref().map(|jwt| Verifier::new(jwt, tokens)) }
     }
 
     /// The caller that `headers` speak for at the time `wall`, whatever its kind.
@@ -139,6 +165,12 @@ impl Authenticator {
         accepts: Accepts,
         wall: SystemTime,
     ) -> Result<Arc<Caller>, Denied> {
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| accepts.jwt)
+            && let Some(token) = tokens.find(headers)?
+        {
+            let now = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            return tokens.verify(token, now);
+        }
         let Some(keys) = self.keys.as_ref().filter(|_| accepts.api_keys) else { return Err(Denied::Missing) };
         if let Some(secret) = single(headers, keys.header())? {
             return keys.find(secret, wall);
@@ -148,25 +180,33 @@ impl Authenticator {
 
     /// What of `headers` is not for members. `caller` is whom they brought in; `None` where nobody asked.
     ///
-    /// The field that brings keys is ours alone where a caller was asked for. Where none was, and in `Authorization`
-    /// beside it, a value may well be the member's own (row F10): it is hidden when it is a secret of ours.
+    /// The fields that bring keys and tokens are ours alone where a caller was asked for. Where none was, and in
+    /// `Authorization` beside them, a value may well be the member's own (row F10): it is hidden when it is a secret of
+    /// ours, or names an issuer of ours.
     pub fn hidden(&self, headers: &HeaderMap, caller: Option<&Caller>) -> Hidden {
-        let Some(keys) = &self.keys else { return Hidden::default() };
-        let by_field = headers.get_all(keys.header()).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
-        let by_bearer = caller.is_some_and(|caller| caller.kind == CallerKind::ApiKey) && !by_field;
-        let known = |name| headers.get_all(name).iter().any(|value| keys.knows(value.as_bytes().trim_ascii()));
-        let known_bearer = || {
-            let mut values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-            values.any(|value| token_of(value).is_some_and(|token| keys.knows(token)))
-        };
-        Hidden { key: caller.is_some() || by_field && known(keys.header()), authorization: by_bearer || known_bearer() }
+        let by_key = self.keys.as_ref().map_or_else(Hidden::default, |keys| hidden_keys(keys, headers, caller));
+        let Some(tokens) = &self.tokens else { return by_key };
+        Hidden { tokens: true, authorization: by_key.authorization || tokens.is_bearer(headers), ..by_key }
     }
 
     /// The names of the fields that `hidden` tells of.
     pub fn names(&self, hidden: Hidden) -> impl Iterator<Item = &HeaderName> {
         let key = self.keys.as_ref().filter(|_| hidden.key).map(KeyTable::header);
-        key.into_iter().chain(hidden.authorization.then_some(&header::AUTHORIZATION))
+        let tokens = self.tokens.as_ref().filter(|_| hidden.tokens).map_or(&[][..], Verifier::headers);
+        key.into_iter().chain(tokens).chain(hidden.authorization.then_some(&header::AUTHORIZATION))
     }
+}
+
+fn hidden_keys(keys: &KeyTable, headers: &HeaderMap, caller: Option<&Caller>) -> Hidden {
+    let by_field = headers.get_all(keys.header()).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+    let by_bearer = caller.is_some_and(|caller| caller.kind == CallerKind::ApiKey) && !by_field;
+    let known = |name| headers.get_all(name).iter().any(|value| keys.knows(value.as_bytes().trim_ascii()));
+    let known_bearer = || {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        values.any(|value| token_of(value).is_some_and(|token| keys.knows(token)))
+    };
+    let key = caller.is_some() || by_field && known(keys.header());
+    Hidden { key, tokens: false, authorization: by_bearer || known_bearer() }
 }
 
 /// The one value of the field `name`, without blanks around it; `None` when it is absent or empty.

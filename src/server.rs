@@ -14,9 +14,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admin;
+use crate::auth::Tokens;
 use crate::balance::health::HealthChecks;
 use crate::clock;
 use crate::config::audit::Audit as AuditConfig;
+use crate::config::jwt::Jwt;
 use crate::config::{self, AccessLog as AccessConfig, Config, ConfigErrors, Environment, Loaded, Overrides};
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::{Audit, Auditing, webhook};
@@ -129,8 +131,9 @@ pub fn run(options: Options) -> Result<(), StartError> {
         .build()
         .map_err(StartError::system("cannot make a reactor"))?;
     let addresses = Arc::new(Addresses::default());
-    runtime.block_on(addresses.fill(&config));
-    let shared = Arc::new(Shared::new(Arc::clone(&config), logs, addresses, Arc::clone(&metrics)));
+    let tokens = Arc::new(Tokens::new(issuers(&config), &metrics));
+    runtime.block_on(async { tokio::join!(addresses.fill(&config), tokens.sources.fill(issuers(&config))) });
+    let shared = Arc::new(Shared::new(Arc::clone(&config), logs, addresses, Arc::clone(&metrics), tokens));
     let listeners = listeners(&config, &metrics)?;
     let drain = Drain::new();
     let workers = Workers::start(&config, &shared, &drain, &listeners, &bound)?;
@@ -207,6 +210,11 @@ fn raise_descriptors(max_connections: usize) {
             "{have} file descriptors are too few for max_connections: {max_connections}; raise LimitNOFILE to {need}"
         );
     }
+}
+
+/// Whose tokens are taken.
+fn issuers(config: &Config) -> Option<&Jwt> {
+    config.auth.as_ref()?.jwt.as_deref()
 }
 
 fn process_log(config: &Config) -> String {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tokens};
 use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
 use crate::clock;
@@ -99,22 +99,39 @@ pub struct Shared {
     pub addresses: Arc<Addresses>,
     /// Every metric.
     pub metrics: Arc<Metrics>,
+    /// Keys of issuers, and revoked tokens.
+    pub tokens: Arc<Tokens>,
     budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
 }
 
 impl Shared {
     /// Begins with the first snapshot.
-    pub fn new(config: Arc<Config>, logs: Logs, addresses: Arc<Addresses>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        logs: Logs,
+        addresses: Arc<Addresses>,
+        metrics: Arc<Metrics>,
+        tokens: Arc<Tokens>,
+    ) -> Self {
         let live = Live::default();
         let budgets = Mutex::default();
-        let first = build(1, config, logs, &live, &addresses, &metrics, &budgets);
-        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, budgets }
+        let lasting =
+            Lasting { live: &live, addresses: &addresses, metrics: &metrics, tokens: &tokens, budgets: &budgets };
+        let first = build(1, config, logs, &lasting);
+        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, budgets }
     }
 
     /// Publishes `config` with the addresses known now. Returns the snapshot.
     pub fn publish(&self, config: Arc<Config>, logs: Logs) -> Arc<Snapshot> {
         let generation = self.current.load().generation + 1;
-        let next = Arc::new(build(generation, config, logs, &self.live, &self.addresses, &self.metrics, &self.budgets));
+        let lasting = Lasting {
+            live: &self.live,
+            addresses: &self.addresses,
+            metrics: &self.metrics,
+            tokens: &self.tokens,
+            budgets: &self.budgets,
+        };
+        let next = Arc::new(build(generation, config, logs, &lasting));
         self.current.store(Arc::clone(&next));
         self.live.retain();
         next
@@ -127,15 +144,17 @@ impl Shared {
     }
 }
 
-fn build(
-    generation: u64,
-    config: Arc<Config>,
-    logs: Logs,
-    live: &Live,
-    addresses: &Addresses,
-    metrics: &Metrics,
-    budgets: &Mutex<HashMap<Arc<str>, Arc<Budget>>>,
-) -> Snapshot {
+/// What a snapshot is built from beside its configuration: the parts of [`Shared`].
+struct Lasting<'a> {
+    live: &'a Live,
+    addresses: &'a Addresses,
+    metrics: &'a Metrics,
+    tokens: &'a Arc<Tokens>,
+    budgets: &'a Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+}
+
+fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>) -> Snapshot {
+    let Lasting { live, addresses, metrics, tokens, budgets } = *lasting;
     let pools: Vec<Arc<Pool>> =
         config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
     let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
@@ -161,7 +180,7 @@ fn build(
     let routes = routes.collect();
     let Logs { access, audit } = logs;
     let table = RouteTable::build(&config.routes);
-    let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth)));
+    let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth, tokens)));
     let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
     Snapshot { generation, table, routes, pools, access, audit, unrouted, auth, auth_failures, config }
 }

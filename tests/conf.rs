@@ -30,6 +30,8 @@ fn scratch() -> tempfile::TempDir {
         ("site.key", key.clone()),
         ("other.pem", format!("{cert}{key}")),
         ("admin-token", "0f4c2ad9e1b7\n".to_owned()),
+        ("jwt-secret", "2f6b1d0c9e8a7f6453b2c1d0e9f8a7b6\n".to_owned()),
+        ("revoked.txt", "a-token-of-a-lost-laptop\n".to_owned()),
         ("api-keys.yaml", read("examples/api-keys.yaml")),
     ] {
         let file = directory.path().join(name);
@@ -44,7 +46,8 @@ fn load(name: &str, text: &str, scratch: &Path) -> Loaded {
     let scratch = scratch.to_str().unwrap();
     let text = text
         .replace("/etc/sluicegate/tls", scratch)
-        .replace("/etc/sluicegate/api-keys", &format!("{scratch}/api-keys"));
+        .replace("/etc/sluicegate/api-keys", &format!("{scratch}/api-keys"))
+        .replace("/etc/sluicegate/revoked", &format!("{scratch}/revoked"));
     let environment = Environment::of([("CREDENTIALS_DIRECTORY", scratch)]);
     parse(name, &text, &Overrides::default(), &environment).unwrap_or_else(|errors| panic!("{errors}"))
 }
@@ -170,8 +173,6 @@ fn the_default_file_passes_the_check_on_any_machine() {
 #[test]
 fn what_later_versions_bring_is_refused_and_nothing_else_is_said() {
     let later = "\
-auth:
-  jwt: { algorithm: HS256, secret: \"${PROD_JWT_SECRET:-x}\", revoked: { max_entries: 50000 } }
 limits:
   per-client: { key: client_ip, rate: 100/s, burst: 200 }
 caches:
@@ -187,7 +188,7 @@ ai: {}
     let text = format!("{text}{later}");
     let errors = parse("jairouter.yaml", &text, &Overrides::default(), &environment).unwrap_err();
     let told: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
-    let expected: Vec<String> = ["cache", "limits", "jwt", "limits", "caches", "ai"]
+    let expected: Vec<String> = ["cache", "limits", "limits", "caches", "ai"]
         .iter()
         .map(|key| format!("`{key}` is not supported yet"))
         .collect();

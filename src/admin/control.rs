@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::status::{Changed, PoolStatus, ReloadDone, Status};
-use super::{Admin, Order, Peer, health, scrape, stats};
+use super::{Admin, Order, Peer, health, scrape, stats, tokens};
 use crate::balance::{AdminState, Pool};
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
@@ -42,6 +42,7 @@ pub(super) async fn answer(
         Endpoint::Status => Answer::json(StatusCode::OK, &Status::of(admin, snapshot)),
         Endpoint::Reload => or_back_to_the_page(reload(admin, peer).await?, head),
         Endpoint::ReopenLogs => or_back_to_the_page(reopen_logs(admin, peer)?, head),
+        Endpoint::Revoke { jti } => tokens::revoke(admin, snapshot, jti, head, peer)?,
         Endpoint::Member { pool, member, to } => {
             or_back_to_the_page(set_member(snapshot, pool, member, *to, peer)?, head)
         }

@@ -12,7 +12,7 @@ use crate::proxy::local::Probe;
 /// What is at every path, for whoever asked for another one.
 const KNOWN: &str = "GET /health, /health/live, /health/ready, /ready, /status, /actuator/health, /metrics, \
     /actuator/prometheus, /stats, /control/status; POST /control/reload, /control/logs/reopen, \
-    /control/pools/POOL/members/MEMBER/{drain,ready,maint}";
+    /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}";
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub(super) enum Endpoint<'a> {
     Reload,
     /// Open the log files again.
     ReopenLogs,
+    /// Take a token back before it expires (A3.03).
+    Revoke {
+        /// Its name.
+        jti: Cow<'a, str>,
+    },
     /// Take a member out or bring it back (A5.15).
     Member {
         /// The key under `pools`.
@@ -47,7 +52,7 @@ pub(super) enum Endpoint<'a> {
 impl Endpoint<'_> {
     /// Whether it changes something.
     pub(super) fn changes(&self) -> bool {
-        matches!(self, Self::Reload | Self::ReopenLogs | Self::Member { .. })
+        matches!(self, Self::Reload | Self::ReopenLogs | Self::Revoke { .. } | Self::Member { .. })
     }
 
     /// Whether it needs the token: the control API and the page that steers it. Scrapers and probes have none.
@@ -71,6 +76,7 @@ impl Endpoint<'_> {
             Self::Status => "/control/status",
             Self::Reload => "/control/reload",
             Self::ReopenLogs => "/control/logs/reopen",
+            Self::Revoke { .. } => "/control/tokens",
             Self::Member { .. } => "/control/pools",
         }
     }
@@ -104,8 +110,14 @@ fn at(path: &str) -> Option<Endpoint<'_>> {
         "/control/status" => Endpoint::Status,
         "/control/reload" => Endpoint::Reload,
         "/control/logs/reopen" => Endpoint::ReopenLogs,
-        _ => return Probe::at(path).map(Endpoint::Probe).or_else(|| member(path)),
+        _ => return Probe::at(path).map(Endpoint::Probe).or_else(|| revoke(path)).or_else(|| member(path)),
     })
+}
+
+/// `/control/tokens/JTI/revoke`. A `jti` may be any text.
+fn revoke(path: &str) -> Option<Endpoint<'_>> {
+    let jti = path.strip_prefix("/control/tokens/")?.strip_suffix("/revoke")?;
+    Some(Endpoint::Revoke { jti: percent_decode_str(jti).decode_utf8().ok()? })
 }
 
 /// `/control/pools/POOL/members/MEMBER/ACTION`. A member may be a path itself (`unix:/run/app.sock`), so its end is the
@@ -153,6 +165,19 @@ mod tests {
         ] {
             assert_eq!(found(path), endpoint, "{path}");
         }
+    }
+
+    #[test]
+    fn a_token_is_named_by_any_text() {
+        for (path, jti) in [
+            ("/control/tokens/a/revoke", "a"),
+            ("/control/tokens/urn%3Aid%2F1/revoke", "urn:id/1"),
+            ("/control/tokens/a/b/revoke", "a/b"),
+        ] {
+            assert_eq!(found(path), Endpoint::Revoke { jti: jti.into() }, "{path}");
+        }
+        assert!(found("/control/tokens/a/revoke").needs_token());
+        assert_eq!(status(&Method::GET, "/control/tokens/a/revoke"), StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]

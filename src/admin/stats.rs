@@ -51,6 +51,7 @@ fn page(status: &Status) -> Markup {
                     p.note { "The last reload was refused:" }
                     pre { (reason) }
                 }
+                @for jwks in &status.jwks { p { (jwks.text()) } }
                 @for pool in &status.pools { (table(pool)) }
             }
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::scrape::strategy;
+use super::tokens::JwksStatus;
 use crate::balance::Pool;
 use crate::balance::sample::{MemberSample, PoolSample};
 use crate::clock;
@@ -37,6 +38,9 @@ pub struct Status {
     /// Keys that a reload changed, and that only a restart brings about.
     #[serde(default)]
     pub restart_needed: Vec<String>,
+    /// Keys of issuers of tokens that are fetched.
+    #[serde(default)]
+    pub jwks: Vec<JwksStatus>,
     /// The pools, in the order of their names.
     pub pools: Vec<PoolStatus>,
 }
@@ -140,6 +144,7 @@ impl Status {
             max_connections: snapshot.config.server.max_connections,
             last_reload_refusal: admin.reloader.last_refusal(),
             restart_needed: admin.reloader.restart_needed(),
+            jwks: JwksStatus::all(admin, snapshot),
             pools: snapshot.pools.iter().map(|pool| PoolStatus::of(pool)).collect(),
         }
     }

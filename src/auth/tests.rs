@@ -4,6 +4,8 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::config::auth::{ApiKey, ApiKeys, KeySecret};
+use crate::observe::Identity;
+use crate::observe::metrics::Metrics;
 use crate::observe::metrics::auth::REASONS;
 
 /// The time of these tests, in seconds.
@@ -29,7 +31,7 @@ fn key(id: &str, secrets: &[(&str, Option<u64>)]) -> ApiKey {
 
 fn authenticator(keys: Vec<ApiKey>) -> Authenticator {
     let api_keys = Some(ApiKeys { header: HeaderName::from_static("x-api-key"), keys });
-    Authenticator::new(&Auth { api_keys, ..Auth::default() })
+    Authenticator::new(&Auth { api_keys, ..Auth::default() }, &tokens())
 }
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -44,6 +46,12 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 fn who(keys: &Authenticator, fields: &[(&'static str, &str)], now: u64) -> String {
     let found = keys.authenticate(&headers(fields), at(now));
     found.map_or_else(|denied| denied.as_str().to_owned(), |caller| caller.id.to_string())
+}
+
+/// Nothing fetched, nothing revoked.
+fn tokens() -> Arc<Tokens> {
+    let identity = Identity { instance_id: "a".to_owned(), version: "0".to_owned() };
+    Arc::new(Tokens::new(None, &Arc::new(Metrics::new(&identity))))
 }
 
 #[test]
@@ -104,7 +112,7 @@ fn keys_bring_nobody_in_where_only_tokens_do() {
     let only_tokens = Accepts { api_keys: false, jwt: true };
     let found = keys.authenticate_by(&headers(&[("x-api-key", "sa")]), only_tokens, at(NOW));
     assert_eq!(found.err(), Some(Denied::Missing));
-    let nobody = Authenticator::new(&Auth::default());
+    let nobody = Authenticator::new(&Auth::default(), &tokens());
     assert_eq!(who(&nobody, &[("x-api-key", "sa")], NOW), "missing");
 }
 

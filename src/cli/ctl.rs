@@ -15,6 +15,7 @@ use crate::clock;
 use client::Client;
 
 mod client;
+mod revoke;
 mod table;
 mod target;
 
@@ -62,6 +63,11 @@ enum Command {
     Maint {
         #[command(flatten)]
         member: Member,
+    },
+    /// Take a token back before it expires.
+    Revoke {
+        #[command(flatten)]
+        token: revoke::Token,
     },
     /// Replace the running binary (not supported yet).
     Upgrade,
@@ -126,6 +132,7 @@ impl Command {
             }
             Self::Ready { member } => member.set(&client()?, "ready").await.map(|changed| table::changed(&changed)),
             Self::Maint { member } => member.set(&client()?, "maint").await.map(|changed| table::changed(&changed)),
+            Self::Revoke { token } => token.run(&client()?).await,
             Self::Upgrade => Err("upgrade: replacing the running binary is not supported yet".to_owned()),
             Self::Purge { .. } => Err("purge: there is no cache to empty, this is not supported yet".to_owned()),
         }

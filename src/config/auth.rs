@@ -17,8 +17,8 @@ pub struct Auth {
     pub api_keys: Option<ApiKeys>,
     /// Whether the members get the credentials too. Default false; a route may say otherwise.
     pub forward_credentials: bool,
-    /// Issuers of tokens; empty: nobody comes in by one.
-    pub jwt: Vec<Jwt>,
+    /// Issuers of tokens; `None`: nobody comes in by one.
+    pub jwt: Option<Arc<Jwt>>,
 }
 
 /// The keys.

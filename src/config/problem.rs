@@ -38,6 +38,12 @@ impl KeyPath {
         self.with(Step::Index(index))
     }
 
+    /// The path of what this one stands in.
+    #[must_use]
+    pub(super) fn parent(&self) -> Self {
+        Self(self.0.split_last().map(|(_, steps)| steps.to_vec()).unwrap_or_default())
+    }
+
     fn with(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);

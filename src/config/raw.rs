@@ -13,19 +13,21 @@ mod audit;
 mod auth;
 mod cors;
 mod forms;
+mod jwt;
 mod node;
 
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
+pub(super) use jwt::{RawJwt, RawRevoked};
 use node::ShapeError;
 
 /// A scalar. Its text is given a meaning by `resolve`.
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 6] = ["jwt", "limits", "caches", "cache", "ai", "sanitize"];
+const LATER: [&str; 5] = ["limits", "caches", "cache", "ai", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];

@@ -201,8 +201,22 @@ impl Source {
             let here = Position { line, column };
             secrets.iter().any(|extent| extent.start <= here && here < extent.end)
         };
-        text.chars().enumerate().map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c }).collect()
+        let shown = text.chars().enumerate().map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c });
+        cover_users(&shown.collect::<String>())
     }
+}
+
+/// `text` with the user and password of every URL in it covered.
+fn cover_users(text: &str) -> String {
+    let mut covered = String::new();
+    for (index, part) in text.split("://").enumerate() {
+        let end = part.find(|c: char| c.is_whitespace() || "/?#\"',[]{}".contains(c)).unwrap_or(part.len());
+        let user = part.get(..end).and_then(|authority| authority.rfind('@')).filter(|_| index > 0).unwrap_or(0);
+        covered.push_str(if index > 0 { "://" } else { "" });
+        covered.extend(part.chars().take(part.get(..user).unwrap_or_default().chars().count()).map(|_| '*'));
+        covered.push_str(part.get(user..).unwrap_or_default());
+    }
+    covered
 }
 
 /// What of a part of the file is covered.

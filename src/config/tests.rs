@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod jwt;
 mod keys;
 mod refusals;
 mod resolved;

@@ -27,6 +27,7 @@ pub use auth::AuthFailures;
 pub use connections::{Connection, ListenerMetrics};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
+pub use tokens::{JwksMetrics, RevokedMetrics};
 
 pub(crate) mod auth;
 mod connections;
@@ -36,6 +37,7 @@ mod pools;
 mod render;
 mod requests;
 mod security;
+mod tokens;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -51,6 +53,8 @@ pub struct Metrics {
     routes: Named<RouteMetrics>,
     pools: Named<PoolMetrics>,
     listeners: Named<ListenerMetrics>,
+    jwks: Named<JwksMetrics>,
+    revoked: Arc<RevokedMetrics>,
     logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
     auth_failures: Arc<AuthFailures>,
     reload: Mutex<Reload>,
@@ -83,6 +87,8 @@ impl Metrics {
             routes: Named::default(),
             pools: Named::default(),
             listeners: Named::default(),
+            jwks: Named::default(),
+            revoked: Arc::default(),
             logs: Mutex::default(),
             auth_failures: Arc::new(AuthFailures::new()),
             reload: Mutex::default(),
@@ -114,6 +120,16 @@ impl Metrics {
     /// The metrics of the listener at `address`, as configured.
     pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
         get_or_make(&self.listeners, address, ListenerMetrics::new)
+    }
+
+    /// The metrics of the JWK set at `url`, made at the first call.
+    pub fn jwks(&self, url: &str) -> Arc<JwksMetrics> {
+        get_or_make(&self.jwks, url, JwksMetrics::new)
+    }
+
+    /// The metrics of revoked tokens.
+    pub fn revoked(&self) -> Arc<RevokedMetrics> {
+        Arc::clone(&self.revoked)
     }
 
     /// Exports the lost lines of a log file under `log="name"` for as long as the file lives.

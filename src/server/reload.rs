@@ -11,9 +11,10 @@ use log::{error, info, warn};
 use tokio::task::JoinHandle;
 
 use super::listener::{Listener, certified_keys};
-use super::{Options, open_access, open_audit};
+use super::{Options, issuers, open_access, open_audit};
 use crate::balance::health::HealthChecks;
 use crate::config::audit::EventKind;
+use crate::config::jwt::DEFAULT_MAX_REVOKED;
 use crate::config::{self, Config, Loaded};
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::{Auditing, Event};
@@ -38,6 +39,8 @@ pub struct Reloader {
 struct Followers {
     health: Option<HealthChecks>,
     names: Option<JoinHandle<()>>,
+    /// Fetches the keys of issuers.
+    issuers: Option<JoinHandle<()>>,
     /// Access logs that a reload replaced. A request may still hold one; its last lines are written when it is dropped,
     /// which is not for a worker to wait for.
     retired: Vec<Arc<AccessLog>>,
@@ -157,7 +160,8 @@ impl Reloader {
             open_audit(config.log.audit.as_ref(), &self.auditing).map_err(|error| error.to_string())?
         };
         self.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
-        self.shared.addresses.fill(&config).await;
+        let sources = &self.shared.tokens.sources;
+        tokio::join!(self.shared.addresses.fill(&config), sources.fill(issuers(&config)));
         self.replace_certificates(&config);
         followers.retired.retain(|log| Arc::strong_count(log) > 1);
         if let Some(before) = &current.access
@@ -167,6 +171,7 @@ impl Reloader {
         }
         let restart_needed = restart_needed(&self.started_with, &config);
         let snapshot = self.shared.publish(config, Logs { access, audit });
+        self.shared.tokens.sources.retain();
         self.follow(followers, &snapshot);
         let warnings = warnings.iter().map(ToString::to_string).collect();
         Ok(Reloaded { generation: snapshot.generation, restart_needed, warnings })
@@ -206,6 +211,11 @@ impl Reloader {
         }
         let (addresses, config) = (Arc::clone(&self.shared.addresses), Arc::clone(&snapshot.config));
         followers.names = Some(tokio::spawn(async move { addresses.follow(&config).await }));
+        if let Some(before) = followers.issuers.take() {
+            before.abort();
+        }
+        let (tokens, config) = (Arc::clone(&self.shared.tokens), Arc::clone(&snapshot.config));
+        followers.issuers = Some(tokio::spawn(async move { tokens.sources.follow(issuers(&config)).await }));
     }
 
     fn replace_certificates(&self, config: &Config) {
@@ -220,8 +230,9 @@ impl Reloader {
 
 impl Drop for Reloader {
     fn drop(&mut self) {
-        if let Some(names) = self.followers.get_mut().names.take() {
-            names.abort();
+        let followers = self.followers.get_mut();
+        for task in [followers.names.take(), followers.issuers.take()].into_iter().flatten() {
+            task.abort();
         }
     }
 }
@@ -254,6 +265,8 @@ fn restart_needed(started: &Config, now: &Config) -> Vec<String> {
     differ("server.instance_id", before.instance_id != after.instance_id);
     differ("server.keepalive_requests", before.keepalive_requests != after.keepalive_requests);
     differ("server.core_dumps", before.core_dumps != after.core_dumps);
+    let revoked = |config: &Config| issuers(config).map_or(DEFAULT_MAX_REVOKED, |jwt| jwt.revoked.max_entries);
+    differ("auth.jwt.revoked.max_entries", revoked(started) != revoked(now));
     differ("server.upstream_keepalive", before.upstream_keepalive != after.upstream_keepalive);
     keys
 }

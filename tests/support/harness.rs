@@ -20,9 +20,11 @@ mod certificates;
 mod client;
 mod gateway;
 mod h2;
+mod issuer;
 mod load;
 mod metrics;
 mod raw;
+mod tokens;
 mod upstream;
 mod websocket;
 
@@ -31,9 +33,11 @@ pub use certificates::{Authority, Identity, is_refused, openssl_handshake};
 pub use client::{Answer, Client, Stream};
 pub use gateway::{Exit, Gateway, Signal, check, sluicegate};
 pub use h2::{H2Answer, h2_get, h2_stall, h2_stalled_upload, h2_upload};
+pub use issuer::{Answers, KeyServer, key_server};
 pub use load::{Load, Tally, load, load_of, wrk};
 pub use metrics::Metrics;
 pub use raw::{RawAnswer, RawConnection, RawUpstream, connect, raw_upstream};
+pub use tokens::{SECRET, Signer, claims, part, seconds_now};
 pub use upstream::{
     Blackhole, Fault, Mock, Seen, blackhole, event_age, free_address, last_seen, revive, sent, upstream, upstreams,
 };

@@ -11,6 +11,7 @@ fn status(members: Vec<MemberStatus>) -> Status {
         restart_needed: Vec::new(),
         max_connections: 4096,
         last_reload_refusal: None,
+        jwks: Vec::new(),
         pools: vec![PoolStatus {
             name: "my pool".to_owned(),
             balance: "round_robin".to_owned(),

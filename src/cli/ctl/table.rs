@@ -30,6 +30,9 @@ pub(super) fn show(status: &Status) -> String {
     if !status.restart_needed.is_empty() {
         text.extend(["\nwaiting for a restart: ", &status.restart_needed.join(", ")]);
     }
+    for jwks in &status.jwks {
+        text.extend(["\n", &jwks.text()]);
+    }
     for pool in status.pools.iter().filter(|pool| !pool.usable) {
         text.extend(["\npool ", &pool.name, " has no usable member"]);
     }
@@ -126,6 +129,7 @@ mod tests {
             last_reload_refusal: None,
             restart_needed: Vec::new(),
             max_connections: 4096,
+            jwks: Vec::new(),
             pools: vec![PoolStatus {
                 name: "app".to_owned(),
                 balance: "round_robin".to_owned(),

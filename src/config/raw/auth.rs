@@ -1,15 +1,14 @@
 //! The shape of `auth`, and of a key file.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::{Named, OneOrMany, RawCors, Text};
+use super::{Named, OneOrMany, RawCors, RawJwt, Text};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct RawAuth {
     pub(in crate::config) api_keys: Option<RawApiKeys>,
-    pub(in crate::config) jwt: Option<IgnoredAny>,
+    pub(in crate::config) jwt: Option<OneOrMany<RawJwt>>,
     pub(in crate::config) cors: Option<RawCors>,
     pub(in crate::config) forward_credentials: Text,
 }

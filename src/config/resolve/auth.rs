@@ -83,7 +83,7 @@ fn accepts(path: &KeyPath, raw: &RawRoute, auth: Option<&Auth>, resolver: &mut R
     let accepts = Accepts { api_keys: words.contains(&Word::Keys), jwt: words.contains(&Word::Jwt) };
     let there = Accepts {
         api_keys: auth.is_some_and(|auth| auth.api_keys.is_some()),
-        jwt: auth.is_some_and(|auth| !auth.jwt.is_empty())
+        jwt: auth.is_some_and(|auth| auth.jwt.is_some())
             || resolver.doubtful(&KeyPath::default().key("auth").key("jwt")),
     };
     for (key, asked, there) in [("api_keys", accepts.api_keys, there.api_keys), ("jwt", accepts.jwt, there.jwt)] {

@@ -242,7 +242,6 @@ fn a_match_that_is_wrong_is_not_compared_with_others() {
 #[test]
 fn what_is_built_later_is_never_ignored() {
     let later = each(&[
-        with("auth: { jwt: {} }\n"),
         with("limits: { a: { rate: 1/s } }\n"),
         with("caches: { a: { ttl: 1s } }\n"),
         with("ai: { providers: {} }\n"),

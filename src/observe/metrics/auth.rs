@@ -4,7 +4,7 @@ use super::counters::Counters;
 use super::family::Families;
 
 /// Why not, in the words of the audit log. Fixed: no label carries what a client chose (A3.06).
-pub(crate) const REASONS: [&str; 11] = [
+pub(crate) const REASONS: [&str; 16] = [
     "missing",
     "malformed",
     "unknown",
@@ -16,11 +16,16 @@ pub(crate) const REASONS: [&str; 11] = [
     "algorithm",
     "signature",
     "revoked",
+    "too_long",
+    "critical",
+    "key_unknown",
+    "no_keys",
+    "claims",
 ];
 
 /// Counts credentials that were no good.
 pub struct AuthFailures {
-    counters: Counters<11>,
+    counters: Counters<{ REASONS.len() }>,
 }
 
 impl AuthFailures {

@@ -20,6 +20,10 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for route in lock(&metrics.routes).values() {
         route.collect(&mut out);
     }
+    for jwks in lock(&metrics.jwks).values() {
+        jwks.collect(&mut out);
+    }
+    metrics.revoked.collect(&mut out);
     for pool in lock(&metrics.pools).values() {
         pool.collect(&mut out);
     }

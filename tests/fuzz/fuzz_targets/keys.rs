@@ -44,7 +44,7 @@ fn entries(bytes: &[u8]) -> Option<()> {
     match parse("fuzz.yaml", &file, &Overrides::default(), &environment) {
         Ok(loaded) => {
             let auth = loaded.config.auth.expect("there are keys");
-            let empty = authenticate(&Authenticator::new(&auth), "x-api-key", b"");
+            let empty = authenticate(&Authenticator::new(&auth, &tokens()), "x-api-key", b"");
             assert!(!empty, "nothing brings nobody in");
             loaded.warnings.iter().for_each(|warning| drop(warning.to_string()));
         }
@@ -61,7 +61,7 @@ fn credentials(bytes: &[u8]) -> Option<()> {
     );
     let environment = Environment::of([]).without_files();
     let loaded = parse("fuzz.yaml", &file, &Overrides::default(), &environment).expect("it is valid");
-    let keys = Authenticator::new(&loaded.config.auth.expect("there are keys"));
+    let keys = Authenticator::new(&loaded.config.auth.expect("there are keys"), &tokens());
     let bare = bytes.trim_ascii() == SECRET.as_bytes();
     assert_eq!(authenticate(&keys, "x-api-key", bytes), bare);
     let bearer = bytes.trim_ascii().get(..7).is_some_and(|start| start[..6].eq_ignore_ascii_case(b"bearer"))
@@ -76,4 +76,11 @@ fn authenticate(keys: &Authenticator, name: &'static str, value: &[u8]) -> bool 
     headers.insert(name, value);
     let _ = keys.hidden(&headers, None);
     keys.authenticate(&headers, UNIX_EPOCH + Duration::from_secs(1_800_000_000)).is_ok()
+}
+
+/// Nothing fetched, nothing revoked.
+fn tokens() -> std::sync::Arc<sluicegate::auth::Tokens> {
+    let identity = sluicegate::observe::Identity { instance_id: "fuzz".to_owned(), version: "0".to_owned() };
+    let metrics = sluicegate::observe::metrics::Metrics::new(&identity);
+    std::sync::Arc::new(sluicegate::auth::Tokens::new(None, &std::sync::Arc::new(metrics)))
 }
