@@ -209,7 +209,7 @@ fn a_key_file_is_told_of_with_its_own_places() {
     for (text, message) in [
         ("- x\n", "the file is not a map of keys"),
         ("{}\n", "`keys` is missing"),
-        ("keys: x\n", "a map with keys such as"),
+        ("keys: x\n", "expected a map of keys"),
     ] {
         std::fs::write(&file, text).unwrap();
         let errors = refused(&main.replace("nonsense: 1\n", ""));
