@@ -13,18 +13,19 @@ mod auth;
 mod cors;
 mod forms;
 mod node;
+mod sanitize;
 
 pub(super) use auth::RawAuth;
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 use node::ShapeError;
+pub(super) use sanitize::{RawSanitize, RawSanitizeRule};
 
 /// A scalar. Its text is given a meaning by `resolve`.
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 10] =
-    ["api_keys", "jwt", "auth", "limits", "caches", "cache", "ai", "permission", "audit", "sanitize"];
+const LATER: [&str; 9] = ["api_keys", "jwt", "auth", "limits", "caches", "cache", "ai", "permission", "audit"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -104,7 +105,7 @@ pub(super) struct RawConfig {
     pub(super) auth: Option<RawAuth>,
     pub(super) limits: Option<IgnoredAny>,
     pub(super) caches: Option<IgnoredAny>,
-    pub(super) sanitize: Option<IgnoredAny>,
+    pub(super) sanitize: Option<Named<RawSanitize>>,
     pub(super) ai: Option<IgnoredAny>,
 }
 
@@ -323,7 +324,7 @@ pub(super) struct RawRoute {
     pub(super) cache: Option<IgnoredAny>,
     pub(super) permission: Option<IgnoredAny>,
     pub(super) cors: Option<Or<RawCors>>,
-    pub(super) sanitize: Option<IgnoredAny>,
+    pub(super) sanitize: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
