@@ -24,6 +24,7 @@ use crate::clock;
 pub use connections::{Connection, ListenerMetrics};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
+pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};
 
 mod connections;
 mod counters;
@@ -31,6 +32,7 @@ mod family;
 mod pools;
 mod render;
 mod requests;
+mod sanitized;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -46,6 +48,7 @@ pub struct Metrics {
     routes: Named<RouteMetrics>,
     pools: Named<PoolMetrics>,
     listeners: Named<ListenerMetrics>,
+    sanitize: Named<SanitizeMetrics>,
     logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
     reload: Mutex<Reload>,
     reloads_ok: AtomicU64,
@@ -76,6 +79,7 @@ impl Metrics {
             routes: Named::default(),
             pools: Named::default(),
             listeners: Named::default(),
+            sanitize: Named::default(),
             logs: Mutex::default(),
             reload: Mutex::default(),
             reloads_ok: AtomicU64::new(0),
@@ -100,6 +104,11 @@ impl Metrics {
     /// The metrics of the listener at `address`, as configured.
     pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
         get_or_make(&self.listeners, address, ListenerMetrics::new)
+    }
+
+    /// The metrics of the set of masking rules called `name`, made at the first call. Taken when a snapshot is built.
+    pub fn sanitize(&self, name: &str) -> Arc<SanitizeMetrics> {
+        get_or_make(&self.sanitize, name, SanitizeMetrics::new)
     }
 
     /// Exports the lost lines of a log file under `log="name"` for as long as the file lives.

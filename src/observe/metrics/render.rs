@@ -19,6 +19,9 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for route in lock(&metrics.routes).values() {
         route.collect(&mut out);
     }
+    for set in lock(&metrics.sanitize).values() {
+        set.collect(&mut out);
+    }
     for pool in lock(&metrics.pools).values() {
         pool.collect(&mut out);
     }
