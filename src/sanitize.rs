@@ -35,7 +35,7 @@ pub use value::{OVERLAP, WINDOW};
 /// What a body is, as far as it can be masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `application/json` and what ends in `+json`.
+    /// `application/json`, what ends in `+json`, and JSON texts line by line (`application/x-ndjson`).
     Json,
     /// `text/event-stream` whose data lines are JSON.
     Events,
@@ -154,12 +154,17 @@ struct Sink<'a> {
 
 /// What the fields of a message say about its body.
 pub fn readable(headers: &HeaderMap) -> Readable {
-    let Some(media) = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes) else { return Readable::Other };
-    let media = media.to_ascii_lowercase();
-    let mut parts = media.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let mut media = headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+    let Some(first) = media.next() else { return Readable::Other };
+    if media.next().is_some() {
+        // Who knows which of them the reader takes.
+        return Readable::No;
+    }
+    let media = first.to_ascii_lowercase();
+    let mut parts = media.split(|&byte| byte == b';' || byte == b',').map(<[u8]>::trim_ascii);
     let format = match parts.next().unwrap_or_default() {
         b"text/event-stream" => Format::Events,
-        b"application/json" | b"text/json" => Format::Json,
+        b"application/json" | b"text/json" | b"application/x-ndjson" | b"application/jsonl" => Format::Json,
         other if other.ends_with(b"+json") => Format::Json,
         _ => return Readable::Other,
     };

@@ -71,8 +71,9 @@ pub async fn serve(
     route: &PoolRoute,
     connector: &Connector,
 ) -> Result<(), Unserved> {
-    let mask = ctx.masking.as_ref().and_then(|masking| masking.request());
-    let mut body = RequestBody::new(session.downstream_session.is_body_empty(), ctx.max_body(), mask);
+    let empty = session.downstream_session.is_body_empty();
+    let mask = ctx.masking.as_mut().and_then(|masking| masking.request(empty));
+    let mut body = RequestBody::new(empty, ctx.max_body(), mask);
     if !body.is_done() && expects_continue(session) {
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;

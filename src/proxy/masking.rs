@@ -52,8 +52,9 @@ impl Masking {
         Ok(masking)
     }
 
-    /// The masking of the request's body, if it is to be.
-    pub fn request(&self) -> Option<Box<Mask>> {
+    /// The masking of the request's body, if it is to be. One that is `empty` after all stays as it is.
+    pub fn request(&mut self, empty: bool) -> Option<Box<Mask>> {
+        self.request = self.request.filter(|_| !empty);
         self.request.map(|format| self.mask(format, Direction::Request))
     }
 

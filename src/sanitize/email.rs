@@ -30,11 +30,12 @@ fn domain(text: &[u8]) -> usize {
             return best;
         }
         let name = part(rest, 0, label);
-        let top = name.len() > 1 && (name.iter().all(u8::is_ascii_alphabetic) || name.starts_with(b"xn--"));
-        at += label;
-        if top && !first {
-            best = at;
+        // A sentence may go on after a hyphen: of the last label, the letters it begins with count.
+        let letters = name.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        if !first && letters > 1 {
+            best = at + if name.starts_with(b"xn--") { label } else { letters };
         }
+        at += label;
         if text.get(at) != Some(&b'.') {
             return best;
         }

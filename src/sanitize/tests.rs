@@ -61,6 +61,8 @@ fn e_mail_addresses() {
         ("<bob@example.com>", "<***>"),
         ("a@x.io b@y.io", "*** ***"),
         ("bob@example.com.", "***."),
+        ("bob@example.com--hello", "***--hello"),
+        ("bob@h1.example.com2", "***2"),
         ("bob@xn--bcher-kva.xn--p1ai", "***"),
         ("a@b@c.com", "a@***"),
         ("bob@localhost", "bob@localhost"),
@@ -272,8 +274,11 @@ fn a_whole_event_is_given_out_at_once() {
 #[test]
 fn what_can_be_read_is_told_by_the_fields() {
     let of = |fields: &[(&'static str, &'static str)]| {
-        let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
-        readable(&fields.collect::<HeaderMap>())
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        readable(&headers)
     };
     let json = ("content-type", "application/json");
     assert_eq!(of(&[json]), Readable::As(Format::Json));
@@ -283,6 +288,7 @@ fn what_can_be_read_is_told_by_the_fields() {
     assert_eq!(of(&[json, ("content-encoding", "gzip")]), Readable::No);
     assert_eq!(of(&[json, ("content-range", "bytes 0-1/2")]), Readable::No);
     assert_eq!(of(&[("content-type", "application/json; charset=utf-16")]), Readable::No);
+    assert_eq!(of(&[json, ("content-type", "text/plain")]), Readable::No, "it depends on who reads it");
     assert_eq!(of(&[("content-type", "text/plain"), ("content-encoding", "gzip")]), Readable::Other);
     assert_eq!(of(&[]), Readable::Other);
 }
@@ -320,7 +326,7 @@ fn escaped(json: &str, every: usize) -> String {
         let plain = inside && !after_backslash && digits == 0 && c != '"' && c != '\\';
         if plain && index % every == 0 {
             let mut units = [0; 2];
-            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             out.push(c);
         }
@@ -352,6 +358,8 @@ fn cut(body: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn valid_json_stays_valid_and_keeps_its_shape(json in any_json(), every in 1..5_usize, cuts in prop::collection::vec(any::<usize>(), 0..8)) {
         for body in [json.to_string(), serde_json::to_string_pretty(&json).unwrap(), escaped(&json.to_string(), every)] {
