@@ -13,6 +13,7 @@ pub mod route;
 
 pub mod auth;
 pub mod limit;
+pub mod sanitize;
 
 pub mod balance;
 pub mod upstream;

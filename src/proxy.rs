@@ -30,6 +30,7 @@ pub mod forward;
 pub mod guard;
 pub mod headers;
 pub mod local;
+pub mod masking;
 pub mod rejection;
 pub mod tunnel;
 

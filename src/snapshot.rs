@@ -12,10 +12,11 @@ use crate::auth::{Authenticator, Tokens};
 use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
 use crate::clock;
+use crate::config::sanitize::Sanitize;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::Audit;
-use crate::observe::metrics::{AuthFailures, Metrics, PoolMetrics, RouteMetrics};
+use crate::observe::metrics::{AuthFailures, Found, Metrics, PoolMetrics, RouteMetrics, SanitizeMetrics};
 use crate::route::RouteTable;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::resolve::Addresses;
@@ -60,6 +61,18 @@ pub struct RouteState {
     pub metrics: Arc<RouteMetrics>,
     /// Its pool, when it has one.
     pub pool: Option<PoolRoute>,
+    /// What is masked in its bodies.
+    pub sanitize: Option<Arc<SanitizeState>>,
+}
+
+/// A set of masking rules, and where their findings are counted.
+pub struct SanitizeState {
+    /// What was configured.
+    pub config: Arc<Sanitize>,
+    /// The numbers of the set.
+    pub metrics: Arc<SanitizeMetrics>,
+    /// Those of each rule, in their order.
+    pub found: Vec<Arc<Found>>,
 }
 
 /// The pool of a route, with what the route overrides.
@@ -158,6 +171,7 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
     let pools: Vec<Arc<Pool>> =
         config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
     let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
+    let sanitize: Vec<_> = config.sanitize.iter().map(|set| sanitize_state(set, metrics)).collect();
     let routes = config.routes.iter().map(|route| {
         let pool = match &route.target {
             Target::Pool(target) => pools.get(target.pool).map(|pool| PoolRoute {
@@ -175,7 +189,8 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
             }),
             Target::Redirect(_) | Target::Respond(_) => None,
         };
-        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, config: Arc::clone(route) })
+        let sanitize = route.sanitize.and_then(|set| sanitize.get(set)).cloned();
+        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, sanitize, config: Arc::clone(route) })
     });
     let routes = routes.collect();
     let Logs { access, audit } = logs;
@@ -183,6 +198,12 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
     let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth, tokens)));
     let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
     Snapshot { generation, table, routes, pools, access, audit, unrouted, auth, auth_failures, config }
+}
+
+fn sanitize_state(set: &Arc<Sanitize>, metrics: &Metrics) -> Arc<SanitizeState> {
+    let metrics = metrics.sanitize(&set.name);
+    let found = set.rules.iter().map(|rule| metrics.rule(&rule.name)).collect();
+    Arc::new(SanitizeState { config: Arc::clone(set), metrics, found })
 }
 
 /// One selector for all routes that choose alike from a pool, so that they take turns together.

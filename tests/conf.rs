@@ -102,7 +102,7 @@ fn what_the_default_file_shows_commented_out_loads_too() {
     let loaded = load("sluicegate.yaml", &uncommented(), scratch().path());
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config.pools.len(), 1);
-    assert_eq!(loaded.config.routes.len(), 3);
+    assert_eq!(loaded.config.routes.len(), 4);
     assert_eq!(loaded.config.listeners.len(), 2);
     assert!(loaded.config.log.access.is_some());
 }

@@ -36,7 +36,8 @@ const EDGE: [&str; 8] = [
 ];
 
 /// The modules that a request passes through, and those they all use. None knows who calls it.
-const STAGES: [&str; 9] = ["auth", "limit", "cache", "route", "balance", "upstream", "observe", "config", "clock"];
+const STAGES: [&str; 10] =
+    ["auth", "limit", "sanitize", "cache", "route", "balance", "upstream", "observe", "config", "clock"];
 
 /// Stages whose inner modules are open to all: values, and names for logs and metrics.
 const OPEN_STAGES: [&str; 3] = ["config", "clock", "observe"];

@@ -15,6 +15,7 @@ mod cors;
 mod forms;
 mod jwt;
 mod node;
+mod sanitize;
 
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
@@ -22,12 +23,13 @@ pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 pub(super) use jwt::{RawJwt, RawRevoked};
 use node::ShapeError;
+pub(super) use sanitize::{RawSanitize, RawSanitizeRule};
 
 /// A scalar. Its text is given a meaning by `resolve`.
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 5] = ["limits", "caches", "cache", "ai", "sanitize"];
+const LATER: [&str; 4] = ["limits", "caches", "cache", "ai"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -111,7 +113,7 @@ pub(super) struct RawConfig {
     pub(super) auth: Option<RawAuth>,
     pub(super) limits: Option<IgnoredAny>,
     pub(super) caches: Option<IgnoredAny>,
-    pub(super) sanitize: Option<IgnoredAny>,
+    pub(super) sanitize: Option<Named<RawSanitize>>,
     pub(super) ai: Option<IgnoredAny>,
 }
 
@@ -331,7 +333,7 @@ pub(super) struct RawRoute {
     pub(super) limits: Option<IgnoredAny>,
     pub(super) cache: Option<IgnoredAny>,
     pub(super) cors: Option<Or<RawCors>>,
-    pub(super) sanitize: Option<IgnoredAny>,
+    pub(super) sanitize: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

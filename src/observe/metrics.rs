@@ -27,6 +27,7 @@ pub use auth::AuthFailures;
 pub use connections::{Connection, ListenerMetrics};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
+pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};
 pub use tokens::{JwksMetrics, RevokedMetrics};
 
 pub(crate) mod auth;
@@ -38,6 +39,7 @@ mod render;
 mod requests;
 mod security;
 mod tokens;
+mod sanitized;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -55,6 +57,7 @@ pub struct Metrics {
     listeners: Named<ListenerMetrics>,
     jwks: Named<JwksMetrics>,
     revoked: Arc<RevokedMetrics>,
+    sanitize: Named<SanitizeMetrics>,
     logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
     auth_failures: Arc<AuthFailures>,
     reload: Mutex<Reload>,
@@ -89,6 +92,7 @@ impl Metrics {
             listeners: Named::default(),
             jwks: Named::default(),
             revoked: Arc::default(),
+            sanitize: Named::default(),
             logs: Mutex::default(),
             auth_failures: Arc::new(AuthFailures::new()),
             reload: Mutex::default(),
@@ -130,6 +134,11 @@ impl Metrics {
     /// The metrics of revoked tokens.
     pub fn revoked(&self) -> Arc<RevokedMetrics> {
         Arc::clone(&self.revoked)
+    }
+
+    /// The metrics of the set of masking rules called `name`, made at the first call. Taken when a snapshot is built.
+    pub fn sanitize(&self, name: &str) -> Arc<SanitizeMetrics> {
+        get_or_make(&self.sanitize, name, SanitizeMetrics::new)
     }
 
     /// Exports the lost lines of a log file under `log="name"` for as long as the file lives.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::headers::Forwarding;
+use super::masking::Masking;
 use super::rejection::Rejection;
 use crate::auth::{Caller, Hidden};
 use crate::balance::{Member, Pick};
@@ -48,6 +49,8 @@ pub struct RequestContext {
     pub hidden: Hidden,
     /// What it holds of limits on requests in flight.
     pub permits: Permits,
+    /// How its bodies are masked.
+    pub masking: Option<Box<Masking>>,
     /// Fields that its answer gets, whoever gives it. They replace those of the same name, but Vary is added to.
     pub fields: Vec<(HeaderName, HeaderValue)>,
     /// Whether it is left out of the access log: health and the like.
@@ -110,6 +113,7 @@ impl RequestContext {
             caller: None,
             hidden: Hidden::default(),
             permits: Permits::default(),
+            masking: None,
             fields: Vec::new(),
             quiet: false,
             upstream: UpstreamRecord::default(),

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::{StatusCode, Version, header};
 use log::debug;
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_proxy::Session;
@@ -25,6 +26,7 @@ use super::attempts::{self, Asking, cause_of, has_strange_coding, rejection_of};
 use super::body::{BodyError, RequestBody};
 use super::context::RequestContext;
 use super::forward::{request_for_upstream, response_for_client};
+use super::masking::Mask;
 use super::rejection::Rejection;
 use crate::balance::Pick;
 use crate::clock;
@@ -69,7 +71,9 @@ pub async fn serve(
     route: &PoolRoute,
     connector: &Connector,
 ) -> Result<(), Unserved> {
-    let mut body = RequestBody::new(session.downstream_session.is_body_empty(), ctx.max_body());
+    let empty = session.downstream_session.is_body_empty();
+    let mask = ctx.masking.as_mut().and_then(|masking| masking.request(empty));
+    let mut body = RequestBody::new(empty, ctx.max_body(), mask);
     if !body.is_done() && expects_continue(session) {
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
@@ -312,18 +316,15 @@ async fn send_chunk(
 ) -> Result<(), NotSent> {
     let chunk = chunk.map_err(|error| NotSent::Client(client_failed(Some(error))))?;
     // An empty read is no chunk: written as one, it would end the body, and the true end would end it again.
-    if let Some(chunk) = chunk {
-        if chunk.is_empty() {
-            return end_request(session, upstream, body, request_cut).await;
-        }
-        body.add(&chunk)
+    let ended = chunk.is_none();
+    if let Some(chunk) = chunk.filter(|chunk| !chunk.is_empty()) {
+        let chunk = body
+            .add(chunk)
             .map_err(|BodyError::TooLarge| Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected))
             .map_err(NotSent::Client)?;
         write_request(upstream, &chunk, request_cut).await?;
-    } else {
-        body.finish();
     }
-    end_request(session, upstream, body, request_cut).await
+    end_request(session, upstream, body, ended, request_cut).await
 }
 
 /// Ends the request towards the member, if the client has sent all of it.
@@ -331,10 +332,12 @@ async fn end_request(
     session: &mut Session,
     upstream: &mut UpstreamSession,
     body: &mut RequestBody,
+    ended: bool,
     request_cut: &mut bool,
 ) -> Result<(), NotSent> {
-    if session.downstream_session.is_body_done() {
-        body.finish();
+    if ended || session.downstream_session.is_body_done() {
+        let held = body.finish();
+        write_request(upstream, &held, request_cut).await?;
     }
     if body.is_done() && !*request_cut {
         cork(upstream, false);
@@ -346,6 +349,10 @@ async fn end_request(
 /// Writes a part of the request. A member may answer and close before it has read all: its answer counts then, not
 /// our broken write. One that reads nothing for the write timeout will not answer either.
 async fn write_request(upstream: &mut UpstreamSession, chunk: &[u8], request_cut: &mut bool) -> Result<(), NotSent> {
+    // Written as a chunk, nothing would end the body.
+    if chunk.is_empty() {
+        return Ok(());
+    }
     match upstream.write_body(chunk).await {
         Ok(_) => Ok(()),
         Err(error) if cause_of(&error) == Cause::Timeout => Err(NotSent::Member(Cause::Timeout)),
@@ -382,6 +389,7 @@ async fn stream(
     let Some(header) = upstream.resp_header() else {
         return Err(Unserved::Rejected(Rejection::UpstreamInvalid, Termination::UpstreamInvalid));
     };
+    let mut mask = mask_of(ctx, header)?;
     let header = response_for_client(session, ctx, header);
     if session.req_header().version < Version::HTTP_11 && !header.headers.contains_key(header::CONTENT_LENGTH) {
         session.set_keepalive(None); // The end of the connection is the end of the body.
@@ -391,19 +399,22 @@ async fn stream(
     written.map_err(|error| cut_by_client(&error))?;
     while !upstream.is_body_done() {
         if let Some(read) = tokio::task::unconstrained(upstream.read_body_ref()).now_or_never() {
-            pass_on(session, ctx, read).await?;
+            pass_on(session, ctx, mask.as_deref_mut(), read).await?;
             continue;
         }
         // Nothing more is at hand: what was held back goes out with the next look at the client's side.
         hold(ctx, false);
         tokio::select! {
             biased;
-            read = upstream.read_body_ref() => pass_on(session, ctx, read).await?,
+            read = upstream.read_body_ref() => pass_on(session, ctx, mask.as_deref_mut(), read).await?,
             sent = read_request(session, body.is_done() || request_cut) => {
                 send_chunk(session, &mut upstream, body, sent, &mut request_cut).await.map_err(cut)?;
             }
         }
         hold(ctx, true);
+    }
+    if let Some(mask) = &mut mask {
+        write_answer(session, &mask.finish()).await?;
     }
     finish(session, ctx, body, request_cut).await?;
     drop(pick);
@@ -413,17 +424,37 @@ async fn stream(
     Ok(())
 }
 
+/// How the body of an answer is masked, if it is.
+fn mask_of(ctx: &RequestContext, answer: &ResponseHeader) -> Result<Option<Box<Mask>>, Unserved> {
+    let Some(masking) = &ctx.masking else { return Ok(None) };
+    masking.answer(&answer.headers).map_err(|rejection| Unserved::Rejected(rejection, Termination::Rejected))
+}
+
 /// Writes what was read of the answer to the client, without another copy where it speaks HTTP/1.
 async fn pass_on(
     session: &mut Session,
     ctx: &RequestContext,
+    mask: Option<&mut Mask>,
     read: pingora::Result<Option<&[u8]>>,
 ) -> Result<(), Unserved> {
     let bytes = read.map_err(|error| {
         debug!(target: "sluicegate::upstream", "request {}: answer broke off: {error}", ctx.request_id.as_str());
         Unserved::Cut(rejection_of(cause_of(&error)).1)
     })?;
-    let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+    match (bytes, mask) {
+        (None, _) => Ok(()),
+        (Some(bytes), None) => write_answer(session, bytes).await,
+        (Some(bytes), Some(mask)) => {
+            let masked = mask.push(bytes).map_err(|_| Unserved::Cut(Termination::Rejected))?;
+            write_answer(session, &masked).await
+        }
+    }
+}
+
+async fn write_answer(session: &mut Session, bytes: &[u8]) -> Result<(), Unserved> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
     let written = match session.downstream_session.as_mut() {
         ServerSession::H1(client) => client.write_body(bytes).await.map(|_| ()),
         client => client.write_response_body(Bytes::copy_from_slice(bytes), false).await,

@@ -7,6 +7,7 @@ use pingora_proxy::Session;
 use super::context::RequestContext;
 use super::cors;
 use super::headers::{EditHeaders, apply_rules, set_security_headers, strip_hop_by_hop};
+use super::masking::Masking;
 use super::rejection::Rejection;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -79,6 +80,9 @@ pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<B
     headers.remove(header::EXPECT); // Answered by us.
     join_cookies(headers);
     single_length(headers);
+    if let Some(masking) = &ctx.masking {
+        masking.change_request(headers);
+    }
     if !headers.contains_key(header::HOST) {
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         let authority = HeaderValue::from_str(authority).map_err(|_| Rejection::BadRequest("the host is no text"))?;
@@ -122,6 +126,12 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(joined) = HeaderValue::from_bytes(&fields.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }
+}
+
+/// Whether the request brings a body, an announced one or one of unknown length.
+pub fn has_body(session: &Session) -> bool {
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length.as_bytes() != b"0") || has_streamed_body(session)
 }
 
 /// An HTTP/2 body has no field that says it is there.
@@ -210,6 +220,11 @@ fn strip_nominated(headers: &mut HeaderMap) -> Result<(), Rejection> {
 /// The answer for the client: `upstream`'s, without what may not pass, with what the configuration adds.
 pub fn response_for_client(session: &Session, ctx: &RequestContext, upstream: &ResponseHeader) -> Box<ResponseHeader> {
     let mut parts = http::response::Parts::clone(upstream.as_ref());
+    if let Some(masking) = &ctx.masking
+        && masking.changes(&parts.headers, parts.status)
+    {
+        Masking::change_answer(&mut parts.headers, parts.status);
+    }
     finish_response(&mut parts.headers, parts.status, ctx);
     let client = session.req_header().version;
     frame(&mut parts, &ctx.method, client);

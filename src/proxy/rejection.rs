@@ -40,6 +40,8 @@ pub enum Rejection {
     ClientTimeout,
     /// The body is larger than the route takes.
     PayloadTooLarge,
+    /// The body is compressed or the like, and the route must read it.
+    UnreadableBody,
     /// The request target is too long.
     UriTooLong,
     /// The header block is too large, or has too many fields.
@@ -52,6 +54,8 @@ pub enum Rejection {
     UpstreamReset,
     /// What the member sent is not HTTP.
     UpstreamInvalid,
+    /// The member's answer cannot be masked, and must not pass without.
+    UnmaskableAnswer,
     /// No member of the pool is usable.
     NoMember,
     /// Every usable member has as many requests as it may.
@@ -94,10 +98,13 @@ impl Rejection {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnreadableBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+            Self::UpstreamConnect | Self::UpstreamReset | Self::UpstreamInvalid | Self::UnmaskableAnswer => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::NoMember | Self::AllBusy | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -119,12 +126,14 @@ impl Rejection {
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::ClientTimeout => "request_timeout",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::UnreadableBody => "unreadable_body",
             Self::UriTooLong => "uri_too_long",
             Self::HeadersTooLarge => "headers_too_large",
             Self::Internal => "internal_error",
             Self::UpstreamConnect => "upstream_unreachable",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamInvalid => "upstream_invalid_response",
+            Self::UnmaskableAnswer => "unmaskable_response",
             Self::NoMember => "no_member",
             Self::AllBusy => "overloaded",
             Self::Draining => "shutting_down",
@@ -149,12 +158,14 @@ impl Rejection {
             Self::MethodNotAllowed(_) => "this method is not allowed here",
             Self::ClientTimeout => "the request did not arrive in time",
             Self::PayloadTooLarge => "the request body is too large",
+            Self::UnreadableBody => "the request body has to be plain JSON in UTF-8 here, without compression",
             Self::UriTooLong => "the request target is too long",
             Self::HeadersTooLarge => "the request headers are too large",
             Self::Internal => "the gateway failed to handle the request",
             Self::UpstreamConnect => "the service could not be reached",
             Self::UpstreamReset => "the service closed the connection before it answered",
             Self::UpstreamInvalid => "the service sent an invalid answer",
+            Self::UnmaskableAnswer => "the answer of the service may not be passed on",
             Self::NoMember => "the service is not available",
             Self::AllBusy => "the service is overloaded, please retry",
             Self::Draining => "the gateway is shutting down, please retry",
@@ -179,6 +190,7 @@ impl Rejection {
             Self::BadRequest(_) => "client_bad_request",
             Self::ClientTimeout => "client_timeout",
             Self::PayloadTooLarge => "client_body_too_large",
+            Self::UnreadableBody => "client_unreadable_body",
             Self::UriTooLong => "client_uri_too_long",
             Self::HeadersTooLarge => "client_headers_too_large",
             Self::Forbidden => "proxy_forbidden",
@@ -192,6 +204,7 @@ impl Rejection {
             Self::NotFound => "proxy_no_route",
             Self::MethodNotAllowed(_) => "proxy_method_not_allowed",
             Self::Internal => "proxy_error",
+            Self::UnmaskableAnswer => "proxy_unmaskable_answer",
             Self::NoMember => "proxy_no_member",
             Self::AllBusy => "proxy_all_busy",
             Self::Draining => "proxy_draining",
@@ -253,6 +266,7 @@ impl Rejection {
             Self::UpstreamConnect
             | Self::UpstreamReset
             | Self::UpstreamInvalid
+            | Self::UnmaskableAnswer
             | Self::ConnectTimeout
             | Self::UpstreamTimeout => "upstream_error",
             Self::BadRequest(_)
@@ -260,6 +274,7 @@ impl Rejection {
             | Self::MethodNotAllowed(_)
             | Self::ClientTimeout
             | Self::PayloadTooLarge
+            | Self::UnreadableBody
             | Self::UriTooLong
             | Self::HeadersTooLarge => "invalid_request",
         }

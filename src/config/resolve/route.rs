@@ -103,7 +103,7 @@ fn route(
     let request_headers = headers::rules(&headers_path.key("request"), request_headers, true, resolver);
     let response_headers = headers::rules(&headers_path.key("response"), response_headers, false, resolver);
     let max_body = server::max_body(&path.key("max_body"), &raw.max_body, resolver).unwrap_or(server.max_body);
-    let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, true);
+    let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, raw.sanitize.is_none());
     Some(Route {
         name: name.into(),
         target: target(path, raw, pools, resolver)?,
@@ -120,7 +120,7 @@ fn route(
         cors: cors::of_route(path, raw, guards.cors.as_ref(), resolver),
         limits: limits::of_route(path, raw, &guards.limits, resolver),
         cache: caches::of_route(path, raw, &guards.caches, resolver),
-        sanitize: sanitize::of_route(path, raw, &guards.sanitize, resolver),
+        sanitize: sanitize::of_route(path, raw, &guards.sanitize, pools, resolver),
     })
 }
 

@@ -24,6 +24,9 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
         jwks.collect(&mut out);
     }
     metrics.revoked.collect(&mut out);
+    for set in lock(&metrics.sanitize).values() {
+        set.collect(&mut out);
+    }
     for pool in lock(&metrics.pools).values() {
         pool.collect(&mut out);
     }

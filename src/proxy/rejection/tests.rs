@@ -19,12 +19,14 @@ fn all() -> Vec<Rejection> {
         Rejection::MethodNotAllowed(HeaderValue::from_static("GET, HEAD")),
         Rejection::ClientTimeout,
         Rejection::PayloadTooLarge,
+        Rejection::UnreadableBody,
         Rejection::UriTooLong,
         Rejection::HeadersTooLarge,
         Rejection::Internal,
         Rejection::UpstreamConnect,
         Rejection::UpstreamReset,
         Rejection::UpstreamInvalid,
+        Rejection::UnmaskableAnswer,
         Rejection::NoMember,
         Rejection::AllBusy,
         Rejection::Draining,
@@ -73,6 +75,8 @@ fn every_rejection_is_answered_as_promised() {
       {"error":{"message":"the request did not arrive in time","type":"invalid_request","code":"request_timeout","request_id":"r1"}}
     413 client_body_too_large
       {"error":{"message":"the request body is too large","type":"invalid_request","code":"payload_too_large","request_id":"r1"}}
+    415 client_unreadable_body
+      {"error":{"message":"the request body has to be plain JSON in UTF-8 here, without compression","type":"invalid_request","code":"unreadable_body","request_id":"r1"}}
     414 client_uri_too_long
       {"error":{"message":"the request target is too long","type":"invalid_request","code":"uri_too_long","request_id":"r1"}}
     431 client_headers_too_large
@@ -85,6 +89,8 @@ fn every_rejection_is_answered_as_promised() {
       {"error":{"message":"the service closed the connection before it answered","type":"upstream_error","code":"upstream_reset","request_id":"r1"}}
     502 upstream_invalid
       {"error":{"message":"the service sent an invalid answer","type":"upstream_error","code":"upstream_invalid_response","request_id":"r1"}}
+    502 proxy_unmaskable_answer
+      {"error":{"message":"the answer of the service may not be passed on","type":"upstream_error","code":"unmaskable_response","request_id":"r1"}}
     503 proxy_no_member retry-after=5
       {"error":{"message":"the service is not available","type":"service_unavailable","code":"no_member","request_id":"r1"}}
     503 proxy_all_busy retry-after=1

@@ -1,0 +1,26 @@
+//! Masking: whose bodies are masked, and which are refused because they cannot be.
+
+use pingora_proxy::Session;
+
+use crate::config::contains;
+use crate::proxy::admit::Admission;
+use crate::proxy::context::RequestContext;
+use crate::proxy::forward::has_body;
+use crate::proxy::masking::Masking;
+use crate::snapshot::RouteState;
+
+/// `None` lets the request go on. Asked last: who the caller is must be known.
+pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+    let state = route.sanitize.as_ref()?;
+    let known = ctx.caller.as_ref().is_some_and(|caller| state.config.callers.iter().any(|id| **id == *caller.id));
+    if known || contains(&state.config.addresses, ctx.client) {
+        return None;
+    }
+    match Masking::begin(state, &session.req_header().headers, has_body(session)) {
+        Ok(masking) => {
+            ctx.masking = Some(Box::new(masking));
+            None
+        }
+        Err(rejection) => Some(Admission::reject(rejection)),
+    }
+}
