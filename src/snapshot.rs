@@ -12,6 +12,7 @@ use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
 use crate::clock;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
+use crate::limit::{Limiter, Limits, RouteLimits};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::{Metrics, PoolMetrics, RouteMetrics};
 use crate::route::RouteTable;
@@ -45,6 +46,8 @@ pub struct RouteState {
     pub metrics: Arc<RouteMetrics>,
     /// Its pool, when it has one.
     pub pool: Option<PoolRoute>,
+    /// Its limits, when it has any.
+    pub limits: Option<RouteLimits>,
 }
 
 /// The pool of a route, with what the route overrides.
@@ -75,6 +78,7 @@ pub struct Shared {
     pub addresses: Arc<Addresses>,
     /// Every metric.
     pub metrics: Arc<Metrics>,
+    limits: Limits,
     budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
 }
 
@@ -87,18 +91,26 @@ impl Shared {
         metrics: Arc<Metrics>,
     ) -> Self {
         let live = Live::default();
-        let budgets = Mutex::default();
-        let first = build(1, config, access, &live, &addresses, &metrics, &budgets);
-        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, budgets }
+        let (limits, budgets) = (Limits::default(), Mutex::default());
+        let kept = Kept { live: &live, addresses: &addresses, metrics: &metrics, limits: &limits, budgets: &budgets };
+        let first = build(1, config, access, &kept);
+        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, limits, budgets }
     }
 
     /// Publishes `config` with the addresses known now. Returns the snapshot.
     pub fn publish(&self, config: Arc<Config>, access: Option<Arc<AccessLog>>) -> Arc<Snapshot> {
         let generation = self.current.load().generation + 1;
-        let next =
-            Arc::new(build(generation, config, access, &self.live, &self.addresses, &self.metrics, &self.budgets));
+        let kept = Kept {
+            live: &self.live,
+            addresses: &self.addresses,
+            metrics: &self.metrics,
+            limits: &self.limits,
+            budgets: &self.budgets,
+        };
+        let next = Arc::new(build(generation, config, access, &kept));
         self.current.store(Arc::clone(&next));
         self.live.retain();
+        self.limits.retain();
         next
     }
 
@@ -109,15 +121,18 @@ impl Shared {
     }
 }
 
-fn build(
-    generation: u64,
-    config: Arc<Config>,
-    access: Option<Arc<AccessLog>>,
-    live: &Live,
-    addresses: &Addresses,
-    metrics: &Metrics,
-    budgets: &Mutex<HashMap<Arc<str>, Arc<Budget>>>,
-) -> Snapshot {
+/// What one snapshot takes over from the one before.
+struct Kept<'a> {
+    live: &'a Live,
+    addresses: &'a Addresses,
+    metrics: &'a Metrics,
+    limits: &'a Limits,
+    budgets: &'a Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+}
+
+fn build(generation: u64, config: Arc<Config>, access: Option<Arc<AccessLog>>, kept: &Kept<'_>) -> Snapshot {
+    let Kept { live, addresses, metrics, limits, budgets } = *kept;
+    let limiters: Vec<Limiter> = config.limits.iter().map(|limit| limits.limiter(limit, metrics)).collect();
     let pools: Vec<Arc<Pool>> =
         config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
     let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
@@ -138,7 +153,9 @@ fn build(
             }),
             Target::Redirect(_) | Target::Respond(_) => None,
         };
-        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, config: Arc::clone(route) })
+        let limits = route.limits.iter().filter_map(|index| limiters.get(*index).cloned()).collect();
+        let limits = RouteLimits::new(&route.name, limits, metrics);
+        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, limits, config: Arc::clone(route) })
     });
     let routes = routes.collect();
     let table = RouteTable::build(&config.routes);

@@ -166,8 +166,6 @@ fn what_later_versions_bring_is_refused_and_nothing_else_is_said() {
 auth:
   api_keys: { header: X-API-Key, file: /etc/sluicegate/api-keys.yaml }
   jwt: { algorithm: HS256, secret: \"${PROD_JWT_SECRET:-x}\", revoked: { max_entries: 50000 } }
-limits:
-  per-client: { key: client_ip, rate: 100/s, burst: 200 }
 caches:
   short: { ttl: 300s, max_entries: 1000, max_bytes: 64MiB }
 ai: {}
@@ -177,12 +175,12 @@ ai: {}
     let text = read("examples/jairouter.yaml")
         .replace("/etc/sluicegate/tls", directory)
         .replace("  access: {", "  audit: { file: /var/log/sluicegate/audit.log }\n  access: {")
-        .replace("    rewrite: {", "    cache: short\n    limits: [per-client]\n    permission: x\n    rewrite: {");
+        .replace("    rewrite: {", "    cache: short\n    permission: x\n    rewrite: {");
     let environment = Environment::of([("CREDENTIALS_DIRECTORY", directory)]);
     let text = format!("{text}{later}");
     let errors = parse("jairouter.yaml", &text, &Overrides::default(), &environment).unwrap_err();
     let told: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
-    let expected: Vec<String> = ["audit", "cache", "limits", "permission", "api_keys", "jwt", "limits", "caches", "ai"]
+    let expected: Vec<String> = ["audit", "cache", "permission", "api_keys", "jwt", "caches", "ai"]
         .iter()
         .map(|key| format!("`{key}` is not supported yet"))
         .collect();

@@ -12,19 +12,20 @@ use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest}
 mod auth;
 mod cors;
 mod forms;
+mod limits;
 mod node;
 
 pub(super) use auth::RawAuth;
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
+pub(super) use limits::RawLimit;
 use node::ShapeError;
 
 /// A scalar. Its text is given a meaning by `resolve`.
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 10] =
-    ["api_keys", "jwt", "auth", "limits", "caches", "cache", "ai", "permission", "audit", "sanitize"];
+const LATER: [&str; 9] = ["api_keys", "jwt", "auth", "caches", "cache", "ai", "permission", "audit", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -102,7 +103,7 @@ pub(super) struct RawConfig {
     pub(super) pools: Option<Named<RawPool>>,
     pub(super) routes: Option<OneOrMany<RawRoute>>,
     pub(super) auth: Option<RawAuth>,
-    pub(super) limits: Option<IgnoredAny>,
+    pub(super) limits: Option<Named<RawLimit>>,
     pub(super) caches: Option<IgnoredAny>,
     pub(super) sanitize: Option<IgnoredAny>,
     pub(super) ai: Option<IgnoredAny>,
@@ -319,7 +320,7 @@ pub(super) struct RawRoute {
     pub(super) websocket: Text,
     pub(super) auth: Text,
     pub(super) ai: Option<IgnoredAny>,
-    pub(super) limits: Option<IgnoredAny>,
+    pub(super) limits: Option<OneOrMany<String>>,
     pub(super) cache: Option<IgnoredAny>,
     pub(super) permission: Option<IgnoredAny>,
     pub(super) cors: Option<Or<RawCors>>,

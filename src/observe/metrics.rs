@@ -22,12 +22,14 @@ use super::{Identity, SERVICE};
 use crate::clock;
 
 pub use connections::{Connection, ListenerMetrics};
+pub use limits::{LimitGauges, LimitMetrics, LimitOutcome};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 
 mod connections;
 mod counters;
 mod family;
+mod limits;
 mod pools;
 mod render;
 mod requests;
@@ -46,6 +48,8 @@ pub struct Metrics {
     routes: Named<RouteMetrics>,
     pools: Named<PoolMetrics>,
     listeners: Named<ListenerMetrics>,
+    limits: Named<LimitMetrics>,
+    limit_gauges: Mutex<BTreeMap<Arc<str>, Weak<LimitGauges>>>,
     logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
     reload: Mutex<Reload>,
     reloads_ok: AtomicU64,
@@ -76,6 +80,8 @@ impl Metrics {
             routes: Named::default(),
             pools: Named::default(),
             listeners: Named::default(),
+            limits: Named::default(),
+            limit_gauges: Mutex::default(),
             logs: Mutex::default(),
             reload: Mutex::default(),
             reloads_ok: AtomicU64::new(0),
@@ -100,6 +106,20 @@ impl Metrics {
     /// The metrics of the listener at `address`, as configured.
     pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
         get_or_make(&self.listeners, address, ListenerMetrics::new)
+    }
+
+    /// The metrics of `limit` on `route`, made at the first call. Taken when a snapshot is built.
+    pub fn limit(&self, limit: &Arc<str>, route: &Arc<str>) -> Arc<LimitMetrics> {
+        // No name has a slash in it.
+        let both = format!("{limit}/{route}");
+        get_or_make(&self.limits, &both, |_| LimitMetrics::new(Arc::clone(limit), Arc::clone(route)))
+    }
+
+    /// Exports what the limit `name` remembers, for as long as it does.
+    pub fn watch_limit(&self, name: &Arc<str>, gauges: &Arc<LimitGauges>) {
+        let mut watched = lock(&self.limit_gauges);
+        watched.retain(|_, gauges| gauges.strong_count() > 0);
+        watched.insert(Arc::clone(name), Arc::downgrade(gauges));
     }
 
     /// Exports the lost lines of a log file under `log="name"` for as long as the file lives.

@@ -104,6 +104,7 @@ fn route(
     let response_headers = headers::rules(&headers_path.key("response"), response_headers, false, resolver);
     let max_body = server::max_body(&path.key("max_body"), &raw.max_body, resolver).unwrap_or(server.max_body);
     let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, true);
+    let auth = auth::of_route(path, raw, guards.auth.as_ref(), resolver);
     Some(Route {
         name: name.into(),
         target: target(path, raw, pools, resolver)?,
@@ -115,9 +116,9 @@ fn route(
         response_headers,
         max_body,
         websocket,
-        auth: auth::of_route(path, raw, guards.auth.as_ref(), resolver),
+        limits: limits::of_route(path, raw, &auth, &guards.limits, resolver),
+        auth,
         cors: cors::of_route(path, raw, guards.cors.as_ref(), resolver),
-        limits: limits::of_route(path, raw, &guards.limits, resolver),
         cache: caches::of_route(path, raw, &guards.caches, resolver),
         sanitize: sanitize::of_route(path, raw, &guards.sanitize, resolver),
     })
