@@ -223,7 +223,7 @@ impl<'a> Round<'a> {
         }
         let Some(rate) = limit.config.rate else { return Ok(()) };
         let asked = limit.state.ask(*key, self.now, rate.burst, 1);
-        self.note(at, asked.map_or_else(|empty| empty.level, |level| level));
+        self.note(at, asked.unwrap_or_else(|empty| empty.level));
         asked.map(drop).map_err(|empty| Objection::Rate(empty.wait))
     }
 
@@ -236,7 +236,7 @@ impl<'a> Round<'a> {
         };
         if let Some(rate) = limit.config.rate {
             let taken = limit.state.take(*key, self.now, rate.burst, 1);
-            self.note(at, taken.map_or_else(|empty| empty.level, |level| level));
+            self.note(at, taken.unwrap_or_else(|empty| empty.level));
             taken.map_err(|empty| Objection::Rate(empty.wait))?;
         }
         permits.held.extend(permit);
@@ -244,11 +244,13 @@ impl<'a> Round<'a> {
     }
 
     /// Gives back what was taken of the rates before number `end`.
-    fn give_back(&self, end: usize) {
-        let taken = self.limits.iter().zip(&self.keys).zip(&self.outcomes).take(end);
-        for (((_, limit), key), outcome) in taken {
-            if let (Some(_), Some(key), LimitOutcome::Passed) = (limit.config.rate, key, outcome) {
+    fn give_back(&mut self, end: usize) {
+        for at in 0..end {
+            let (Some((_, limit)), Some(Some(key))) = (self.limits.get(at), self.keys.get(at)) else { continue };
+            if let (Some(rate), Some(LimitOutcome::Passed)) = (limit.config.rate, self.outcomes.get(at)) {
                 limit.state.refund(*key, 1);
+                let level = limit.state.ask(*key, self.now, rate.burst, 0);
+                self.note(at, level.unwrap_or_else(|empty| empty.level));
             }
         }
     }
@@ -329,3 +331,6 @@ impl Hash for Whom<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,12 +52,13 @@ impl Bucket<'_> {
         self.level_at(self.full_at.load(Ordering::Relaxed), now)
     }
 
-    /// What would be left after taking `cost` units; nothing is taken.
+    /// What it holds, when that is `cost` units at least; nothing is taken.
     ///
     /// # Errors
     /// When it holds less.
     pub fn ask(&self, now: u64, cost: u64) -> Result<Level, Empty> {
-        self.next(self.full_at.load(Ordering::Relaxed), now, cost).map(|next| self.level_at(next, now))
+        let seen = self.full_at.load(Ordering::Relaxed);
+        self.next(seen, now, cost).map(|_| self.level_at(seen, now))
     }
 
     /// Takes `cost` units and says what is left.
@@ -122,3 +123,6 @@ impl Bucket<'_> {
         self.increment.saturating_mul(cost)
     }
 }
+
+#[cfg(test)]
+mod tests;

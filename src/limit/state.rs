@@ -52,7 +52,7 @@ impl State {
         }
     }
 
-    /// What the bucket of `key` would hold after taking `cost`; nothing is taken.
+    /// What the bucket of `key` holds, when that is `cost` at least; nothing is taken.
     ///
     /// # Errors
     /// When it holds less.

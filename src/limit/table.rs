@@ -224,3 +224,6 @@ fn read(shard: &Shard) -> RwLockReadGuard<'_, Sets> {
 fn write(shard: &Shard) -> RwLockWriteGuard<'_, Sets> {
     shard.0.write().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
