@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod limits;
 mod refusals;
 mod resolved;
 mod tls;
