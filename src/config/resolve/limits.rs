@@ -103,7 +103,7 @@ fn limit_key(text: &str, ipv6_prefix: u8) -> Result<LimitKey, Wrong> {
         "global" => Ok(LimitKey::Global),
         _ => {
             let wrong = Wrong::not(text, "what a limit counts by").expected(KEYS);
-            Err(match nearest(text, names.into_iter()) {
+            Err(match nearest(text, names) {
                 Some("header") => wrong.hint("name the header: header(x-tenant)"),
                 Some(near) => wrong.hint(format!("did you mean `{near}`?")),
                 None => wrong,
