@@ -14,6 +14,7 @@ use crate::balance::{Pool, Selector};
 use crate::clock;
 use crate::config::sanitize::Sanitize;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
+use crate::limit::{Limiter, Limits, RouteLimits};
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::Audit;
 use crate::observe::metrics::{AuthFailures, Found, Metrics, PoolMetrics, RouteMetrics, SanitizeMetrics};
@@ -61,6 +62,8 @@ pub struct RouteState {
     pub metrics: Arc<RouteMetrics>,
     /// Its pool, when it has one.
     pub pool: Option<PoolRoute>,
+    /// Its limits, when it has any.
+    pub limits: Option<RouteLimits>,
     /// What is masked in its bodies.
     pub sanitize: Option<Arc<SanitizeState>>,
 }
@@ -114,6 +117,7 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Keys of issuers, and revoked tokens.
     pub tokens: Arc<Tokens>,
+    limits: Limits,
     budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
 }
 
@@ -127,11 +131,17 @@ impl Shared {
         tokens: Arc<Tokens>,
     ) -> Self {
         let live = Live::default();
-        let budgets = Mutex::default();
-        let lasting =
-            Lasting { live: &live, addresses: &addresses, metrics: &metrics, tokens: &tokens, budgets: &budgets };
+        let (limits, budgets) = (Limits::default(), Mutex::default());
+        let lasting = Lasting {
+            live: &live,
+            addresses: &addresses,
+            metrics: &metrics,
+            tokens: &tokens,
+            limits: &limits,
+            budgets: &budgets,
+        };
         let first = build(1, config, logs, &lasting);
-        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, budgets }
+        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, limits, budgets }
     }
 
     /// Publishes `config` with the addresses known now. Returns the snapshot.
@@ -142,11 +152,13 @@ impl Shared {
             addresses: &self.addresses,
             metrics: &self.metrics,
             tokens: &self.tokens,
+            limits: &self.limits,
             budgets: &self.budgets,
         };
         let next = Arc::new(build(generation, config, logs, &lasting));
         self.current.store(Arc::clone(&next));
         self.live.retain();
+        self.limits.retain();
         next
     }
 
@@ -163,11 +175,13 @@ struct Lasting<'a> {
     addresses: &'a Addresses,
     metrics: &'a Metrics,
     tokens: &'a Arc<Tokens>,
+    limits: &'a Limits,
     budgets: &'a Mutex<HashMap<Arc<str>, Arc<Budget>>>,
 }
 
 fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>) -> Snapshot {
-    let Lasting { live, addresses, metrics, tokens, budgets } = *lasting;
+    let Lasting { live, addresses, metrics, tokens, limits, budgets } = *lasting;
+    let limiters: Vec<Limiter> = config.limits.iter().map(|limit| limits.limiter(limit, metrics)).collect();
     let pools: Vec<Arc<Pool>> =
         config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
     let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
@@ -190,7 +204,9 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
             Target::Redirect(_) | Target::Respond(_) => None,
         };
         let sanitize = route.sanitize.and_then(|set| sanitize.get(set)).cloned();
-        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, sanitize, config: Arc::clone(route) })
+        let limits = route.limits.iter().filter_map(|index| limiters.get(*index).cloned()).collect();
+        let limits = RouteLimits::new(&route.name, limits, metrics);
+        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, limits, sanitize, config: Arc::clone(route) })
     });
     let routes = routes.collect();
     let Logs { access, audit } = logs;

@@ -14,6 +14,7 @@ mod auth;
 mod cors;
 mod forms;
 mod jwt;
+mod limits;
 mod node;
 mod sanitize;
 
@@ -22,6 +23,7 @@ pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSec
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 pub(super) use jwt::{RawJwt, RawRevoked};
+pub(super) use limits::RawLimit;
 use node::ShapeError;
 pub(super) use sanitize::{RawSanitize, RawSanitizeRule};
 
@@ -29,7 +31,7 @@ pub(super) use sanitize::{RawSanitize, RawSanitizeRule};
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 4] = ["limits", "caches", "cache", "ai"];
+const LATER: [&str; 3] = ["caches", "cache", "ai"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -111,7 +113,7 @@ pub(super) struct RawConfig {
     pub(super) pools: Option<Named<RawPool>>,
     pub(super) routes: Option<OneOrMany<RawRoute>>,
     pub(super) auth: Option<RawAuth>,
-    pub(super) limits: Option<IgnoredAny>,
+    pub(super) limits: Option<Named<RawLimit>>,
     pub(super) caches: Option<IgnoredAny>,
     pub(super) sanitize: Option<Named<RawSanitize>>,
     pub(super) ai: Option<IgnoredAny>,
@@ -330,7 +332,7 @@ pub(super) struct RawRoute {
     pub(super) permission: Text,
     pub(super) forward_credentials: Text,
     pub(super) ai: Option<IgnoredAny>,
-    pub(super) limits: Option<IgnoredAny>,
+    pub(super) limits: Option<OneOrMany<String>>,
     pub(super) cache: Option<IgnoredAny>,
     pub(super) cors: Option<Or<RawCors>>,
     pub(super) sanitize: Text,

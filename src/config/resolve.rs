@@ -59,6 +59,7 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     let certain: Vec<_> = routes.iter().filter(certain).cloned().collect();
     overlap::check(&certain, &mut resolver.findings);
     pool::warn_unused(&pools, &routes, resolver);
+    limits::warn_unused(&guards.limits, &routes, resolver);
     let routes = routes.into_iter().map(|(_, route)| route).collect();
     let route::Guards { auth, limits, caches, sanitize, .. } = guards;
     Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, routes }

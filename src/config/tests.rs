@@ -7,6 +7,7 @@ use super::*;
 
 mod jwt;
 mod keys;
+mod limits;
 mod refusals;
 mod resolved;
 mod tls;

@@ -25,6 +25,7 @@ use security::SecurityMetrics;
 
 pub use auth::AuthFailures;
 pub use connections::{Connection, ListenerMetrics};
+pub use limits::{LimitGauges, LimitMetrics, LimitOutcome};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};
@@ -34,12 +35,13 @@ pub(crate) mod auth;
 mod connections;
 mod counters;
 mod family;
+mod limits;
 mod pools;
 mod render;
 mod requests;
+mod sanitized;
 mod security;
 mod tokens;
-mod sanitized;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -58,6 +60,8 @@ pub struct Metrics {
     jwks: Named<JwksMetrics>,
     revoked: Arc<RevokedMetrics>,
     sanitize: Named<SanitizeMetrics>,
+    limits: Named<LimitMetrics>,
+    limit_gauges: Mutex<BTreeMap<Arc<str>, Weak<LimitGauges>>>,
     logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
     auth_failures: Arc<AuthFailures>,
     reload: Mutex<Reload>,
@@ -93,6 +97,8 @@ impl Metrics {
             jwks: Named::default(),
             revoked: Arc::default(),
             sanitize: Named::default(),
+            limits: Named::default(),
+            limit_gauges: Mutex::default(),
             logs: Mutex::default(),
             auth_failures: Arc::new(AuthFailures::new()),
             reload: Mutex::default(),
@@ -139,6 +145,20 @@ impl Metrics {
     /// The metrics of the set of masking rules called `name`, made at the first call. Taken when a snapshot is built.
     pub fn sanitize(&self, name: &str) -> Arc<SanitizeMetrics> {
         get_or_make(&self.sanitize, name, SanitizeMetrics::new)
+    }
+
+    /// The metrics of `limit` on `route`, made at the first call. Taken when a snapshot is built.
+    pub fn limit(&self, limit: &Arc<str>, route: &Arc<str>) -> Arc<LimitMetrics> {
+        // No name has a slash in it.
+        let both = format!("{limit}/{route}");
+        get_or_make(&self.limits, &both, |_| LimitMetrics::new(Arc::clone(limit), Arc::clone(route)))
+    }
+
+    /// Exports what the limit `name` remembers, for as long as it does.
+    pub fn watch_limit(&self, name: &Arc<str>, gauges: &Arc<LimitGauges>) {
+        let mut watched = lock(&self.limit_gauges);
+        watched.retain(|_, gauges| gauges.strong_count() > 0);
+        watched.insert(Arc::clone(name), Arc::downgrade(gauges));
     }
 
     /// Exports the lost lines of a log file under `log="name"` for as long as the file lives.

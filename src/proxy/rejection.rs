@@ -233,7 +233,13 @@ impl Rejection {
     }
 
     fn json(&self, request_id: &str) -> Bytes {
-        let error = ErrorBody { message: self.message(), kind: self.kind(), code: self.code(), request_id };
+        let details = match self {
+            Self::RateLimited(_) | Self::ConcurrencyLimited => {
+                self.retry_after().map(|retry_after| Details { retry_after })
+            }
+            _ => None,
+        };
+        let error = ErrorBody { message: self.message(), kind: self.kind(), code: self.code(), details, request_id };
         serde_json::to_vec(&Body { error }).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
     }
 
@@ -292,7 +298,16 @@ struct ErrorBody<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
     request_id: &'a str,
+}
+
+/// What a limit tells a program (B24).
+#[derive(Serialize)]
+struct Details {
+    /// Seconds, as in Retry-After.
+    retry_after: u32,
 }
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ fn route(
     let response_headers = headers::rules(&headers_path.key("response"), response_headers, false, resolver);
     let max_body = server::max_body(&path.key("max_body"), &raw.max_body, resolver).unwrap_or(server.max_body);
     let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, raw.sanitize.is_none());
+    let auth = auth::of_route(path, raw, guards.auth.as_deref(), resolver);
     Some(Route {
         name: name.into(),
         target: target(path, raw, pools, resolver)?,
@@ -115,10 +116,10 @@ fn route(
         response_headers,
         max_body,
         websocket,
-        auth: auth::of_route(path, raw, guards.auth.as_deref(), resolver),
+        limits: limits::of_route(path, raw, &auth, &guards.limits, resolver),
+        auth,
         forward_credentials: auth::forwards(path, raw, guards.auth.as_deref(), resolver),
         cors: cors::of_route(path, raw, guards.cors.as_ref(), resolver),
-        limits: limits::of_route(path, raw, &guards.limits, resolver),
         cache: caches::of_route(path, raw, &guards.caches, resolver),
         sanitize: sanitize::of_route(path, raw, &guards.sanitize, pools, resolver),
     })

@@ -30,6 +30,7 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for pool in lock(&metrics.pools).values() {
         pool.collect(&mut out);
     }
+    collect_limits(metrics, &mut out);
     for pool in pools {
         pool.collect(&mut out);
     }
@@ -69,6 +70,17 @@ fn collect_process(metrics: &Metrics, out: &mut Families) {
     ];
     for (name, help, counter) in counters {
         out.counter(name, help, &[], counter.load(Ordering::Relaxed));
+    }
+}
+
+fn collect_limits(metrics: &Metrics, out: &mut Families) {
+    for limit in lock(&metrics.limits).values() {
+        limit.collect(out);
+    }
+    for (name, gauges) in
+        lock(&metrics.limit_gauges).iter().filter_map(|(name, gauges)| Some((name, gauges.upgrade()?)))
+    {
+        gauges.collect(name, out);
     }
 }
 

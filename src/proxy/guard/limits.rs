@@ -2,11 +2,24 @@
 
 use pingora_proxy::Session;
 
+use crate::clock;
+use crate::limit::{Asked, Refusal};
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
+use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
 
-/// `None` lets the request go on.
-pub fn take(_session: &Session, _ctx: &mut RequestContext, _route: &RouteState) -> Option<Admission> {
-    None
+/// `None` lets the request go on, with what it holds of limits in its context.
+pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+    let limits = route.limits.as_ref()?;
+    let headers = &session.req_header().headers;
+    let asked = Asked { client: ctx.client, caller: ctx.caller.as_deref(), headers };
+    match limits.take(&asked, clock::now(), &mut ctx.fields) {
+        Ok(permits) => {
+            ctx.permits = permits;
+            None
+        }
+        Err(Refusal::Rate { seconds }) => Some(Admission::reject(Rejection::RateLimited(seconds))),
+        Err(Refusal::Concurrency) => Some(Admission::reject(Rejection::ConcurrencyLimited)),
+    }
 }

@@ -60,9 +60,9 @@ fn every_rejection_is_answered_as_promised() {
     403 proxy_permission_denied
       {"error":{"message":"these credentials do not allow this","type":"permission_denied","code":"permission_denied","request_id":"r1"}}
     429 proxy_rate_limited retry-after=7
-      {"error":{"message":"too many requests, please retry later","type":"rate_limit_error","code":"RATE_LIMIT_EXCEEDED","request_id":"r1"}}
+      {"error":{"message":"too many requests, please retry later","type":"rate_limit_error","code":"RATE_LIMIT_EXCEEDED","details":{"retry_after":7},"request_id":"r1"}}
     429 proxy_concurrency_limited retry-after=1
-      {"error":{"message":"too many requests at the same time, please retry","type":"rate_limit_error","code":"CONCURRENCY_LIMIT_EXCEEDED","request_id":"r1"}}
+      {"error":{"message":"too many requests at the same time, please retry","type":"rate_limit_error","code":"CONCURRENCY_LIMIT_EXCEEDED","details":{"retry_after":1},"request_id":"r1"}}
     504 proxy_not_cached
       {"error":{"message":"there is no stored answer","type":"not_cached","code":"not_cached","request_id":"r1"}}
     403 proxy_upgrade_refused

@@ -1,0 +1,96 @@
+//! `limits`: what they mean, and what is refused.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::limit::{LimitKey, LimitRate};
+
+/// A file whose route names the limit `a`, which is this.
+fn limited(limit: &str) -> String {
+    with_route("limits: a") + &format!("limits: {{ a: {limit} }}\n")
+}
+
+fn one(limit: &str) -> Limit {
+    config(&limited(limit)).limits[0].as_ref().clone()
+}
+
+fn rate(count: u64, period: Duration, burst: u64) -> Option<LimitRate> {
+    Some(LimitRate { count, period, burst })
+}
+
+#[test]
+fn a_limit_says_how_often_and_how_many() {
+    let second = Duration::from_secs(1);
+    let limit = one("{ key: client_ip, rate: 100/s, burst: 200 }");
+    assert_eq!(limit.key, LimitKey::ClientIp { ipv6_prefix: 64 });
+    assert_eq!(limit.rate, rate(100, second, 200));
+    assert_eq!((limit.concurrency, limit.enforced, limit.headers, limit.max_entries), (None, true, true, 1_000_000));
+    assert_eq!(one("{ key: global, rate: 10000/15m }").rate, rate(10_000, 900 * second, 10_000));
+    assert_eq!(one("{ key: route, rate: \"5 / h\" }").rate, rate(5, 3600 * second, 5));
+    let limit =
+        one("{ key: client_ip, concurrency: 7, ipv6_prefix: 56, mode: shadow, headers: false, max_entries: 5000 }");
+    assert_eq!(limit.key, LimitKey::ClientIp { ipv6_prefix: 56 });
+    assert_eq!((limit.concurrency, limit.rate), (Some(7), None));
+    assert_eq!((limit.enforced, limit.headers, limit.max_entries), (false, false, 5_000));
+}
+
+#[test]
+fn an_increment_is_never_shorter_than_the_rate_has_it() {
+    let every = |text: &str| one(&format!("{{ key: global, rate: {text} }}")).rate.unwrap().increment();
+    assert_eq!(every("100/s"), 10_000_000);
+    assert_eq!(every("3/s"), 333_333_334);
+    assert_eq!(every("1000000/s"), 1_000);
+    assert_eq!(every("1/7d"), 7 * 86_400 * 1_000_000_000);
+}
+
+#[test]
+fn routes_name_limits_in_any_order() {
+    let limits = "limits: { z: { key: route, rate: 1/s }, b: { key: global, rate: 1/s } }\n";
+    let config = config(&(with_route("limits: [z, b]") + limits));
+    let names: Vec<&str> = config.routes[0].limits.iter().map(|index| &*config.limits[*index].name).collect();
+    assert_eq!(names, ["z", "b"]);
+}
+
+#[test]
+fn what_is_wrong_with_limits_is_told() {
+    let many = (0..9).map(|n| format!("l{n}: {{ key: global, rate: 1/s }}")).collect::<Vec<_>>().join(", ");
+    let names = (0..9).map(|n| format!("l{n}")).collect::<Vec<_>>().join(", ");
+    let files = [
+        ("nothing", limited("{ key: global }")),
+        ("no key", limited("{ rate: 1/s }")),
+        ("a key that is none", limited("{ key: client-ip, rate: 1/s }")),
+        ("a header without its name", limited("{ key: header, rate: 1/s }")),
+        ("a number alone", limited("{ key: global, rate: 100 }")),
+        ("a rate of nothing", limited("{ key: global, rate: 0/s }")),
+        ("a rate per what", limited("{ key: global, rate: 5/fortnight }")),
+        ("a rate too long", limited("{ key: global, rate: 5/8d }")),
+        ("a rate too high", limited("{ key: global, rate: 2000000/s }")),
+        ("a burst of nothing", limited("{ key: global, rate: 1/s, burst: 0 }")),
+        ("a burst without a rate", limited("{ key: global, concurrency: 1, burst: 5 }")),
+        ("a burst of years", limited("{ key: global, rate: 1/d, burst: 400 }")),
+        ("a mode that is none", limited("{ key: global, rate: 1/s, mode: shaddow }")),
+        ("a prefix of no address", limited("{ key: route, rate: 1/s, ipv6_prefix: 64 }")),
+        ("a prefix too short", limited("{ key: client_ip, rate: 1/s, ipv6_prefix: 8 }")),
+        ("entries of one bucket", limited("{ key: global, rate: 1/s, max_entries: 5000 }")),
+        ("too few entries", limited("{ key: client_ip, rate: 1/s, max_entries: 10 }")),
+        ("an unknown key", limited("{ key: global, rate: 1/s, brust: 5 }")),
+        ("no such limit", with_route("limits: per-clint") + "limits: { per-client: { key: global, rate: 1/s } }\n"),
+        ("no limits at all", with_route("limits: [a]")),
+        ("twice", with_route("limits: [a, a]") + "limits: { a: { key: global, rate: 1/s } }\n"),
+        ("too many", with_route(&format!("limits: [{names}]")) + &format!("limits: {{ {many} }}\n")),
+        ("no caller", limited("{ key: api_key, rate: 1/s }")),
+        ("a strange name", with_route("limits: \"a b\"") + "limits: { \"a b\": { key: global, rate: 1/s } }\n"),
+    ];
+    let one = |(what, text): &(&str, String)| format!("--- {what}\n{}\n", refused(text));
+    snapshot("refused_limits", &files.iter().map(one).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn what_is_worth_a_look_is_told() {
+    let warnings = |text: &str| load_text(text).unwrap().warnings.iter().map(|w| w.message.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        warnings(&limited("{ key: header(x-tenant), rate: 1/s }")),
+        ["a client may send any `x-tenant` it likes"]
+    );
+    assert_eq!(warnings(&with("limits: { a: { key: global, rate: 1/s } }\n")), ["no route uses this limit"]);
+}
