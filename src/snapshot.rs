@@ -11,7 +11,9 @@ use arc_swap::ArcSwap;
 use crate::auth::{Authenticator, Tokens};
 use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
+use crate::cache::{Caches, Store};
 use crate::clock;
+use crate::config::cache::CacheRules;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::Audit;
@@ -33,6 +35,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RouteState>>,
     /// The pools, in the order of the configuration.
     pub pools: Vec<Arc<Pool>>,
+    /// The caches, in the order of the configuration.
+    pub caches: Vec<Arc<Store>>,
     /// The access log, when one is written.
     pub access: Option<Arc<AccessLog>>,
     /// Counts security events, and writes them where an audit log is configured.
@@ -60,6 +64,16 @@ pub struct RouteState {
     pub metrics: Arc<RouteMetrics>,
     /// Its pool, when it has one.
     pub pool: Option<PoolRoute>,
+    /// Its cache, when it has one.
+    pub cache: Option<CacheRoute>,
+}
+
+/// The cache of a route.
+pub struct CacheRoute {
+    /// What is stored.
+    pub store: Arc<Store>,
+    /// What is stored, and for how long.
+    pub rules: CacheRules,
 }
 
 /// The pool of a route, with what the route overrides.
@@ -102,6 +116,7 @@ pub struct Shared {
     /// Keys of issuers, and revoked tokens.
     pub tokens: Arc<Tokens>,
     budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+    caches: Caches,
 }
 
 impl Shared {
@@ -115,10 +130,17 @@ impl Shared {
     ) -> Self {
         let live = Live::default();
         let budgets = Mutex::default();
-        let lasting =
-            Lasting { live: &live, addresses: &addresses, metrics: &metrics, tokens: &tokens, budgets: &budgets };
+        let caches = Caches::default();
+        let lasting = Lasting {
+            live: &live,
+            addresses: &addresses,
+            metrics: &metrics,
+            tokens: &tokens,
+            budgets: &budgets,
+            caches: &caches,
+        };
         let first = build(1, config, logs, &lasting);
-        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, budgets }
+        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, budgets, caches }
     }
 
     /// Publishes `config` with the addresses known now. Returns the snapshot.
@@ -130,6 +152,7 @@ impl Shared {
             metrics: &self.metrics,
             tokens: &self.tokens,
             budgets: &self.budgets,
+            caches: &self.caches,
         };
         let next = Arc::new(build(generation, config, logs, &lasting));
         self.current.store(Arc::clone(&next));
@@ -151,10 +174,12 @@ struct Lasting<'a> {
     metrics: &'a Metrics,
     tokens: &'a Arc<Tokens>,
     budgets: &'a Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+    caches: &'a Caches,
 }
 
 fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>) -> Snapshot {
-    let Lasting { live, addresses, metrics, tokens, budgets } = *lasting;
+    let Lasting { live, addresses, metrics, tokens, budgets, caches } = *lasting;
+    let caches = caches.of(&config.caches, metrics);
     let pools: Vec<Arc<Pool>> =
         config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
     let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
@@ -175,14 +200,17 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
             }),
             Target::Redirect(_) | Target::Respond(_) => None,
         };
-        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, config: Arc::clone(route) })
+        let cache = route.cache.as_ref().and_then(|cache| {
+            Some(CacheRoute { store: Arc::clone(caches.get(cache.cache)?), rules: cache.rules.clone() })
+        });
+        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, cache, config: Arc::clone(route) })
     });
     let routes = routes.collect();
     let Logs { access, audit } = logs;
     let table = RouteTable::build(&config.routes);
     let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth, tokens)));
     let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
-    Snapshot { generation, table, routes, pools, access, audit, unrouted, auth, auth_failures, config }
+    Snapshot { generation, table, routes, pools, caches, access, audit, unrouted, auth, auth_failures, config }
 }
 
 /// One selector for all routes that choose alike from a pool, so that they take turns together.

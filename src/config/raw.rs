@@ -11,6 +11,7 @@ use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest}
 
 mod audit;
 mod auth;
+mod caches;
 mod cors;
 mod forms;
 mod jwt;
@@ -18,6 +19,7 @@ mod node;
 
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
+pub(super) use caches::{RawCache, RawRouteCache, RawRules};
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 pub(super) use jwt::{RawJwt, RawRevoked};
@@ -27,7 +29,7 @@ use node::ShapeError;
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 5] = ["limits", "caches", "cache", "ai", "sanitize"];
+const LATER: [&str; 3] = ["limits", "ai", "sanitize"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -110,7 +112,7 @@ pub(super) struct RawConfig {
     pub(super) routes: Option<OneOrMany<RawRoute>>,
     pub(super) auth: Option<RawAuth>,
     pub(super) limits: Option<IgnoredAny>,
-    pub(super) caches: Option<IgnoredAny>,
+    pub(super) caches: Option<Named<RawCache>>,
     pub(super) sanitize: Option<IgnoredAny>,
     pub(super) ai: Option<IgnoredAny>,
 }
@@ -329,7 +331,7 @@ pub(super) struct RawRoute {
     pub(super) forward_credentials: Text,
     pub(super) ai: Option<IgnoredAny>,
     pub(super) limits: Option<IgnoredAny>,
-    pub(super) cache: Option<IgnoredAny>,
+    pub(super) cache: Option<Or<RawRouteCache>>,
     pub(super) cors: Option<Or<RawCors>>,
     pub(super) sanitize: Option<IgnoredAny>,
 }

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::limit::Permits;
 use crate::observe::metrics::InFlight;
 use crate::observe::trace::{RequestId, Trace};
-use crate::observe::{RetryReasons, Termination};
+use crate::observe::{CacheStatus, RetryReasons, Termination};
 use crate::snapshot::{RouteState, Snapshot};
 use crate::transport::connection::Connection;
 
@@ -50,6 +50,8 @@ pub struct RequestContext {
     pub permits: Permits,
     /// Fields that its answer gets, whoever gives it. They replace those of the same name, but Vary is added to.
     pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// How the route's cache answered it.
+    pub cache: Option<CacheStatus>,
     /// Whether it is left out of the access log: health and the like.
     pub quiet: bool,
     /// What became of its attempts.
@@ -111,6 +113,7 @@ impl RequestContext {
             hidden: Hidden::default(),
             permits: Permits::default(),
             fields: Vec::new(),
+            cache: None,
             quiet: false,
             upstream: UpstreamRecord::default(),
             body_in: 0,

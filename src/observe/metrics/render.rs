@@ -27,6 +27,9 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for pool in lock(&metrics.pools).values() {
         pool.collect(&mut out);
     }
+    for cache in lock(&metrics.caches).values() {
+        cache.collect(&mut out);
+    }
     for pool in pools {
         pool.collect(&mut out);
     }
