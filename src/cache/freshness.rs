@@ -227,7 +227,7 @@ fn initial_age(answer: &Answered<'_>) -> Duration {
 }
 
 /// The date in `name`, when it is one and the only one.
-pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     if values.next().is_some() {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 use super::vary;
 
 /// What an entry is found by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Key(Arc<[u8]>);
 
 /// What a request asks for.

@@ -20,10 +20,11 @@ use http::{HeaderMap, HeaderName};
 use moka::notification::RemovalCause;
 
 use super::fill::{Fill, Filler, Reader};
-use super::key::Key;
+use super::key::{Key, url};
 use super::stored::Stored;
 use crate::config::cache::Cache;
 use crate::observe::metrics::CacheMetrics;
+use crate::route::NormalPath;
 
 /// Marks of invalidated URLs; a power of two.
 const MARKS: usize = 1 << 14;
@@ -61,7 +62,7 @@ enum Slot {
 }
 
 /// When a fetch began. What it brings is not stored if its URL was invalidated, or anything purged, since.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Ticket {
     sequence: u64,
     purges: u64,
@@ -80,7 +81,7 @@ pub struct Found {
 pub enum Purge {
     /// Everything.
     All,
-    /// One URL, in all its variants: `//host/path?query`.
+    /// One URL, in all its variants: `//host/path?query`, or `/path?query` on every host.
     Url(String),
     /// All URLs that begin so.
     Prefix(String),
@@ -299,14 +300,47 @@ impl Slot {
 }
 
 impl Purge {
+    /// The purge of one URL: `http://host/path?query`, or `/path?query` on every host; `None` when it is none.
+    pub fn url(url: &str) -> Option<Self> {
+        normal(url).map(Self::Url)
+    }
+
+    /// The purge of all URLs that begin so.
+    pub fn prefix(url: &str) -> Option<Self> {
+        normal(url).map(Self::Prefix)
+    }
+
     fn takes(&self, stored: &Stored) -> bool {
+        let comparable = |pattern: &str| {
+            let host = if pattern.starts_with("//") { 0 } else { stored.url.get(2..).and_then(|url| url.find('/')).unwrap_or(0) + 2 };
+            stored.url.get(host..).unwrap_or_default()
+        };
         match self {
             Self::All => true,
-            Self::Url(url) => *stored.url == **url,
-            Self::Prefix(prefix) => stored.url.starts_with(prefix),
+            Self::Url(url) => comparable(url) == url,
+            Self::Prefix(prefix) => comparable(prefix).starts_with(prefix.as_str()),
             Self::Tag(tag) => stored.tags.iter().any(|known| **known == **tag),
         }
     }
+}
+
+/// A URL in the form that entries have theirs in.
+fn normal(text: &str) -> Option<String> {
+    let (https, rest) = match text.split_once("//") {
+        Some((scheme @ ("" | "http:" | "https:"), rest)) => (scheme == "https:", Some(rest)),
+        _ => (false, None),
+    };
+    let (host, target) = match rest {
+        Some(rest) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
+        None => ("", text),
+    };
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    if !(path.starts_with('/') || (path.is_empty() && rest.is_some())) || (rest.is_some() && host.is_empty()) {
+        return None;
+    }
+    let path = NormalPath::parse(path).ok()?;
+    let whole = url(host, https, path.forward(), query);
+    if rest.is_some() { Some(whole) } else { whole.strip_prefix("//").map(str::to_owned) }
 }
 
 #[cfg(test)]

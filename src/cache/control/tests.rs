@@ -107,8 +107,9 @@ proptest! {
 
     #[test]
     fn what_is_restrictive_is_found_among_anything(before in "[ -~]{0,20}", after in "[ -~]{0,20}") {
-        prop_assume!(!before.contains('"') && !before.trim_end().ends_with('='));
-        prop_assert!(answer(&format!("{before},no-store,{after}").trim().to_owned()).no_store);
+        prop_assume!(!before.contains('"'));
+        let text = format!("{before},no-store,{after}");
+        prop_assert!(answer(&text).no_store, "{text}");
     }
 
     #[test]
