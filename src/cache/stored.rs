@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::control::RequestControl;
-use super::freshness::Freshness;
+use super::freshness::{Freshness, date};
 use crate::observe::metrics::Held;
 
 /// Fields that are never stored, beside those of the connection (RFC 9111, section 3.1).
@@ -64,6 +64,8 @@ pub struct Stored {
     pub tags: Vec<Box<str>>,
     /// How long it serves.
     pub freshness: Freshness,
+    /// When a member made it, by its Date.
+    pub date: Option<SystemTime>,
     /// The state of the store when its fetch began.
     pub(super) sequence: u64,
     /// The number of purges when its fetch began.
@@ -93,7 +95,8 @@ impl Head {
 impl Stored {
     /// An answer that is not stored yet.
     pub fn new(head: Head, body: Bytes, url: Box<str>, tags: Vec<Box<str>>, freshness: Freshness) -> Self {
-        Self { head, body, url, tags, freshness, sequence: 0, purges: 0, held: None }
+        let date = date(&head.headers, &header::DATE);
+        Self { head, body, url, tags, freshness, date, sequence: 0, purges: 0, held: None }
     }
 
     /// How old it is.
