@@ -188,7 +188,7 @@ ai: {}
     let text = format!("{text}{later}");
     let errors = parse("jairouter.yaml", &text, &Overrides::default(), &environment).unwrap_err();
     let told: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
-    let expected: Vec<String> = ["cache", "limits", "limits", "caches", "ai"]
+    let expected: Vec<String> = ["limits", "limits", "ai"]
         .iter()
         .map(|key| format!("`{key}` is not supported yet"))
         .collect();
