@@ -112,8 +112,7 @@ pub enum CacheStatus {
 
 impl CacheStatus {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Hit, Self::Miss, Self::Stale, Self::Revalidated, Self::Bypass, Self::Coalesced];
+    pub const ALL: [Self; 6] = [Self::Hit, Self::Miss, Self::Stale, Self::Revalidated, Self::Bypass, Self::Coalesced];
 
     /// The stable word.
     pub const fn as_str(self) -> &'static str {

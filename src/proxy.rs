@@ -72,17 +72,19 @@ impl ProxyHttp for Gateway {
         let served = match admit::admit(session, ctx, self.drain.is_draining()) {
             Admission::Answer(answer) => local::send(session, ctx, answer).await,
             Admission::Reject(rejection, termination) => Err(Unserved::Rejected(rejection, termination)),
-            Admission::Forward => match ctx.route.clone().as_ref().and_then(|route| Some((route, route.pool.as_ref()?))) {
-                Some((_, pool)) if tunnel::takes(session, pool) => {
-                    tunnel::invite_body(session).await?;
-                    return Ok(false);
+            Admission::Forward => {
+                match ctx.route.clone().as_ref().and_then(|route| Some((route, route.pool.as_ref()?))) {
+                    Some((_, pool)) if tunnel::takes(session, pool) => {
+                        tunnel::invite_body(session).await?;
+                        return Ok(false);
+                    }
+                    Some((route, pool)) => match &route.cache {
+                        Some(cache) => self.cached(route, cache, pool).serve(session, ctx).await,
+                        None => exchange::serve(session, ctx, pool, &self.connector).await,
+                    },
+                    None => Ok(()),
                 }
-                Some((route, pool)) => match &route.cache {
-                    Some(cache) => self.cached(route, cache, pool).serve(session, ctx).await,
-                    None => exchange::serve(session, ctx, pool, &self.connector).await,
-                },
-                None => Ok(()),
-            },
+            }
         };
         exchange::settle(session, ctx, served).await.map(|()| true)
     }

@@ -12,7 +12,8 @@ async fn cached(origin: &Origin, keys: &str) -> Gateway {
 }
 
 async fn routed(origin: &Origin, keys: &str, route: &str) -> Gateway {
-    let builder = gateway().members("app", &[origin.address()], "").section("caches", &format!("{{ web: {{ {keys} }} }}"));
+    let builder =
+        gateway().members("app", &[origin.address()], "").section("caches", &format!("{{ web: {{ {keys} }} }}"));
     builder.route(route).start().await
 }
 
@@ -58,7 +59,10 @@ async fn what_is_fresh_is_served_without_asking_a_member() {
     let words: Vec<_> = log.iter().map(|line| line["cache"].as_str().unwrap().to_owned()).collect();
     assert_eq!(words, ["MISS", "HIT", "MISS", "HIT"]);
     assert_eq!((&log[0]["attempts"], &log[1]["attempts"]), (&1.into(), &0.into()));
-    assert_eq!((&log[0]["member"], &log[1]["member"]), (&origin.address().to_string().into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&log[0]["member"], &log[1]["member"]),
+        (&origin.address().to_string().into(), &serde_json::Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -75,7 +79,8 @@ async fn without_headers_the_configured_time_counts_and_nothing_is_stored_withou
 #[tokio::test]
 async fn a_route_may_say_otherwise_than_its_cache() {
     let origin = fixed(&[]).await;
-    let gate = routed(&origin, "", "match: { path: / }, pool: app, cache: { use: web, ttl: 60s, key_headers: x-tenant }");
+    let gate =
+        routed(&origin, "", "match: { path: / }, pool: app, cache: { use: web, ttl: 60s, key_headers: x-tenant }");
     let gate = gate.await;
     assert_told(&got_with(&gate, "/", &[("x-tenant", "a")]).await, "MISS", "1");
     assert_told(&got_with(&gate, "/", &[("x-tenant", "b")]).await, "MISS", "2");
@@ -488,6 +493,27 @@ async fn http2_clients_share_what_is_stored() {
     assert_eq!((miss.version, miss.header("x-cache-status"), miss.text()), (http::Version::HTTP_2, "MISS", "1"));
     assert_told(&told(&client.get("/").await), "HIT", "1");
     assert_told(&got(&gate, "/").await, "HIT", "1");
+}
+
+#[tokio::test]
+async fn a_hint_before_the_answer_is_passed_on_and_not_stored() {
+    let upstream = raw_upstream().await;
+    let builder = gateway().members("app", &[upstream.address()], "").section("caches", "{ web: {} }");
+    let gate = builder.route("match: { path: / }, pool: app, cache: web").start().await;
+    let answers = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n\
+                   HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 4\r\n\r\nbody";
+    let mut client = gate.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let _member = upstream.answer_once(answers).await;
+    let hint = client.answer().await;
+    assert_eq!((hint.status, hint.header("link").as_str()), (103, "</a.css>; rel=preload"));
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.text().as_str(), answer.header("link").as_str()), (200, "body", ""));
+    let again = client.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(
+        (again.status, again.header("x-cache-status").as_str(), again.header("link").as_str()),
+        (200, "HIT", "")
+    );
 }
 
 #[tokio::test]

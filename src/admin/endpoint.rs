@@ -214,12 +214,9 @@ mod tests {
 
     #[test]
     fn looking_is_by_get_and_changing_by_post_only() {
-        for path in [
-            "/control/reload",
-            "/control/logs/reopen",
-            "/control/caches/a/purge",
-            "/control/pools/a/members/b/drain",
-        ] {
+        for path in
+            ["/control/reload", "/control/logs/reopen", "/control/caches/a/purge", "/control/pools/a/members/b/drain"]
+        {
             assert_eq!(status(&Method::POST, path), StatusCode::OK, "{path}");
             for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
                 assert_eq!(status(&method, path), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");

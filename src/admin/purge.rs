@@ -5,10 +5,10 @@ use http::request::Parts;
 use log::info;
 use percent_encoding::percent_decode_str;
 
+use super::Peer;
 use super::answer::Answer;
 use super::control::unknown;
 use super::status::Purged;
-use super::Peer;
 use crate::cache::Purge;
 use crate::snapshot::Snapshot;
 

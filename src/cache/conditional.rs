@@ -9,13 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::freshness::date;
 
 /// The fields that make a request conditional, and those of a part.
-pub const CONDITIONS: [HeaderName; 5] = [
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_MATCH,
-    header::IF_UNMODIFIED_SINCE,
-    header::IF_RANGE,
-];
+pub const CONDITIONS: [HeaderName; 5] =
+    [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
 
 /// The fields of a stored answer that stand in a 304 (RFC 9110, section 15.4.5), beside those of caching.
 const IN_NOT_MODIFIED: [HeaderName; 8] = [
@@ -198,7 +193,10 @@ mod tests {
         assert!(unmodified(&[("if-modified-since", NEW)], &[("last-modified", OLD)]));
         assert!(!unmodified(&[("if-modified-since", OLD)], &[("last-modified", NEW)]));
         assert!(!unmodified(&[("if-modified-since", "yesterday")], &[("last-modified", OLD)]));
-        assert!(unmodified(&[("if-modified-since", NEW)], &[]), "without a date of its own it is as old as its receipt");
+        assert!(
+            unmodified(&[("if-modified-since", NEW)], &[]),
+            "without a date of its own it is as old as its receipt"
+        );
         assert!(!unmodified(&[("if-modified-since", OLD)], &[]));
     }
 
@@ -216,7 +214,8 @@ mod tests {
     #[test]
     fn a_304_brings_new_fields_but_nothing_of_the_body() {
         let stored = headers(&[("etag", "\"a\""), ("content-length", "5"), ("x", "1"), ("x", "2"), ("age", "9")]);
-        let newer = headers(&[("etag", "\"b\""), ("content-length", "9"), ("x", "3"), ("y", "4"), ("content-md5", "z")]);
+        let newer =
+            headers(&[("etag", "\"b\""), ("content-length", "9"), ("x", "3"), ("y", "4"), ("content-md5", "z")]);
         let expected = headers(&[("etag", "\"a\""), ("content-length", "5"), ("x", "3"), ("y", "4")]);
         assert_eq!(freshened(&stored, &newer), expected);
     }

@@ -17,6 +17,8 @@ use super::store::{Store, Ticket};
 use super::stored::{Head, Stored};
 use crate::observe::Termination;
 
+/// Informational answers that are passed on, at most.
+const MAX_INFORMED: usize = 16;
 /// Bytes that wait for the slowest reader when they are not kept anyway.
 const WINDOW: usize = 256 << 10;
 
@@ -32,6 +34,8 @@ pub struct Fill {
 
 #[derive(Default)]
 struct State {
+    /// Informational answers that came before.
+    informed: Vec<Arc<Informed>>,
     news: Option<News>,
     /// What is kept of the body; the first of them has the number `first`.
     chunks: VecDeque<Bytes>,
@@ -45,9 +49,20 @@ struct State {
     passing: bool,
 }
 
+/// An informational answer: something is on its way.
+#[derive(Debug)]
+pub struct Informed {
+    /// Its status, from 102.
+    pub status: http::StatusCode,
+    /// Its fields.
+    pub headers: http::HeaderMap,
+}
+
 /// What a fetch brought.
 #[derive(Clone)]
 pub enum News {
+    /// A word before the answer; more follows.
+    Informed(Arc<Informed>),
     /// An answer, whose body follows.
     Answer(Arc<Coming>),
     /// The stored answer holds; these are its new fields.
@@ -68,8 +83,6 @@ pub struct Coming {
     pub shared: bool,
     /// How long it serves, when it is to be stored.
     pub freshness: Option<super::Freshness>,
-    /// The length of its body, when that is told.
-    pub length: Option<u64>,
 }
 
 /// Why a fetch brought nothing.
@@ -143,6 +156,15 @@ impl Filler {
     /// How many read it now.
     pub fn readers(&self) -> usize {
         self.fill.state().readers.values().sum()
+    }
+
+    /// Brings an informational answer.
+    pub fn inform(&self, informed: Informed) {
+        self.fill.change(|state| {
+            if state.informed.len() < MAX_INFORMED {
+                state.informed.push(Arc::new(informed));
+            }
+        });
     }
 
     /// Brings the header block. An answer that is not kept takes no more readers, and its body goes by.
@@ -261,17 +283,26 @@ impl Drop for Filler {
 pub struct Reader {
     fill: Arc<Fill>,
     position: usize,
+    /// Informational answers seen.
+    informed: usize,
 }
 
 impl Reader {
     pub(super) fn new(fill: &Arc<Fill>) -> Self {
         *fill.state().readers.entry(0).or_default() += 1;
-        Self { fill: Arc::clone(fill), position: 0 }
+        Self { fill: Arc::clone(fill), position: 0, informed: 0 }
     }
 
     /// What the fetch brings, once it is there.
-    pub async fn news(&self) -> News {
-        wait(&self.fill.grown, || self.fill.state().news.clone()).await
+    pub async fn news(&mut self) -> News {
+        let seen = self.informed;
+        let news = wait(&self.fill.grown, || {
+            let state = self.fill.state();
+            state.informed.get(seen).cloned().map(News::Informed).or_else(|| state.news.clone())
+        });
+        let news = news.await;
+        self.informed += usize::from(matches!(news, News::Informed(_)));
+        news
     }
 
     /// The next part of the body; `None` at its end.

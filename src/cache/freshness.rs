@@ -136,14 +136,15 @@ fn refuse(answer: &Answered<'_>, control: &ResponseControl, rules: &CacheRules) 
     if control.must_understand && !understood {
         return Err(Unstorable::Status);
     }
-    // must-understand comes with a no-store that is for those who do not know it (RFC 9111, section 5.2.2.3).
-    if control.no_store && !control.must_understand {
-        return Err(Unstorable::NoStore);
-    }
+    // What is personal comes first: whoever waits for the same must not even see it.
     let cookie = answer.headers.contains_key(header::SET_COOKIE) && !control.unstored.contains(&header::SET_COOKIE);
     let shared = control.public || control.must_revalidate || control.s_maxage.is_some();
     if control.private || (cookie && !rules.store_set_cookie) || (answer.authorized && !shared) {
         return Err(Unstorable::Personal);
+    }
+    // must-understand comes with a no-store that is for those who do not know it (RFC 9111, section 5.2.2.3).
+    if control.no_store && !control.must_understand {
+        return Err(Unstorable::NoStore);
     }
     if vary::is_any(answer.headers) { Err(Unstorable::Varies) } else { Ok(()) }
 }

@@ -50,6 +50,8 @@ pub struct Store {
     sequence: AtomicU64,
     /// Counts purges.
     purges: AtomicU64,
+    /// Bytes of bodies that are being fetched, to be stored.
+    coming_in: AtomicU64,
 }
 
 /// What is found under a key.
@@ -126,6 +128,7 @@ impl Store {
             hasher: RandomState::new(),
             sequence: AtomicU64::new(1),
             purges: AtomicU64::new(0),
+            coming_in: AtomicU64::new(0),
         }
     }
 
@@ -281,12 +284,41 @@ impl Store {
 
     /// Whether requests under `key` did not share an answer lately.
     pub fn is_unshared(&self, key: &Key) -> bool {
-        self.unshared.entry_count() > 0 && self.unshared.contains_key(key)
+        self.unshared.contains_key(key)
+    }
+
+    /// Counts a body that is fetched, to be stored.
+    pub fn coming_in(self: &Arc<Self>) -> ComingIn {
+        ComingIn { store: Arc::clone(self), bytes: 0 }
     }
 
     fn fills(&self) -> MutexGuard<'_, HashMap<Key, Arc<Fill>>> {
         // Nothing is left half done under this lock.
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of a body that is fetched, to be stored. All of them together are at most what the cache holds.
+#[must_use = "the bytes count until this is dropped"]
+pub struct ComingIn {
+    store: Arc<Store>,
+    bytes: u64,
+}
+
+impl ComingIn {
+    /// Adds to them. `false`: it is too much, and the body is not to be kept.
+    pub fn add(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        // Relaxed: a bound, which nothing else hangs on.
+        let all = self.store.coming_in.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let config = &self.store.config;
+        self.bytes <= config.max_object && all <= config.max_bytes
+    }
+}
+
+impl Drop for ComingIn {
+    fn drop(&mut self) {
+        self.store.coming_in.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -312,7 +344,11 @@ impl Purge {
 
     fn takes(&self, stored: &Stored) -> bool {
         let comparable = |pattern: &str| {
-            let host = if pattern.starts_with("//") { 0 } else { stored.url.get(2..).and_then(|url| url.find('/')).unwrap_or(0) + 2 };
+            let host = if pattern.starts_with("//") {
+                0
+            } else {
+                stored.url.get(2..).and_then(|url| url.find('/')).unwrap_or(0) + 2
+            };
             stored.url.get(host..).unwrap_or_default()
         };
         match self {

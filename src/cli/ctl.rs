@@ -76,13 +76,13 @@ enum Command {
         /// The key under `caches`.
         cache: String,
         #[command(flatten)]
-        what: Purge,
+        what: Named,
     },
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Purge {
+struct Named {
     /// This URL, in all its variants: http://host/path?query, or /path?query on every host.
     #[arg(long)]
     url: Option<String>,
@@ -166,7 +166,7 @@ fn as_yaml(status: &Status) -> Result<String, Failure> {
     serde_yaml::to_string(status).map_err(|error| format!("cannot show the status as YAML: {error}"))
 }
 
-impl Purge {
+impl Named {
     fn query(&self) -> String {
         let named = [("url", &self.url), ("prefix", &self.prefix), ("tag", &self.tag)];
         let given = named.into_iter().find_map(|(key, value)| Some((key, value.as_ref()?)));

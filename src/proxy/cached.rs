@@ -157,7 +157,7 @@ impl Cached<'_> {
         match joined {
             None => Ok(Outcome::Past),
             Some(Joined::Follows(reader)) => self.follow(session, ctx, request, reader, coalesce).await,
-            Some(Joined::Leads(filler, reader)) => {
+            Some(Joined::Leads(filler, mut reader)) => {
                 // Another fetch may have ended between the look and now.
                 let again = store.find(request.base.clone(), &session.req_header().headers).stored;
                 let fresh = again.filter(|stored| stored.verdict(&request.control, clock::now()) == Verdict::Fresh);
@@ -169,11 +169,14 @@ impl Cached<'_> {
                 let job = self.job(session, ctx, request)?;
                 let record = Arc::clone(&job.record);
                 self.fetches.spawn(job.run(filler));
-                let news = watched(session, reader.news()).await?;
+                let news = news(session, &mut reader, Duration::MAX).await?;
                 if let Some(record) = fetching::take(&record) {
                     ctx.upstream = record;
                 }
-                self.lead(session, ctx, request, reader, news).await
+                match news {
+                    Some(news) => self.lead(session, ctx, request, reader, news).await,
+                    None => Ok(Outcome::Past),
+                }
             }
         }
     }
@@ -189,6 +192,7 @@ impl Cached<'_> {
     ) -> Result<Outcome, Unserved> {
         let store = &self.cache.store;
         match news {
+            News::Informed(_) => {}
             News::Confirmed(stored) => answer::stored(session, ctx, store, &stored, CacheStatus::Revalidated).await?,
             News::Failed(failure) => self.failed(session, ctx, request, failure).await?,
             News::Answer(coming) => {
@@ -209,18 +213,17 @@ impl Cached<'_> {
         session: &mut Session,
         ctx: &mut RequestContext,
         request: &Request,
-        reader: Reader,
+        mut reader: Reader,
         patience: Duration,
     ) -> Result<Outcome, Unserved> {
         let store = &self.cache.store;
-        let news = watched(session, tokio::time::timeout(patience, reader.news())).await?;
-        match news {
-            Err(_) => return Ok(Outcome::Past),
-            Ok(News::Confirmed(stored)) => {
+        match news(session, &mut reader, patience).await? {
+            None | Some(News::Informed(_)) => return Ok(Outcome::Past),
+            Some(News::Confirmed(stored)) => {
                 answer::stored(session, ctx, store, &stored, CacheStatus::Coalesced).await?;
             }
-            Ok(News::Failed(failure)) => self.failed(session, ctx, request, failure).await?,
-            Ok(News::Answer(coming)) => {
+            Some(News::Failed(failure)) => self.failed(session, ctx, request, failure).await?,
+            Some(News::Answer(coming)) => {
                 if let Some(stored) = in_place_of(request, &coming) {
                     drop(reader);
                     answer::stored(session, ctx, store, stored, CacheStatus::Stale).await?;
@@ -301,6 +304,24 @@ fn in_place_of<'a>(request: &'a Request, coming: &Coming) -> Option<&'a Arc<Stor
 /// The key of the variant that `headers` ask for.
 fn variant(base: &Key, by: &[HeaderName], headers: &HeaderMap) -> Key {
     if by.is_empty() { base.clone() } else { base.varied(by, headers) }
+}
+
+/// What the fetch brings in the end; `None` when that is not there within `patience`. Informational answers before it
+/// are passed on (RFC 9110, section 15.2).
+async fn news(session: &mut Session, reader: &mut Reader, patience: Duration) -> Result<Option<News>, Unserved> {
+    let until = clock::now().checked_add(patience);
+    loop {
+        let waited = async {
+            match until {
+                Some(until) => tokio::time::timeout_at(until.into(), reader.news()).await.ok(),
+                None => Some(reader.news().await),
+            }
+        };
+        match watched(session, waited).await? {
+            Some(News::Informed(informed)) => answer::informed(session, &informed).await?,
+            news => return Ok(news),
+        }
+    }
 }
 
 /// Waits for `future` as long as the client is there.

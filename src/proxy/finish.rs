@@ -7,10 +7,10 @@ use super::context::RequestContext;
 use crate::clock;
 use crate::config::audit::EventKind;
 use crate::limit::Permits;
-use crate::observe::{CacheStatus, Termination};
 use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
 use crate::observe::audit::Event;
 use crate::observe::metrics::{Kind, MethodLabel, Observation};
+use crate::observe::{CacheStatus, Termination};
 
 /// Records the request. Called exactly once, after its last byte or its failure.
 pub fn finish(session: &Session, ctx: &mut RequestContext) {

@@ -23,7 +23,7 @@ fn coming(kept: bool) -> Coming {
         if_disconnected: std::time::Duration::ZERO,
         unstored: Vec::new(),
     };
-    Coming { head, by: Vec::new(), variant: Key::default(), shared: kept, freshness: kept.then_some(freshness), length: None }
+    Coming { head, by: Vec::new(), variant: Key::default(), shared: kept, freshness: kept.then_some(freshness) }
 }
 
 async fn rest(reader: &mut Reader) -> Result<String, Termination> {

@@ -98,6 +98,9 @@ fn what_is_personal_or_not_to_be_stored_is_not() {
     let fresh = |more: &'static str| vec![("cache-control", more), ("expires", "Thu, 01 Jan 2099 00:00:00 GMT")];
     assert_eq!(of(&fresh("max-age=60, no-store")), Err(Unstorable::NoStore));
     assert_eq!(of(&fresh("max-age=60, private")), Err(Unstorable::Personal));
+    assert_eq!(of(&fresh("no-store, private")), Err(Unstorable::Personal), "nobody who waits for it may see it");
+    let rules = CacheRules::default();
+    assert_eq!(judged(503, &[("cache-control", "no-store")], &rules, true), Err(Unstorable::Personal));
     assert_eq!(of(&[("cache-control", "max-age=60"), ("set-cookie", "a=b")]), Err(Unstorable::Personal));
     assert_eq!(of(&[("cache-control", "max-age=60"), ("vary", "*")]), Err(Unstorable::Varies));
     let named = of(&[("cache-control", "max-age=60, no-cache=\"set-cookie\""), ("set-cookie", "a=b")]).unwrap();
@@ -165,11 +168,8 @@ fn how_long_stale_answers_serve_is_said_by_them_first() {
     assert_eq!((plain.while_revalidate, plain.if_error, plain.if_disconnected), (seconds(0), seconds(0), seconds(60)));
     let own = of(&[("cache-control", "max-age=60, stale-while-revalidate=7, stale-if-error=8")]).unwrap();
     assert_eq!((own.while_revalidate, own.if_error, own.if_disconnected), (seconds(7), seconds(8), seconds(8)));
-    let rules = CacheRules {
-        stale_while_revalidate: seconds(5),
-        stale_if_error: Some(seconds(6)),
-        ..CacheRules::default()
-    };
+    let rules =
+        CacheRules { stale_while_revalidate: seconds(5), stale_if_error: Some(seconds(6)), ..CacheRules::default() };
     let configured = judged(200, &[("cache-control", "max-age=60")], &rules, false).unwrap();
     assert_eq!((configured.while_revalidate, configured.if_error), (seconds(5), seconds(6)));
     for control in ["must-revalidate", "proxy-revalidate", "s-maxage=60"] {

@@ -141,3 +141,14 @@ fn one_fetch_is_led_and_others_follow_until_it_ends() {
     filler.finish(Ok(()));
     assert!(matches!(store.join(&key("/")), Some(Joined::Leads(..))));
 }
+
+#[test]
+fn bodies_under_way_are_bounded_one_by_one_and_all_together() {
+    let store = store(10, 1000);
+    let mut one = store.coming_in();
+    assert!(one.add(900) && !one.add(200), "more than an entry may have");
+    let mut other = store.coming_in();
+    assert!(!other.add(1), "more than the cache holds");
+    drop(one);
+    assert!(other.add(900));
+}

@@ -66,7 +66,12 @@ impl CacheMetrics {
         }
         let labels = [("cache", &*self.name)];
         let (entries, bytes) = (self.counters.open(ADDED, REMOVED), self.counters.open(BYTES_ADDED, BYTES_REMOVED));
-        out.gauge("sluicegate_cache_entries", "Answers held, those still being sent included.", &labels, entries as f64);
+        out.gauge(
+            "sluicegate_cache_entries",
+            "Answers held, those still being sent included.",
+            &labels,
+            entries as f64,
+        );
         out.gauge("sluicegate_cache_bytes", "Bytes of the answers held.", &labels, bytes as f64);
         for (name, help, counter) in [
             ("sluicegate_cache_stored_total", "Answers stored.", ADDED),

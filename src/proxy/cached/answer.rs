@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::note;
-use crate::cache::fill::{Coming, Reader};
+use crate::cache::fill::{Coming, Informed, Reader};
 use crate::cache::range::{self, Part};
 use crate::cache::{Store, Stored, conditional};
 use crate::clock;
@@ -94,6 +95,17 @@ fn set_range(headers: &mut HeaderMap, range: &str) {
     if let Ok(value) = HeaderValue::from_str(range) {
         headers.insert(header::CONTENT_RANGE, value);
     }
+}
+
+/// Passes an informational answer on, to those who can tell it from the answer.
+pub(super) async fn informed(session: &mut Session, informed: &Informed) -> Result<(), Unserved> {
+    if session.req_header().version < Version::HTTP_11 {
+        return Ok(());
+    }
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    (parts.status, parts.headers) = (informed.status, informed.headers.clone());
+    let written = session.downstream_session.write_response_header(Box::new(ResponseHeader::from(parts))).await;
+    written.map_err(|error| cut_by_client(&error))
 }
 
 /// Sends an answer while it is fetched.

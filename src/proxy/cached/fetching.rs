@@ -7,7 +7,7 @@ use pingora_proxy::Session;
 use tokio::task::JoinSet;
 
 use super::variant;
-use crate::cache::fill::{Coming, Failure, Filler};
+use crate::cache::fill::{Coming, Failure, Filler, Informed};
 use crate::cache::key::Key;
 use crate::cache::{Answered, ErrorScan, Freshness, Head, Store, Stored, Unstorable, conditional, tags, vary};
 use crate::clock;
@@ -69,7 +69,7 @@ pub fn fetch(
         connector: Arc::clone(connector),
         asked: Box::new(session.req_header().clone()),
         request,
-        id: ctx.request_id.clone(),
+        id: ctx.request_id,
         client: ctx.client,
     })
 }
@@ -101,7 +101,12 @@ impl Job {
     pub async fn run(self, filler: Filler) {
         let Self { fetch, store, rules, base, asked, url, authorized, validates, record } = self;
         let judge = Judge { store, rules, base, asked, url, authorized, began: clock::now() };
-        match fetch.send().await {
+        let inform = |header: &pingora::http::ResponseHeader| {
+            let mut headers = header.headers.clone();
+            strip_hop_by_hop(&mut headers, header.status);
+            filler.inform(Informed { status: header.status, headers });
+        };
+        match fetch.send(&inform).await {
             Ok(fetched) => {
                 tell(&record, copy(&fetched.record));
                 judge.take(fetched, filler, validates).await;
@@ -179,8 +184,7 @@ impl Judge {
 
     fn freshness(&self, status: StatusCode, head: &Head, headers: &HeaderMap) -> Result<Freshness, Unstorable> {
         let delay = head.received.saturating_duration_since(self.began);
-        let answered =
-            Answered { status, headers, authorized: self.authorized, received: head.received_wall, delay };
+        let answered = Answered { status, headers, authorized: self.authorized, received: head.received_wall, delay };
         Freshness::of(&answered, &self.rules)
     }
 
@@ -198,8 +202,8 @@ impl Judge {
         let by = vary::names(&head.headers).unwrap_or_default();
         let variant = variant(&self.base, &by, &self.asked);
         let mut kept = freshness.is_some().then(|| Scan::of(&head.headers, &self.rules));
-        filler.answer(Coming { head: head.clone(), by: by.clone(), variant, shared, freshness: freshness.clone(), length });
-        let mut bytes = 0_u64;
+        filler.answer(Coming { head: head.clone(), by: by.clone(), variant, shared, freshness: freshness.clone() });
+        let mut coming_in = self.store.coming_in();
         let end = loop {
             let read = tokio::select! {
                 biased;
@@ -211,12 +215,12 @@ impl Judge {
                 Ok(None) => break Ok(()),
                 Err(termination) => break Err(termination),
             };
-            bytes += chunk.len() as u64;
-            if bytes > self.store.config().max_object && kept.take().is_some() {
-                filler.stop_keeping();
-            }
             if let Some(scan) = &mut kept {
                 scan.feed(&chunk);
+                if !coming_in.add(chunk.len() as u64) {
+                    kept = None;
+                    filler.stop_keeping();
+                }
             }
             if filler.push(chunk).await.is_err() {
                 return;
