@@ -43,6 +43,7 @@ pub mod answer;
 mod control;
 mod endpoint;
 mod health;
+mod purge;
 mod scrape;
 pub mod stats;
 pub mod status;

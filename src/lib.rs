@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod route;
 
 pub mod auth;
+pub mod cache;
 pub mod limit;
 pub mod sanitize;
 

@@ -92,6 +92,41 @@ impl Termination {
     }
 }
 
+/// How a request on a route with a cache was answered. The words are stable: they stand in `x-cache-status`, in the
+/// access log and in `sluicegate_cache_requests_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheStatus {
+    /// From the cache, without asking a member.
+    Hit,
+    /// By a member, because nothing stored could be used.
+    Miss,
+    /// From the cache, past its freshness.
+    Stale,
+    /// From the cache, after a member said that nothing has changed.
+    Revalidated,
+    /// By a member, past the cache.
+    Bypass,
+    /// By a member's answer to another request for the same.
+    Coalesced,
+}
+
+impl CacheStatus {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Hit, Self::Miss, Self::Stale, Self::Revalidated, Self::Bypass, Self::Coalesced];
+
+    /// The stable word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Stale => "STALE",
+            Self::Revalidated => "REVALIDATED",
+            Self::Bypass => "BYPASS",
+            Self::Coalesced => "COALESCED",
+        }
+    }
+}
+
 /// Why an upstream attempt was followed by another one. The words are those of `retry.on` in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RetryReason {

@@ -12,15 +12,18 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::server::drain::Drain;
-use crate::snapshot::Shared;
+use crate::snapshot::{CacheRoute, PoolRoute, RouteState, Shared};
 use crate::upstream::connect::Connector;
 use admit::Admission;
+use cached::Cached;
+use cached::fetching::Fetches;
 use context::RequestContext;
 use exchange::Unserved;
 
 pub mod admit;
 pub mod attempts;
 pub mod body;
+pub mod cached;
 pub mod context;
 pub mod cors;
 pub mod exchange;
@@ -42,6 +45,14 @@ pub struct Gateway {
     pub drain: Arc<Drain>,
     /// This worker's upstream connections.
     pub connector: Arc<Connector>,
+    /// What this worker fetches for caches.
+    pub fetches: Fetches,
+}
+
+impl Gateway {
+    fn cached<'a>(&'a self, route: &'a Arc<RouteState>, cache: &'a CacheRoute, pool: &'a PoolRoute) -> Cached<'a> {
+        Cached { route, cache, pool, connector: &self.connector, fetches: &self.fetches }
+    }
 }
 
 #[async_trait]
@@ -62,14 +73,19 @@ impl ProxyHttp for Gateway {
         let served = match admit::admit(session, ctx, self.drain.is_draining()) {
             Admission::Answer(answer) => local::send(session, ctx, answer).await,
             Admission::Reject(rejection, termination) => Err(Unserved::Rejected(rejection, termination)),
-            Admission::Forward => match ctx.route.clone().as_deref().and_then(|route| route.pool.as_ref()) {
-                Some(route) if tunnel::takes(session, route) => {
-                    tunnel::invite_body(session).await?;
-                    return Ok(false);
+            Admission::Forward => {
+                match ctx.route.clone().as_ref().and_then(|route| Some((route, route.pool.as_ref()?))) {
+                    Some((_, pool)) if tunnel::takes(session, pool) => {
+                        tunnel::invite_body(session).await?;
+                        return Ok(false);
+                    }
+                    Some((route, pool)) => match &route.cache {
+                        Some(cache) => self.cached(route, cache, pool).serve(session, ctx).await,
+                        None => exchange::serve(session, ctx, pool, &self.connector).await,
+                    },
+                    None => Ok(()),
                 }
-                Some(route) => exchange::serve(session, ctx, route, &self.connector).await,
-                None => Ok(()),
-            },
+            }
         };
         exchange::settle(session, ctx, served).await.map(|()| true)
     }

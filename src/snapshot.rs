@@ -11,7 +11,9 @@ use arc_swap::ArcSwap;
 use crate::auth::{Authenticator, Tokens};
 use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
+use crate::cache::{Caches, Store};
 use crate::clock;
+use crate::config::cache::CacheRules;
 use crate::config::sanitize::Sanitize;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
 use crate::limit::{Limiter, Limits, RouteLimits};
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RouteState>>,
     /// The pools, in the order of the configuration.
     pub pools: Vec<Arc<Pool>>,
+    /// The caches, in the order of the configuration.
+    pub caches: Vec<Arc<Store>>,
     /// The access log, when one is written.
     pub access: Option<Arc<AccessLog>>,
     /// Counts security events, and writes them where an audit log is configured.
@@ -62,6 +66,8 @@ pub struct RouteState {
     pub metrics: Arc<RouteMetrics>,
     /// Its pool, when it has one.
     pub pool: Option<PoolRoute>,
+    /// Its cache, when it has one.
+    pub cache: Option<CacheRoute>,
     /// Its limits, when it has any.
     pub limits: Option<RouteLimits>,
     /// What is masked in its bodies.
@@ -76,6 +82,14 @@ pub struct SanitizeState {
     pub metrics: Arc<SanitizeMetrics>,
     /// Those of each rule, in their order.
     pub found: Vec<Arc<Found>>,
+}
+
+/// The cache of a route.
+pub struct CacheRoute {
+    /// What is stored.
+    pub store: Arc<Store>,
+    /// What is stored, and for how long.
+    pub rules: CacheRules,
 }
 
 /// The pool of a route, with what the route overrides.
@@ -119,6 +133,7 @@ pub struct Shared {
     pub tokens: Arc<Tokens>,
     limits: Limits,
     budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+    caches: Caches,
 }
 
 impl Shared {
@@ -132,6 +147,7 @@ impl Shared {
     ) -> Self {
         let live = Live::default();
         let (limits, budgets) = (Limits::default(), Mutex::default());
+        let caches = Caches::default();
         let lasting = Lasting {
             live: &live,
             addresses: &addresses,
@@ -139,9 +155,10 @@ impl Shared {
             tokens: &tokens,
             limits: &limits,
             budgets: &budgets,
+            caches: &caches,
         };
         let first = build(1, config, logs, &lasting);
-        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, limits, budgets }
+        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, limits, budgets, caches }
     }
 
     /// Publishes `config` with the addresses known now. Returns the snapshot.
@@ -154,6 +171,7 @@ impl Shared {
             tokens: &self.tokens,
             limits: &self.limits,
             budgets: &self.budgets,
+            caches: &self.caches,
         };
         let next = Arc::new(build(generation, config, logs, &lasting));
         self.current.store(Arc::clone(&next));
@@ -177,11 +195,13 @@ struct Lasting<'a> {
     tokens: &'a Arc<Tokens>,
     limits: &'a Limits,
     budgets: &'a Mutex<HashMap<Arc<str>, Arc<Budget>>>,
+    caches: &'a Caches,
 }
 
 fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>) -> Snapshot {
-    let Lasting { live, addresses, metrics, tokens, limits, budgets } = *lasting;
+    let Lasting { live, addresses, metrics, tokens, limits, budgets, caches } = *lasting;
     let limiters: Vec<Limiter> = config.limits.iter().map(|limit| limits.limiter(limit, metrics)).collect();
+    let caches = caches.of(&config.caches, metrics);
     let pools: Vec<Arc<Pool>> =
         config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
     let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
@@ -203,17 +223,27 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
             }),
             Target::Redirect(_) | Target::Respond(_) => None,
         };
+        let cache = route.cache.as_ref().and_then(|cache| {
+            Some(CacheRoute { store: Arc::clone(caches.get(cache.cache)?), rules: cache.rules.clone() })
+        });
         let sanitize = route.sanitize.and_then(|set| sanitize.get(set)).cloned();
         let limits = route.limits.iter().filter_map(|index| limiters.get(*index).cloned()).collect();
         let limits = RouteLimits::new(&route.name, limits, metrics);
-        Arc::new(RouteState { metrics: metrics.route(&route.name), pool, limits, sanitize, config: Arc::clone(route) })
+        Arc::new(RouteState {
+            metrics: metrics.route(&route.name),
+            pool,
+            cache,
+            limits,
+            sanitize,
+            config: Arc::clone(route),
+        })
     });
     let routes = routes.collect();
     let Logs { access, audit } = logs;
     let table = RouteTable::build(&config.routes);
     let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth, tokens)));
     let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
-    Snapshot { generation, table, routes, pools, access, audit, unrouted, auth, auth_failures, config }
+    Snapshot { generation, table, routes, pools, caches, access, audit, unrouted, auth, auth_failures, config }
 }
 
 fn sanitize_state(set: &Arc<Sanitize>, metrics: &Metrics) -> Arc<SanitizeState> {

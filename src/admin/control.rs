@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::status::{Changed, PoolStatus, ReloadDone, Status};
-use super::{Admin, Order, Peer, health, scrape, stats, tokens};
+use super::{Admin, Order, Peer, health, purge, scrape, stats, tokens};
 use crate::balance::{AdminState, Pool};
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
@@ -43,6 +43,7 @@ pub(super) async fn answer(
         Endpoint::Reload => or_back_to_the_page(reload(admin, peer).await?, head),
         Endpoint::ReopenLogs => or_back_to_the_page(reopen_logs(admin, peer)?, head),
         Endpoint::Revoke { jti } => tokens::revoke(admin, snapshot, jti, head, peer)?,
+        Endpoint::Purge { cache } => or_back_to_the_page(purge::answer(snapshot, cache, head, peer)?, head),
         Endpoint::Member { pool, member, to } => {
             or_back_to_the_page(set_member(snapshot, pool, member, *to, peer)?, head)
         }
@@ -129,7 +130,7 @@ fn no_member(pool: &Pool, member: &str) -> Answer {
     unknown(message, "members", pool.members().iter().map(|member| &*member.name))
 }
 
-fn unknown<'a>(message: String, what: &str, names: impl Iterator<Item = &'a str>) -> Answer {
+pub(super) fn unknown<'a>(message: String, what: &str, names: impl Iterator<Item = &'a str>) -> Answer {
     let mut names: Vec<&str> = names.collect();
     let more = names.len().saturating_sub(MAX_NAMES);
     names.truncate(MAX_NAMES);

@@ -12,7 +12,8 @@ use crate::proxy::local::Probe;
 /// What is at every path, for whoever asked for another one.
 const KNOWN: &str = "GET /health, /health/live, /health/ready, /ready, /status, /actuator/health, /metrics, \
     /actuator/prometheus, /stats, /control/status; POST /control/reload, /control/logs/reopen, \
-    /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}";
+    /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}, \
+    /control/caches/CACHE/purge";
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +39,11 @@ pub(super) enum Endpoint<'a> {
         /// Its name.
         jti: Cow<'a, str>,
     },
+    /// Take stored answers away.
+    Purge {
+        /// The key under `caches`.
+        cache: Cow<'a, str>,
+    },
     /// Take a member out or bring it back (A5.15).
     Member {
         /// The key under `pools`.
@@ -52,7 +58,8 @@ pub(super) enum Endpoint<'a> {
 impl Endpoint<'_> {
     /// Whether it changes something.
     pub(super) fn changes(&self) -> bool {
-        matches!(self, Self::Reload | Self::ReopenLogs | Self::Revoke { .. } | Self::Member { .. })
+        let changing = matches!(self, Self::Reload | Self::ReopenLogs | Self::Revoke { .. } | Self::Purge { .. });
+        changing || matches!(self, Self::Member { .. })
     }
 
     /// Whether it needs the token: the control API and the page that steers it. Scrapers and probes have none.
@@ -77,6 +84,7 @@ impl Endpoint<'_> {
             Self::Reload => "/control/reload",
             Self::ReopenLogs => "/control/logs/reopen",
             Self::Revoke { .. } => "/control/tokens",
+            Self::Purge { .. } => "/control/caches",
             Self::Member { .. } => "/control/pools",
         }
     }
@@ -110,7 +118,13 @@ fn at(path: &str) -> Option<Endpoint<'_>> {
         "/control/status" => Endpoint::Status,
         "/control/reload" => Endpoint::Reload,
         "/control/logs/reopen" => Endpoint::ReopenLogs,
-        _ => return Probe::at(path).map(Endpoint::Probe).or_else(|| revoke(path)).or_else(|| member(path)),
+        _ => {
+            return Probe::at(path)
+                .map(Endpoint::Probe)
+                .or_else(|| revoke(path))
+                .or_else(|| purge(path))
+                .or_else(|| member(path));
+        }
     })
 }
 
@@ -118,6 +132,12 @@ fn at(path: &str) -> Option<Endpoint<'_>> {
 fn revoke(path: &str) -> Option<Endpoint<'_>> {
     let jti = path.strip_prefix("/control/tokens/")?.strip_suffix("/revoke")?;
     Some(Endpoint::Revoke { jti: percent_decode_str(jti).decode_utf8().ok()? })
+}
+
+/// `/control/caches/CACHE/purge`.
+fn purge(path: &str) -> Option<Endpoint<'_>> {
+    let name = path.strip_prefix("/control/caches/")?.strip_suffix("/purge")?;
+    Some(Endpoint::Purge { cache: percent_decode_str(name).decode_utf8().ok()? })
 }
 
 /// `/control/pools/POOL/members/MEMBER/ACTION`. A member may be a path itself (`unix:/run/app.sock`), so its end is the
@@ -200,7 +220,9 @@ mod tests {
 
     #[test]
     fn looking_is_by_get_and_changing_by_post_only() {
-        for path in ["/control/reload", "/control/logs/reopen", "/control/pools/a/members/b/drain"] {
+        for path in
+            ["/control/reload", "/control/logs/reopen", "/control/caches/a/purge", "/control/pools/a/members/b/drain"]
+        {
             assert_eq!(status(&Method::POST, path), StatusCode::OK, "{path}");
             for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
                 assert_eq!(status(&method, path), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");

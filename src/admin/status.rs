@@ -121,6 +121,15 @@ pub struct Changed {
     pub members: Vec<MemberStatus>,
 }
 
+/// What a purge answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Purged {
+    /// The cache's name.
+    pub cache: String,
+    /// How many stored answers went.
+    pub purged: u64,
+}
+
 /// What a reload answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReloadDone {

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{complain, say};
-use crate::admin::status::{Changed, MemberStatus, ReloadDone, Status};
+use crate::admin::status::{Changed, MemberStatus, Purged, ReloadDone, Status};
 use crate::clock;
 use client::Client;
 
@@ -71,12 +71,30 @@ enum Command {
     },
     /// Replace the running binary (not supported yet).
     Upgrade,
-    /// Empty a cache (not supported yet).
+    /// Take stored answers out of a cache.
     Purge {
-        /// What to forget.
-        #[arg(hide = true)]
-        what: Vec<String>,
+        /// The key under `caches`.
+        cache: String,
+        #[command(flatten)]
+        what: Named,
     },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Named {
+    /// This URL, in all its variants: http://host/path?query, or /path?query on every host.
+    #[arg(long)]
+    url: Option<String>,
+    /// Every URL that begins so.
+    #[arg(long, value_name = "URL")]
+    prefix: Option<String>,
+    /// Every answer that bears this tag.
+    #[arg(long)]
+    tag: Option<String>,
+    /// Everything.
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -134,13 +152,29 @@ impl Command {
             Self::Maint { member } => member.set(&client()?, "maint").await.map(|changed| table::changed(&changed)),
             Self::Revoke { token } => token.run(&client()?).await,
             Self::Upgrade => Err("upgrade: replacing the running binary is not supported yet".to_owned()),
-            Self::Purge { .. } => Err("purge: there is no cache to empty, this is not supported yet".to_owned()),
+            Self::Purge { cache, what } => {
+                let name = utf8_percent_encode(cache, NON_ALPHANUMERIC);
+                let path = format!("/control/caches/{name}/purge?{}", what.query());
+                let Purged { cache, purged } = client()?.change::<Purged>(&path).await?;
+                Ok(format!("{cache}: {purged} {} purged", if purged == 1 { "answer" } else { "answers" }))
+            }
         }
     }
 }
 
 fn as_yaml(status: &Status) -> Result<String, Failure> {
     serde_yaml::to_string(status).map_err(|error| format!("cannot show the status as YAML: {error}"))
+}
+
+impl Named {
+    fn query(&self) -> String {
+        let named = [("url", &self.url), ("prefix", &self.prefix), ("tag", &self.tag)];
+        let given = named.into_iter().find_map(|(key, value)| Some((key, value.as_ref()?)));
+        given.map_or_else(
+            || "all".to_owned(),
+            |(key, value)| format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)),
+        )
+    }
 }
 
 impl Member {

@@ -11,6 +11,7 @@ use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest}
 
 mod audit;
 mod auth;
+mod caches;
 mod cors;
 mod forms;
 mod jwt;
@@ -20,6 +21,7 @@ mod sanitize;
 
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
+pub(super) use caches::{RawCache, RawRouteCache, RawRules};
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 pub(super) use jwt::{RawJwt, RawRevoked};
@@ -31,7 +33,7 @@ pub(super) use sanitize::{RawSanitize, RawSanitizeRule};
 pub(super) type Text = Option<String>;
 
 /// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 3] = ["caches", "cache", "ai"];
+const LATER: [&str; 1] = ["ai"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -114,7 +116,7 @@ pub(super) struct RawConfig {
     pub(super) routes: Option<OneOrMany<RawRoute>>,
     pub(super) auth: Option<RawAuth>,
     pub(super) limits: Option<Named<RawLimit>>,
-    pub(super) caches: Option<IgnoredAny>,
+    pub(super) caches: Option<Named<RawCache>>,
     pub(super) sanitize: Option<Named<RawSanitize>>,
     pub(super) ai: Option<IgnoredAny>,
 }
@@ -333,7 +335,7 @@ pub(super) struct RawRoute {
     pub(super) forward_credentials: Text,
     pub(super) ai: Option<IgnoredAny>,
     pub(super) limits: Option<OneOrMany<String>>,
-    pub(super) cache: Option<IgnoredAny>,
+    pub(super) cache: Option<Or<RawRouteCache>>,
     pub(super) cors: Option<Or<RawCors>>,
     pub(super) sanitize: Text,
 }

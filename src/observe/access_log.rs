@@ -21,6 +21,7 @@
 //! | `bytes_in`, `bytes_out` | of the bodies |
 //! | `duration_ms` | from the first byte in to the last out, with microseconds as decimals |
 //! | `route?`, `pool?`, `member?` | names from the configuration; the last member tried |
+//! | `cache?` | how the route's cache answered: `HIT`, `MISS`, `STALE`, `REVALIDATED`, `BYPASS`, `COALESCED` |
 //! | `attempts`, `retried?` | tries at members; why there was more than one, separated by commas |
 //! | `connect_ms?`, `first_byte_ms?`, `upstream_ms?` | of the last attempt: to connect, to the first byte, in all |
 //! | `upstream_status?` | what the member answered |
@@ -89,6 +90,8 @@ pub struct AccessRecord<'a> {
     pub duration: Duration,
     /// The route taken.
     pub route: Option<&'a str>,
+    /// How the route's cache answered.
+    pub cache: Option<&'a str>,
     /// The pool asked.
     pub pool: Option<&'a str>,
     /// The last member tried.

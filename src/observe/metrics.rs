@@ -24,6 +24,7 @@ use crate::config::audit::EventKind;
 use security::SecurityMetrics;
 
 pub use auth::AuthFailures;
+pub use caches::{CacheMetrics, Held};
 pub use connections::{Connection, ListenerMetrics};
 pub use limits::{LimitGauges, LimitMetrics, LimitOutcome};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
@@ -32,6 +33,7 @@ pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};
 pub use tokens::{JwksMetrics, RevokedMetrics};
 
 pub(crate) mod auth;
+mod caches;
 mod connections;
 mod counters;
 mod family;
@@ -56,6 +58,7 @@ pub struct Metrics {
     process: ProcessCollector,
     routes: Named<RouteMetrics>,
     pools: Named<PoolMetrics>,
+    caches: Named<CacheMetrics>,
     listeners: Named<ListenerMetrics>,
     jwks: Named<JwksMetrics>,
     revoked: Arc<RevokedMetrics>,
@@ -93,6 +96,7 @@ impl Metrics {
             process: ProcessCollector::for_self(),
             routes: Named::default(),
             pools: Named::default(),
+            caches: Named::default(),
             listeners: Named::default(),
             jwks: Named::default(),
             revoked: Arc::default(),
@@ -125,6 +129,11 @@ impl Metrics {
     /// Where credentials that were no good are counted.
     pub fn auth_failures(&self) -> Arc<AuthFailures> {
         Arc::clone(&self.auth_failures)
+    }
+
+    /// The metrics of the cache called `name`, made at the first call. Taken when a snapshot is built.
+    pub fn cache(&self, name: &str) -> Arc<CacheMetrics> {
+        get_or_make(&self.caches, name, CacheMetrics::new)
     }
 
     /// The metrics of the listener at `address`, as configured.

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::limit::Permits;
 use crate::observe::metrics::InFlight;
 use crate::observe::trace::{RequestId, Trace};
-use crate::observe::{RetryReasons, Termination};
+use crate::observe::{CacheStatus, RetryReasons, Termination};
 use crate::snapshot::{RouteState, Snapshot};
 use crate::transport::connection::Connection;
 
@@ -53,6 +53,8 @@ pub struct RequestContext {
     pub masking: Option<Box<Masking>>,
     /// Fields that its answer gets, whoever gives it. They replace those of the same name, but Vary is added to.
     pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// How the route's cache answered it.
+    pub cache: Option<CacheStatus>,
     /// Whether it is left out of the access log: health and the like.
     pub quiet: bool,
     /// What became of its attempts.
@@ -115,6 +117,7 @@ impl RequestContext {
             permits: Permits::default(),
             masking: None,
             fields: Vec::new(),
+            cache: None,
             quiet: false,
             upstream: UpstreamRecord::default(),
             body_in: 0,

@@ -24,6 +24,7 @@ use pingora_proxy::Session;
 
 use super::attempts::{self, Asking, cause_of, has_strange_coding, rejection_of};
 use super::body::{BodyError, RequestBody};
+use super::cached;
 use super::context::RequestContext;
 use super::forward::{request_for_upstream, response_for_client};
 use super::masking::Mask;
@@ -277,7 +278,7 @@ async fn connect(
 }
 
 /// The next bytes of the request, or, when there are no more, the client's going away.
-async fn read_request(session: &mut Session, done: bool) -> pingora::Result<Option<Bytes>> {
+pub(super) async fn read_request(session: &mut Session, done: bool) -> pingora::Result<Option<Bytes>> {
     let idle = session.downstream_session.get_write_timeout();
     let http2 = session.downstream_session.is_http2();
     let read = session.downstream_session.read_body_or_idle(done);
@@ -390,6 +391,7 @@ async fn stream(
         return Err(Unserved::Rejected(Rejection::UpstreamInvalid, Termination::UpstreamInvalid));
     };
     let mut mask = mask_of(ctx, header)?;
+    cached::observe(session, ctx, header);
     let header = response_for_client(session, ctx, header);
     if session.req_header().version < Version::HTTP_11 && !header.headers.contains_key(header::CONTENT_LENGTH) {
         session.set_keepalive(None); // The end of the connection is the end of the body.
@@ -479,7 +481,7 @@ async fn finish(
 }
 
 /// Holds back flushes towards an HTTP/1 client while more of the answer is at hand.
-fn hold(ctx: &RequestContext, held: bool) {
+pub(super) fn hold(ctx: &RequestContext, held: bool) {
     if let Some(connection) = &ctx.connection {
         connection.hold_writes(held);
     }
@@ -499,7 +501,7 @@ fn cut(not_sent: NotSent) -> Unserved {
     }
 }
 
-fn cut_by_client(error: &pingora::Error) -> Unserved {
+pub(super) fn cut_by_client(error: &pingora::Error) -> Unserved {
     Unserved::Cut(client_termination(error))
 }
 

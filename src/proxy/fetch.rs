@@ -1,11 +1,11 @@
 //! A fetch: one answer of a pool, asked for by the cache and not by a client's connection.
 //!
 //! It has no body to send and watches no client: whoever drives it ends it by dropping it. Picks, retries and timeouts
-//! are those of the route. Informational answers are swallowed; nobody is there to see them.
+//! are those of the route. Informational answers are told to whoever asked.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -71,13 +71,13 @@ struct Failed {
 }
 
 impl Fetch {
-    /// Asks members until one answers or no other attempt is due.
+    /// Asks members until one answers or no other attempt is due. `informed` gets each informational answer but 100.
     ///
     /// # Errors
     /// What the client is to hear, when nobody answers.
-    pub async fn send(self) -> Result<Fetched, Unfetched> {
+    pub async fn send(self, informed: &(dyn Fn(&ResponseHeader) + Send + Sync)) -> Result<Fetched, Unfetched> {
         let mut record = UpstreamRecord::default();
-        let answer = self.attempt_all(&mut record).await;
+        let answer = self.attempt_all(&mut record, informed).await;
         record.ended = Some(clock::now());
         match answer {
             Ok((upstream, pick)) => {
@@ -89,12 +89,16 @@ impl Fetch {
         }
     }
 
-    async fn attempt_all(&self, record: &mut UpstreamRecord) -> Result<(Box<UpstreamSession>, Pick), Unserved> {
+    async fn attempt_all(
+        &self,
+        record: &mut UpstreamRecord,
+        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
+    ) -> Result<(Box<UpstreamSession>, Pick), Unserved> {
         let internal = || Unserved::Rejected(Rejection::Internal, Termination::Internal);
         let route = self.route.pool.as_ref().ok_or_else(internal)?;
         attempts::begin(record, route, clock::now());
         loop {
-            if let Some(answer) = self.attempt(route, record).await? {
+            if let Some(answer) = self.attempt(route, record, informed).await? {
                 return Ok(answer);
             }
         }
@@ -105,16 +109,17 @@ impl Fetch {
         &self,
         route: &PoolRoute,
         record: &mut UpstreamRecord,
+        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
     ) -> Result<Option<(Box<UpstreamSession>, Pick)>, Unserved> {
         let asking = Asking::new(&self.asked, &self.id, self.client);
         let mut pick = attempts::pick(&asking, record, route)?;
         let peer = attempts::peer(record, route, &pick)?;
         let mut started = clock::now();
-        let mut tried = self.try_member(route, record, peer, true, started).await;
+        let mut tried = self.try_member(route, record, peer, true, informed).await;
         if matches!(tried, Err(Failed { cause: Cause::Reset, kept_connection: true })) && asking.may_repeat(route) {
             // The member closed a connection it had kept, just as we used it: no fault of the member's.
             started = clock::now();
-            tried = self.try_member(route, record, peer, false, started).await;
+            tried = self.try_member(route, record, peer, false, informed).await;
         }
         match tried {
             Ok(upstream) => {
@@ -132,8 +137,9 @@ impl Fetch {
         record: &mut UpstreamRecord,
         peer: &MemberPeer,
         allow_kept: bool,
-        started: Instant,
+        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
     ) -> Result<Box<UpstreamSession>, Failed> {
+        let started = clock::now();
         let kept = if allow_kept { self.connector.take(peer) } else { None };
         let kept_connection = kept.is_some();
         let failed = |cause| Failed { cause, kept_connection };
@@ -157,7 +163,10 @@ impl Fetch {
             match upstream.get_status() {
                 Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(failed(Cause::Invalid)),
                 _ if has_strange_coding(&upstream) => return Err(failed(Cause::Invalid)),
-                Some(status) if status.is_informational() => {}
+                Some(StatusCode::CONTINUE) => {}
+                Some(status) if status.is_informational() => {
+                    upstream.resp_header().into_iter().for_each(informed);
+                }
                 _ => break,
             }
         }

@@ -7,10 +7,10 @@ use super::context::RequestContext;
 use crate::clock;
 use crate::config::audit::EventKind;
 use crate::limit::Permits;
-use crate::observe::Termination;
 use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
 use crate::observe::audit::Event;
 use crate::observe::metrics::{Kind, MethodLabel, Observation};
+use crate::observe::{CacheStatus, Termination};
 
 /// Records the request. Called exactly once, after its last byte or its failure.
 pub fn finish(session: &Session, ctx: &mut RequestContext) {
@@ -81,6 +81,7 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
         bytes_out: observation.bytes_out,
         duration: observation.duration,
         route: ctx.route.as_ref().map(|route| &*route.config.name),
+        cache: ctx.cache.map(CacheStatus::as_str),
         pool: upstream.member.as_ref().map(|member| &*member.pool),
         member: upstream.member.as_ref().map(|member| &*member.name),
         attempts: upstream.attempts,

@@ -225,15 +225,23 @@ pub fn response_for_client(session: &Session, ctx: &RequestContext, upstream: &R
     {
         Masking::change_answer(&mut parts.headers, parts.status);
     }
+    let reason = upstream.get_reason_phrase().filter(|reason| Some(*reason) != upstream.status.canonical_reason());
+    complete_response(session, ctx, parts, reason)
+}
+
+/// The same of an answer in plain parts. `reason`: its phrase, when it is not the usual one.
+pub fn complete_response(
+    session: &Session,
+    ctx: &RequestContext,
+    mut parts: http::response::Parts,
+    reason: Option<&str>,
+) -> Box<ResponseHeader> {
     finish_response(&mut parts.headers, parts.status, ctx);
-    let client = session.req_header().version;
-    frame(&mut parts, &ctx.method, client);
+    frame(&mut parts, &ctx.method, session.req_header().version);
     let mut response = Box::new(ResponseHeader::from(parts));
-    if let Some(reason) = upstream.get_reason_phrase()
-        && Some(reason) != upstream.status.canonical_reason()
-    {
+    if reason.is_some() {
         // It was read from a status line, so it fits one.
-        let _ = response.set_reason_phrase(Some(reason));
+        let _ = response.set_reason_phrase(reason);
     }
     response
 }

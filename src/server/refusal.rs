@@ -50,6 +50,7 @@ impl Refusal {
             bytes_out: bytes_out as u64,
             duration: Duration::ZERO,
             route: None,
+            cache: None,
             pool: None,
             member: None,
             attempts: 0,

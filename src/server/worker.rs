@@ -28,6 +28,7 @@ use crate::clock;
 use crate::config;
 use crate::observe::metrics;
 use crate::proxy::Gateway;
+use crate::proxy::cached::fetching::Fetches;
 use crate::snapshot::Shared;
 use crate::transport::connection::{Connection, Deadlines, Phase};
 use crate::transport::downstream::{Downstream, EarlyRefusal};
@@ -192,6 +193,7 @@ fn proxy(parts: &Parts, connector: &Arc<Connector>) -> HttpProxy<Gateway> {
         shared: Arc::clone(&parts.shared),
         drain: Arc::clone(&parts.drain),
         connector: Arc::clone(connector),
+        fetches: Fetches::default(),
     };
     let mut proxy = http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -175,9 +175,11 @@ impl AsyncWrite for Downstream {
         if matches!(this.connection.phase(), Phase::Idle | Phase::Head) {
             return this.poll_refusal(cx, buf);
         }
-        match Pin::new(&mut this.wire).poll_write(cx, buf) {
+        let dated = this.connection.kept_date().and_then(|date| with_date(buf, date));
+        match Pin::new(&mut this.wire).poll_write(cx, dated.as_deref().unwrap_or(buf)) {
             Poll::Pending => this.poll_write_deadline(cx).map(Err),
             done => {
+                this.connection.forget_date();
                 this.write_deadline.restart();
                 done
             }
@@ -301,6 +303,20 @@ impl Peek for Downstream {
             Wire::Tls(_) => Ok(false),
         }
     }
+}
+
+/// The header block `head` with another Date of the same length; `None` when it has none, or may not be written whole.
+fn with_date(head: &[u8], date: SystemTime) -> Option<Vec<u8>> {
+    const NAME: &[u8] = b"\r\ndate: ";
+    if head.len() >= WRITE_BUFFER {
+        return None;
+    }
+    let end = head.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    let at = head.get(..end)?.windows(NAME.len()).position(|bytes| bytes.eq_ignore_ascii_case(NAME))? + NAME.len();
+    let text = httpdate::fmt_http_date(date);
+    let mut dated = head.to_vec();
+    dated.get_mut(at..at + text.len()).filter(|old| old.ends_with(b"GMT"))?.copy_from_slice(text.as_bytes());
+    Some(dated)
 }
 
 /// A deadline that costs one timer a connection, not one a request: a restart only moves the start, and the timer is

@@ -23,6 +23,7 @@ mod h2;
 mod issuer;
 mod load;
 mod metrics;
+mod origin;
 mod raw;
 mod tokens;
 mod upstream;
@@ -36,6 +37,7 @@ pub use h2::{H2Answer, h2_get, h2_stall, h2_stalled_upload, h2_upload};
 pub use issuer::{Answers, KeyServer, key_server};
 pub use load::{Load, Tally, load, load_of, wrk};
 pub use metrics::Metrics;
+pub use origin::{Came, Given, Origin, given, given_status, origin};
 pub use raw::{RawAnswer, RawConnection, RawUpstream, connect, raw_upstream};
 pub use tokens::{SECRET, Signer, claims, part, seconds_now};
 pub use upstream::{

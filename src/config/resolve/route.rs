@@ -120,7 +120,7 @@ fn route(
         auth,
         forward_credentials: auth::forwards(path, raw, guards.auth.as_deref(), resolver),
         cors: cors::of_route(path, raw, guards.cors.as_ref(), resolver),
-        cache: caches::of_route(path, raw, &guards.caches, resolver),
+        cache: caches::of_route(path, raw, &guards.caches, pools, resolver),
         sanitize: sanitize::of_route(path, raw, &guards.sanitize, pools, resolver),
     })
 }

@@ -56,6 +56,7 @@ fn pool_only(path: &KeyPath, raw: &RawRoute, resolver: &mut Resolver<'_>) {
         ("retry_non_idempotent", raw.retry_non_idempotent.is_some()),
         ("balance", raw.balance.is_some()),
         ("websocket", raw.websocket.is_some()),
+        ("cache", raw.cache.is_some()),
     ];
     for (key, _) in given.iter().filter(|(_, given)| *given) {
         let finding = Finding::key(&path.key(key), format!("`{key}` has no meaning on a route without a pool"));

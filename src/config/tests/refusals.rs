@@ -242,9 +242,7 @@ fn a_match_that_is_wrong_is_not_compared_with_others() {
 #[test]
 fn what_is_built_later_is_never_ignored() {
     let later = each(&[
-        with("caches: { a: { ttl: 1s } }\n"),
         with("ai: { providers: {} }\n"),
-        with_route("cache: a"),
         with_pool("balance: prefix_cost"),
         with_route("ai: {}").replace("pool: app\n    ", ""),
     ]);

@@ -78,6 +78,7 @@ fn json_request(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
 fn json_upstream(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     optional(buf, b",\"pool\":\"", record.pool);
     optional(buf, b",\"member\":\"", record.member);
+    optional(buf, b",\"cache\":\"", record.cache);
     number(buf, b",\"attempts\":", record.attempts);
     if !record.retry_reasons.is_empty() {
         buf.extend_from_slice(b",\"retried\":\"");

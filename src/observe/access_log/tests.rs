@@ -26,6 +26,7 @@ fn record() -> AccessRecord<'static> {
         bytes_out: 5120,
         duration: Duration::from_micros(12_345),
         route: Some("chat"),
+        cache: None,
         pool: Some("backend"),
         member: Some("10.0.0.11:8080"),
         attempts: 2,

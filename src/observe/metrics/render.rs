@@ -31,6 +31,9 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
         pool.collect(&mut out);
     }
     collect_limits(metrics, &mut out);
+    for cache in lock(&metrics.caches).values() {
+        cache.collect(&mut out);
+    }
     for pool in pools {
         pool.collect(&mut out);
     }

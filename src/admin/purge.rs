@@ -1,0 +1,62 @@
+//! `POST /control/caches/NAME/purge?all`, `?url=`, `?prefix=` or `?tag=`: takes stored answers away.
+
+use http::StatusCode;
+use http::request::Parts;
+use log::info;
+use percent_encoding::percent_decode_str;
+
+use super::Peer;
+use super::answer::Answer;
+use super::control::unknown;
+use super::status::Purged;
+use crate::cache::Purge;
+use crate::snapshot::Snapshot;
+
+const EXPECTED: &str = "one of ?all, ?url=http://host/path, ?prefix=http://host/path/ and ?tag=name is needed";
+
+/// Purges what the query of `head` names from the cache `name`.
+///
+/// # Errors
+/// The answer for the client when there is no such cache, or the query names nothing.
+pub(super) fn answer(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
+    let found = snapshot.caches.iter().find(|store| &*store.config().name == name);
+    let store = found.ok_or_else(|| {
+        let names = snapshot.caches.iter().map(|store| &*store.config().name);
+        unknown(format!("there is no cache {name:?}"), "caches", names)
+    })?;
+    let purge = purge(head.uri.query().unwrap_or_default()).ok_or_else(|| Answer::bad_request(EXPECTED))?;
+    let purged = store.purge(&purge);
+    info!("control: purge of cache {name}: {purged} answers, asked by {peer}");
+    Ok(Answer::json(StatusCode::OK, &Purged { cache: name.to_owned(), purged }))
+}
+
+/// What a query asks for; `None` when it is not exactly one thing.
+fn purge(query: &str) -> Option<Purge> {
+    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let (pair, None) = (pairs.next()?, pairs.next()) else { return None };
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let value = percent_decode_str(value).decode_utf8().ok()?;
+    match (key, &*value) {
+        ("all", "" | "true") => Some(Purge::All),
+        ("url", url) => Purge::url(url),
+        ("prefix", url) => Purge::prefix(url),
+        ("tag", tag) if !tag.is_empty() => Some(Purge::Tag(tag.to_owned())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_names_exactly_one_thing() {
+        assert_eq!(purge("all"), Some(Purge::All));
+        assert_eq!(purge("all=true"), Some(Purge::All));
+        assert_eq!(purge("tag=a%20b"), Some(Purge::Tag("a b".to_owned())));
+        assert_eq!(purge("url=http%3A%2F%2FH%3A80%2Fa%3Fb"), Purge::url("//h/a?b"));
+        for query in ["", "all=no", "tag=", "url=", "url=nonsense", "prefix=", "all&tag=a", "what=1", "tag=%ff"] {
+            assert_eq!(purge(query), None, "{query}");
+        }
+    }
+}
