@@ -37,9 +37,9 @@ mod family;
 mod pools;
 mod render;
 mod requests;
+mod sanitized;
 mod security;
 mod tokens;
-mod sanitized;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

@@ -245,7 +245,6 @@ fn what_is_built_later_is_never_ignored() {
         with("limits: { a: { rate: 1/s } }\n"),
         with("caches: { a: { ttl: 1s } }\n"),
         with("ai: { providers: {} }\n"),
-
         with_route("limits: [a]"),
         with_route("cache: a"),
         with_pool("balance: prefix_cost"),
