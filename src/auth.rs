@@ -31,6 +31,20 @@ pub struct Caller {
     pub permissions: Permissions,
     /// What the operator wrote beside the key; empty for tokens.
     pub metadata: Arc<[(String, String)]>,
+    /// Kind and id: what is kept apart for each caller is kept by this. A key and a token may have the same id.
+    pub scope: Arc<str>,
+}
+
+impl Caller {
+    /// A caller with no metadata.
+    pub fn new(kind: CallerKind, id: Arc<str>, permissions: Permissions) -> Self {
+        let kind_word = match kind {
+            CallerKind::ApiKey => "key",
+            CallerKind::Jwt => "token",
+        };
+        let scope = format!("{kind_word}:{id}").into();
+        Self { id, kind, permissions, metadata: Arc::default(), scope }
+    }
 }
 
 /// What a caller showed.

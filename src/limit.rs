@@ -324,7 +324,7 @@ impl Hash for Whom<'_> {
                 }
             },
             // Without a caller: all such requests count together, so that nobody is free of the limit.
-            LimitKey::ApiKey => self.asked.caller.map(|caller| &*caller.id).hash(state),
+            LimitKey::ApiKey => self.asked.caller.map(|caller| &*caller.scope).hash(state),
             LimitKey::Route => self.route.hash(state),
             LimitKey::Global => {}
             LimitKey::Header(name) => self.asked.headers.get_all(name).iter().for_each(|value| value.hash(state)),

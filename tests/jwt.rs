@@ -195,6 +195,20 @@ async fn a_revoked_token_is_refused_and_stays_so_after_a_reload() {
 }
 
 #[tokio::test]
+async fn a_revocation_stands_in_the_audit_log() {
+    let a = upstream("a").await;
+    let log = r#"{ level: info, audit: { file: "{dir}/audit.log" } }"#;
+    let gate = with_jwt(&a, &format!("secret: {SECRET}")).section("log", log).start().await;
+    assert_eq!(gate.control("POST", "/control/tokens/stolen/revoke").await.status, 200);
+    let file = gate.dir().join("audit.log");
+    eventually(s(5), "the revocation in the audit log", async || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        text.lines().any(|line| line.contains("\"revoke\"") && line.contains("\"stolen\""))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_revocation_may_say_until_when_and_says_what_is_wrong_with_it() {
     let a = upstream("a").await;
     let gate = shared(&a).await;

@@ -10,6 +10,8 @@ use super::answer::Answer;
 use super::control::unknown;
 use super::status::Purged;
 use crate::cache::Purge;
+use crate::config::audit::EventKind;
+use crate::observe::audit::Event;
 use crate::snapshot::Snapshot;
 
 const EXPECTED: &str = "one of ?all, ?url=http://host/path, ?prefix=http://host/path/ and ?tag=name is needed";
@@ -26,6 +28,14 @@ pub(super) fn answer(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) 
     })?;
     let purge = purge(head.uri.query().unwrap_or_default()).ok_or_else(|| Answer::bad_request(EXPECTED))?;
     let purged = store.purge(&purge);
+    snapshot.audit.record(&Event {
+        actor: Some(&peer.actor()),
+        client: peer.address(),
+        action: Some("purge"),
+        target: Some(name),
+        count: u64::try_from(purged).ok(),
+        ..Event::new(EventKind::CachePurge, true)
+    });
     info!("control: purge of cache {name}: {purged} answers, asked by {peer}");
     Ok(Answer::json(StatusCode::OK, &Purged { cache: name.to_owned(), purged }))
 }

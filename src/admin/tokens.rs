@@ -11,7 +11,9 @@ use super::answer::Answer;
 use super::{Admin, Peer};
 use crate::auth::{MAX_JTI, SourceStatus};
 use crate::clock;
+use crate::config::audit::EventKind;
 use crate::config::jwt::Jwt;
+use crate::observe::audit::Event;
 use crate::snapshot::Snapshot;
 
 /// What a revocation answers.
@@ -86,6 +88,13 @@ pub(super) fn revoke(
     };
     let revocations = &admin.reloader.shared().tokens.revocations;
     let until = revocations.revoke(jti, until);
+    snapshot.audit.record(&Event {
+        actor: Some(&peer.actor()),
+        client: peer.address(),
+        action: Some("revoke"),
+        target: Some(jti),
+        ..Event::new(EventKind::UserManagement, true)
+    });
     info!("control: token {jti:?} is revoked until {}, asked by {peer}", written(until));
     let (revoked, max_entries) = (revocations.len(), revocations.max_entries());
     Ok(Answer::json(StatusCode::OK, &RevokedToken { jti: jti.to_owned(), until: written(until), revoked, max_entries }))

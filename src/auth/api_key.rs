@@ -34,12 +34,8 @@ impl KeyTable {
     pub fn new(keys: &ApiKeys) -> Self {
         let mut entries: HashMap<u64, Vec<Entry>> = HashMap::new();
         for key in &keys.keys {
-            let caller = Arc::new(Caller {
-                id: Arc::clone(&key.id),
-                kind: CallerKind::ApiKey,
-                permissions: key.permissions.clone(),
-                metadata: Arc::clone(&key.metadata),
-            });
+            let caller = Caller::new(CallerKind::ApiKey, Arc::clone(&key.id), key.permissions.clone());
+            let caller = Arc::new(Caller { metadata: Arc::clone(&key.metadata), ..caller });
             for secret in &key.secrets {
                 entries.entry(start(&secret.digest)).or_default().push(Entry {
                     digest: secret.digest,

@@ -27,12 +27,8 @@ fn take(limits: &RouteLimits, client: &str, caller: &str, tenant: &str) -> Resul
     if !tenant.is_empty() {
         headers.insert("x-tenant", HeaderValue::from_str(tenant).unwrap());
     }
-    let caller = (!caller.is_empty()).then(|| Caller {
-        id: caller.into(),
-        kind: CallerKind::ApiKey,
-        permissions: Permissions::default(),
-        metadata: Default::default(),
-    });
+    let known = |id: &str| Caller::new(CallerKind::ApiKey, id.into(), Permissions::default());
+    let caller = (!caller.is_empty()).then(|| known(caller));
     let asked = Asked { client: client.parse().unwrap(), caller: caller.as_ref(), headers: &headers };
     limits.take(&asked, clock::now(), &mut Vec::new())
 }

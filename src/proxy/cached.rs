@@ -122,7 +122,7 @@ impl Cached<'_> {
             return None;
         }
         let path = NormalPath::parse(request.uri.path()).ok()?;
-        let caller = ctx.caller.as_ref().filter(|_| !rules.share_between_callers).map(|caller| &*caller.id);
+        let caller = ctx.caller.as_ref().filter(|_| !rules.share_between_callers).map(|caller| &*caller.scope);
         let asked = Asked {
             route: &self.route.config.name,
             https: is_https(ctx),

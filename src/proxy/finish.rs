@@ -4,6 +4,7 @@ use http::{Version, header};
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
+use super::guard::identity;
 use crate::clock;
 use crate::config::audit::EventKind;
 use crate::limit::Permits;
@@ -29,15 +30,8 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
         write_access(session, ctx, &observation);
     }
     if termination == Termination::ClientInvalid {
-        ctx.snapshot.audit.record(&Event {
-            client: Some(ctx.client),
-            request_id: Some(ctx.request_id.as_str()),
-            route: ctx.route.as_ref().map(|route| &*route.config.name),
-            method: Some(ctx.method.as_str()),
-            path: Some(session.req_header().uri.path()),
-            reason: Some("not_http"),
-            ..Event::new(EventKind::SuspiciousRequest, false)
-        });
+        let event = identity::event(session, ctx, EventKind::SuspiciousRequest, false);
+        ctx.snapshot.audit.record(&Event { reason: Some("not_http"), ..event });
     }
     ctx.upstream.pick = None;
     ctx.in_flight = None;

@@ -3,14 +3,19 @@
 //!
 //! **Invariant:** where rules stand, a JSON body is masked, refused, or counted as one that passed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::rejection::Rejection;
+use crate::config;
+use crate::config::audit::EventKind;
 use crate::config::sanitize::Unmasked;
+use crate::observe::audit::{Audit, Event};
 use crate::observe::metrics::{Direction, Unsanitized};
+use crate::observe::trace::RequestId;
 use crate::sanitize::{Format, Masker, Readable, TooLarge, readable};
 use crate::snapshot::SanitizeState;
 
@@ -26,6 +31,20 @@ const DIGESTS: [HeaderName; 4] = [
 pub struct Masking {
     state: Arc<SanitizeState>,
     request: Option<Format>,
+    teller: Teller,
+}
+
+/// Who is told of what was masked, and in which request that was.
+#[derive(Clone)]
+pub struct Teller {
+    /// The audit log.
+    pub audit: Arc<Audit>,
+    /// The client.
+    pub client: IpAddr,
+    /// The request.
+    pub request_id: RequestId,
+    /// Its route.
+    pub route: Arc<config::Route>,
 }
 
 /// One body on its way.
@@ -33,6 +52,7 @@ pub struct Mask {
     masker: Masker,
     state: Arc<SanitizeState>,
     direction: Direction,
+    teller: Teller,
 }
 
 impl Masking {
@@ -40,8 +60,13 @@ impl Masking {
     ///
     /// # Errors
     /// When its body cannot be masked, and the rules say to refuse it then.
-    pub fn begin(state: &Arc<SanitizeState>, request: &HeaderMap, has_body: bool) -> Result<Self, Rejection> {
-        let mut masking = Self { state: Arc::clone(state), request: None };
+    pub fn begin(
+        state: &Arc<SanitizeState>,
+        request: &HeaderMap,
+        has_body: bool,
+        teller: Teller,
+    ) -> Result<Self, Rejection> {
+        let mut masking = Self { state: Arc::clone(state), request: None, teller };
         if has_body && state.config.request {
             let judged = masking.judge(request, Direction::Request);
             masking.request = judged.map_err(|why| match why {
@@ -129,7 +154,7 @@ impl Masking {
 
     fn mask(&self, format: Format, direction: Direction) -> Box<Mask> {
         let masker = Masker::new(Arc::clone(&self.state.config), format);
-        Box::new(Mask { masker, state: Arc::clone(&self.state), direction })
+        Box::new(Mask { masker, state: Arc::clone(&self.state), direction, teller: self.teller.clone() })
     }
 }
 
@@ -153,6 +178,19 @@ impl Drop for Mask {
     fn drop(&mut self) {
         for (found, count) in self.state.found.iter().zip(self.masker.hits()).filter(|(_, count)| **count > 0) {
             found.add(self.direction, *count);
+        }
+        let count: u64 = self.masker.hits().iter().sum();
+        if count > 0 {
+            let teller = &self.teller;
+            teller.audit.record(&Event {
+                client: Some(teller.client),
+                request_id: Some(teller.request_id.as_str()),
+                route: Some(&teller.route.name),
+                action: Some(self.direction.as_str()),
+                target: Some(&self.state.config.name),
+                count: Some(count),
+                ..Event::new(EventKind::SanitizationApplied, true)
+            });
         }
         if self.masker.passed_some() {
             self.state.metrics.passed(Unsanitized::TooLarge, self.direction);

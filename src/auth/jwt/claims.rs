@@ -51,12 +51,8 @@ impl Claims {
             Some(_) => return Err(Denied::Claims),
         };
         let id = id(at(claims, &issuer.id_claim)).ok_or(Denied::Claims)?;
-        let caller = Caller {
-            id: if with_issuer { format!("{id}@{}", issuer.name).into() } else { id },
-            kind: CallerKind::Jwt,
-            permissions: permissions(issuer, claims),
-            metadata: Arc::default(),
-        };
+        let id = if with_issuer { format!("{id}@{}", issuer.name).into() } else { id };
+        let caller = Caller::new(CallerKind::Jwt, id, permissions(issuer, claims));
         Ok(Self { caller: Arc::new(caller), jti, expires })
     }
 }

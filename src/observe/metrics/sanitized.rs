@@ -15,6 +15,16 @@ pub enum Direction {
     Response,
 }
 
+impl Direction {
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
 /// Why a body, or the rest of one, passed as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsanitized {

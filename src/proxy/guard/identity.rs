@@ -7,7 +7,9 @@ use http::{HeaderValue, header};
 use pingora_proxy::Session;
 
 use crate::auth::{Caller, Denied};
+use crate::config::audit::EventKind;
 use crate::config::auth::{Requirement, RouteAuth};
+use crate::observe::audit::Event;
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
 use crate::proxy::rejection::Rejection;
@@ -41,7 +43,7 @@ pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> 
             if permitted { Outcome::LetIn } else { Outcome::NotPermitted }
         }
     };
-    tell(ctx, outcome);
+    tell(session, ctx, outcome);
     match outcome {
         Outcome::LetIn => None,
         Outcome::NotPermitted => Some(Admission::reject(Rejection::PermissionDenied)),
@@ -64,10 +66,32 @@ enum Outcome {
 }
 
 /// The one place that knows of every caller let in, refused or unknown: it counts them.
-fn tell(ctx: &RequestContext, outcome: Outcome) {
-    match outcome {
-        Outcome::Unknown(denied) => ctx.snapshot.auth_failures.record(denied.as_str()),
-        Outcome::LetIn | Outcome::NotPermitted => {}
+fn tell(session: &Session, ctx: &RequestContext, outcome: Outcome) {
+    let audit = &ctx.snapshot.audit;
+    let (kind, done, reason) = match outcome {
+        Outcome::LetIn => (EventKind::AuthenticationSuccess, true, None),
+        Outcome::NotPermitted => (EventKind::AccessDenied, false, Some("permission")),
+        Outcome::Unknown(denied) => (EventKind::AuthenticationFailure, false, Some(denied.as_str())),
+    };
+    if let Some(reason) = reason.filter(|_| kind == EventKind::AuthenticationFailure) {
+        ctx.snapshot.auth_failures.record(reason);
+    }
+    if let (Outcome::LetIn, Some(caller)) = (outcome, &ctx.caller) {
+        audit.used(&caller.id);
+    }
+    audit.record(&Event { reason, ..event(session, ctx, kind, done) });
+}
+
+/// What the audit log says of this request.
+pub fn event<'a>(session: &'a Session, ctx: &'a RequestContext, kind: EventKind, done: bool) -> Event<'a> {
+    Event {
+        actor: ctx.caller.as_ref().map(|caller| &*caller.id),
+        client: Some(ctx.client),
+        request_id: Some(ctx.request_id.as_str()),
+        route: ctx.route.as_ref().map(|route| &*route.config.name),
+        method: Some(ctx.method.as_str()),
+        path: Some(session.req_header().uri.path()),
+        ..Event::new(kind, done)
     }
 }
 

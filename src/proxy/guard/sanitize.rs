@@ -1,12 +1,14 @@
 //! Masking: whose bodies are masked, and which are refused because they cannot be.
 
+use std::sync::Arc;
+
 use pingora_proxy::Session;
 
 use crate::config::contains;
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
 use crate::proxy::forward::has_body;
-use crate::proxy::masking::Masking;
+use crate::proxy::masking::{Masking, Teller};
 use crate::snapshot::RouteState;
 
 /// `None` lets the request go on. Asked last: who the caller is must be known.
@@ -16,7 +18,13 @@ pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> 
     if known || contains(&state.config.addresses, ctx.client) {
         return None;
     }
-    match Masking::begin(state, &session.req_header().headers, has_body(session)) {
+    let teller = Teller {
+        audit: Arc::clone(&ctx.snapshot.audit),
+        client: ctx.client,
+        request_id: ctx.request_id,
+        route: Arc::clone(&route.config),
+    };
+    match Masking::begin(state, &session.req_header().headers, has_body(session), teller) {
         Ok(masking) => {
             ctx.masking = Some(Box::new(masking));
             None
