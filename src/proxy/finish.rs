@@ -4,6 +4,7 @@ use http::{Version, header};
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
+use super::rejection::Rejection;
 use crate::clock;
 use crate::config::audit::EventKind;
 use crate::limit::Permits;
@@ -28,20 +29,34 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
         ctx.route.as_ref().map_or(&ctx.snapshot.unrouted, |route| &route.metrics).record(&observation);
         write_access(session, ctx, &observation);
     }
-    if termination == Termination::ClientInvalid {
-        ctx.snapshot.audit.record(&Event {
-            client: Some(ctx.client),
-            request_id: Some(ctx.request_id.as_str()),
-            route: ctx.route.as_ref().map(|route| &*route.config.name),
-            method: Some(ctx.method.as_str()),
-            path: Some(session.req_header().uri.path()),
-            reason: Some("not_http"),
-            ..Event::new(EventKind::SuspiciousRequest, false)
-        });
+    match termination {
+        Termination::ClientInvalid => audit(session, ctx, EventKind::SuspiciousRequest, "not_http"),
+        // Our own 400: a path that can be read in two ways.
+        Termination::Rejected if status == 400 => audit(session, ctx, EventKind::SuspiciousRequest, "ambiguous"),
+        _ => {}
     }
     ctx.upstream.pick = None;
     ctx.in_flight = None;
     ctx.permits = Permits::default();
+}
+
+/// Tells the audit log of a refused request when its address is not allowed on the route.
+pub fn refused(session: &Session, ctx: &RequestContext, rejection: &Rejection) {
+    if *rejection == Rejection::Forbidden {
+        audit(session, ctx, EventKind::AccessDenied, "address");
+    }
+}
+
+fn audit(session: &Session, ctx: &RequestContext, kind: EventKind, reason: &str) {
+    ctx.snapshot.audit.record(&Event {
+        client: Some(ctx.client),
+        request_id: Some(ctx.request_id.as_str()),
+        route: ctx.route.as_ref().map(|route| &*route.config.name),
+        method: Some(ctx.method.as_str()),
+        path: Some(session.req_header().uri.path()),
+        reason: Some(reason),
+        ..Event::new(kind, false)
+    });
 }
 
 fn write_access(session: &Session, ctx: &RequestContext, observation: &Observation) {
