@@ -31,7 +31,6 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clock;
 use crate::config::Config;
-use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
 use crate::server::drain::Drain;
 use crate::server::listener::Bound;
@@ -227,18 +226,23 @@ async fn try_respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer
     let endpoint = endpoint::find(&head.method, head.uri.path())?;
     let snapshot = admin.reloader.shared().current.load_full();
     let allowed = access::check(&endpoint, &head, &snapshot.config, peer);
+    // An endpoint that answers strangers tells by its answer whether a token was right: a wrong one is no stranger's.
     if let Err(refusal) = &allowed
-        && !endpoint.answers_strangers()
+        && (*refusal == access::Refusal::WrongToken || !endpoint.answers_strangers())
     {
-        warn!("admin: {} {} is refused: {refusal}; asked by {peer}", head.method, endpoint.name());
         snapshot.audit.record(&Event {
             actor: Some(&peer.actor()),
             client: peer.address(),
             method: Some(head.method.as_str()),
             path: Some(head.uri.path()),
             reason: Some(refusal.as_str()),
-            ..Event::new(EventKind::AuthenticationFailure, false)
+            ..Event::new(refusal.event(), false)
         });
+    }
+    if let Err(refusal) = &allowed
+        && !endpoint.answers_strangers()
+    {
+        warn!("admin: {} {} is refused: {refusal}; asked by {peer}", head.method, endpoint.name());
         return Err(refusal.answer());
     }
     tokio::time::timeout(BODY_TIMEOUT, read_to_end(body)).await.map_err(|_| Answer::too_slow())??;

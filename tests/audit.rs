@@ -146,6 +146,75 @@ async fn the_way_out_is_told() {
     assert_eq!((&line["action"], &line["actor"]), (&"drain".into(), &"TERM".into()));
 }
 
+#[tokio::test]
+async fn an_end_at_once_is_told_too() {
+    let mut gateway = audited("").route("match: /, respond: 204").start().await;
+    gateway.signal(Signal::INT);
+    assert_eq!(gateway.wait_exit(Duration::from_secs(10)).await.code, Some(0));
+    let lines = gateway.audit_log(1).await;
+    assert_eq!((&lines[0]["action"], &lines[0]["actor"]), (&"stop".into(), &"INT".into()));
+}
+
+#[tokio::test]
+async fn a_reload_that_ends_the_audit_log_is_its_last_line() {
+    let gateway = audited("").route("match: /, respond: 204").start().await;
+    gateway.rewrite_config(|text| text.replace("audit: {", "audit: off }  # {"));
+    assert_eq!(control(&gateway, "/control/reload").await.status, 200);
+    assert_eq!(control(&gateway, "/control/reload").await.status, 200);
+    let lines = gateway.audit_log(1).await;
+    assert_eq!(of_kind(&lines, "CONFIG_UPDATE").len(), 1, "the second is not told: {lines:?}");
+}
+
+#[tokio::test]
+async fn a_token_cannot_be_guessed_unseen_where_strangers_are_answered() {
+    let gateway = audited("").route("match: /, respond: 204").start().await;
+    let guess = gateway.admin().ask("GET", "/actuator/health").header("authorization", "Bearer not-the-token");
+    assert_eq!(guess.send().await.status, 200);
+    assert_eq!(gateway.admin().get("/actuator/health").await.status, 200);
+    assert_eq!(control(&gateway, "/control/reload").await.status, 200);
+    let lines = gateway.audit_log(2).await;
+    let [line] = of_kind(&lines, "AUTHENTICATION_FAILURE")[..] else { panic!("{lines:?}") };
+    assert_eq!(line["reason"], "wrong_admin_token");
+}
+
+#[tokio::test]
+async fn addresses_and_origins_that_are_not_allowed_are_denied_and_raise_no_alarm_of_failures() {
+    let gateway = audited(", alerts: { auth_failures: 1 }")
+        .route("name: inner, match: /, respond: 204, allow: [10.0.0.0/8]")
+        .start()
+        .await;
+    assert_eq!(gateway.get("/secret?token=s3cr3t").await.status, 403);
+    for _ in 0..2 {
+        let ask = gateway.admin().ask("POST", "/control/reload").header("authorization", &format!("Bearer {TOKEN}"));
+        assert_eq!(ask.header("origin", "http://evil.example").send().await.status, 403);
+    }
+    let lines = gateway.audit_log(3).await;
+    let denied = of_kind(&lines, "ACCESS_DENIED");
+    assert_eq!((lines.len(), denied.len()), (3, 3), "{lines:?}");
+    assert!(
+        denied.iter().any(|line| line["reason"] == "address" && line["route"] == "inner" && line["path"] == "/secret")
+    );
+    assert!(!format!("{lines:?}").contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn a_dead_webhook_delays_neither_requests_nor_the_end() {
+    let hook = blackhole();
+    let webhook = format!(", webhook: {{ url: \"http://{}/\", timeout: 60s }}", hook.address());
+    let mut gateway =
+        audited(&format!("{webhook}, alerts: {{ auth_failures: 1 }}")).route("match: /, respond: 204").start().await;
+    for _ in 0..2 {
+        assert_eq!(gateway.admin().get("/control/status").await.status, 401);
+    }
+    gateway.says("security alert").await;
+    for _ in 0..50 {
+        assert_eq!(gateway.get("/").await.status, 204);
+        assert_eq!(gateway.admin().get("/health").await.status, 200);
+    }
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait_exit(Duration::from_secs(10)).await.code, Some(0));
+}
+
 #[test]
 fn what_cannot_be_is_refused_at_its_place() {
     for (audit, words) in [
@@ -154,6 +223,7 @@ fn what_cannot_be_is_refused_at_its_place() {
         ("{ alerts: { auth_failures: 0 }, file: /var/log/a }", "1 to 100000"),
         ("{ webhook: ftp://x/, file: /var/log/a }", "no http or https URL"),
         ("{ webhook: { url: \"http://x/\", secret: changeme }, file: /var/log/a }", "placeholder"),
+        ("{ webhook: { url: \"http://x/\", secret: whsec_% }, file: /var/log/a }", "is not Base64"),
         ("{ events: { ACCESS_DENIED: off } }", "`file` is missing"),
         ("/var/log/b", "two files"),
     ] {

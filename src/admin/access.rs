@@ -19,6 +19,7 @@ use super::Peer;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use crate::config::Config;
+use crate::config::audit::EventKind;
 use crate::config::secret::Secret;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -48,6 +49,14 @@ impl Refusal {
             Self::WrongToken => "wrong_admin_token",
             Self::Origin => "cross_origin",
             Self::Host => "wrong_host",
+        }
+    }
+
+    /// What it is in the audit log. Of a token there was none or a wrong one; the rest is about where it came from.
+    pub(super) const fn event(self) -> EventKind {
+        match self {
+            Self::NoToken | Self::WrongToken => EventKind::AuthenticationFailure,
+            Self::Origin | Self::Host => EventKind::AccessDenied,
         }
     }
 

@@ -113,7 +113,8 @@ fn log_files(config: &Config) -> Vec<(KeyPath, &Path)> {
     let log = KeyPath::default().key("log");
     let file = config.log.file.as_deref().map(|file| (log.key("file"), file));
     let access = config.log.access.as_ref().map(|access| (log.key("access").key("file"), access.file.as_path()));
-    file.into_iter().chain(access).collect()
+    let audit = config.log.audit.as_ref().map(|audit| (log.key("audit").key("file"), audit.file.as_path()));
+    file.into_iter().chain(access).chain(audit).collect()
 }
 
 /// Binds as the server does, and listens: two sockets that may both bind need not both listen.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::secret::Secret;
 
 /// The audit log, its alarms and who is told of them (rows A3.05, A5.06).
@@ -56,6 +59,15 @@ impl fmt::Debug for Webhook {
             .field("timeout", &self.timeout)
             .field("retries", &self.retries)
             .finish_non_exhaustive()
+    }
+}
+
+/// The key that a webhook's secret stands for: the text as it is, or, in the form that Standard Webhooks hands out, what
+/// follows `whsec_` in Base64. `None` when that cannot be read.
+pub fn signing_key(secret: &str) -> Option<Vec<u8>> {
+    match secret.strip_prefix("whsec_") {
+        Some(encoded) => STANDARD.decode(encoded).ok().filter(|key| !key.is_empty()),
+        None => Some(secret.as_bytes().to_vec()),
     }
 }
 

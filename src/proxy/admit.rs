@@ -9,14 +9,12 @@ use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::cors::preflight;
-use super::guard::{self, identity};
+use super::guard;
 use super::headers::{Edge, Forwarding, check_request, request_host};
 use super::local::{self, Answer, Probe};
 use super::rejection::Rejection;
-use crate::config::audit::EventKind;
 use crate::config::{self, PathPattern, Target, contains};
 use crate::observe::Termination;
-use crate::observe::audit::Event;
 use crate::observe::trace::{RequestId, Trace};
 use crate::route::rewrite::{redirect_https, redirect_location, rewrite_path};
 use crate::route::{Found, NormalPath, RequestView};
@@ -136,8 +134,6 @@ fn take_route(
 ) -> Admission {
     let request = session.req_header();
     if !is_allowed(&route.config, ctx.client) {
-        let event = identity::event(session, ctx, EventKind::AccessDenied, false);
-        ctx.snapshot.audit.record(&Event { reason: Some("address"), ..event });
         return Admission::reject(Rejection::Forbidden);
     }
     if content_length(session).is_some_and(|length| length > route.config.max_body) {

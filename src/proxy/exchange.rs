@@ -546,6 +546,7 @@ pub async fn settle(
         Ok(()) => return Ok(()),
         Err(Unserved::Rejected(rejection, termination)) => {
             ctx.termination = Some(termination);
+            super::finish::refused(session, ctx, &rejection);
             if matches!(termination, Termination::ClientInvalid | Termination::ClientTimeout) {
                 // Nobody knows where the next request would begin.
                 session.set_keepalive(None);

@@ -5,6 +5,7 @@ use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::guard::identity;
+use super::rejection::Rejection;
 use crate::clock;
 use crate::config::audit::EventKind;
 use crate::limit::Permits;
@@ -29,13 +30,27 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
         ctx.route.as_ref().map_or(&ctx.snapshot.unrouted, |route| &route.metrics).record(&observation);
         write_access(session, ctx, &observation);
     }
-    if termination == Termination::ClientInvalid {
-        let event = identity::event(session, ctx, EventKind::SuspiciousRequest, false);
-        ctx.snapshot.audit.record(&Event { reason: Some("not_http"), ..event });
+    match termination {
+        Termination::ClientInvalid => audit(session, ctx, EventKind::SuspiciousRequest, "not_http"),
+        // Our own 400: a path that can be read in two ways.
+        Termination::Rejected if status == 400 => audit(session, ctx, EventKind::SuspiciousRequest, "ambiguous"),
+        _ => {}
     }
     ctx.upstream.pick = None;
     ctx.in_flight = None;
     ctx.permits = Permits::default();
+}
+
+/// Tells the audit log of a refused request when its address is not allowed on the route.
+pub fn refused(session: &Session, ctx: &RequestContext, rejection: &Rejection) {
+    if *rejection == Rejection::Forbidden {
+        audit(session, ctx, EventKind::AccessDenied, "address");
+    }
+}
+
+fn audit(session: &Session, ctx: &RequestContext, kind: EventKind, reason: &str) {
+    let event = identity::event(session, ctx, kind, false);
+    ctx.snapshot.audit.record(&Event { reason: Some(reason), ..event });
 }
 
 fn write_access(session: &Session, ctx: &RequestContext, observation: &Observation) {

@@ -27,6 +27,8 @@ pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {
             _ = signals.user2.recv() => warn!("USR2: upgrading the binary in place is not supported yet"),
             () = reloader.addresses_changed() => {}
             _ = signals.interrupt.recv() => {
+                let action = Event { actor: Some("INT"), action: Some("stop"), ..service_event(true) };
+                reloader.shared().current.load().audit.record(&action);
                 info!("INT: ending at once, {} connections are cut", drain.connections());
                 return;
             }

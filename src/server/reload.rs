@@ -17,7 +17,7 @@ use crate::config::audit::EventKind;
 use crate::config::jwt::DEFAULT_MAX_REVOKED;
 use crate::config::{self, Config, Loaded};
 use crate::observe::access_log::AccessLog;
-use crate::observe::audit::{Auditing, Event};
+use crate::observe::audit::{Audit, Auditing, Event};
 use crate::observe::logging::Logging;
 use crate::snapshot::{Logs, Shared, Snapshot};
 
@@ -44,6 +44,8 @@ struct Followers {
     /// Access logs that a reload replaced. A request may still hold one; its last lines are written when it is dropped,
     /// which is not for a worker to wait for.
     retired: Vec<Arc<AccessLog>>,
+    /// Audit logs that a reload replaced, for the same reason.
+    retired_audits: Vec<Arc<Audit>>,
 }
 
 /// Who asked for a change.
@@ -109,6 +111,8 @@ impl Reloader {
     /// The reason for the operator, when the file is refused; then the old configuration serves on.
     pub async fn reload(&self, asked: Asked<'_>) -> Result<Reloaded, String> {
         let mut followers = self.followers.lock().await;
+        // A reload that moves or ends the audit log is told in the old one: nobody takes leave unseen.
+        let before = Arc::clone(&self.shared.current.load().audit);
         let result = self.try_reload(&mut followers).await;
         let generation = self.shared.current.load().generation.to_string();
         let event = Event {
@@ -119,7 +123,8 @@ impl Reloader {
             reason: result.is_err().then_some("refused"),
             ..Event::new(EventKind::ConfigUpdate, result.is_ok())
         };
-        self.shared.current.load().audit.record(&event);
+        let audit = if before.file().is_some() { before } else { Arc::clone(&self.shared.current.load().audit) };
+        audit.record(&event);
         let mut last = self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok(done) => {
@@ -169,6 +174,10 @@ impl Reloader {
         {
             followers.retired.push(Arc::clone(before));
         }
+        followers.retired_audits.retain(|log| Arc::strong_count(log) > 1);
+        if !Arc::ptr_eq(&audit, &current.audit) {
+            followers.retired_audits.push(Arc::clone(&current.audit));
+        }
         let restart_needed = restart_needed(&self.started_with, &config);
         let snapshot = self.shared.publish(config, Logs { access, audit });
         self.shared.tokens.sources.retain();
@@ -192,14 +201,12 @@ impl Reloader {
     /// # Errors
     /// When a file cannot be opened; the old one stays in use.
     pub fn reopen_logs(&self) -> io::Result<()> {
+        let snapshot = self.shared.current.load_full();
+        // Each is tried, whatever became of the others.
         let process = self.logging.reopen();
-        if let Some(access) = &self.shared.current.load().access {
-            access.file().reopen()?;
-        }
-        if let Some(audit) = self.shared.current.load().audit.file() {
-            audit.reopen()?;
-        }
-        process
+        let access = snapshot.access.as_ref().map_or(Ok(()), |access| access.file().reopen());
+        let audit = snapshot.audit.file().map_or(Ok(()), |audit| audit.reopen());
+        process.and(access).and(audit)
     }
 
     fn follow(&self, followers: &mut Followers, snapshot: &Snapshot) {

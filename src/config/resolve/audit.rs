@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Resolver;
 use super::tls::file;
-use crate::config::audit::{Alerts, Audit, EventKind, EventKinds, Webhook};
+use crate::config::audit::{Alerts, Audit, EventKind, EventKinds, Webhook, signing_key};
 use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
 use crate::config::raw::{Named, Or, RawAlerts, RawLog, RawWebhook, Text};
 use crate::config::secret::{Secret, is_placeholder};
@@ -89,8 +89,9 @@ fn webhook(path: &KeyPath, raw: &Or<RawWebhook>, resolver: &mut Resolver<'_>) ->
 /// No message shows the URL: it may hold a secret.
 fn url(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Secret> {
     let text = text.as_ref()?;
-    let read = text.parse::<http::Uri>();
-    let fits = read.is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
+    // By the parser that will read it again when an alarm is posted.
+    let read = reqwest::Url::parse(text);
+    let fits = read.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !fits {
         let finding = Finding::value(path, "this is no http or https URL");
         resolver.report(finding.expected("one such as https://alerts.example.com/hook"));
@@ -107,6 +108,9 @@ fn secret(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Se
     } else if is_placeholder(text) && !resolver.overrides.insecure_dev {
         let finding = Finding::value(path, "the secret is a well-known placeholder");
         resolver.report(finding.expected("a secret of your own").hint("make one with: openssl rand -hex 32"));
+    } else if signing_key(text).is_none() {
+        let finding = Finding::value(path, "what follows `whsec_` is not Base64");
+        resolver.report(finding.expected("the secret as it was handed out"));
     }
     Secret::new(text.clone())
 }

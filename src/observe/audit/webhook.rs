@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::Raised;
 use crate::clock;
-use crate::config::audit::Webhook;
+use crate::config::audit::{Webhook, signing_key};
 use crate::observe::metrics::Metrics;
 use crate::observe::{Identity, SERVICE};
 
@@ -25,8 +25,6 @@ use crate::observe::{Identity, SERVICE};
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest that an attempt waits.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The prefix of a secret in the form that Standard Webhooks hands out.
-const ENCODED_SECRET: &str = "whsec_";
 
 /// An alarm on its way.
 #[derive(Debug, Clone, Serialize)]
@@ -74,27 +72,29 @@ pub async fn post_all<T>(mut messages: mpsc::Receiver<Message>, target: T, metri
 where
     T: Fn() -> Option<std::sync::Arc<Webhook>>,
 {
-    let build = || Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
-    // It reads the system's authorities, which is not for this thread.
-    let client = match tokio::task::spawn_blocking(build).await {
-        Ok(Ok(client)) => client,
-        Ok(Err(error)) => {
-            warn!(target: "sluicegate::audit", "alarms cannot be posted: {}", error.without_url());
-            return;
-        }
-        Err(error) => {
-            warn!(target: "sluicegate::audit", "alarms cannot be posted: {error}");
-            return;
-        }
-    };
+    let mut client = None;
     while let Some(message) = messages.recv().await {
         let Some(webhook) = target() else { continue };
-        let posted = post(&client, &webhook, &message).await;
+        let posted = match client_of(&mut client).await {
+            Ok(client) => post(client, &webhook, &message).await,
+            Err(error) => Err(error),
+        };
         metrics.webhook_posted(posted.is_ok());
         if let Err(reason) = posted {
             warn!(target: "sluicegate::audit", "an alarm could not be posted to the webhook: {reason}");
         }
     }
+}
+
+/// The client, made for the first alarm: most processes never need one, and it holds all of the system's authorities.
+async fn client_of(made: &mut Option<Client>) -> Result<&Client, String> {
+    if made.is_none() {
+        let build = || Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
+        // It reads the system's authorities, which is not for this thread.
+        let built = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;
+        *made = Some(built.map_err(|error| error.without_url().to_string())?);
+    }
+    made.as_ref().ok_or_else(|| "there is no client".to_owned())
 }
 
 /// Posts one message. The error is for the log, and does not name the URL, which may hold a secret.
@@ -105,7 +105,8 @@ async fn post(client: &Client, webhook: &Webhook, message: &Message) -> Result<(
     loop {
         let failure = match try_post(client, webhook, message, &body).await {
             Ok(status) if status.is_success() => return Ok(()),
-            // It was understood, and is not wanted: another try changes nothing.
+            // It was understood, and is not wanted: another try changes nothing. A redirect is not followed.
+            Ok(status) if status.is_redirection() => return Err(format!("it answers {status}")),
             Ok(status) if status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429) => {
                 return Err(format!("it answers {status}"));
             }
@@ -145,8 +146,8 @@ async fn try_post(
 
 /// A secret is used as it stands, unless it has the form that Standard Webhooks hands out: `whsec_` and Base64.
 fn key(secret: &str) -> hmac::Key {
-    let decoded = secret.strip_prefix(ENCODED_SECRET).and_then(|encoded| STANDARD.decode(encoded).ok());
-    hmac::Key::new(hmac::HMAC_SHA256, &decoded.unwrap_or_else(|| secret.as_bytes().to_vec()))
+    // The configuration has seen to it that it can be read.
+    hmac::Key::new(hmac::HMAC_SHA256, &signing_key(secret).unwrap_or_default())
 }
 
 fn reason(error: &reqwest::Error) -> String {
