@@ -173,7 +173,6 @@ fn the_default_file_passes_the_check_on_any_machine() {
 #[test]
 fn what_later_versions_bring_is_refused_and_nothing_else_is_said() {
     let later = "\
-
 caches:
   short: { ttl: 300s, max_entries: 1000, max_bytes: 64MiB }
 ai: {}
