@@ -43,7 +43,7 @@ pub(super) async fn answer(
         Endpoint::Reload => or_back_to_the_page(reload(admin, peer).await?, head),
         Endpoint::ReopenLogs => or_back_to_the_page(reopen_logs(admin, peer)?, head),
         Endpoint::Revoke { jti } => tokens::revoke(admin, snapshot, jti, head, peer)?,
-        Endpoint::Purge { cache } => or_back_to_the_page(purge::answer(snapshot, cache, head, peer)?, head),
+        Endpoint::Purge { cache } => or_back_to_the_page(purge_cache(snapshot, cache, head, peer)?, head),
         Endpoint::Member { pool, member, to } => {
             or_back_to_the_page(set_member(snapshot, pool, member, *to, peer)?, head)
         }
@@ -108,6 +108,20 @@ fn set_member(snapshot: &Snapshot, pool: &str, member: &str, to: AdminState, pee
     let mut status = PoolStatus::of(found);
     status.members.retain(|known| known.name == member || known.configured == member);
     Ok(Answer::json(StatusCode::OK, &Changed { pool: status.name, members: status.members }))
+}
+
+fn purge_cache(snapshot: &Snapshot, cache: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
+    let purged = purge::run(snapshot, cache, head);
+    snapshot.audit.record(&Event {
+        actor: Some(&peer.actor()),
+        client: peer.address(),
+        action: Some("purge"),
+        target: Some(cache),
+        ..Event::new(EventKind::CachePurge, purged.is_ok())
+    });
+    let purged = purged?;
+    info!("control: purge of cache {}: {} answers, asked by {peer}", purged.cache, purged.purged);
+    Ok(Answer::json(StatusCode::OK, &purged))
 }
 
 /// Tells the audit log of a change that was asked for.

@@ -1,17 +1,12 @@
 //! `POST /control/caches/NAME/purge?all`, `?url=`, `?prefix=` or `?tag=`: takes stored answers away.
 
-use http::StatusCode;
 use http::request::Parts;
-use log::info;
 use percent_encoding::percent_decode_str;
 
-use super::Peer;
 use super::answer::Answer;
 use super::control::unknown;
 use super::status::Purged;
 use crate::cache::Purge;
-use crate::config::audit::EventKind;
-use crate::observe::audit::Event;
 use crate::snapshot::Snapshot;
 
 const EXPECTED: &str = "one of ?all, ?url=http://host/path, ?prefix=http://host/path/ and ?tag=name is needed";
@@ -20,24 +15,14 @@ const EXPECTED: &str = "one of ?all, ?url=http://host/path, ?prefix=http://host/
 ///
 /// # Errors
 /// The answer for the client when there is no such cache, or the query names nothing.
-pub(super) fn answer(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
+pub(super) fn run(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Purged, Answer> {
     let found = snapshot.caches.iter().find(|store| &*store.config().name == name);
     let store = found.ok_or_else(|| {
         let names = snapshot.caches.iter().map(|store| &*store.config().name);
         unknown(format!("there is no cache {name:?}"), "caches", names)
     })?;
     let purge = purge(head.uri.query().unwrap_or_default()).ok_or_else(|| Answer::bad_request(EXPECTED))?;
-    let purged = store.purge(&purge);
-    snapshot.audit.record(&Event {
-        actor: Some(&peer.actor()),
-        client: peer.address(),
-        action: Some("purge"),
-        target: Some(name),
-        count: u64::try_from(purged).ok(),
-        ..Event::new(EventKind::CachePurge, true)
-    });
-    info!("control: purge of cache {name}: {purged} answers, asked by {peer}");
-    Ok(Answer::json(StatusCode::OK, &Purged { cache: name.to_owned(), purged }))
+    Ok(Purged { cache: name.to_owned(), purged: store.purge(&purge) })
 }
 
 /// What a query asks for; `None` when it is not exactly one thing.

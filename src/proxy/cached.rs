@@ -17,6 +17,7 @@ use super::context::RequestContext;
 use super::exchange::{self, Unserved};
 use super::headers::request_host;
 use super::rejection::Rejection;
+use crate::auth::CallerKind;
 use crate::cache::fill::{Coming, Failure, News, Reader};
 use crate::cache::key::{Asked, Key};
 use crate::cache::{Joined, RequestControl, Store, Stored, Verdict, invalidate};
@@ -57,8 +58,6 @@ struct Request {
     url: String,
     control: RequestControl,
     stored: Option<Arc<Stored>>,
-    /// Whether it has credentials of its own, and the entry is everybody's.
-    authorized: bool,
 }
 
 /// What the fetch that a request takes part in meant for it.
@@ -122,7 +121,8 @@ impl Cached<'_> {
             return None;
         }
         let path = NormalPath::parse(request.uri.path()).ok()?;
-        let caller = ctx.caller.as_ref().filter(|_| !rules.share_between_callers).map(|caller| &*caller.scope);
+        let caller = ctx.caller.as_ref().filter(|_| !rules.share_between_callers);
+        let caller = caller.map(|caller| (kind(caller.kind), &*caller.id));
         let asked = Asked {
             route: &self.route.config.name,
             https: is_https(ctx),
@@ -134,9 +134,8 @@ impl Cached<'_> {
         };
         let base = asked.key(&rules.key_headers);
         let found = self.cache.store.find(base.clone(), headers);
-        let authorized = ctx.caller.is_none() && headers.contains_key(header::AUTHORIZATION);
         let url = if found.stored.is_some() { String::new() } else { asked.url() };
-        Some(Request { base, key: found.key, url, control, stored: found.stored, authorized })
+        Some(Request { base, key: found.key, url, control, stored: found.stored })
     }
 
     /// Takes part in the fetch for `request`, and begins one where there is none.
@@ -274,14 +273,18 @@ impl Cached<'_> {
         let url = stored.as_ref().map_or_else(|| request.url.as_str().into(), |stored| stored.url.clone());
         let fetch = fetching::fetch(session, ctx, self.route, self.connector, stored.as_deref());
         let fetch = fetch.map_err(|rejection| Unserved::Rejected(rejection, Termination::Rejected))?;
+        // Credentials that a member sees may choose its answer, whoever the caller is to this gateway.
+        let asked = &session.req_header().headers;
+        let passed_on = fetch.request.headers.get(header::AUTHORIZATION);
+        let authorized = passed_on.is_some() && passed_on == asked.get(header::AUTHORIZATION);
         Ok(Job {
             fetch,
             store: Arc::clone(&self.cache.store),
             rules: self.cache.rules.clone(),
             base: request.base.clone(),
-            asked: session.req_header().headers.clone(),
+            asked: asked.clone(),
             url,
-            authorized: request.authorized,
+            authorized,
             validates: stored.filter(|stored| crate::cache::has_validator(&stored.head.headers)),
             record: Arc::default(),
         })
@@ -338,6 +341,13 @@ fn note(ctx: &mut RequestContext, store: &Store, status: CacheStatus) {
     store.metrics().answered(status);
     ctx.cache = Some(status);
     ctx.fields.push((X_CACHE_STATUS, HeaderValue::from_static(status.as_str())));
+}
+
+fn kind(kind: CallerKind) -> &'static str {
+    match kind {
+        CallerKind::ApiKey => "key",
+        CallerKind::Jwt => "token",
+    }
 }
 
 fn is_https(ctx: &RequestContext) -> bool {

@@ -277,6 +277,11 @@ impl Gateway {
         self.memory_line("VmRSS:")
     }
 
+    /// Its own memory in bytes: without the pages of the program, which are several times as many in a debug build.
+    pub fn own_memory(&self) -> u64 {
+        self.memory_line("RssAnon:")
+    }
+
     /// The most resident memory it ever had, in bytes.
     pub fn peak_memory(&self) -> u64 {
         self.memory_line("VmHWM:")
