@@ -46,6 +46,7 @@ fn in_scratch(text: &str, scratch: &str) -> (String, Environment) {
     let text = text
         .replace("/etc/sluicegate/tls", scratch)
         .replace("/etc/sluicegate/api-keys", &format!("{scratch}/api-keys"))
+        .replace("/tmp/sluicegate/api-keys", &format!("{scratch}/api-keys"))
         .replace("/etc/sluicegate/revoked", &format!("{scratch}/revoked"));
     let secret = "5c1e8d0a7f2b4936a8e1c7d05b9f3e62";
     (text, Environment::of([("CREDENTIALS_DIRECTORY", scratch), ("PROD_JWT_SECRET", secret)]))
