@@ -517,6 +517,29 @@ async fn a_hint_before_the_answer_is_passed_on_and_not_stored() {
 }
 
 #[tokio::test]
+async fn callers_never_get_what_was_fetched_for_others_unless_the_operator_says_so() {
+    const KEYS: &str = "{ api_keys: { keys: [{ id: a, secret: aaaa-1111-bbbb-2222-cccc, permissions: ['*'] }, \
+                        { id: b, secret: bbbb-1111-cccc-2222-dddd, permissions: ['*'] }] } }";
+    let (a, b) = ("aaaa-1111-bbbb-2222-cccc", "bbbb-1111-cccc-2222-dddd");
+    let origin = fixed(FRESH).await;
+    let builder = gateway().members("app", &[origin.address()], "").section("auth", KEYS);
+    let builder = builder.section("caches", "{ web: {}, all: { share_between_callers: true } }");
+    let builder = builder.route("match: { path: / }, pool: app, cache: web, permission: x:y");
+    let gate = builder.route("match: { path: /all/ }, pool: app, cache: all, permission: x:y").start().await;
+    let ask = async |key: &str, path: &str| got_with(&gate, path, &[("x-api-key", key)]).await;
+    assert_told(&ask(a, "/own").await, "MISS", "1");
+    assert_told(&ask(b, "/own").await, "MISS", "2");
+    assert_told(&ask(a, "/own").await, "HIT", "1");
+    assert_told(&got_with(&gate, "/own", &[("authorization", &format!("Bearer {b}"))]).await, "HIT", "2");
+    assert_eq!(gate.get("/own").await.status, 401);
+    assert_told(&ask(a, "/all/x").await, "MISS", "3");
+    assert_told(&ask(b, "/all/x").await, "HIT", "3");
+    let both = [("x-api-key", a), ("authorization", "Bearer of-an-end-user")];
+    assert_told(&got_with(&gate, "/users", &both).await, "MISS", "4");
+    assert_told(&got_with(&gate, "/users", &both).await, "MISS", "5");
+}
+
+#[tokio::test]
 async fn what_cannot_work_together_is_refused() {
     let file = |pool: &str, caches: &str, route: &str| {
         let text = format!(

@@ -34,8 +34,7 @@ pub struct Answered<'a> {
     pub status: StatusCode,
     /// Its fields, as the member sent them.
     pub headers: &'a HeaderMap,
-    /// Whether the request had credentials that others do not have, and the entry is not the caller's own (RFC 9111,
-    /// section 3.5).
+    /// Whether the member saw credentials that the client brought (RFC 9111, section 3.5).
     pub authorized: bool,
     /// When its header block was complete.
     pub received: SystemTime,

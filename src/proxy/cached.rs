@@ -57,8 +57,6 @@ struct Request {
     url: String,
     control: RequestControl,
     stored: Option<Arc<Stored>>,
-    /// Whether it has credentials of its own, and the entry is everybody's.
-    authorized: bool,
 }
 
 /// What the fetch that a request takes part in meant for it.
@@ -134,9 +132,8 @@ impl Cached<'_> {
         };
         let base = asked.key(&rules.key_headers);
         let found = self.cache.store.find(base.clone(), headers);
-        let authorized = ctx.caller.is_none() && headers.contains_key(header::AUTHORIZATION);
         let url = if found.stored.is_some() { String::new() } else { asked.url() };
-        Some(Request { base, key: found.key, url, control, stored: found.stored, authorized })
+        Some(Request { base, key: found.key, url, control, stored: found.stored })
     }
 
     /// Takes part in the fetch for `request`, and begins one where there is none.
@@ -274,14 +271,18 @@ impl Cached<'_> {
         let url = stored.as_ref().map_or_else(|| request.url.as_str().into(), |stored| stored.url.clone());
         let fetch = fetching::fetch(session, ctx, self.route, self.connector, stored.as_deref());
         let fetch = fetch.map_err(|rejection| Unserved::Rejected(rejection, Termination::Rejected))?;
+        // Credentials that a member sees may choose its answer, whoever the caller is to this gateway.
+        let asked = &session.req_header().headers;
+        let passed_on = fetch.request.headers.get(header::AUTHORIZATION);
+        let authorized = passed_on.is_some() && passed_on == asked.get(header::AUTHORIZATION);
         Ok(Job {
             fetch,
             store: Arc::clone(&self.cache.store),
             rules: self.cache.rules.clone(),
             base: request.base.clone(),
-            asked: session.req_header().headers.clone(),
+            asked: asked.clone(),
             url,
-            authorized: request.authorized,
+            authorized,
             validates: stored.filter(|stored| crate::cache::has_validator(&stored.head.headers)),
             record: Arc::default(),
         })

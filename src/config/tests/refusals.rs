@@ -185,7 +185,7 @@ fn shapes() {
             ("a list for the admin listener", with("admin: [127.0.0.1:8404]\n")),
             ("a host on the route", with_route("host: a.example")),
             ("a path on the route", with_route("path: /x")),
-            ("a key near one of later", with("cache: { a: { ttl: 1s } }\n")),
+            ("a key near another", with("cache: { a: { ttl: 1s } }\n")),
             ("a key of another language", with("cors: {}\n")),
             ("hosts in a match", with_route("match: { hosts: a.example }")),
         ]),

@@ -88,7 +88,7 @@ pub struct Job {
     pub asked: HeaderMap,
     /// The URL, as purges name it.
     pub url: Box<str>,
-    /// Whether the request has credentials of its own, and the entry is everybody's.
+    /// Whether the member sees credentials that the client brought.
     pub authorized: bool,
     /// The stored answer that it asks about.
     pub validates: Option<Arc<Stored>>,
