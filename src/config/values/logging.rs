@@ -4,10 +4,9 @@ use super::{Wrong, one_of, quote};
 use crate::config::problem::{list, nearest};
 
 /// The targets of the process log, without `sluicegate::` in front. A level for `server` goes for `server::reload` too.
-const TARGETS: [&str; 17] = [
+const TARGETS: [&str; 16] = [
     "admin",
     "admin::control",
-    "admin::purge",
     "admin::tokens",
     "audit",
     "auth",
