@@ -38,6 +38,13 @@ pub struct Permits {
     held: Vec<Permit>,
 }
 
+impl Permits {
+    /// Whether there is anything to give back.
+    pub fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
 /// What every limit of the process remembers.
 pub struct Limits {
     states: Mutex<HashMap<Identity, Weak<State>>>,

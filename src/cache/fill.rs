@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::key::Key;
-use super::store::{Store, Ticket};
+use super::store::{ComingIn, Store, Ticket};
 use super::stored::{Head, Stored};
 use crate::observe::Termination;
 
@@ -25,6 +25,8 @@ const WINDOW: usize = 256 << 10;
 /// A fetch under way.
 #[derive(Default)]
 pub struct Fill {
+    /// When it began.
+    ticket: Ticket,
     state: Mutex<State>,
     /// Told to readers when there is more.
     grown: Notify,
@@ -47,6 +49,8 @@ struct State {
     readers: BTreeMap<usize, usize>,
     /// Whether chunks go once everybody has read them.
     passing: bool,
+    /// Counts what is held for readers after the end.
+    counted: Option<ComingIn>,
 }
 
 /// An informational answer: something is on its way.
@@ -65,10 +69,22 @@ pub enum News {
     Informed(Arc<Informed>),
     /// An answer, whose body follows.
     Answer(Arc<Coming>),
-    /// The stored answer holds; these are its new fields.
-    Confirmed(Arc<Stored>),
+    /// The stored answer holds.
+    Confirmed(Arc<Confirmed>),
     /// Nothing.
     Failed(Failure),
+}
+
+/// A stored answer that a member has just confirmed.
+pub struct Confirmed {
+    /// The answer, with its new fields.
+    pub stored: Arc<Stored>,
+    /// The fields it was chosen by.
+    pub by: Vec<http::HeaderName>,
+    /// The key of the requests that it was chosen for.
+    pub variant: Key,
+    /// Whether others than the one who asked may have it.
+    pub shared: bool,
 }
 
 /// An answer whose body is under way.
@@ -99,6 +115,16 @@ pub struct Failure {
 pub struct Abandoned;
 
 impl Fill {
+    /// One that begins with `ticket`.
+    pub(super) fn new(ticket: Ticket) -> Self {
+        Self { ticket, ..Self::default() }
+    }
+
+    /// When it began.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing is left half done under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -140,17 +166,16 @@ pub struct Filler {
     fill: Arc<Fill>,
     /// Where others find it.
     place: Option<(Arc<Store>, Key)>,
-    ticket: Ticket,
 }
 
 impl Filler {
-    pub(super) fn new(fill: Arc<Fill>, place: Option<(Arc<Store>, Key)>, ticket: Ticket) -> Self {
-        Self { fill, place, ticket }
+    pub(super) fn new(fill: Arc<Fill>, place: Option<(Arc<Store>, Key)>) -> Self {
+        Self { fill, place }
     }
 
     /// When it began.
     pub fn ticket(&self) -> Ticket {
-        self.ticket
+        self.fill.ticket
     }
 
     /// How many read it now.
@@ -184,10 +209,10 @@ impl Filler {
     }
 
     /// Brings the stored answer, confirmed.
-    pub fn confirm(mut self, stored: Arc<Stored>) {
+    pub fn confirm(mut self, confirmed: Confirmed) {
         self.close();
         self.fill.change(|state| {
-            state.news = Some(News::Confirmed(stored));
+            state.news = Some(News::Confirmed(Arc::new(confirmed)));
             state.end = Some(Ok(()));
         });
     }
@@ -238,21 +263,30 @@ impl Filler {
 
     /// The whole body, when it was kept.
     pub fn body(&self) -> Option<Bytes> {
-        let state = self.fill.state();
-        if state.passing || state.first != 0 {
-            return None;
+        let (chunks, held) = {
+            let state = self.fill.state();
+            if state.passing || state.first != 0 {
+                return None;
+            }
+            (state.chunks.clone(), state.held)
+        };
+        if chunks.len() < 2 {
+            return Some(chunks.front().cloned().unwrap_or_default());
         }
-        match state.chunks.len() {
-            0 => Some(Bytes::new()),
-            1 => state.chunks.front().cloned(),
-            _ => Some(state.chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect()),
-        }
+        let mut body = Vec::with_capacity(held);
+        chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+        Some(Bytes::from(body))
     }
 
-    /// Ends the body.
-    pub fn finish(mut self, end: Result<(), Termination>) {
+    /// Ends the body. What readers still have to read goes as they read it, and is `counted` until they have.
+    pub fn finish(mut self, end: Result<(), Termination>, counted: Option<ComingIn>) {
         self.close();
-        self.fill.change(|state| state.end = Some(end));
+        self.fill.change(|state| {
+            state.end = Some(end);
+            state.passing = true;
+            state.trim();
+            state.counted = counted.filter(|_| !state.chunks.is_empty());
+        });
     }
 
     fn remember_unshared(&self) {

@@ -246,27 +246,38 @@ impl Store {
         count
     }
 
-    /// Takes part in the fetch under `key`, or begins one. `None`: too many are under way.
-    pub fn join(self: &Arc<Self>, key: &Key) -> Option<Joined> {
+    /// Takes part in the fetch of `url` under `key`, or begins one. `None`: too many are under way. A fetch that began
+    /// before its URL was invalidated, or before a purge, takes nobody in any more.
+    pub fn join(self: &Arc<Self>, key: &Key, url: &str) -> Option<Joined> {
         let mut fills = self.fills();
         let full = fills.len() >= MAX_FILLS;
-        match fills.entry(key.clone()) {
-            MapEntry::Occupied(fill) => Some(Joined::Follows(Reader::new(fill.get()))),
-            MapEntry::Vacant(_) if full => None,
-            MapEntry::Vacant(place) => {
-                let fill = Arc::new(Fill::default());
-                place.insert(Arc::clone(&fill));
-                let reader = Reader::new(&fill);
-                Some(Joined::Leads(Filler::new(fill, Some((Arc::clone(self), key.clone())), self.ticket()), reader))
+        let fill = match fills.entry(key.clone()) {
+            MapEntry::Occupied(fill) if self.is_current(url, fill.get().ticket()) => {
+                return Some(Joined::Follows(Reader::new(fill.get())));
             }
-        }
+            MapEntry::Occupied(mut place) => {
+                let fill = Arc::new(Fill::new(self.ticket()));
+                place.insert(Arc::clone(&fill));
+                fill
+            }
+            MapEntry::Vacant(_) if full => return None,
+            MapEntry::Vacant(place) => Arc::clone(place.insert(Arc::new(Fill::new(self.ticket())))),
+        };
+        let reader = Reader::new(&fill);
+        Some(Joined::Leads(Filler::new(fill, Some((Arc::clone(self), key.clone()))), reader))
+    }
+
+    /// Whether `url` was not invalidated, and nothing purged, since `ticket`.
+    fn is_current(&self, url: &str, ticket: Ticket) -> bool {
+        let mark = self.mark(url).map_or(0, |mark| mark.load(Ordering::Acquire));
+        ticket.sequence > mark && ticket.purges == self.purges.load(Ordering::Acquire)
     }
 
     /// Begins a fetch that no other request takes part in.
     pub fn alone(&self) -> (Filler, Reader) {
-        let fill = Arc::new(Fill::default());
+        let fill = Arc::new(Fill::new(self.ticket()));
         let reader = Reader::new(&fill);
-        (Filler::new(fill, None, self.ticket()), reader)
+        (Filler::new(fill, None), reader)
     }
 
     /// Lets no other request take part in `fill`.

@@ -77,9 +77,7 @@ pub struct Stored {
 impl Head {
     /// Makes the fields what may be stored of them. A missing Date is filled in (RFC 9110, section 6.6.1).
     pub fn prepare(&mut self, freshness: &Freshness) {
-        for name in NEVER_STORED.iter().chain(&freshness.unstored) {
-            self.headers.remove(name);
-        }
+        self.take_out_personal(&freshness.unstored);
         if !self.headers.contains_key(header::DATE)
             && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(self.received_wall))
         {
@@ -89,6 +87,16 @@ impl Head {
         self.headers.remove(header::TRANSFER_ENCODING);
         self.headers.remove(header::CONTENT_LENGTH);
         self.headers.remove(header::AGE);
+    }
+}
+
+impl Head {
+    /// Takes out what is for the one who asked alone: what is never stored, cookies that are not stored on purpose, and the
+    /// `unstored` fields that the answer names.
+    pub fn take_out_personal(&mut self, unstored: &[HeaderName]) {
+        for name in NEVER_STORED.iter().chain(unstored) {
+            self.headers.remove(name);
+        }
     }
 }
 

@@ -18,9 +18,9 @@ use super::exchange::{self, Unserved};
 use super::headers::request_host;
 use super::rejection::Rejection;
 use crate::auth::CallerKind;
-use crate::cache::fill::{Coming, Failure, News, Reader};
+use crate::cache::fill::{Coming, Confirmed, Failure, News, Reader};
 use crate::cache::key::{Asked, Key};
-use crate::cache::{Joined, RequestControl, Store, Stored, Verdict, invalidate};
+use crate::cache::{Joined, RequestControl, Store, Stored, Verdict, invalidate, vary};
 use crate::clock;
 use crate::observe::{CacheStatus, Termination};
 use crate::route::NormalPath;
@@ -34,6 +34,9 @@ pub mod fetching;
 const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
 /// How often a request looks for another variant's fetch before it goes past the cache.
 const MOST_VARIANTS: u32 = 3;
+
+/// Fields of the connection itself, which Connection names as a matter of course.
+const CONNECTION_FIELDS: [&str; 6] = ["keep-alive", "proxy-connection", "te", "trailer", "upgrade", "http2-settings"];
 
 /// What a request is served by.
 pub struct Cached<'a> {
@@ -69,6 +72,13 @@ enum Outcome {
     Elsewhere(Key),
 }
 
+impl Request {
+    /// Its URL, as purges name it.
+    fn url(&self) -> &str {
+        self.stored.as_ref().map_or(&self.url, |stored| &stored.url)
+    }
+}
+
 impl Cached<'_> {
     /// Serves the request of `session`.
     pub async fn serve(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Unserved> {
@@ -99,7 +109,9 @@ impl Cached<'_> {
                 Outcome::Past => break,
                 Outcome::Elsewhere(key) => {
                     request.key = key;
-                    request.stored = None;
+                    if let Some(stored) = request.stored.take() {
+                        request.url = stored.url.to_string();
+                    }
                 }
             }
         }
@@ -113,6 +125,7 @@ impl Cached<'_> {
         let headers = &request.headers;
         let plain = matches!(ctx.method, Method::GET | Method::HEAD)
             && bodiless
+            && !nominates_fields(headers)
             && !headers.contains_key(header::IF_MATCH)
             && !headers.contains_key(header::IF_UNMODIFIED_SINCE);
         let rules = &self.cache.rules;
@@ -151,24 +164,27 @@ impl Cached<'_> {
             let (filler, reader) = store.alone();
             Some(Joined::Leads(filler, reader))
         } else {
-            store.join(&request.key)
+            store.join(&request.key, request.url())
         };
         match joined {
             None => Ok(Outcome::Past),
             Some(Joined::Follows(reader)) => self.follow(session, ctx, request, reader, coalesce).await,
             Some(Joined::Leads(filler, mut reader)) => {
                 // Another fetch may have ended between the look and now.
-                let again = store.find(request.base.clone(), &session.req_header().headers).stored;
+                let again = store.find(request.base.clone(), &session.req_header().headers);
+                let again = again.stored.filter(|_| again.key == request.key);
                 let fresh = again.filter(|stored| stored.verdict(&request.control, clock::now()) == Verdict::Fresh);
                 if let Some(stored) = fresh {
-                    filler.confirm(Arc::clone(&stored));
+                    let by = vary::names(&stored.head.headers).unwrap_or_default();
+                    let variant = variant(&request.base, &by, &session.req_header().headers);
+                    filler.confirm(Confirmed { stored: Arc::clone(&stored), by, variant, shared: true });
                     answer::stored(session, ctx, store, &stored, CacheStatus::Hit).await?;
                     return Ok(Outcome::Served);
                 }
                 let job = self.job(session, ctx, request)?;
                 let record = Arc::clone(&job.record);
                 self.fetches.spawn(job.run(filler));
-                let news = news(session, &mut reader, Duration::MAX).await?;
+                let news = news(session, &mut reader, Duration::MAX, true).await?;
                 if let Some(record) = fetching::take(&record) {
                     ctx.upstream = record;
                 }
@@ -192,7 +208,9 @@ impl Cached<'_> {
         let store = &self.cache.store;
         match news {
             News::Informed(_) => {}
-            News::Confirmed(stored) => answer::stored(session, ctx, store, &stored, CacheStatus::Revalidated).await?,
+            News::Confirmed(confirmed) => {
+                answer::stored(session, ctx, store, &confirmed.stored, CacheStatus::Revalidated).await?;
+            }
             News::Failed(failure) => self.failed(session, ctx, request, failure).await?,
             News::Answer(coming) => {
                 if let Some(stored) = in_place_of(request, &coming) {
@@ -216,10 +234,17 @@ impl Cached<'_> {
         patience: Duration,
     ) -> Result<Outcome, Unserved> {
         let store = &self.cache.store;
-        match news(session, &mut reader, patience).await? {
+        match news(session, &mut reader, patience, false).await? {
             None | Some(News::Informed(_)) => return Ok(Outcome::Past),
-            Some(News::Confirmed(stored)) => {
-                answer::stored(session, ctx, store, &stored, CacheStatus::Coalesced).await?;
+            Some(News::Confirmed(confirmed)) => {
+                let mine = variant(&request.base, &confirmed.by, &session.req_header().headers);
+                if !confirmed.shared {
+                    return Ok(Outcome::Past);
+                }
+                if mine != confirmed.variant {
+                    return Ok(Outcome::Elsewhere(mine));
+                }
+                answer::stored(session, ctx, store, &confirmed.stored, CacheStatus::Coalesced).await?;
             }
             Some(News::Failed(failure)) => self.failed(session, ctx, request, failure).await?,
             Some(News::Answer(coming)) => {
@@ -261,7 +286,7 @@ impl Cached<'_> {
 
     /// Fetches behind a stale answer, unless somebody does already.
     fn refresh(&self, session: &Session, ctx: &RequestContext, request: &Request) {
-        if let Some(Joined::Leads(filler, _)) = self.cache.store.join(&request.key)
+        if let Some(Joined::Leads(filler, _)) = self.cache.store.join(&request.key, request.url())
             && let Ok(job) = self.job(session, ctx, request)
         {
             self.fetches.spawn(job.run(filler));
@@ -287,6 +312,7 @@ impl Cached<'_> {
             authorized,
             validates: stored.filter(|stored| crate::cache::has_validator(&stored.head.headers)),
             record: Arc::default(),
+            permits: ctx.permits.clone(),
         })
     }
 
@@ -310,8 +336,13 @@ fn variant(base: &Key, by: &[HeaderName], headers: &HeaderMap) -> Key {
 }
 
 /// What the fetch brings in the end; `None` when that is not there within `patience`. Informational answers before it
-/// are passed on (RFC 9110, section 15.2).
-async fn news(session: &mut Session, reader: &mut Reader, patience: Duration) -> Result<Option<News>, Unserved> {
+/// are passed on (RFC 9110, section 15.2) to the request that the fetch was `made_for`: they may be meant for it alone.
+async fn news(
+    session: &mut Session,
+    reader: &mut Reader,
+    patience: Duration,
+    made_for: bool,
+) -> Result<Option<News>, Unserved> {
     let until = clock::now().checked_add(patience);
     loop {
         let waited = async {
@@ -321,7 +352,8 @@ async fn news(session: &mut Session, reader: &mut Reader, patience: Duration) ->
             }
         };
         match watched(session, waited).await? {
-            Some(News::Informed(informed)) => answer::informed(session, &informed).await?,
+            Some(News::Informed(informed)) if made_for => answer::informed(session, &informed).await?,
+            Some(News::Informed(_)) => {}
             news => return Ok(news),
         }
     }
@@ -341,6 +373,15 @@ fn note(ctx: &mut RequestContext, store: &Store, status: CacheStatus) {
     store.metrics().answered(status);
     ctx.cache = Some(status);
     ctx.fields.push((X_CACHE_STATUS, HeaderValue::from_static(status.as_str())));
+}
+
+/// Whether Connection takes fields away from the request: its answer would not be one to the fields that it is kept by.
+fn nominates_fields(headers: &HeaderMap) -> bool {
+    let tokens =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let names = tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok());
+    let of_connection = |name: &HeaderName| CONNECTION_FIELDS.contains(&name.as_str());
+    names.into_iter().any(|name| !of_connection(&name) && headers.contains_key(name))
 }
 
 fn kind(kind: CallerKind) -> &'static str {

@@ -48,7 +48,7 @@ pub struct RequestContext {
     /// The fields of it that are nothing for members.
     pub hidden: Hidden,
     /// What it holds of limits on requests in flight.
-    pub permits: Permits,
+    pub permits: Option<Arc<Permits>>,
     /// How its bodies are masked.
     pub masking: Option<Box<Masking>>,
     /// Fields that its answer gets, whoever gives it. They replace those of the same name, but Vary is added to.
@@ -114,7 +114,7 @@ impl RequestContext {
             route: None,
             caller: None,
             hidden: Hidden::default(),
-            permits: Permits::default(),
+            permits: None,
             masking: None,
             fields: Vec::new(),
             cache: None,

@@ -8,7 +8,6 @@ use super::guard::identity;
 use super::rejection::Rejection;
 use crate::clock;
 use crate::config::audit::EventKind;
-use crate::limit::Permits;
 use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
 use crate::observe::audit::Event;
 use crate::observe::metrics::{Kind, MethodLabel, Observation};
@@ -38,7 +37,7 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
     }
     ctx.upstream.pick = None;
     ctx.in_flight = None;
-    ctx.permits = Permits::default();
+    ctx.permits = None;
 }
 
 /// Tells the audit log of a refused request when its address is not allowed on the route.

@@ -99,6 +99,7 @@ pub fn response(session: &mut Session, response: &mut ResponseHeader, ctx: &mut 
         // Both sides of a tunnel may be silent for the same time.
         session.set_read_timeout(Some(route.timeouts.idle.max(route.timeouts.first_byte)));
     }
+    super::cached::observe(session, ctx, response);
     ctx.upstream.status = Some(status);
     ctx.upstream.first_byte = ctx.upstream.started.map(|started| now.saturating_duration_since(started));
     let since = ctx.upstream.attempt_started.map(|started| now.saturating_duration_since(started));

@@ -52,7 +52,7 @@ impl Claims {
         };
         let id = id(at(claims, &issuer.id_claim)).ok_or(Denied::Claims)?;
         let id = if with_issuer { format!("{id}@{}", issuer.name).into() } else { id };
-        let caller = Caller::new(CallerKind::Jwt, id, permissions(issuer, claims));
+        let caller = Caller::new(CallerKind::Jwt, id, permissions(issuer, claims)?);
         Ok(Self { caller: Arc::new(caller), jti, expires })
     }
 }
@@ -107,18 +107,26 @@ fn id(value: Option<&Value>) -> Option<Arc<str>> {
 }
 
 /// What the claims permit. A value that is no permission, such as the scope `openid`, permits nothing.
-fn permissions(issuer: &Issuer, claims: &Map<String, Value>) -> Permissions {
+/// What the claims give. A claim that is neither a text nor a list of texts is none that can be judged.
+fn permissions(issuer: &Issuer, claims: &Map<String, Value>) -> Result<Permissions, Denied> {
+    let stated: Vec<&Value> = issuer.permission_claims.iter().filter_map(|path| at(claims, path)).collect();
+    if stated.is_empty() {
+        return Ok(Permissions::unstated());
+    }
     let mut found = Permissions::default();
-    let found_claims = issuer.permission_claims.iter().filter_map(|path| at(claims, path));
-    let values = found_claims.flat_map(|claim| {
-        let (words, list) = match claim {
-            Value::String(words) => (words.as_str(), [].as_slice()),
-            Value::Array(list) => ("", list.as_slice()),
-            _ => ("", [].as_slice()),
-        };
-        words.split_ascii_whitespace().chain(list.iter().filter_map(Value::as_str))
-    });
-    for value in values.take(MAX_VALUES) {
+    let mut values = Vec::new();
+    for claim in stated {
+        match claim {
+            Value::String(words) => values.extend(words.split_ascii_whitespace()),
+            Value::Array(list) => {
+                for value in list {
+                    values.push(value.as_str().ok_or(Denied::Claims)?);
+                }
+            }
+            _ => return Err(Denied::Claims),
+        }
+    }
+    for value in values.into_iter().take(MAX_VALUES) {
         match &issuer.permissions {
             None => {
                 let _ = found.add(value);
@@ -131,5 +139,5 @@ fn permissions(issuer: &Issuer, claims: &Map<String, Value>) -> Permissions {
             }
         }
     }
-    found
+    Ok(found)
 }

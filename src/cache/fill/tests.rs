@@ -8,7 +8,7 @@ use crate::clock;
 fn fill() -> (Filler, Reader) {
     let fill = Arc::new(Fill::default());
     let reader = Reader::new(&fill);
-    (Filler::new(fill, None, Ticket::default()), reader)
+    (Filler::new(fill, None), reader)
 }
 
 fn coming(kept: bool) -> Coming {
@@ -43,7 +43,7 @@ async fn every_reader_gets_the_whole_body_whenever_it_came() {
     assert_eq!(first.chunk().await.unwrap().unwrap(), "one ");
     filler.push(Bytes::from_static(b"two")).await.unwrap();
     assert_eq!(filler.body().unwrap(), "one two");
-    filler.finish(Ok(()));
+    filler.finish(Ok(()), None);
     assert_eq!(rest(&mut first).await.unwrap(), "two");
     assert_eq!(rest(&mut second).await.unwrap(), "one two");
 }
@@ -63,7 +63,7 @@ async fn a_reader_on_another_thread_is_woken() {
     for _ in 0..1000 {
         filler.push(vec![b'x'; 4096].into()).await.unwrap();
     }
-    filler.finish(Ok(()));
+    filler.finish(Ok(()), None);
     assert_eq!(reading.join().unwrap().unwrap().len(), 4_096_000);
 }
 

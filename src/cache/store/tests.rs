@@ -135,11 +135,11 @@ fn both_bounds_hold() {
 #[test]
 fn one_fetch_is_led_and_others_follow_until_it_ends() {
     let store = store(10, 1 << 20);
-    let Some(Joined::Leads(filler, _reader)) = store.join(&key("/")) else { panic!("nobody else is there") };
-    assert!(matches!(store.join(&key("/")), Some(Joined::Follows(_))));
-    assert!(matches!(store.join(&key("/b")), Some(Joined::Leads(..))));
-    filler.finish(Ok(()));
-    assert!(matches!(store.join(&key("/")), Some(Joined::Leads(..))));
+    let Some(Joined::Leads(filler, _reader)) = store.join(&key("/"), "//h/") else { panic!("nobody else is there") };
+    assert!(matches!(store.join(&key("/"), "//h/"), Some(Joined::Follows(_))));
+    assert!(matches!(store.join(&key("/b"), "//h/b"), Some(Joined::Leads(..))));
+    filler.finish(Ok(()), None);
+    assert!(matches!(store.join(&key("/"), "//h/"), Some(Joined::Leads(..))));
 }
 
 #[test]
@@ -151,4 +151,19 @@ fn bodies_under_way_are_bounded_one_by_one_and_all_together() {
     assert!(!other.add(1), "more than the cache holds");
     drop(one);
     assert!(other.add(900));
+}
+
+#[test]
+fn a_fetch_from_before_an_invalidation_or_a_purge_takes_nobody_in() {
+    let store = store(10, 1 << 20);
+    let first = store.join(&key("/"), "//h/");
+    assert!(matches!(first, Some(Joined::Leads(..))));
+    store.invalidate("//h/");
+    let second = store.join(&key("/"), "//h/");
+    assert!(matches!(second, Some(Joined::Leads(..))), "what was asked before is not for who asks after");
+    assert!(matches!(store.join(&key("/"), "//h/"), Some(Joined::Follows(_))));
+    drop(first);
+    assert!(matches!(store.join(&key("/"), "//h/"), Some(Joined::Follows(_))), "the old one closes nothing of the new");
+    store.purge(&Purge::All);
+    assert!(matches!(store.join(&key("/"), "//h/"), Some(Joined::Leads(..))));
 }

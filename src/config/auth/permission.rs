@@ -7,8 +7,9 @@
 //! - `service:verb`, `service:*`, `*:verb`: where a route names a permission.
 //!
 //! A route asks for one `service:verb`, for `read`, `write` or `delete`, for `admin`, or for nothing. Where it asks for nothing,
-//! the method decides for a caller that has one of the flat words, and a caller that has none is let in: what it may do
-//! is then the member's to say.
+//! the method decides for a caller that has one of the flat words; one that has only `service:verb`, or of whom nobody
+//! says anything, is let in: what it may do is then the member's to say. Who was given an empty list, or nothing that is
+//! known here, may do nothing.
 //!
 //! Case counts. No word is longer than 64 bytes a part.
 
@@ -19,10 +20,12 @@ use http::Method;
 /// The longest service or verb, in bytes.
 const MOST_PART: usize = 64;
 
-/// What a caller may do. The default may do nothing that a route names.
+/// What a caller may do. The default may do nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permissions {
     all: bool,
+    /// Nobody said what it may do: it is let in where a route names no permission.
+    unstated: bool,
     /// Bits of [`Flat`].
     flat: u8,
     named: Vec<Named>,
@@ -87,6 +90,11 @@ impl Permissions {
         Ok(permissions)
     }
 
+    /// Those of a caller of whom nobody says what it may do: a token without such a claim.
+    pub fn unstated() -> Self {
+        Self { unstated: true, ..Self::default() }
+    }
+
     /// Adds what `word` gives.
     ///
     /// # Errors
@@ -120,7 +128,8 @@ impl Permissions {
 
     /// Whether `method` may be used where a route names no permission.
     pub fn allows_method(&self, method: &Method) -> bool {
-        self.all || self.flat == 0 || Flat::of(method).is_some_and(|flat| self.has(flat))
+        let services_only = self.flat == 0 && !self.named.is_empty();
+        self.all || self.unstated || services_only || Flat::of(method).is_some_and(|flat| self.has(flat))
     }
 
     const fn has(&self, flat: Flat) -> bool {

@@ -118,7 +118,16 @@ pub(super) async fn coming(
     status: CacheStatus,
 ) -> Result<(), Unserved> {
     note(ctx, store, status);
-    let head = &coming.head;
+    let others;
+    let head = match status {
+        CacheStatus::Coalesced => {
+            let mut head = coming.head.clone();
+            head.take_out_personal(coming.freshness.as_ref().map_or(&[], |freshness| &freshness.unstored));
+            others = head;
+            &others
+        }
+        _ => &coming.head,
+    };
     let (mut parts, ()) = http::Response::new(()).into_parts();
     let request = &session.req_header().headers;
     let unmodified = conditional::is_not_modified(request, head.status, &head.headers, head.received_wall);

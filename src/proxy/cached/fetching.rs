@@ -7,11 +7,12 @@ use pingora_proxy::Session;
 use tokio::task::JoinSet;
 
 use super::variant;
-use crate::cache::fill::{Coming, Failure, Filler, Informed};
+use crate::cache::fill::{Coming, Confirmed, Failure, Filler, Informed};
 use crate::cache::key::Key;
 use crate::cache::{Answered, ErrorScan, Freshness, Head, Store, Stored, Unstorable, conditional, tags, vary};
 use crate::clock;
 use crate::config::cache::CacheRules;
+use crate::limit::Permits;
 use crate::observe::Termination;
 use crate::proxy::context::{RequestContext, UpstreamRecord};
 use crate::proxy::fetch::{Fetch, Fetched};
@@ -94,12 +95,15 @@ pub struct Job {
     pub validates: Option<Arc<Stored>>,
     /// Where its attempts are told.
     pub record: Record,
+    /// What its request holds of limits: it counts as in flight until the fetch has ended.
+    pub permits: Option<Arc<Permits>>,
 }
 
 impl Job {
     /// Fetches, tells `filler`, and stores.
     pub async fn run(self, filler: Filler) {
-        let Self { fetch, store, rules, base, asked, url, authorized, validates, record } = self;
+        let Self { fetch, store, rules, base, asked, url, authorized, validates, record, permits } = self;
+        let _in_flight = permits;
         let judge = Judge { store, rules, base, asked, url, authorized, began: clock::now() };
         let inform = |header: &pingora::http::ResponseHeader| {
             let mut headers = header.headers.clone();
@@ -203,7 +207,7 @@ impl Judge {
         let variant = variant(&self.base, &by, &self.asked);
         let mut kept = freshness.is_some().then(|| Scan::of(&head.headers, &self.rules));
         filler.answer(Coming { head: head.clone(), by: by.clone(), variant, shared, freshness: freshness.clone() });
-        let mut coming_in = self.store.coming_in();
+        let mut coming_in = Some(self.store.coming_in());
         let end = loop {
             let read = tokio::select! {
                 biased;
@@ -217,8 +221,9 @@ impl Judge {
             };
             if let Some(scan) = &mut kept {
                 scan.feed(&chunk);
-                if !coming_in.add(chunk.len() as u64) {
+                if !coming_in.as_mut().is_some_and(|coming_in| coming_in.add(chunk.len() as u64)) {
                     kept = None;
+                    coming_in = None;
                     filler.stop_keeping();
                 }
             }
@@ -233,7 +238,7 @@ impl Judge {
         {
             self.put(&filler, head, freshness, &by, body);
         }
-        filler.finish(end);
+        filler.finish(end, coming_in);
         if end.is_ok() {
             fetched.finish().await;
         }
@@ -259,18 +264,20 @@ fn filler_confirm(judge: &Judge, filler: Filler, mut head: Head, stored: &Arc<St
     head.headers = conditional::freshened(&stored.head.headers, &head.headers);
     head.status = stored.head.status;
     head.reason.clone_from(&stored.head.reason);
+    let by = vary::names(&head.headers).unwrap_or_default();
+    let variant = variant(&judge.base, &by, &judge.asked);
     match judge.freshness(head.status, &head, &head.headers) {
         Ok(freshness) => {
-            let by = vary::names(&head.headers).unwrap_or_default();
-            let fresh = judge.put(&filler, head, freshness, &by, stored.body.clone());
-            filler.confirm(fresh);
+            let stored = judge.put(&filler, head, freshness, &by, stored.body.clone());
+            filler.confirm(Confirmed { stored, by, variant, shared: true });
         }
-        // It may not be stored any more, but those who wait may have it: a member has just said so.
+        // It may not be stored any more, and is for nobody but the one who asked.
         Err(_) => {
             let freshness = stored.freshness.clone();
             head.prepare(&freshness);
             let (url, tags) = (judge.url.clone(), stored.tags.clone());
-            filler.confirm(Arc::new(Stored::new(head, stored.body.clone(), url, tags, freshness)));
+            let stored = Arc::new(Stored::new(head, stored.body.clone(), url, tags, freshness));
+            filler.confirm(Confirmed { stored, by, variant, shared: false });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Limits on requests: taken all, or none and the client is told when to come again.
 
+use std::sync::Arc;
+
 use pingora_proxy::Session;
 
 use crate::clock;
@@ -16,7 +18,7 @@ pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> 
     let asked = Asked { client: ctx.client, caller: ctx.caller.as_deref(), headers };
     match limits.take(&asked, clock::now(), &mut ctx.fields) {
         Ok(permits) => {
-            ctx.permits = permits;
+            ctx.permits = permits.holds_any().then(|| Arc::new(permits));
             None
         }
         Err(Refusal::Rate { seconds }) => Some(Admission::reject(Rejection::RateLimited(seconds))),
