@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName};
 use moka::notification::RemovalCause;
 
@@ -34,6 +35,8 @@ const MAX_FILLS: usize = 8192;
 const MAX_UNSHARED: u64 = 10_000;
 /// How long such a key is known.
 const UNSHARED: Duration = Duration::from_secs(10);
+/// Bytes of a body from which the bounds are looked at with every answer that is stored.
+const LARGE: usize = 64 << 10;
 /// Weight is counted in units of this many bytes, so that large entries do not overflow it.
 const UNIT: usize = 64;
 
@@ -57,8 +60,8 @@ pub struct Store {
 /// What is found under a key.
 #[derive(Clone)]
 enum Slot {
-    /// An answer.
-    Answer(Arc<Stored>),
+    /// An answer; empty once it has gone. The map lets go of what is taken out of it only later.
+    Answer(Arc<ArcSwapOption<Stored>>),
     /// The fields by which answers are chosen.
     Varies(Arc<[HeaderName]>),
 }
@@ -111,7 +114,10 @@ impl Store {
         let slots = moka::sync::Cache::builder()
             .max_capacity(config.max_bytes / UNIT as u64)
             .weigher(weigh)
-            .eviction_listener(move |_, _, cause| {
+            .eviction_listener(move |_, slot: Slot, cause| {
+                if let Slot::Answer(held) = &slot {
+                    held.store(None);
+                }
                 if cause == RemovalCause::Size {
                     counting.evicted();
                 }
@@ -145,7 +151,7 @@ impl Store {
     /// What is stored under `key` for `request`.
     pub fn find(&self, key: Key, request: &HeaderMap) -> Found {
         let stored = match self.slots.get(&key) {
-            Some(Slot::Answer(stored)) => Some(stored),
+            Some(Slot::Answer(held)) => held.load_full(),
             Some(Slot::Varies(by)) => return self.find_variant(&key.varied(&by, request)),
             None => None,
         };
@@ -154,7 +160,7 @@ impl Store {
 
     fn find_variant(&self, key: &Key) -> Found {
         let stored = match self.slots.get(key) {
-            Some(Slot::Answer(stored)) => Some(stored),
+            Some(Slot::Answer(held)) => held.load_full(),
             _ => None,
         };
         Found { key: key.clone(), stored: stored.filter(|stored| self.is_valid(stored)) }
@@ -197,7 +203,12 @@ impl Store {
     }
 
     fn insert(&self, key: Key, stored: &Arc<Stored>) {
-        self.slots.insert(key.clone(), Slot::Answer(Arc::clone(stored)));
+        let held = Arc::new(ArcSwapOption::new(Some(Arc::clone(stored))));
+        self.slots.insert(key.clone(), Slot::Answer(held));
+        if stored.body.len() >= LARGE {
+            // A few of these are over the bound before the map looks at it by itself.
+            self.slots.run_pending_tasks();
+        }
         // A purge that began after the last look may have passed by this place already.
         if stored.purges != self.purges.load(Ordering::Acquire) {
             self.slots.invalidate(&key);
@@ -233,7 +244,7 @@ impl Store {
         let mut count = 0;
         for (key, slot) in &self.slots {
             let gone = match &slot {
-                Slot::Answer(stored) => purge.takes(stored),
+                Slot::Answer(held) => held.load().as_ref().is_some_and(|stored| purge.takes(stored)),
                 Slot::Varies(_) => *purge == Purge::All,
             };
             if gone {
@@ -336,7 +347,7 @@ impl Drop for ComingIn {
 impl Slot {
     fn weight(&self) -> usize {
         match self {
-            Self::Answer(stored) => stored.weight(),
+            Self::Answer(held) => held.load().as_ref().map_or(0, |stored| stored.weight()),
             Self::Varies(by) => 128 + by.len() * 64,
         }
     }

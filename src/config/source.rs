@@ -193,7 +193,7 @@ impl Source {
     /// `text`, which is line `line`, with every secret in it covered.
     fn cover(&self, line: usize, text: &str) -> String {
         if self.broken {
-            return cover_by_words(text);
+            return cover_by_words(text, |_| false);
         }
         let mut secrets = Vec::new();
         secret_extents(&self.root, Cover::Nothing, &mut secrets);
@@ -202,19 +202,27 @@ impl Source {
             secrets.iter().any(|extent| extent.start <= here && here < extent.end)
         };
         let shown = text.chars().enumerate().map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c });
-        cover_users(&shown.collect::<String>())
+        // What the tree has no place for (a key that stands twice, an anchor) is covered by the word before it.
+        cover_by_words(&cover_urls(&shown.collect::<String>()), shows_nothing)
     }
 }
 
-/// `text` with the user and password of every URL in it covered.
-fn cover_users(text: &str) -> String {
+/// `text` with the user, the password and the query of every URL in it covered.
+fn cover_urls(text: &str) -> String {
     let mut covered = String::new();
     for (index, part) in text.split("://").enumerate() {
         let end = part.find(|c: char| c.is_whitespace() || "/?#\"',[]{}".contains(c)).unwrap_or(part.len());
         let user = part.get(..end).and_then(|authority| authority.rfind('@')).filter(|_| index > 0).unwrap_or(0);
         covered.push_str(if index > 0 { "://" } else { "" });
         covered.extend(part.chars().take(part.get(..user).unwrap_or_default().chars().count()).map(|_| '*'));
-        covered.push_str(part.get(user..).unwrap_or_default());
+        let rest = part.get(user..).unwrap_or_default();
+        let query = rest.find('?').filter(|_| index > 0).map_or(rest.len(), |mark| mark + 1);
+        covered.push_str(rest.get(..query).unwrap_or_default());
+        let mut open = true;
+        covered.extend(rest.get(query..).unwrap_or_default().chars().map(|c| {
+            open &= !(c.is_whitespace() || "\"',]}".contains(c));
+            if open { '*' } else { c }
+        }));
     }
     covered
 }
@@ -257,9 +265,19 @@ fn is_secret_key(key: &str) -> bool {
     SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key)) || (key != "api_keys" && meant())
 }
 
-/// `text`, of a file that is no YAML, without what stands after the key of a secret. There is no tree that could say where
-/// the secret ends, so the rest of the line is covered.
-fn cover_by_words(text: &str) -> String {
+/// Whether what stands after the colon of a secret is covered already, or only says where the secret is.
+fn shows_nothing(rest: &str) -> bool {
+    let value = rest.trim_start_matches(':').trim_start().trim_start_matches(['"', '\'']);
+    let reference = value.strip_prefix("${").and_then(|name| name.split_once('}')).is_some_and(|(name, after)| {
+        let plain = |c: char| c.is_alphanumeric() || "_:/.-".contains(c);
+        name.chars().all(plain) && name.trim_end_matches(":-").find(":-").is_none() && !after.starts_with(|c: char| c.is_alphanumeric())
+    });
+    value.is_empty() || value.starts_with(['*', '#']) || reference
+}
+
+/// `text` without what stands after the key of a secret, unless `keep` finds nothing in that. There is no tree that could
+/// say where the secret ends, so the rest of the line is covered.
+fn cover_by_words(text: &str, keep: impl Fn(&str) -> bool) -> String {
     let is_word = |c: char| c.is_alphanumeric() || "_-".contains(c);
     let colons = text.match_indices(':').map(|(at, _)| text.split_at(at));
     let secret = colons.filter(|(before, _)| {
@@ -267,7 +285,7 @@ fn cover_by_words(text: &str) -> String {
         let start = before.rfind(|c| !is_word(c)).map_or(0, |at| at + 1);
         before.get(start..).is_some_and(is_secret_key)
     });
-    let Some((open, rest)) = secret.into_iter().next() else { return text.to_owned() };
+    let Some((open, rest)) = secret.into_iter().find(|(_, rest)| !keep(rest)) else { return text.to_owned() };
     let hidden = rest.chars().map(|c| if c == ':' || c == ' ' { c } else { '*' });
     open.chars().chain(hidden).collect()
 }

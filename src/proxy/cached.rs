@@ -136,10 +136,13 @@ impl Cached<'_> {
         let path = NormalPath::parse(request.uri.path()).ok()?;
         let caller = ctx.caller.as_ref().filter(|_| !rules.share_between_callers);
         let caller = caller.map(|caller| (kind(caller.kind), &*caller.id));
+        // The host that members are told of: a trusted proxy may name another one than it asks for.
+        let told = ctx.forwarding.as_ref().filter(|forwarding| forwarding.trusted);
+        let told = told.and_then(|forwarding| forwarding.host.as_ref()?.to_str().ok());
         let asked = Asked {
             route: &self.route.config.name,
             https: is_https(ctx),
-            host: request_host(&request.uri, headers),
+            host: told.unwrap_or_else(|| request_host(&request.uri, headers)),
             path: path.forward(),
             query: request.uri.query(),
             caller,
@@ -254,6 +257,11 @@ impl Cached<'_> {
                     return Ok(Outcome::Served);
                 }
                 let mine = variant(&request.base, &coming.by, &session.req_header().headers);
+                if !coming.shared && matches!(coming.head.status.as_u16(), 502..=504) {
+                    // What it says is for the one who asked. That it fails is for all: asking again is what it needs least.
+                    note(ctx, store, CacheStatus::Coalesced);
+                    return Err(Unserved::Rejected(Rejection::NoMember, Termination::Rejected));
+                }
                 if !coming.shared {
                     return Ok(Outcome::Past);
                 }

@@ -167,3 +167,14 @@ fn a_fetch_from_before_an_invalidation_or_a_purge_takes_nobody_in() {
     store.purge(&Purge::All);
     assert!(matches!(store.join(&key("/"), "//h/"), Some(Joined::Leads(..))));
 }
+
+#[test]
+fn large_answers_leave_as_soon_as_the_bound_is_passed() {
+    let store = store(1000, 8 << 20);
+    for n in 0..100 {
+        let path = format!("/{n}");
+        let answer = answer(&path, "t", 1 << 20);
+        store.put(&key(&path), &[], &HeaderMap::new(), answer, store.ticket());
+    }
+    assert!(store.metrics().bytes() <= 9 << 20, "{} bytes are held", store.metrics().bytes());
+}

@@ -38,6 +38,11 @@ impl CacheMetrics {
         Held { metrics: Arc::clone(self), bytes }
     }
 
+    /// Bytes of the answers that are held now.
+    pub fn bytes(&self) -> u64 {
+        self.counters.open(BYTES_ADDED, BYTES_REMOVED)
+    }
+
     /// Counts an answer that made room for others.
     pub fn evicted(&self) {
         self.counters.add(EVICTED, 1);

@@ -200,7 +200,12 @@ impl Judge {
         let shared = match &judged {
             Ok(freshness) => small && freshness.lifetime > freshness.initial_age,
             // An error is told to all who wait: each asking again is what a failing member needs least.
-            Err(why) => head.status.is_server_error() && *why != Unstorable::Personal,
+            // Unless it may be meant for the one who asked: such a page may show what that one sent.
+            Err(why) => {
+                let named = [header::COOKIE, header::AUTHORIZATION].iter().any(|name| self.asked.contains_key(name));
+                let personal = named || matches!(why, Unstorable::Personal | Unstorable::NoStore);
+                head.status.is_server_error() && !personal
+            }
         };
         let freshness = judged.ok().filter(|_| small);
         let by = vary::names(&head.headers).unwrap_or_default();
