@@ -88,8 +88,9 @@ impl New {
         }
         let permissions: Vec<String> = self.permissions.iter().map(|word| quoted(word)).collect();
         lines.push(format!("  permissions: [{}]", permissions.join(", ")));
-        lines.push(format!("  created_at: {}", shown(now)));
+        // Without either a key never expires: with its creation alone it would after `default_expiry`.
         if let Some(expires) = expires {
+            lines.push(format!("  created_at: {}", shown(now)));
             lines.push(format!("  expires_at: {}", shown(expires)));
         }
         Ok(lines.join("\n"))

@@ -270,7 +270,9 @@ fn shows_nothing(rest: &str) -> bool {
     let value = rest.trim_start_matches(':').trim_start().trim_start_matches(['"', '\'']);
     let reference = value.strip_prefix("${").and_then(|name| name.split_once('}')).is_some_and(|(name, after)| {
         let plain = |c: char| c.is_alphanumeric() || "_:/.-".contains(c);
-        name.chars().all(plain) && name.trim_end_matches(":-").find(":-").is_none() && !after.starts_with(|c: char| c.is_alphanumeric())
+        name.chars().all(plain)
+            && name.trim_end_matches(":-").find(":-").is_none()
+            && !after.starts_with(|c: char| c.is_alphanumeric())
     });
     value.is_empty() || value.starts_with(['*', '#']) || reference
 }

@@ -120,7 +120,7 @@ fn every_route_needs_a_caller_once_there_are_keys() {
 #[test]
 fn a_key_that_cannot_come_in_is_warned_of_and_has_no_secret() {
     let empty = format!("{:x}", Sha256::digest(""));
-    let known = format!("{:x}", Sha256::digest("secret"));
+    let known = format!("{:x}", Sha256::digest("admin"));
     for (more, told) in [
         (
             "secret: \"${UNSET:-}\"".to_owned(),
@@ -146,6 +146,14 @@ fn a_key_that_cannot_come_in_is_warned_of_and_has_no_secret() {
         assert_eq!(warnings(&off), [""; 0], "{more}");
     }
     assert_eq!(warnings(&with_key("id: a, secret: admin, enabled: false, permissions: read")), [""; 0]);
+}
+
+#[test]
+fn the_key_of_the_examples_comes_in_and_is_warned_of() {
+    let text = with_key(&format!("id: a, secret_sha256: {:x}, permissions: read", Sha256::digest("secret")));
+    let told = "secret_sha256: this is the digest of `secret`: everyone who knows the examples can come in";
+    assert_eq!(warnings(&text), [format!("auth.api_keys.keys[0].{told}")]);
+    assert_eq!(keys(&text)[0].secrets.len(), 1);
 }
 
 #[test]

@@ -139,7 +139,16 @@ fn digest_in(path: &KeyPath, text: &str, enabled: bool, resolver: &mut Resolver<
         warn_of_nothing(path, enabled, resolver);
         return None;
     }
-    // Not an error: a digest that everyone knows was hardly written on purpose, and whoever copied the example is told.
+    // The digest that examples have is taken, so that they do what they say; whoever copied one is told at every load.
+    if digest == <[u8; 32]>::from(Sha256::digest("secret")) && enabled {
+        if !resolver.overrides.insecure_dev {
+            let finding =
+                Finding::value(path, "this is the digest of `secret`: everyone who knows the examples can come in");
+            resolver.warn(finding.hint("make a secret of your own with: sluicegate key new"));
+        }
+        return Some(digest);
+    }
+    // Not an error: a digest that everyone knows was hardly written on purpose.
     if is_placeholder_digest(&digest) && enabled && !resolver.overrides.insecure_dev {
         let finding = Finding::value(path, "this is the digest of a well-known placeholder: nothing matches it");
         resolver.warn(finding.hint("make a secret of your own with: sluicegate key new"));
