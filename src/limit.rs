@@ -255,7 +255,8 @@ impl<'a> Round<'a> {
         for at in 0..end {
             let (Some((_, limit)), Some(Some(key))) = (self.limits.get(at), self.keys.get(at)) else { continue };
             if let (Some(rate), Some(LimitOutcome::Passed)) = (limit.config.rate, self.outcomes.get(at)) {
-                limit.state.refund(*key, 1);
+                let full_in = self.levels.get(at).copied().flatten().map_or(0, |level| level.full_in);
+                limit.state.refund(*key, self.now, self.now.saturating_add(full_in), 1);
                 let level = limit.state.ask(*key, self.now, rate.burst, 0);
                 self.note(at, level.unwrap_or_else(|empty| empty.level));
             }

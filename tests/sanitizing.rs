@@ -4,6 +4,7 @@
 mod support;
 
 use bytes::Bytes;
+use serde_json::json;
 use support::*;
 
 const RULES: &str =
@@ -135,6 +136,31 @@ async fn some_addresses_see_the_plain_text() {
         let ask = gate.ask("POST", "/echo").header(JSON.0, JSON.1).header("x-forwarded-for", client).body(body);
         assert_eq!(ask.send().await.status, 200);
         assert_eq!(last_seen(&a).body, left, "{client}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_with_the_id_of_a_key_does_not_see_the_plain_text() {
+    let a = upstream("a").await;
+    let keys = "{ keys: [{ id: alice, secret: 0123456789abcdef-alice, permissions: [\"*\"], created_at: 2026-01-01T00:00:00Z, expires_at: 2100-01-01T00:00:00Z }] }";
+    let jwt = format!("{{ issuer: \"https://id.test\", secret: {SECRET} }}");
+    let body = r#"["bob@example.com"]"#;
+    let masked = r#"["***"]"#;
+    for (allowed, key_sees, token_sees) in
+        [("alice", body, masked), ("key:alice", body, masked), ("\"token:alice\"", masked, body)]
+    {
+        let rules = format!("{{ pii: {{ rules: email, allow: {{ callers: {allowed} }} }} }}");
+        let auth = format!("{{ api_keys: {keys}, jwt: {jwt} }}");
+        let gate = masking(&rules).section("auth", &auth).pool("app", &[&a]).start().await;
+        let token = Signer::secret("HS256", SECRET).token(&claims(json!({ "permissions": ["*"] })));
+        let bearer = format!("Bearer {token}");
+        for (field, value, sees) in
+            [("x-api-key", "0123456789abcdef-alice", key_sees), ("authorization", bearer.as_str(), token_sees)]
+        {
+            let ask = gate.ask("POST", "/echo").header(JSON.0, JSON.1).header(field, value).body(body);
+            assert_eq!(ask.send().await.status, 200, "{allowed} {field}");
+            assert_eq!(last_seen(&a).body, sees, "{allowed} {field}");
+        }
     }
 }
 

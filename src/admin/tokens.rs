@@ -83,7 +83,8 @@ pub(super) fn revoke(
     let now = now();
     let until = match expiry(head)? {
         Some(until) if until <= now => return Err(Answer::bad_request("this time is over, and so is the token's")),
-        Some(until) => until,
+        // A token is good for the leeway longer; which issuer's it is, is not known here.
+        Some(until) => until.saturating_add(jwt.longest_leeway()),
         None => now.saturating_add(jwt.revoked.ttl.as_secs()),
     };
     let revocations = &admin.reloader.shared().tokens.revocations;

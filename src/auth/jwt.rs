@@ -98,8 +98,8 @@ struct Remembered {
     caller: Arc<Caller>,
     /// Its name, by which it can be revoked.
     jti: Option<Box<str>>,
-    /// Seconds since the epoch.
-    expires: u64,
+    /// Until when it is good, in seconds since the epoch: the leeway is in it.
+    until: u64,
     /// Its place in `Verifier::issuers`.
     issuer: usize,
     /// Of the keys that checked it.
@@ -193,15 +193,15 @@ impl Verifier {
         }
         let name = fingerprint(presented.text);
         if let Some(known) = self.recall(&name, presented, now) {
-            self.check_revoked(known.jti.as_deref(), known.expires, now)?;
+            self.check_revoked(known.jti.as_deref(), known.until, now)?;
             return Ok(Arc::clone(&known.caller));
         }
         let token = Token::parse(presented.text)?;
         let (index, issuer) = self.issuer(&token, presented.header)?;
         let version = issuer.keys.check(&issuer.config, &token, now)?;
-        let Claims { caller, jti, expires } = Claims::check(&issuer.config, issuer.with_issuer, token.claims(), now)?;
-        self.check_revoked(jti.as_deref(), expires, now)?;
-        let known = Remembered { caller: Arc::clone(&caller), jti, expires, issuer: index, version };
+        let Claims { caller, jti, until } = Claims::check(&issuer.config, issuer.with_issuer, token.claims(), now)?;
+        self.check_revoked(jti.as_deref(), until, now)?;
+        let known = Remembered { caller: Arc::clone(&caller), jti, until, issuer: index, version };
         self.remembered.insert(name, Arc::new(known));
         Ok(caller)
     }
@@ -212,7 +212,7 @@ impl Verifier {
         let issuer = self.issuers.get(known.issuer)?;
         let holds = issuer.config.header.as_ref() == presented.header
             && issuer.keys.version() == known.version
-            && claims::is_current(&issuer.config, known.expires, now);
+            && now < known.until;
         holds.then_some(known)
     }
 
@@ -224,9 +224,10 @@ impl Verifier {
         found.filter(|(_, issuer)| issuer.config.header.as_ref() == header).ok_or(Denied::Issuer)
     }
 
-    fn check_revoked(&self, jti: Option<&str>, expires: u64, now: u64) -> Result<(), Denied> {
+    /// Asks for as long as the token is good, which is until then.
+    fn check_revoked(&self, jti: Option<&str>, until: u64, now: u64) -> Result<(), Denied> {
         let Some(jti) = jti else { return Ok(()) };
-        if self.listed.contains(jti) || self.tokens.revocations.holds(jti, expires, now) {
+        if self.listed.contains(jti) || self.tokens.revocations.holds(jti, until, now) {
             return Err(Denied::Revoked);
         }
         Ok(())

@@ -29,6 +29,14 @@ pub struct Jwt {
     pub revoked: Revoked,
 }
 
+impl Jwt {
+    /// The longest leeway of the issuers, in whole seconds, rounded up.
+    pub fn longest_leeway(&self) -> u64 {
+        let leeways = self.issuers.iter().map(|issuer| issuer.leeway);
+        leeways.map(|leeway| leeway.as_secs() + u64::from(leeway.subsec_nanos() > 0)).max().unwrap_or_default()
+    }
+}
+
 /// One issuer whose tokens are taken.
 #[derive(Debug, Clone)]
 pub struct Issuer {

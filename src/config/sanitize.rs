@@ -22,7 +22,7 @@ pub struct Sanitize {
     pub on_too_large: Unmasked,
     /// What is done with a body that is compressed, a part of one, or not UTF-8.
     pub on_unreadable: Unmasked,
-    /// Ids of callers whose bodies are left as they are.
+    /// Callers whose bodies are left as they are: `key:ID` or `token:ID`, for a key and a token may have the same id.
     pub callers: Vec<String>,
     /// Networks whose clients' bodies are left as they are.
     pub addresses: Vec<IpNet>,

@@ -83,10 +83,11 @@ impl Bucket<'_> {
         self.change(|seen| seen.max(now).saturating_add(price));
     }
 
-    /// Gives back `cost` units that were taken and not used. The bucket never holds more than its burst: a time that
-    /// is over means full, however long.
-    pub fn refund(&self, cost: u64) {
-        let price = self.price(cost);
+    /// Gives back `cost` units that were taken and not used. `taken`: when the bucket would have been full again, as
+    /// they were taken ([`Level::full_in`] from then). What time gave back since is not given back once more: others
+    /// may have taken it. The bucket never holds more than its burst: a time that is over means full, however long.
+    pub fn refund(&self, now: u64, taken: u64, cost: u64) {
+        let price = self.price(cost).min(taken.saturating_sub(now));
         self.change(|seen| seen.saturating_sub(price));
     }
 

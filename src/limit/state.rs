@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::bucket::{Bucket, Empty, Level};
 use super::table::{NOBODY, Table};
+use crate::clock;
 use crate::observe::metrics::LimitGauges;
 
 /// The memory of one limit.
@@ -74,9 +75,11 @@ impl State {
         self.buckets.with(key.0, now, take).unwrap_or_else(|| self.ask(key, now, burst, cost))
     }
 
-    /// Gives back what was taken and not used. A bucket that was forgotten meanwhile is full anyway.
-    pub fn refund(&self, key: Key, cost: u64) {
-        self.buckets.find(key.0, |full_at, increment| Bucket { full_at, increment, burst: 0 }.refund(cost));
+    /// Gives back what was taken and not used, but for what time gave back since; `taken` as for [`Bucket::refund`].
+    /// A bucket that was forgotten meanwhile is full anyway.
+    pub fn refund(&self, key: Key, now: u64, taken: u64, cost: u64) {
+        let refund = |full_at: &AtomicU64, increment| Bucket { full_at, increment, burst: 0 }.refund(now, taken, cost);
+        self.buckets.find(key.0, refund);
     }
 
     /// Takes what was used beyond what was taken, into debt if need be.
@@ -126,6 +129,8 @@ pub struct Reservation {
     state: Arc<State>,
     key: Key,
     cost: u64,
+    /// When the bucket would have been full again, as the units were taken.
+    taken: u64,
 }
 
 impl Reservation {
@@ -134,8 +139,8 @@ impl Reservation {
     /// # Errors
     /// When it holds less; then nothing is taken.
     pub fn take(state: &Arc<State>, key: Key, now: u64, burst: u64, cost: u64) -> Result<Self, Empty> {
-        state.take(key, now, burst, cost)?;
-        Ok(Self { state: Arc::clone(state), key, cost })
+        let level = state.take(key, now, burst, cost)?;
+        Ok(Self { state: Arc::clone(state), key, cost, taken: now.saturating_add(level.full_in) })
     }
 
     /// Units that are reserved.
@@ -147,7 +152,7 @@ impl Reservation {
     pub fn settle(mut self, now: u64, used: u64) {
         match used.checked_sub(self.cost) {
             Some(beyond) if beyond > 0 => self.state.charge(self.key, now, beyond),
-            _ => self.state.refund(self.key, self.cost - used.min(self.cost)),
+            _ => self.state.refund(self.key, now, self.taken, self.cost - used.min(self.cost)),
         }
         self.cost = 0;
     }
@@ -162,7 +167,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.cost > 0 {
-            self.state.refund(self.key, self.cost);
+            self.state.refund(self.key, self.state.nanos(clock::now()), self.taken, self.cost);
         }
     }
 }

@@ -108,7 +108,7 @@ impl Audit {
         }
     }
 
-    /// Counts one request that `caller` was let in with.
+    /// Counts one request that this caller was let in with, by its scope: a key and a token may have the same id.
     pub fn used(&self, caller: &Arc<str>) {
         if self.file.is_some() {
             self.shared.usage.count(caller);

@@ -22,8 +22,8 @@ pub(super) struct Claims {
     pub(super) caller: Arc<Caller>,
     /// Its name, by which it can be revoked.
     pub(super) jti: Option<Box<str>>,
-    /// Seconds since the epoch.
-    pub(super) expires: u64,
+    /// From when on it is no longer good, in seconds since the epoch: `exp` and the leeway.
+    pub(super) until: u64,
 }
 
 impl Claims {
@@ -35,7 +35,9 @@ impl Claims {
         now: u64,
     ) -> Result<Self, Denied> {
         let expires = time(claims, "exp")?.ok_or(Denied::Claims)?;
-        if !is_current(issuer, expires, now) {
+        // On that very second it no longer is good (RFC 7519 section 4.1.4).
+        let until = expires.saturating_add(seconds(issuer.leeway));
+        if now >= until {
             return Err(Denied::Expired);
         }
         if time(claims, "nbf")?.is_some_and(|begins| begins > now.saturating_add(seconds(issuer.leeway))) {
@@ -53,13 +55,8 @@ impl Claims {
         let id = id(at(claims, &issuer.id_claim)).ok_or(Denied::Claims)?;
         let id = if with_issuer { format!("{id}@{}", issuer.name).into() } else { id };
         let caller = Caller::new(CallerKind::Jwt, id, permissions(issuer, claims)?);
-        Ok(Self { caller: Arc::new(caller), jti, expires })
+        Ok(Self { caller: Arc::new(caller), jti, until })
     }
-}
-
-/// Whether what `expires` then is still good. On that very second it no longer is (RFC 7519 section 4.1.4).
-pub(super) fn is_current(issuer: &Issuer, expires: u64, now: u64) -> bool {
-    now < expires.saturating_add(seconds(issuer.leeway))
 }
 
 /// A NumericDate, which may have a fraction (RFC 7519 section 2). One before 1970 is 0.

@@ -68,7 +68,7 @@ impl Revocations {
         until
     }
 
-    /// Whether `jti` is revoked, of a token that `expires` then. Its entry will live as long as the token does.
+    /// Whether `jti` is revoked, of a token that `expires` then, its leeway included. Its entry will live as long as the token does.
     pub fn holds(&self, jti: &str, expires: u64, now: u64) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return false;

@@ -173,7 +173,8 @@ impl Source {
     }
 
     async fn follow(&self, fetcher: &Fetcher, refresh: Duration) {
-        let mut pause = if self.current().is_some() { refresh } else { FIRST_PAUSE.min(refresh) };
+        // Every reload begins anew here: the time since the last fetch counts, or frequent reloads would put it off.
+        let mut pause = first_pause(refresh, lock(&self.outcome).fetched_at, clock::wall_millis() / 1000);
         let mut after_failure = FIRST_PAUSE;
         loop {
             tokio::select! {
@@ -229,6 +230,14 @@ impl Source {
     }
 }
 
+/// From `now` to the next fetch of a set that was last fetched then, in seconds since the epoch; `None`: never.
+fn first_pause(refresh: Duration, fetched_at: Option<u64>, now: u64) -> Duration {
+    match fetched_at {
+        Some(at) => refresh.saturating_sub(Duration::from_secs(now.saturating_sub(at))),
+        None => FIRST_PAUSE.min(refresh),
+    }
+}
+
 /// A query may hold a key.
 fn without_query(url: &str) -> &str {
     url.split_once('?').map_or(url, |(before, _)| before)
@@ -237,4 +246,19 @@ fn without_query(url: &str) -> &str {
 /// Nothing is left half done under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_does_not_put_the_next_fetch_off() {
+        let refresh = Duration::from_secs(600);
+        assert_eq!(first_pause(refresh, None, 1_000), FIRST_PAUSE);
+        assert_eq!(first_pause(refresh, Some(1_000), 1_000), refresh);
+        assert_eq!(first_pause(refresh, Some(1_000), 1_590), Duration::from_secs(10));
+        assert_eq!(first_pause(refresh, Some(1_000), 9_000), Duration::ZERO);
+        assert_eq!(first_pause(refresh, Some(1_000), 900), refresh, "the clock was put back");
+    }
 }

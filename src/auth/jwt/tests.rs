@@ -357,6 +357,19 @@ fn a_revoked_token_is_refused_even_when_it_was_taken_before() {
 }
 
 #[test]
+fn a_revoked_token_is_not_good_again_during_the_leeway() {
+    let (verifier, now) = (shared("leeway: 30s"), seconds_now());
+    let token = hs256().token(&claims(json!({ "jti": "a", "exp": now + 60 })));
+    let at = |now: u64| verifier.verify(Presented { text: &token, header: None }, now).map(|_| ());
+    assert_eq!(at(now), Ok(()));
+    verifier.tokens.revocations.revoke("a", now + 60);
+    for later in [0, 59, 60, 89] {
+        assert_eq!(at(now + later), Err(Denied::Revoked), "after {later} s");
+    }
+    assert_eq!(at(now + 90), Err(Denied::Expired));
+}
+
+#[test]
 fn a_token_is_found_in_its_header_and_nowhere_else() {
     let both = verifier(&format!(
         "[{{ issuer: one, secret: {SECRET} }}, {{ issuer: two, header: Jairouter_Token, secret: {SECRET} }}]"

@@ -93,8 +93,6 @@ fn set(path: &KeyPath, name: &str, raw: &RawSanitize, with_auth: bool, resolver:
     let (mut callers, mut addresses) = (Vec::new(), Vec::new());
     if let Some(allow) = &raw.allow {
         let path = path.key("allow");
-        let caller =
-            |text: &str| if text.is_empty() { Err(Wrong::new("the id is empty")) } else { Ok(text.to_owned()) };
         callers = resolver.list(&path.key("callers"), allow.callers.as_ref(), caller);
         addresses = resolver.list(&path.key("addresses"), allow.addresses.as_ref(), values::network);
         if !callers.is_empty() && !with_auth {
@@ -121,6 +119,18 @@ fn set(path: &KeyPath, name: &str, raw: &RawSanitize, with_auth: bool, resolver:
         callers,
         addresses,
     }
+}
+
+/// `key:ID`, `token:ID`, or the bare id of a key: whoever issues tokens must not be able to name one of our keys.
+fn caller(text: &str) -> Result<String, Wrong> {
+    let (kind, id) = match text.split_once(':') {
+        Some((kind @ ("key" | "token"), id)) => (kind, id),
+        _ => ("key", text),
+    };
+    if id.is_empty() {
+        return Err(Wrong::new("the id is empty").expected("the id of a key, or `token:` and the id of a token"));
+    }
+    Ok(format!("{kind}:{id}"))
 }
 
 fn rules(path: &KeyPath, raw: &RawSanitize, resolver: &mut Resolver<'_>) -> Vec<Rule> {

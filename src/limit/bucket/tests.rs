@@ -76,7 +76,8 @@ proptest! {
                     prop_assert_eq!(bucket.ask(now, cost).is_ok(), enough);
                 }
                 Step::Refund(cost) => {
-                    bucket.refund(cost);
+                    // As if it was taken at this moment.
+                    bucket.refund(now, u64::MAX, cost);
                     model.add(i128::from(cost));
                 }
                 Step::Charge(cost) => {
@@ -119,7 +120,34 @@ proptest! {
         let bucket = bucket(&word, increment, burst);
         let _ = (bucket.ask(now, cost), bucket.take(now, cost), bucket.level(now));
         bucket.charge(now, cost);
-        bucket.refund(cost);
+        bucket.refund(now, full_at, cost);
+    }
+
+    #[test]
+    fn who_gives_back_leaves_no_more_than_if_it_had_never_taken(
+        increment in 1..1_500_u64, burst in 1..10_u64, steps in proptest::collection::vec((0..3_000_u64, 0..12_u64, 0..4_u8), 0..200),
+    ) {
+        let (word, without) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (bucket, without) = (bucket(&word, increment, burst), bucket(&without, increment, burst));
+        let mut now = 1_000_000;
+        let mut reserved: Vec<(u64, u64)> = Vec::new();
+        for (pause, cost, step) in steps {
+            now += pause;
+            match step {
+                0 => {
+                    if bucket.take(now, cost).is_ok() {
+                        without.charge(now, cost);
+                    }
+                }
+                1 | 2 => reserved.extend(bucket.take(now, cost).ok().map(|level| (now + level.full_in, cost))),
+                _ if reserved.is_empty() => {}
+                _ => {
+                    let (taken, cost) = reserved.swap_remove(usize::try_from(cost).unwrap() % reserved.len());
+                    bucket.refund(now, taken, cost);
+                }
+            }
+            prop_assert!(bucket.level(now).full_in >= without.level(now).full_in);
+        }
     }
 }
 
@@ -139,10 +167,25 @@ fn a_refund_never_fills_beyond_the_burst() {
     let (word, now) = (AtomicU64::new(0), 1_000);
     let bucket = bucket(&word, 10, 5);
     bucket.take(now, 2).unwrap();
-    bucket.refund(50);
+    bucket.refund(now, u64::MAX, 50);
     assert!(bucket.take(now, 6).is_err());
     assert!(bucket.take(now, 5).is_ok());
     assert!(bucket.take(now, 1).is_err());
+}
+
+#[test]
+fn what_time_gave_back_is_not_given_back_once_more() {
+    let (word, now) = (AtomicU64::new(0), 1_000);
+    let bucket = bucket(&word, 10, 100);
+    let taken = now + bucket.take(now, 100).unwrap().full_in;
+    let later = now + 600;
+    bucket.take(later, 60).unwrap();
+    bucket.refund(later, taken, 100);
+    assert_eq!(bucket.level(later).remaining, 40, "as if the first had never taken");
+    let end = now + 1_600;
+    bucket.take(end, 100).unwrap();
+    bucket.refund(end, taken, 100);
+    assert_eq!(bucket.level(end).remaining, 0);
 }
 
 #[test]
@@ -180,10 +223,11 @@ fn threads_with_refunds_and_a_running_clock_never_exceed_rate_and_burst() {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    if bucket.take(clock(), 1).is_ok() {
+                    let now = clock();
+                    if let Ok(level) = bucket.take(now, 1) {
                         // Every third is given back at once, as when another limit refused.
                         if n % 3 == 0 {
-                            bucket.refund(1);
+                            bucket.refund(clock(), now + level.full_in, 1);
                         } else {
                             took.fetch_add(1, Ordering::Relaxed);
                         }

@@ -14,7 +14,7 @@ const OTHERS: &str = "(others)";
 
 type Counts = HashMap<Arc<str>, u64>;
 
-/// Counts by the id of the caller. Survives reloads.
+/// Counts by the scope of the caller, that is kind and id. Survives reloads.
 pub struct Usage {
     /// A power of two of them.
     shards: Box<[Mutex<Counts>]>,
@@ -29,7 +29,8 @@ impl Default for Usage {
 impl Usage {
     /// Counts one request of `caller`.
     pub fn count(&self, caller: &Arc<str>) {
-        let shard = &self.shards[shard::number() & (self.shards.len() - 1)];
+        let number = shard::number() & self.shards.len().saturating_sub(1);
+        let Some(shard) = self.shards.get(number) else { return };
         let mut counts = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(caller) {
             *count += 1;

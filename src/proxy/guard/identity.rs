@@ -77,7 +77,7 @@ fn tell(session: &Session, ctx: &RequestContext, outcome: Outcome) {
         ctx.snapshot.auth_failures.record(reason);
     }
     if let (Outcome::LetIn, Some(caller)) = (outcome, &ctx.caller) {
-        audit.used(&caller.id);
+        audit.used(&caller.scope);
     }
     audit.record(&Event { reason, ..event(session, ctx, kind, done) });
 }
