@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{MILLISECOND, Resolver};
-use crate::config::{Pool, Route};
 use crate::config::cache::{Cache, CacheRules, RouteCache};
 use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
 use crate::config::raw::{Or, RawCache, RawConfig, RawRoute, RawRules};
 use crate::config::values::{self, Wrong};
+use crate::config::{Pool, Route};
 
 const MAX_ENTRIES: u64 = 10_000;
 const MAX_BYTES: u64 = 256 << 20;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use regex::bytes::RegexBuilder;
 
 use super::{Resolver, within};
-use crate::config::{Pool, Route};
 use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
 use crate::config::raw::{Or, RawConfig, RawRoute, RawSanitize, RawSanitizeRule};
 use crate::config::sanitize::{Finds, Rule, Sanitize, Unmasked};
 use crate::config::values::{self, Wrong, quote};
+use crate::config::{Pool, Route};
 
 const MAX_BODY: u64 = 1 << 20;
 const MIB: usize = 1 << 20;

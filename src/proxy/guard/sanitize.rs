@@ -14,7 +14,8 @@ use crate::snapshot::RouteState;
 /// `None` lets the request go on. Asked last: who the caller is must be known.
 pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
     let state = route.sanitize.as_ref()?;
-    let known = ctx.caller.as_ref().is_some_and(|caller| state.config.callers.iter().any(|scope| **scope == *caller.scope));
+    let known =
+        ctx.caller.as_ref().is_some_and(|caller| state.config.callers.iter().any(|scope| **scope == *caller.scope));
     if known || contains(&state.config.addresses, ctx.client) {
         return None;
     }
