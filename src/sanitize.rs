@@ -10,7 +10,7 @@
 //!
 //! Not found: what is longer than [`OVERLAP`] bytes and lies across the edge of a window; what two strings, or two
 //! events of a stream, have a part of each; what is encoded once more (Base64, `%40`, JSON within JSON within JSON);
-//! bodies of other types.
+//! bodies of other types; UTF-16 and UTF-32 that no `charset` tells of, for JSON is UTF-8 (RFC 8259, section 8.1).
 //!
 //! Plain bytes in and out. Who asks, and what becomes of headers, is not its matter.
 
@@ -168,12 +168,19 @@ pub fn readable(headers: &HeaderMap) -> Readable {
         other if other.ends_with(b"+json") => Format::Json,
         _ => return Readable::Other,
     };
-    let charset = parts.find_map(|part| part.strip_prefix(b"charset="));
-    let charset = charset.map(|charset| charset.trim_ascii_start().strip_prefix(b"\"").unwrap_or(charset));
-    let utf8 = charset.is_none_or(|charset| charset.starts_with(b"utf-8") || charset.starts_with(b"us-ascii"));
+    // Without one it is UTF-8 (RFC 8259, section 8.1). Of several, who knows which the reader takes.
+    let utf8 = parts.filter_map(charset).all(|charset| matches!(charset, b"utf-8" | b"us-ascii"));
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let plain = codings.all(|coding| coding.is_empty() || coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if utf8 && plain && !headers.contains_key(header::CONTENT_RANGE) { Readable::As(format) } else { Readable::No }
+}
+
+/// The value of a parameter `charset`, in lower case as the parameter is. Readers take blanks around the `=`, too.
+fn charset(parameter: &[u8]) -> Option<&[u8]> {
+    let equals = parameter.iter().position(|&byte| byte == b'=')?;
+    let (name, value) = (parameter.get(..equals)?.trim_ascii(), parameter.get(equals + 1..)?.trim_ascii());
+    let inside = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    (name == b"charset").then_some(inside)
 }
 
 /// A part of `bytes`; empty where there is none.

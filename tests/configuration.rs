@@ -157,6 +157,25 @@ fn a_warning_says_so_once() {
 }
 
 #[test]
+fn what_no_route_uses_is_warned_of() {
+    let unused = "caches: { pages: {} }\nsanitize: { pii: { rules: email } }\npools:\n";
+    let exit = check(&SHORTEST.replace("pools:\n", unused));
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for words in ["no route uses this cache", "no route uses this set of rules"] {
+        assert_eq!(exit.stderr.matches(words).count(), 1, "{exit:?}");
+    }
+}
+
+#[test]
+fn an_empty_list_of_a_cache_is_told() {
+    for list in ["key_headers", "tag_headers"] {
+        let exit = check(&SHORTEST.replace("pools:\n", &format!("caches: {{ pages: {{ {list}: [] }} }}\npools:\n")));
+        assert_eq!(exit.code, Some(78), "{exit:?}");
+        assert!(exit.stderr.contains("the list is empty") || exit.stdout.contains("the list is empty"), "{exit:?}");
+    }
+}
+
+#[test]
 fn check_finds_a_certificate_that_is_missing() {
     let tls = "address: 127.0.0.1:0\n    tls: { certificates: { cert: /no/such.crt, key: /no/such.key } }";
     let exit = check(&SHORTEST.replace("address: 127.0.0.1:0", tls));

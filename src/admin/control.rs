@@ -43,7 +43,7 @@ pub(super) async fn answer(
         Endpoint::Reload => or_back_to_the_page(reload(admin, peer).await?, head),
         Endpoint::ReopenLogs => or_back_to_the_page(reopen_logs(admin, peer)?, head),
         Endpoint::Revoke { jti } => tokens::revoke(admin, snapshot, jti, head, peer)?,
-        Endpoint::Purge { cache } => or_back_to_the_page(purge_cache(snapshot, cache, head, peer)?, head),
+        Endpoint::Purge { cache } => or_back_to_the_page(purge_cache(snapshot, cache, head, peer).await?, head),
         Endpoint::Member { pool, member, to } => {
             or_back_to_the_page(set_member(snapshot, pool, member, *to, peer)?, head)
         }
@@ -110,8 +110,8 @@ fn set_member(snapshot: &Snapshot, pool: &str, member: &str, to: AdminState, pee
     Ok(Answer::json(StatusCode::OK, &Changed { pool: status.name, members: status.members }))
 }
 
-fn purge_cache(snapshot: &Snapshot, cache: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
-    let purged = purge::run(snapshot, cache, head);
+async fn purge_cache(snapshot: &Snapshot, cache: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
+    let purged = purge::run(snapshot, cache, head).await;
     snapshot.audit.record(&Event {
         actor: Some(&peer.actor()),
         client: peer.address(),

@@ -1,5 +1,8 @@
 //! `POST /control/caches/NAME/purge?all`, `?url=`, `?prefix=` or `?tag=`: takes stored answers away.
 
+use std::sync::Arc;
+
+use http::StatusCode;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
@@ -15,14 +18,18 @@ const EXPECTED: &str = "one of ?all, ?url=http://host/path, ?prefix=http://host/
 ///
 /// # Errors
 /// The answer for the client when there is no such cache, or the query names nothing.
-pub(super) fn run(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Purged, Answer> {
+pub(super) async fn run(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Purged, Answer> {
     let found = snapshot.caches.iter().find(|store| &*store.config().name == name);
     let store = found.ok_or_else(|| {
         let names = snapshot.caches.iter().map(|store| &*store.config().name);
         unknown(format!("there is no cache {name:?}"), "caches", names)
     })?;
     let purge = purge(head.uri.query().unwrap_or_default()).ok_or_else(|| Answer::bad_request(EXPECTED))?;
-    Ok(Purged { cache: name.to_owned(), purged: store.purge(&purge) })
+    // It walks every entry of a cache, and this thread has checks to send and certificates to reload meanwhile.
+    let store = Arc::clone(store);
+    let purged = tokio::task::spawn_blocking(move || store.purge(&purge)).await;
+    let failed = |_| Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "purge", "the purge did not come to its end");
+    Ok(Purged { cache: name.to_owned(), purged: purged.map_err(failed)? })
 }
 
 /// What a query asks for; `None` when it is not exactly one thing.

@@ -60,6 +60,8 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     overlap::check(&certain, &mut resolver.findings);
     pool::warn_unused(&pools, &routes, resolver);
     limits::warn_unused(&guards.limits, &routes, resolver);
+    caches::warn_unused(&guards.caches, &routes, resolver);
+    sanitize::warn_unused(&guards.sanitize, &routes, resolver);
     let routes = routes.into_iter().map(|(_, route)| route).collect();
     let route::Guards { auth, limits, caches, sanitize, .. } = guards;
     Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, routes }

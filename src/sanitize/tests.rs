@@ -288,6 +288,17 @@ fn what_can_be_read_is_told_by_the_fields() {
     assert_eq!(of(&[json, ("content-encoding", "gzip")]), Readable::No);
     assert_eq!(of(&[json, ("content-range", "bytes 0-1/2")]), Readable::No);
     assert_eq!(of(&[("content-type", "application/json; charset=utf-16")]), Readable::No);
+    for odd in [
+        "application/json; charset = utf-16",
+        "application/json;charset= \"UTF-16LE\"",
+        "application/json; charset=utf-8; charset=utf-16",
+        "application/json; charset=utf-8x",
+        "application/json; charset=",
+        "text/event-stream; charset\t=\tlatin1",
+    ] {
+        assert_eq!(of(&[("content-type", odd)]), Readable::No, "{odd}");
+    }
+    assert_eq!(of(&[("content-type", "application/json; charset = us-ascii; v=1")]), Readable::As(Format::Json));
     assert_eq!(of(&[json, ("content-type", "text/plain")]), Readable::No, "it depends on who reads it");
     assert_eq!(of(&[("content-type", "text/plain"), ("content-encoding", "gzip")]), Readable::Other);
     assert_eq!(of(&[]), Readable::Other);

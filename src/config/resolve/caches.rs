@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{MILLISECOND, Resolver};
-use crate::config::Pool;
 use crate::config::cache::{Cache, CacheRules, RouteCache};
 use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
 use crate::config::raw::{Or, RawCache, RawConfig, RawRoute, RawRules};
 use crate::config::values::{self, Wrong};
+use crate::config::{Pool, Route};
 
 const MAX_ENTRIES: u64 = 10_000;
 const MAX_BYTES: u64 = 256 << 20;
@@ -144,6 +144,16 @@ pub(super) fn of_route(
         Or::Map(raw) => rules(&path, &raw.rules(), &base, resolver),
     };
     Some(RouteCache { cache: index?, rules })
+}
+
+/// Warns of caches that no route names.
+pub(super) fn warn_unused(caches: &[Arc<Cache>], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
+    for (index, cache) in caches.iter().enumerate() {
+        if !routes.iter().any(|(_, route)| route.cache.as_ref().is_some_and(|used| used.cache == index)) {
+            let path = KeyPath::default().key("caches").key(&cache.name);
+            resolver.warn(Finding::key(&path, "no route uses this cache"));
+        }
+    }
 }
 
 fn find(text: &str, caches: &[Arc<Cache>]) -> Result<usize, Wrong> {

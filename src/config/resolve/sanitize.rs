@@ -5,11 +5,11 @@ use std::sync::Arc;
 use regex::bytes::RegexBuilder;
 
 use super::{Resolver, within};
-use crate::config::Pool;
 use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
 use crate::config::raw::{Or, RawConfig, RawRoute, RawSanitize, RawSanitizeRule};
 use crate::config::sanitize::{Finds, Rule, Sanitize, Unmasked};
 use crate::config::values::{self, Wrong, quote};
+use crate::config::{Pool, Route};
 
 const MAX_BODY: u64 = 1 << 20;
 const MIB: usize = 1 << 20;
@@ -68,6 +68,16 @@ pub(super) fn of_route(
         resolver.report(Finding::key(&key, against).hint(hint));
     }
     found
+}
+
+/// Warns of sets that no route names.
+pub(super) fn warn_unused(sets: &[Arc<Sanitize>], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
+    for (index, set) in sets.iter().enumerate() {
+        if !routes.iter().any(|(_, route)| route.sanitize == Some(index)) {
+            let path = KeyPath::default().key("sanitize").key(&set.name);
+            resolver.warn(Finding::key(&path, "no route uses this set of rules"));
+        }
+    }
 }
 
 /// What a route cannot be beside a route whose bodies are masked: they would pass by another way, as they are.
