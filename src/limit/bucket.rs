@@ -85,7 +85,8 @@ impl Bucket<'_> {
 
     /// Gives back `cost` units that were taken and not used. `taken`: when the bucket would have been full again, as
     /// they were taken ([`Level::full_in`] from then). What time gave back since is not given back once more: others
-    /// may have taken it. The bucket never holds more than its burst: a time that is over means full, however long.
+    /// may have taken it. The bucket never holds more than its burst: a time that is over means full, however long. With
+    /// several takings to be given back at the same time, what time gave back in between may be counted for each.
     pub fn refund(&self, now: u64, taken: u64, cost: u64) {
         let price = self.price(cost).min(taken.saturating_sub(now));
         self.change(|seen| seen.saturating_sub(price));
