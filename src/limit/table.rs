@@ -2,7 +2,7 @@
 //!
 //! Keys are 64-bit hashes under a random seed, so that a client cannot aim at another's entry, and two keys share one in
 //! practice never (among a million keys: one chance in thirty million). The table has shards, a shard has sets
-//! of [`WAYS`] slots, and a key has its place in one of two sets. Known keys are found under a lock that is shared,
+//! of `WAYS` slots, and a key has its place in one of two sets. Known keys are found under a lock that is shared,
 //! and their words are changed by atomic operations; only a new key takes the lock of its shard alone, for a moment
 //! that does not depend on the number of keys but where the shard doubles.
 //!
