@@ -21,7 +21,7 @@ mod sanitize;
 
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
-pub(super) use caches::{RawCache, RawRouteCache, RawRules};
+pub(super) use caches::{RawCache, RawRouteCache};
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, Short};
 pub(super) use jwt::{RawJwt, RawRevoked};

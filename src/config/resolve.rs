@@ -5,14 +5,16 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::environment::{Environment, Overrides};
 use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem};
 use super::raw::{OneOrMany, RawConfig, Text};
+use super::secret::is_placeholder;
 use super::source::Source;
 use super::values::{self, Wrong};
-use super::{Config, overlap};
+use super::{Config, Pool, Route, Target, overlap};
 
 mod audit;
 mod auth;
@@ -35,6 +37,8 @@ pub(super) use listen::overridden;
 
 /// The longest duration of any setting.
 const MAX_DURATION: Duration = Duration::from_secs(7 * 86_400);
+/// What makes a secret.
+const OPENSSL: &str = "openssl rand -hex 32";
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Gives `raw` its meaning. The configuration is only valid when the resolver has no findings afterwards.
@@ -58,13 +62,26 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     let certain = |(path, _): &&(KeyPath, _)| !resolver.doubtful(&path.key("match"));
     let certain: Vec<_> = routes.iter().filter(certain).cloned().collect();
     overlap::check(&certain, &mut resolver.findings);
-    pool::warn_unused(&pools, &routes, resolver);
-    limits::warn_unused(&guards.limits, &routes, resolver);
-    caches::warn_unused(&guards.caches, &routes, resolver);
-    sanitize::warn_unused(&guards.sanitize, &routes, resolver);
-    let routes = routes.into_iter().map(|(_, route)| route).collect();
+    let routes: Vec<_> = routes.into_iter().map(|(_, route)| route).collect();
+    warn_unused(&pools, &guards, &routes, resolver);
     let route::Guards { auth, limits, caches, sanitize, .. } = guards;
     Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, routes }
+}
+
+fn warn_unused(pools: &[Arc<Pool>], guards: &route::Guards, routes: &[Arc<Route>], resolver: &mut Resolver<'_>) {
+    let any = |uses: &dyn Fn(&Route) -> bool| routes.iter().any(|route| uses(route));
+    resolver.warn_unused("pools", "pool", pools.iter().map(|pool| &*pool.name), |index| {
+        any(&|route| matches!(&route.target, Target::Pool(target) if target.pool == index))
+    });
+    resolver.warn_unused("limits", "limit", guards.limits.iter().map(|limit| &*limit.name), |index| {
+        any(&|route| route.limits.contains(&index))
+    });
+    resolver.warn_unused("caches", "cache", guards.caches.iter().map(|cache| &*cache.name), |index| {
+        any(&|route| route.cache.as_ref().is_some_and(|used| used.cache == index))
+    });
+    resolver.warn_unused("sanitize", "set of rules", guards.sanitize.iter().map(|set| &*set.name), |index| {
+        any(&|route| route.sanitize == Some(index))
+    });
 }
 
 /// What the parts are resolved against, and what was found.
@@ -211,6 +228,38 @@ impl Resolver<'_> {
             _ => None,
         });
         found.chain(&self.meant).any(|wrong| wrong.0.starts_with(&path.0)) || self.source.lacks(path)
+    }
+
+    /// Reports an entry's name that is none. `what`: `a pool`.
+    fn section_name(&mut self, path: &KeyPath, name: &str, what: &str) {
+        if !values::is_section_name(name) {
+            let finding = Finding::key(path, format!("this is not the name of {what}"));
+            self.report(finding.expected(values::NAME));
+        }
+    }
+
+    /// Warns of the entries of `section` that no route uses, by their places. `what`: `pool`.
+    fn warn_unused<'n>(
+        &mut self,
+        section: &str,
+        what: &str,
+        names: impl Iterator<Item = &'n str>,
+        used: impl Fn(usize) -> bool,
+    ) {
+        for (_, name) in names.enumerate().filter(|(index, _)| !used(*index)) {
+            let path = KeyPath::default().key(section).key(name);
+            self.warn(Finding::key(&path, format!("no route uses this {what}")));
+        }
+    }
+
+    /// Reports a secret that everyone has. `what`: `token`.
+    fn is_placeholder(&mut self, path: &KeyPath, text: &str, what: &str, make: &str) -> bool {
+        let known = is_placeholder(text) && !self.overrides.insecure_dev;
+        if known {
+            let finding = Finding::value(path, format!("the {what} is a well-known placeholder"));
+            self.report(finding.expected("a secret of your own").hint(format!("make one with: {make}")));
+        }
+        known
     }
 
     fn warn(&mut self, finding: Finding) {

@@ -62,6 +62,9 @@ pub(super) fn quote(text: &str) -> String {
     if text.chars().count() > 80 { format!("`{shown}...`") } else { format!("`{shown}`") }
 }
 
+/// What a name may be.
+pub(super) const NAME: &str = "at most 64 letters, digits, `_`, `-` and `.`";
+
 /// One of `names`, or what was meant.
 pub(super) fn one_of<T: Copy>(text: &str, what: &str, names: &[(&str, T)]) -> Result<T, Wrong> {
     if let Some((_, value)) = names.iter().find(|(name, _)| *name == text) {
@@ -73,6 +76,33 @@ pub(super) fn one_of<T: Copy>(text: &str, what: &str, names: &[(&str, T)]) -> Re
         Some(near) => wrong.hint(format!("did you mean `{near}`?")),
         None => wrong,
     })
+}
+
+/// What is called `text` among `known`, which stand in `section`, by its place. `what`: `pool`.
+pub(super) fn index_of(text: &str, what: &str, section: &str, known: &[&str]) -> Result<usize, Wrong> {
+    if let Some(index) = known.iter().position(|name| *name == text) {
+        return Ok(index);
+    }
+    let wrong = Wrong::new(format!("there is no {what} {}", quote(text)));
+    Err(match nearest(text, known.iter().copied()) {
+        Some(near) => wrong.hint(format!("did you mean `{near}`?")),
+        None if known.is_empty() => wrong.hint(format!("there is none at all; write one under `{section}`")),
+        None => wrong.expected(list(known)),
+    })
+}
+
+/// The name of something the operator names. `what`: `a cache's name`.
+pub(super) fn name(text: &str, what: &str) -> Result<String, Wrong> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::not(text, what).expected(NAME))
+}
+
+/// Whether `text` is the name of an entry of a section that other sections refer to: it also begins with a letter or digit.
+pub(super) fn is_section_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && name(text, "").is_ok()
 }
 
 /// `true` or `false`.

@@ -44,50 +44,21 @@ impl Short for RawRouteCache {
     const EXPECTING: &'static str = "the name of a cache, or a map with `use` and others";
 }
 
-/// What a cache and a route may both say.
-pub(in crate::config) struct RawRules<'a> {
-    pub(in crate::config) ttl: &'a Text,
-    pub(in crate::config) override_ttl: &'a Text,
-    pub(in crate::config) stale_while_revalidate: &'a Text,
-    pub(in crate::config) stale_if_error: &'a Text,
-    pub(in crate::config) heuristic: &'a Text,
-    pub(in crate::config) request_directives: &'a Text,
-    pub(in crate::config) key_headers: Option<&'a OneOrMany<String>>,
-    pub(in crate::config) share_between_callers: &'a Text,
-    pub(in crate::config) store_set_cookie: &'a Text,
-    pub(in crate::config) store_error_bodies: &'a Text,
-}
-
-impl RawCache {
-    pub(in crate::config) fn rules(&self) -> RawRules<'_> {
-        RawRules {
-            ttl: &self.ttl,
-            override_ttl: &self.override_ttl,
-            stale_while_revalidate: &self.stale_while_revalidate,
-            stale_if_error: &self.stale_if_error,
-            heuristic: &self.heuristic,
-            request_directives: &self.request_directives,
-            key_headers: self.key_headers.as_ref(),
-            share_between_callers: &self.share_between_callers,
-            store_set_cookie: &self.store_set_cookie,
-            store_error_bodies: &self.store_error_bodies,
-        }
-    }
-}
-
 impl RawRouteCache {
-    pub(in crate::config) fn rules(&self) -> RawRules<'_> {
-        RawRules {
-            ttl: &self.ttl,
-            override_ttl: &self.override_ttl,
-            stale_while_revalidate: &self.stale_while_revalidate,
-            stale_if_error: &self.stale_if_error,
-            heuristic: &self.heuristic,
-            request_directives: &self.request_directives,
-            key_headers: self.key_headers.as_ref(),
-            share_between_callers: &self.share_between_callers,
-            store_set_cookie: &self.store_set_cookie,
-            store_error_bodies: &self.store_error_bodies,
+    /// What it says, as a cache would.
+    pub(in crate::config) fn rules(&self) -> RawCache {
+        RawCache {
+            ttl: self.ttl.clone(),
+            override_ttl: self.override_ttl.clone(),
+            stale_while_revalidate: self.stale_while_revalidate.clone(),
+            stale_if_error: self.stale_if_error.clone(),
+            heuristic: self.heuristic.clone(),
+            request_directives: self.request_directives.clone(),
+            key_headers: self.key_headers.clone(),
+            share_between_callers: self.share_between_callers.clone(),
+            store_set_cookie: self.store_set_cookie.clone(),
+            store_error_bodies: self.store_error_bodies.clone(),
+            ..RawCache::default()
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A list, or its only item without brackets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::config) struct OneOrMany<T>(pub(in crate::config) Vec<Option<T>>);
 
 impl<T> OneOrMany<T> {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Resolver;
 use super::tls::file;
+use super::{OPENSSL, Resolver};
 use crate::config::audit::{Alerts, Audit, EventKind, EventKinds, Webhook, signing_key};
 use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
 use crate::config::raw::{Named, Or, RawAlerts, RawLog, RawWebhook, Text};
-use crate::config::secret::{Secret, is_placeholder};
+use crate::config::secret::Secret;
 use crate::config::values::{self, Wrong};
 
 /// The audit log. `path` is that of `log`.
@@ -105,10 +105,7 @@ fn secret(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Se
     if text.is_empty() {
         let finding = Finding::value(path, "the secret is empty: messages are not signed");
         resolver.warn(finding.hint("remove the key to say so on purpose"));
-    } else if is_placeholder(text) && !resolver.overrides.insecure_dev {
-        let finding = Finding::value(path, "the secret is a well-known placeholder");
-        resolver.report(finding.expected("a secret of your own").hint("make one with: openssl rand -hex 32"));
-    } else if signing_key(text).is_none() {
+    } else if !resolver.is_placeholder(path, text, "secret", OPENSSL) && signing_key(text).is_none() {
         let finding = Finding::value(path, "what follows `whsec_` is not Base64");
         resolver.report(finding.expected("the secret as it was handed out"));
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{MILLISECOND, Resolver};
+use crate::config::Pool;
 use crate::config::cache::{Cache, CacheRules, RouteCache};
-use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
-use crate::config::raw::{Or, RawCache, RawConfig, RawRoute, RawRules};
+use crate::config::problem::{Finding, KeyPath, Place};
+use crate::config::raw::{Or, RawCache, RawConfig, RawRoute};
 use crate::config::values::{self, Wrong};
-use crate::config::{Pool, Route};
 
 const MAX_ENTRIES: u64 = 10_000;
 const MAX_BYTES: u64 = 256 << 20;
@@ -26,10 +26,7 @@ pub(super) fn caches(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Arc<Ca
     let mut caches: Vec<Arc<Cache>> = Vec::new();
     for (name, raw) in raw.caches.iter().flat_map(|caches| caches.items()) {
         let path = section.key(name);
-        let fits =
-            (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-        if !fits {
-            let wrong = Wrong::not(name, "a cache's name").expected("at most 64 letters, digits, `_`, `-` and `.`");
+        if let Err(wrong) = values::name(name, "a cache's name") {
             resolver.wrong_at(Place::Key(path.clone()), wrong);
         }
         caches.push(Arc::new(cache(&path, name, raw, resolver)));
@@ -59,7 +56,7 @@ fn cache(path: &KeyPath, name: &str, raw: &RawCache, resolver: &mut Resolver<'_>
             Duration::ZERO,
         ),
         tag_headers: if tag_headers.is_empty() { default_tags() } else { tag_headers },
-        rules: rules(path, &raw.rules(), &CacheRules::default(), resolver),
+        rules: rules(path, raw, &CacheRules::default(), resolver),
     }
 }
 
@@ -68,38 +65,39 @@ fn default_tags() -> Vec<HeaderName> {
 }
 
 /// The rules at `path` over those of `base`.
-fn rules(path: &KeyPath, raw: &RawRules<'_>, base: &CacheRules, resolver: &mut Resolver<'_>) -> CacheRules {
+fn rules(path: &KeyPath, raw: &RawCache, base: &CacheRules, resolver: &mut Resolver<'_>) -> CacheRules {
     let seconds = |key: &str, text, resolver: &mut Resolver<'_>, least| {
         let given = resolver.duration_from(&path.key(key), text, Duration::MAX, least);
         (given != Duration::MAX).then_some(given)
     };
-    let key_headers = resolver.list(&path.key("key_headers"), raw.key_headers, key_header);
+    let key_headers = resolver.list(&path.key("key_headers"), raw.key_headers.as_ref(), key_header);
     CacheRules {
-        ttl: seconds("ttl", raw.ttl, resolver, MILLISECOND).or(base.ttl),
-        override_ttl: seconds("override_ttl", raw.override_ttl, resolver, MILLISECOND).or(base.override_ttl),
+        ttl: seconds("ttl", &raw.ttl, resolver, MILLISECOND).or(base.ttl),
+        override_ttl: seconds("override_ttl", &raw.override_ttl, resolver, MILLISECOND).or(base.override_ttl),
         stale_while_revalidate: resolver.duration_from(
             &path.key("stale_while_revalidate"),
-            raw.stale_while_revalidate,
+            &raw.stale_while_revalidate,
             base.stale_while_revalidate,
             Duration::ZERO,
         ),
-        stale_if_error: seconds("stale_if_error", raw.stale_if_error, resolver, Duration::ZERO).or(base.stale_if_error),
-        heuristic: resolver.boolean(&path.key("heuristic"), raw.heuristic, base.heuristic),
+        stale_if_error: seconds("stale_if_error", &raw.stale_if_error, resolver, Duration::ZERO)
+            .or(base.stale_if_error),
+        heuristic: resolver.boolean(&path.key("heuristic"), &raw.heuristic, base.heuristic),
         request_directives: resolver.boolean(
             &path.key("request_directives"),
-            raw.request_directives,
+            &raw.request_directives,
             base.request_directives,
         ),
         key_headers: if key_headers.is_empty() { base.key_headers.clone() } else { key_headers },
         share_between_callers: resolver.boolean(
             &path.key("share_between_callers"),
-            raw.share_between_callers,
+            &raw.share_between_callers,
             base.share_between_callers,
         ),
-        store_set_cookie: resolver.boolean(&path.key("store_set_cookie"), raw.store_set_cookie, base.store_set_cookie),
+        store_set_cookie: resolver.boolean(&path.key("store_set_cookie"), &raw.store_set_cookie, base.store_set_cookie),
         store_error_bodies: resolver.boolean(
             &path.key("store_error_bodies"),
-            raw.store_error_bodies,
+            &raw.store_error_bodies,
             base.store_error_bodies,
         ),
     }
@@ -137,34 +135,12 @@ pub(super) fn of_route(
             (path.key("use"), raw.r#use.clone())
         }
     };
-    let index = resolver.get(&name_path, &name, |text| find(text, caches));
+    let known: Vec<&str> = caches.iter().map(|cache| &*cache.name).collect();
+    let index = resolver.get(&name_path, &name, |text| values::index_of(text, "cache", "caches", &known));
     let base = index.and_then(|index| caches.get(index)).map(|cache| cache.rules.clone()).unwrap_or_default();
     let rules = match given {
         Or::Text(_) => base,
         Or::Map(raw) => rules(&path, &raw.rules(), &base, resolver),
     };
     Some(RouteCache { cache: index?, rules })
-}
-
-/// Warns of caches that no route names.
-pub(super) fn warn_unused(caches: &[Arc<Cache>], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
-    for (index, cache) in caches.iter().enumerate() {
-        if !routes.iter().any(|(_, route)| route.cache.as_ref().is_some_and(|used| used.cache == index)) {
-            let path = KeyPath::default().key("caches").key(&cache.name);
-            resolver.warn(Finding::key(&path, "no route uses this cache"));
-        }
-    }
-}
-
-fn find(text: &str, caches: &[Arc<Cache>]) -> Result<usize, Wrong> {
-    let known: Vec<&str> = caches.iter().map(|cache| &*cache.name).collect();
-    if let Some(index) = known.iter().position(|name| *name == text) {
-        return Ok(index);
-    }
-    let wrong = Wrong::new(format!("there is no cache {}", values::quote(text)));
-    Err(match nearest(text, known.iter().copied()) {
-        Some(near) => wrong.hint(format!("did you mean `{near}`?")),
-        None if known.is_empty() => wrong.hint("there is none at all; write one under `caches`"),
-        None => wrong.expected(list(&known)),
-    })
 }

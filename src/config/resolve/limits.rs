@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{MAX_DURATION, MILLISECOND, Resolver, within};
-use crate::config::Route;
 use crate::config::auth::RouteAuth;
 use crate::config::limit::{Limit, LimitKey, LimitRate, MOST_PER_ROUTE};
 use crate::config::problem::{Finding, KeyPath, nearest};
@@ -27,13 +26,7 @@ pub(super) fn limits(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Arc<Li
     let mut limits = Vec::new();
     for (name, raw) in &raw.0 {
         let path = path.key(name);
-        if !name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
-            || name.len() > 64
-        {
-            let finding = Finding::key(&path, "this is not the name of a limit");
-            resolver.report(finding.expected("at most 64 letters, digits, `_`, `-` and `.`"));
-        }
+        resolver.section_name(&path, name, "a limit");
         // One that was refused still is a limit that routes may name.
         let absent = RawLimit::default();
         limits.push(Arc::new(limit(&path, name, raw.as_ref().unwrap_or(&absent), resolver)));
@@ -202,14 +195,4 @@ pub(super) fn of_route(
         resolver.report(Finding::value(&path, message).hint("ask for a caller with `auth`, or limit by client_ip"));
     }
     found
-}
-
-/// Warns of limits that no route names.
-pub(super) fn warn_unused(limits: &[Arc<Limit>], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
-    for (index, limit) in limits.iter().enumerate() {
-        if !routes.iter().any(|(_, route)| route.limits.contains(&index)) {
-            let path = KeyPath::default().key("limits").key(&limit.name);
-            resolver.warn(Finding::key(&path, "no route uses this limit"));
-        }
-    }
 }

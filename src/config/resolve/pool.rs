@@ -9,7 +9,7 @@ use super::{Resolver, tls};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{Named, OneOrMany, Or, RawMember, RawPool};
 use crate::config::values::{self, address, balance::balance};
-use crate::config::{Balance, Member, MemberAddress, Pool, Retry, Route, Target, UpstreamTimeouts};
+use crate::config::{Balance, Member, MemberAddress, Pool, Retry, UpstreamTimeouts};
 
 pub(super) fn pools(raw: Option<&Named<RawPool>>, resolver: &mut Resolver<'_>) -> Vec<Arc<Pool>> {
     let Some(raw) = raw else { return Vec::new() };
@@ -17,13 +17,7 @@ pub(super) fn pools(raw: Option<&Named<RawPool>>, resolver: &mut Resolver<'_>) -
     let mut pools = Vec::new();
     for (name, raw) in &raw.0 {
         let path = path.key(name);
-        if !name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
-            || name.len() > 64
-        {
-            let finding = Finding::key(&path, "this is not the name of a pool");
-            resolver.report(finding.expected("at most 64 letters, digits, `_`, `-` and `.`"));
-        }
+        resolver.section_name(&path, name, "a pool");
         // One that was refused still is a pool that routes may name.
         let absent = RawPool::default();
         pools.push(Arc::new(pool(&path, name, raw.as_ref().unwrap_or(&absent), resolver)));
@@ -123,16 +117,4 @@ fn member(path: &KeyPath, raw: &Or<RawMember>, resolver: &mut Resolver<'_>) -> O
     let found = resolver.get(&address_path, &text, address::member)?;
     let member = Member { name: found.name.into(), address: found.address, weight, backup };
     Some((member, found.tls))
-}
-
-/// Warns of pools that no route names.
-pub(super) fn warn_unused(pools: &[Arc<Pool>], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
-    for (index, pool) in pools.iter().enumerate() {
-        let used =
-            |(_, route): &(KeyPath, Arc<Route>)| matches!(&route.target, Target::Pool(target) if target.pool == index);
-        if !routes.iter().any(used) {
-            let path = KeyPath::default().key("pools").key(&pool.name);
-            resolver.warn(Finding::key(&path, "no route uses this pool"));
-        }
-    }
 }

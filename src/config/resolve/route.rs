@@ -65,12 +65,7 @@ pub(super) fn routes(
 }
 
 fn name(path: &KeyPath, index: usize, raw: &RawRoute, resolver: &mut Resolver<'_>) -> String {
-    let parse = |text: &str| {
-        let fits =
-            (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-        let wrong = || Wrong::not(text, "a route's name").expected("at most 64 letters, digits, `_`, `-` and `.`");
-        if fits { Ok(text.to_owned()) } else { Err(wrong()) }
-    };
+    let parse = |text: &str| values::name(text, "a route's name");
     resolver.get(&path.key("name"), &raw.name, parse).unwrap_or_else(|| format!("route-{}", index + 1))
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use regex::bytes::RegexBuilder;
 
 use super::{Resolver, within};
+use crate::config::Pool;
 use crate::config::problem::{Finding, KeyPath, Place, list, nearest};
 use crate::config::raw::{Or, RawConfig, RawRoute, RawSanitize, RawSanitizeRule};
 use crate::config::sanitize::{Finds, Rule, Sanitize, Unmasked};
 use crate::config::values::{self, Wrong, quote};
-use crate::config::{Pool, Route};
 
 const MAX_BODY: u64 = 1 << 20;
 const MIB: usize = 1 << 20;
@@ -34,7 +34,7 @@ pub(super) fn sanitize(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Arc<
     let mut sets = Vec::new();
     for (name, set) in raw.sanitize.iter().flat_map(|sets| sets.items()) {
         let path = path.key(name);
-        if let Err(wrong) = self::name(name) {
+        if let Err(wrong) = values::name(name, "a name") {
             resolver.wrong_at(Place::Key(path.clone()), wrong);
         }
         let with_auth = raw.auth.is_some();
@@ -68,16 +68,6 @@ pub(super) fn of_route(
         resolver.report(Finding::key(&key, against).hint(hint));
     }
     found
-}
-
-/// Warns of sets that no route names.
-pub(super) fn warn_unused(sets: &[Arc<Sanitize>], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
-    for (index, set) in sets.iter().enumerate() {
-        if !routes.iter().any(|(_, route)| route.sanitize == Some(index)) {
-            let path = KeyPath::default().key("sanitize").key(&set.name);
-            resolver.warn(Finding::key(&path, "no route uses this set of rules"));
-        }
-    }
 }
 
 /// What a route cannot be beside a route whose bodies are masked: they would pass by another way, as they are.
@@ -198,7 +188,7 @@ fn rule(path: &KeyPath, raw: &RawSanitizeRule, resolver: &mut Resolver<'_>) -> O
     let replace = resolver.get(&path.key("replace"), &raw.replace, replace).unwrap_or_else(|| MASK.to_owned());
     let escaped = serde_json::Value::String(replace).to_string();
     let inside = escaped.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(MASK);
-    let name = resolver.get(&path.key("name"), &raw.name, name)?;
+    let name = resolver.get(&path.key("name"), &raw.name, |text| values::name(text, "a name"))?;
     let finds = if raw.pattern.is_none() {
         resolver
             .get(&path.key("name"), &raw.name, |text| built_in(text).map_err(|wrong| wrong.hint("add `pattern`")))?
@@ -210,14 +200,6 @@ fn rule(path: &KeyPath, raw: &RawSanitizeRule, resolver: &mut Resolver<'_>) -> O
         resolver.get(&path.key("pattern"), &raw.pattern, pattern)?
     };
     Some(Rule { name: name.into(), finds, replace: inside.as_bytes().into() })
-}
-
-fn name(text: &str) -> Result<String, Wrong> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if (1..=64).contains(&text.len()) && text.chars().all(fits) {
-        return Ok(text.to_owned());
-    }
-    Err(Wrong::not(text, "a name").expected("at most 64 letters, digits, `_`, `-` and `.`"))
 }
 
 fn pattern(text: &str) -> Result<Finds, Wrong> {

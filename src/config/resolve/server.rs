@@ -6,10 +6,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::tls::file;
-use super::{Resolver, audit};
+use super::{OPENSSL, Resolver, audit};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawAccess, RawAdmin, RawConfig, RawLog, RawServer, RawServerTimeouts, Text};
-use crate::config::secret::{Secret, is_placeholder};
+use crate::config::secret::Secret;
 use crate::config::values::logging::{LogFilter, log_filter};
 use crate::config::values::{self, Wrong, address};
 use crate::config::{AccessFormat, AccessLog, Admin, ListenAddress, Listener, Log, LogFormat, Server, ServerTimeouts};
@@ -57,10 +57,9 @@ fn token(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Sec
     if text.is_empty() {
         let finding = Finding::value(path, "the token is empty: control calls are let in without one");
         resolver.warn(finding.hint("remove the key to say so on purpose"));
-    } else if is_placeholder(text) && !resolver.overrides.insecure_dev {
-        let finding = Finding::value(path, "the token is a well-known placeholder");
-        resolver.report(finding.expected("a secret of your own").hint("make one with: openssl rand -hex 32"));
-    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    } else if !resolver.is_placeholder(path, text, "token", OPENSSL)
+        && !text.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         let finding = Finding::value(path, "the token has spaces, line breaks or characters outside of ASCII");
         resolver.report(finding.expected("visible ASCII characters, for it is sent in a header"));
     }

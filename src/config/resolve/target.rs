@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::{Resolver, retry};
-use crate::config::problem::{Finding, KeyPath, list, nearest};
+use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{Or, RawRedirect, RawRespond, RawRoute};
 use crate::config::values::{self, Wrong, balance::balance};
 use crate::config::{Pool, PoolTarget, Redirect, Respond, Retry, Target};
@@ -72,17 +72,7 @@ fn pool_only(path: &KeyPath, raw: &RawRoute, resolver: &mut Resolver<'_>) {
 
 fn pool_target(path: &KeyPath, raw: &RawRoute, pools: &[Arc<Pool>], resolver: &mut Resolver<'_>) -> Option<PoolTarget> {
     let known: Vec<&str> = pools.iter().map(|pool| &*pool.name).collect();
-    let parse = |text: &str| match known.iter().position(|name| *name == text) {
-        Some(index) => Ok(index),
-        None => {
-            let wrong = Wrong::new(format!("there is no pool {}", values::quote(text)));
-            Err(match nearest(text, known.iter().copied()) {
-                Some(near) => wrong.hint(format!("did you mean `{near}`?")),
-                None if known.is_empty() => wrong.hint("there is none at all; write one under `pools`"),
-                None => wrong.expected(list(&known)),
-            })
-        }
-    };
+    let parse = |text: &str| values::index_of(text, "pool", "pools", &known);
     // What the route overrides is looked at even when its pool is not there.
     let index = resolver.get(&path.key("pool"), &raw.pool, parse);
     let pool = index.and_then(|index| pools.get(index));

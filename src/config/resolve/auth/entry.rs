@@ -13,7 +13,7 @@ use crate::config::auth::{ApiKey, KeySecret, Permissions, is_key_id};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{RawApiKey, RawPreviousSecret, Text};
 use crate::config::resolve::Resolver;
-use crate::config::secret::{is_placeholder, is_placeholder_digest};
+use crate::config::secret::is_placeholder_digest;
 use crate::config::values::time::moment;
 use crate::config::values::{self, Wrong};
 
@@ -115,9 +115,8 @@ fn digest_of(path: &KeyPath, plain: &str, enabled: bool, resolver: &mut Resolver
         resolver.report(finding.expected("visible ASCII characters, for it is sent in a header"));
     } else if plain.len() > MOST_SECRET {
         resolver.report(Finding::value(path, "the secret is too long").expected("at most 512 characters"));
-    } else if is_placeholder(plain) && enabled && !resolver.overrides.insecure_dev {
-        let finding = Finding::value(path, "the secret is a well-known placeholder");
-        resolver.report(finding.expected("a secret of your own").hint("make one with: sluicegate key new"));
+    } else if enabled && resolver.is_placeholder(path, plain, "secret", "sluicegate key new") {
+        // Reported.
     } else if plain.len() < SHORT_SECRET && enabled && !resolver.overrides.insecure_dev {
         let finding = Finding::value(path, "the secret is so short that it can be guessed");
         resolver.warn(finding.hint("make a long one with: sluicegate key new"));

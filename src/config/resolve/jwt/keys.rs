@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::super::Resolver;
 use super::super::tls::file;
+use super::super::{OPENSSL, Resolver};
 use crate::config::jwt::{Algorithm, Family, JwksUrl, KeySet, Keys, NamedKey, PublicKey};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{OneOrMany, RawJwt};
-use crate::config::secret::{Secret, is_placeholder};
+use crate::config::secret::Secret;
 use crate::config::values::{self, Wrong};
 
 const DEFAULT_REFRESH: Duration = Duration::from_secs(600);
@@ -72,10 +72,7 @@ fn secrets(path: &KeyPath, list: &OneOrMany<String>, resolver: &mut Resolver<'_>
         if text.is_empty() {
             let finding = Finding::value(&path, "the secret is empty, so anyone could sign tokens");
             resolver.report(finding.expected("the issuer's secret").hint("without `jwt` no token is taken at all"));
-        } else if is_placeholder(text) && !resolver.overrides.insecure_dev {
-            let finding = Finding::value(&path, "the secret is a well-known placeholder");
-            resolver.report(finding.expected("a secret of your own").hint("make one with: openssl rand -hex 32"));
-        } else {
+        } else if !resolver.is_placeholder(&path, text, "secret", OPENSSL) {
             secrets.extend(Secret::new(text.clone()));
         }
     }
