@@ -35,6 +35,7 @@ use crate::observe::audit::Event;
 use crate::server::drain::Drain;
 use crate::server::listener::Bound;
 use crate::server::reload::{Asked, Reloaded, Reloader};
+use crate::snapshot::Snapshot;
 use answer::Answer;
 
 mod access;
@@ -230,14 +231,9 @@ async fn try_respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer
     if let Err(refusal) = &allowed
         && (*refusal == access::Refusal::WrongToken || !endpoint.answers_strangers())
     {
-        snapshot.audit.record(&Event {
-            actor: Some(&peer.actor()),
-            client: peer.address(),
-            method: Some(head.method.as_str()),
-            path: Some(head.uri.path()),
-            reason: Some(refusal.as_str()),
-            ..Event::new(refusal.event(), false)
-        });
+        let (method, path) = (Some(head.method.as_str()), Some(head.uri.path()));
+        let event = Event::new(refusal.event(), false);
+        record(&snapshot, peer, &Event { method, path, reason: Some(refusal.as_str()), ..event });
     }
     if let Err(refusal) = &allowed
         && !endpoint.answers_strangers()
@@ -247,6 +243,11 @@ async fn try_respond(admin: &Admin, request: http::Request<Incoming>, peer: Peer
     }
     tokio::time::timeout(BODY_TIMEOUT, read_to_end(body)).await.map_err(|_| Answer::too_slow())??;
     control::answer(admin, &endpoint, &head, &snapshot, peer, allowed.is_ok()).await
+}
+
+/// Tells the audit log of what `peer` asked for.
+fn record(snapshot: &Snapshot, peer: Peer, event: &Event<'_>) {
+    snapshot.audit.record(&Event { actor: Some(&peer.actor()), client: peer.address(), ..*event });
 }
 
 /// Reads the body and forgets it.

@@ -306,6 +306,26 @@ async fn an_unsafe_request_that_succeeds_makes_what_is_stored_unusable() {
 }
 
 #[tokio::test]
+async fn the_host_that_a_trusted_proxy_names_tells_answers_apart_and_invalidates_them() {
+    let origin = fixed(FRESH).await;
+    let gate = gateway()
+        .section("server", "{ trusted_proxies: [127.0.0.0/8] }")
+        .members("app", &[origin.address()], "")
+        .section("caches", "{ web: {} }")
+        .route("match: { path: / }, pool: app, cache: web")
+        .start()
+        .await;
+    let (one, other) = ([("x-forwarded-host", "one.example")], [("x-forwarded-host", "other.example")]);
+    assert_told(&got_with(&gate, "/a", &one).await, "MISS", "1");
+    assert_told(&got_with(&gate, "/a", &other).await, "MISS", "2");
+    assert_told(&got_with(&gate, "/a", &one).await, "HIT", "1");
+    let delete = gate.ask("DELETE", "/a").header("x-forwarded-host", "one.example");
+    assert_eq!(delete.send().await.status, 200);
+    assert_eq!(got_with(&gate, "/a", &one).await.0, "MISS");
+    assert_told(&got_with(&gate, "/a", &other).await, "HIT", "2");
+}
+
+#[tokio::test]
 async fn answers_to_posts_are_never_shared() {
     let origin = fixed(FRESH).await;
     let gate = cached(&origin, "ttl: 300s").await;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::status::{Changed, PoolStatus, ReloadDone, Status};
-use super::{Admin, Order, Peer, health, purge, scrape, stats, tokens};
+use super::{Admin, Order, Peer, health, purge, record, scrape, stats, tokens};
 use crate::balance::{AdminState, Pool};
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
@@ -82,7 +82,7 @@ async fn reload(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
 fn reopen_logs(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
     info!("control: reopen the logs, asked by {peer}");
     let reopened = admin.reloader.reopen_logs();
-    record(&admin.reloader.shared().current.load(), peer, "reopen_logs", None, reopened.is_ok());
+    managed(&admin.reloader.shared().current.load(), peer, "reopen_logs", None, reopened.is_ok());
     match reopened {
         Ok(()) => Ok(Answer::json(StatusCode::OK, &json!({ "reopened": true }))),
         Err(error) => {
@@ -100,7 +100,7 @@ fn set_member(snapshot: &Snapshot, pool: &str, member: &str, to: AdminState, pee
         unknown(format!("there is no pool {pool:?}"), "pools", names)
     })?;
     let known = found.set_admin(member, to) > 0;
-    record(snapshot, peer, to.as_str(), Some(&format!("{pool}/{member}")), known);
+    managed(snapshot, peer, to.as_str(), Some(&format!("{pool}/{member}")), known);
     if !known {
         return Err(no_member(found, member));
     }
@@ -112,27 +112,15 @@ fn set_member(snapshot: &Snapshot, pool: &str, member: &str, to: AdminState, pee
 
 async fn purge_cache(snapshot: &Snapshot, cache: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
     let purged = purge::run(snapshot, cache, head).await;
-    snapshot.audit.record(&Event {
-        actor: Some(&peer.actor()),
-        client: peer.address(),
-        action: Some("purge"),
-        target: Some(cache),
-        ..Event::new(EventKind::CachePurge, purged.is_ok())
-    });
+    let event = Event::new(EventKind::CachePurge, purged.is_ok());
+    record(snapshot, peer, &Event { action: Some("purge"), target: Some(cache), ..event });
     let purged = purged?;
     info!("control: purge of cache {}: {} answers, asked by {peer}", purged.cache, purged.purged);
     Ok(Answer::json(StatusCode::OK, &purged))
 }
 
-/// Tells the audit log of a change that was asked for.
-fn record(snapshot: &Snapshot, peer: Peer, action: &str, target: Option<&str>, done: bool) {
-    snapshot.audit.record(&Event {
-        actor: Some(&peer.actor()),
-        client: peer.address(),
-        action: Some(action),
-        target,
-        ..Event::new(EventKind::ServiceManagement, done)
-    });
+fn managed(snapshot: &Snapshot, peer: Peer, action: &str, target: Option<&str>, done: bool) {
+    record(snapshot, peer, &Event { action: Some(action), target, ..Event::new(EventKind::ServiceManagement, done) });
 }
 
 fn no_member(pool: &Pool, member: &str) -> Answer {

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::{Admin, Peer};
+use super::{Admin, Peer, record};
 use crate::auth::{MAX_JTI, SourceStatus};
 use crate::clock;
 use crate::config::audit::EventKind;
@@ -89,13 +89,8 @@ pub(super) fn revoke(
     };
     let revocations = &admin.reloader.shared().tokens.revocations;
     let until = revocations.revoke(jti, until);
-    snapshot.audit.record(&Event {
-        actor: Some(&peer.actor()),
-        client: peer.address(),
-        action: Some("revoke"),
-        target: Some(jti),
-        ..Event::new(EventKind::UserManagement, true)
-    });
+    let event = Event::new(EventKind::UserManagement, true);
+    record(snapshot, peer, &Event { action: Some("revoke"), target: Some(jti), ..event });
     info!("control: token {jti:?} is revoked until {}, asked by {peer}", written(until));
     let (revoked, max_entries) = (revocations.len(), revocations.max_entries());
     Ok(Answer::json(StatusCode::OK, &RevokedToken { jti: jti.to_owned(), until: written(until), revoked, max_entries }))

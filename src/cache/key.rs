@@ -26,8 +26,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// The query, without its `?`.
     pub query: Option<&'a str>,
-    /// The caller, where the entry is its own: what it showed, and its id.
-    pub caller: Option<(&'a str, &'a str)>,
+    /// The caller, where the entry is its own: what it showed, and its id, in one word.
+    pub caller: Option<&'a str>,
     /// Its fields.
     pub headers: &'a HeaderMap,
 }
@@ -41,8 +41,7 @@ impl Asked<'_> {
         append(&mut key, authority(self.host, self.https).as_bytes());
         append(&mut key, self.path.as_bytes());
         append_optional(&mut key, self.query);
-        append_optional(&mut key, self.caller.map(|(kind, _)| kind));
-        append_optional(&mut key, self.caller.map(|(_, id)| id));
+        append_optional(&mut key, self.caller);
         for name in by {
             append(&mut key, name.as_str().as_bytes());
             vary::append_value(&mut key, name, self.headers);
@@ -114,7 +113,7 @@ mod tests {
 
     fn asked<'a>(headers: &'a HeaderMap, parts: &'a (String, String, Option<String>, Option<String>)) -> Asked<'a> {
         let (host, path, query, caller) = parts;
-        let (query, caller) = (query.as_deref(), caller.as_deref().map(|id| ("key", id)));
+        let (query, caller) = (query.as_deref(), caller.as_deref());
         Asked { route: "r", https: false, host, path, query, caller, headers }
     }
 
@@ -138,9 +137,9 @@ mod tests {
             Asked { route: "r", https: false, host: "h", path: "/", query, caller, headers: &headers }.key(&[])
         };
         assert_ne!(of(Some(""), None), of(None, None));
-        assert_ne!(of(None, Some(("key", ""))), of(None, None));
-        assert_ne!(of(Some("a"), None), of(None, Some(("key", "a"))));
-        assert_ne!(of(None, Some(("key", "a"))), of(None, Some(("token", "a"))));
+        assert_ne!(of(None, Some("")), of(None, None));
+        assert_ne!(of(Some("a"), None), of(None, Some("key:a")));
+        assert_ne!(of(None, Some("key:a")), of(None, Some("token:a")));
     }
 
     proptest! {

@@ -111,7 +111,7 @@ impl Metrics {
             panics: AtomicU64::new(0),
             log_errors: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
-            security: SecurityMetrics::default(),
+            security: SecurityMetrics::new(),
             draining: AtomicBool::new(false),
         }
     }

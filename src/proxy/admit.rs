@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 use super::context::RequestContext;
 use super::cors::preflight;
 use super::guard;
-use super::headers::{Edge, Forwarding, check_request, request_host};
+use super::headers::{Edge, Forwarding, check_request, content_length, request_host};
 use super::local::{self, Answer, Probe};
 use super::rejection::Rejection;
 use crate::config::{self, PathPattern, Target, contains};
@@ -136,7 +136,7 @@ fn take_route(
     if !is_allowed(&route.config, ctx.client) {
         return Admission::reject(Rejection::Forbidden);
     }
-    if content_length(session).is_some_and(|length| length > route.config.max_body) {
+    if content_length(&request.headers).is_some_and(|length| length > route.config.max_body) {
         return Admission::reject(Rejection::PayloadTooLarge);
     }
     if let Some(admission) = guard::guard(session, ctx, route) {
@@ -227,8 +227,4 @@ fn forwarding(session: &Session, connection: &Connection, trusted: &[ipnet::IpNe
     // A unix socket has no peer address; whoever may open it stands on this machine.
     let edge = Edge::new(connection.tls, connection.port);
     Forwarding::new(connection.peer, host, &edge, &request.headers, trusted)
-}
-
-fn content_length(session: &Session) -> Option<u64> {
-    session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }

@@ -14,7 +14,7 @@ use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 use super::context::UpstreamRecord;
 use super::exchange::Unserved;
 use super::rejection::Rejection;
-use crate::balance::{Failure, NoPick, Pick, PickRequest};
+use crate::balance::{Failure, Member, NoPick, Pick, PickRequest};
 use crate::clock;
 use crate::observe::metrics::AttemptOutcome;
 use crate::observe::trace::RequestId;
@@ -252,14 +252,8 @@ pub fn has_strange_coding(upstream: &UpstreamSession) -> bool {
 }
 
 /// Keeps the connection of a complete exchange for another request, if the member will.
-pub async fn give_back(
-    mut upstream: Box<UpstreamSession>,
-    record: &UpstreamRecord,
-    route: &PoolRoute,
-    connector: &Connector,
-) {
-    let peer = record.member.as_ref().and_then(|member| route.peers.get(member.index)?.as_ref());
-    let Some(peer) = peer else { return };
+pub async fn give_back(mut upstream: Box<UpstreamSession>, member: &Member, route: &PoolRoute, connector: &Connector) {
+    let Some(peer) = route.peers.get(member.index).and_then(Option::as_ref) else { return };
     upstream.respect_keepalive();
     if !upstream.will_keepalive() {
         return;

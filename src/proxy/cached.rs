@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::exchange::{self, Unserved};
 use super::headers::request_host;
 use super::rejection::Rejection;
-use crate::auth::CallerKind;
 use crate::cache::fill::{Coming, Confirmed, Failure, News, Reader};
 use crate::cache::key::{Asked, Key};
 use crate::cache::{Joined, RequestControl, Store, Stored, Verdict, invalidate, vary};
@@ -135,17 +134,13 @@ impl Cached<'_> {
         }
         let path = NormalPath::parse(request.uri.path()).ok()?;
         let caller = ctx.caller.as_ref().filter(|_| !rules.share_between_callers);
-        let caller = caller.map(|caller| (kind(caller.kind), &*caller.id));
-        // The host that members are told of: a trusted proxy may name another one than it asks for.
-        let told = ctx.forwarding.as_ref().filter(|forwarding| forwarding.trusted);
-        let told = told.and_then(|forwarding| forwarding.host.as_ref()?.to_str().ok());
         let asked = Asked {
             route: &self.route.config.name,
             https: is_https(ctx),
-            host: told.unwrap_or_else(|| request_host(&request.uri, headers)),
+            host: host(ctx, request),
             path: path.forward(),
             query: request.uri.query(),
-            caller,
+            caller: caller.map(|caller| &*caller.scope),
             headers,
         };
         let base = asked.key(&rules.key_headers);
@@ -392,11 +387,11 @@ fn nominates_fields(headers: &HeaderMap) -> bool {
     names.into_iter().any(|name| !of_connection(&name) && headers.contains_key(name))
 }
 
-fn kind(kind: CallerKind) -> &'static str {
-    match kind {
-        CallerKind::ApiKey => "key",
-        CallerKind::Jwt => "token",
-    }
+/// The host that members are told of: a trusted proxy may name another one than it asks for.
+fn host<'a>(ctx: &'a RequestContext, request: &'a RequestHeader) -> &'a str {
+    let told = ctx.forwarding.as_ref().filter(|forwarding| forwarding.trusted);
+    let told = told.and_then(|forwarding| forwarding.host.as_ref()?.to_str().ok());
+    told.unwrap_or_else(|| request_host(&request.uri, &request.headers))
 }
 
 fn is_https(ctx: &RequestContext) -> bool {
@@ -413,7 +408,7 @@ pub fn observe(session: &Session, ctx: &RequestContext, answer: &ResponseHeader)
     let request = session.req_header();
     let Ok(path) = NormalPath::parse(request.uri.path()) else { return };
     let place = invalidate::Place {
-        host: request_host(&request.uri, &request.headers),
+        host: host(ctx, request),
         https: is_https(ctx),
         path: path.forward(),
         query: request.uri.query(),

@@ -420,8 +420,11 @@ async fn stream(
     }
     finish(session, ctx, body, request_cut).await?;
     drop(pick);
-    if body.is_done() && !request_cut {
-        attempts::give_back(upstream, &ctx.upstream, route, connector).await;
+    if body.is_done()
+        && !request_cut
+        && let Some(member) = &ctx.upstream.member
+    {
+        attempts::give_back(upstream, member, route, connector).await;
     }
     Ok(())
 }

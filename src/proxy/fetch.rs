@@ -49,9 +49,7 @@ pub struct Fetched {
     connector: Arc<Connector>,
     id: RequestId,
     /// Counts it in flight at its member.
-    _pick: Pick,
-    /// What became of the attempts.
-    pub record: UpstreamRecord,
+    pick: Pick,
 }
 
 /// Why nothing was fetched.
@@ -75,14 +73,17 @@ impl Fetch {
     ///
     /// # Errors
     /// What the client is to hear, when nobody answers.
-    pub async fn send(self, informed: &(dyn Fn(&ResponseHeader) + Send + Sync)) -> Result<Fetched, Unfetched> {
+    pub async fn send(
+        self,
+        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
+    ) -> Result<(Fetched, UpstreamRecord), Unfetched> {
         let mut record = UpstreamRecord::default();
         let answer = self.attempt_all(&mut record, informed).await;
         record.ended = Some(clock::now());
         match answer {
             Ok((upstream, pick)) => {
                 let Self { route, connector, id, .. } = self;
-                Ok(Fetched { upstream, route, connector, id, _pick: pick, record })
+                Ok((Fetched { upstream, route, connector, id, pick }, record))
             }
             Err(Unserved::Rejected(rejection, termination)) => Err(Unfetched { rejection, termination, record }),
             Err(Unserved::Cut(termination)) => Err(Unfetched { rejection: Rejection::Internal, termination, record }),
@@ -199,13 +200,11 @@ impl Fetched {
     }
 
     /// Ends it. A connection whose body was read to its end is kept for another request.
-    pub async fn finish(mut self) -> UpstreamRecord {
-        self.record.ended = Some(clock::now());
+    pub async fn finish(mut self) {
         if self.upstream.is_body_done()
             && let Some(route) = self.route.pool.as_ref()
         {
-            attempts::give_back(self.upstream, &self.record, route, &self.connector).await;
+            attempts::give_back(self.upstream, &self.pick.member, route, &self.connector).await;
         }
-        self.record
     }
 }

@@ -295,6 +295,11 @@ pub fn check_request(uri: &Uri, headers: &HeaderMap, version: Version, max_heade
     }
 }
 
+/// The length of the body, as Content-Length says it; `None` when it does not, or not in a number.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
 /// The host that a request asks for, with its port: the authority of the target (RFC 9112 section 3.2.2), else Host;
 /// empty when there is neither, as HTTP/1.0 allows.
 pub fn request_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {

@@ -27,8 +27,7 @@ pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {
             _ = signals.user2.recv() => warn!("USR2: upgrading the binary in place is not supported yet"),
             () = reloader.addresses_changed() => {}
             _ = signals.interrupt.recv() => {
-                let action = Event { actor: Some("INT"), action: Some("stop"), ..service_event(true) };
-                reloader.shared().current.load().audit.record(&action);
+                tell(reloader, "INT", "stop", true);
                 info!("INT: ending at once, {} connections are cut", drain.connections());
                 return;
             }
@@ -40,23 +39,24 @@ pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {
 
 fn reopen(reloader: &Reloader, signal: &str) {
     let reopened = reloader.reopen_logs();
-    let action = Event { actor: Some(signal), action: Some("reopen_logs"), ..service_event(reopened.is_ok()) };
-    reloader.shared().current.load().audit.record(&action);
+    tell(reloader, signal, "reopen_logs", reopened.is_ok());
     match reopened {
         Ok(()) => info!("logs reopened"),
         Err(error) => error!("cannot reopen the logs: {error}; the old files stay in use"),
     }
 }
 
-fn service_event(done: bool) -> Event<'static> {
-    Event::new(EventKind::ServiceManagement, done)
+/// Tells the audit log what a signal brought about.
+fn tell(reloader: &Reloader, signal: &str, action: &str, done: bool) {
+    let event = Event::new(EventKind::ServiceManagement, done);
+    let event = Event { actor: Some(signal), action: Some(action), ..event };
+    reloader.shared().current.load().audit.record(&event);
 }
 
 async fn leave(reloader: &Reloader, drain: &Arc<Drain>, signals: &mut Signals) {
     let limit = reloader.shared().current.load().config.server.timeouts.drain;
     info!("TERM: draining {} connections, for {limit:?} at most", drain.connections());
-    let action = Event { actor: Some("TERM"), action: Some("drain"), ..service_event(true) };
-    reloader.shared().current.load().audit.record(&action);
+    tell(reloader, "TERM", "drain", true);
     reloader.shared().metrics.set_draining(true);
     drain.begin();
     tokio::select! {

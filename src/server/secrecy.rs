@@ -48,8 +48,7 @@ pub fn set_aside(environment: &Environment) -> io::Result<()> {
         .interpolated()
         .into_iter()
         .filter(|name| !KEPT.contains(&name.as_str()) && std::env::var_os(name).is_some())
-        .filter_map(|name| Some((environment.variable(&name)?.to_owned(), name)))
-        .map(|(value, name)| (name, value))
+        .filter_map(|name| environment.variable(&name).map(str::to_owned).map(|value| (name, value)))
         .collect();
     if hidden.is_empty() {
         return Ok(());

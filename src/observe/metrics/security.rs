@@ -2,23 +2,27 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::counters::Counters;
 use super::family::Families;
 use crate::config::audit::EventKind;
 
 /// Counters of the process. Relaxed throughout: they are only read to be shown.
-#[derive(Default)]
 pub(super) struct SecurityMetrics {
-    events: [AtomicU64; EventKind::ALL.len()],
+    /// Every request of a caller is one.
+    events: Counters<{ EventKind::ALL.len() }>,
     posted: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl SecurityMetrics {
+    pub(super) fn new() -> Self {
+        let (posted, failed, dropped) = Default::default();
+        Self { events: Counters::new(), posted, failed, dropped }
+    }
+
     pub(super) fn event(&self, kind: EventKind) {
-        if let Some(counter) = self.events.get(kind as usize) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.events.add(kind as usize, 1);
     }
 
     pub(super) fn posted(&self, ok: bool) {
@@ -31,10 +35,10 @@ impl SecurityMetrics {
     }
 
     pub(super) fn collect(&self, out: &mut Families) {
-        for (kind, counter) in EventKind::ALL.into_iter().zip(&self.events) {
+        for kind in EventKind::ALL {
             let help = "Security events by kind, written to the audit log or not.";
             let labels = [("event", kind.as_str())];
-            out.counter("jairouter_security_events_total", help, &labels, counter.load(Ordering::Relaxed));
+            out.counter("jairouter_security_events_total", help, &labels, self.events.sum(kind as usize));
         }
         for (result, counter) in [("posted", &self.posted), ("failed", &self.failed), ("dropped", &self.dropped)] {
             let help = "Alarms for the webhook by what became of them.";

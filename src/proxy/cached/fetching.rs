@@ -17,7 +17,7 @@ use crate::observe::Termination;
 use crate::proxy::context::{RequestContext, UpstreamRecord};
 use crate::proxy::fetch::{Fetch, Fetched};
 use crate::proxy::forward::request_for_upstream;
-use crate::proxy::headers::strip_hop_by_hop;
+use crate::proxy::headers::{content_length, strip_hop_by_hop};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
 use crate::upstream::connect::Connector;
@@ -111,8 +111,8 @@ impl Job {
             filler.inform(Informed { status: header.status, headers });
         };
         match fetch.send(&inform).await {
-            Ok(fetched) => {
-                tell(&record, copy(&fetched.record));
+            Ok((fetched, attempts)) => {
+                tell(&record, attempts);
                 judge.take(fetched, filler, validates).await;
             }
             Err(unfetched) => {
@@ -127,24 +127,6 @@ impl Job {
 
 fn tell(record: &Record, value: UpstreamRecord) {
     *record.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-}
-
-/// What a request's log line needs of a record that goes on.
-fn copy(record: &UpstreamRecord) -> UpstreamRecord {
-    UpstreamRecord {
-        attempts: record.attempts,
-        retry_reasons: record.retry_reasons,
-        tried: record.tried.clone(),
-        member: record.member.clone(),
-        pick: None,
-        attempt_started: record.attempt_started,
-        connect: record.connect,
-        first_byte: record.first_byte,
-        started: record.started,
-        ended: record.ended,
-        status: record.status,
-        rejection: record.rejection.clone(),
-    }
 }
 
 /// What the client hears of a fetch that brought nothing.
@@ -179,23 +161,24 @@ impl Judge {
         };
         match validates {
             Some(stored) if head.status == StatusCode::NOT_MODIFIED => {
-                filler_confirm(&self, filler, head, &stored);
+                self.confirm(filler, head, &stored);
                 fetched.finish().await;
             }
             _ => self.pass_on(fetched, filler, head).await,
         }
     }
 
-    fn freshness(&self, status: StatusCode, head: &Head, headers: &HeaderMap) -> Result<Freshness, Unstorable> {
+    fn freshness(&self, head: &Head) -> Result<Freshness, Unstorable> {
         let delay = head.received.saturating_duration_since(self.began);
-        let answered = Answered { status, headers, authorized: self.authorized, received: head.received_wall, delay };
+        let (status, headers, received) = (head.status, &head.headers, head.received_wall);
+        let answered = Answered { status, headers, authorized: self.authorized, received, delay };
         Freshness::of(&answered, &self.rules)
     }
 
     /// Passes an answer on to those who wait, and stores it when it was whole and may be.
     async fn pass_on(self, mut fetched: Fetched, mut filler: Filler, head: Head) {
         let length = content_length(&head.headers);
-        let judged = self.freshness(head.status, &head, &head.headers);
+        let judged = self.freshness(&head);
         let small = length.is_none_or(|length| length <= self.store.config().max_object);
         let shared = match &judged {
             Ok(freshness) => small && freshness.lifetime > freshness.initial_age,
@@ -249,6 +232,29 @@ impl Judge {
         }
     }
 
+    /// Tells that `stored` holds, with the fields that came with that (RFC 9111, section 4.3.4).
+    fn confirm(&self, filler: Filler, mut head: Head, stored: &Arc<Stored>) {
+        head.headers = conditional::freshened(&stored.head.headers, &head.headers);
+        head.status = stored.head.status;
+        head.reason.clone_from(&stored.head.reason);
+        let by = vary::names(&head.headers).unwrap_or_default();
+        let variant = variant(&self.base, &by, &self.asked);
+        match self.freshness(&head) {
+            Ok(freshness) => {
+                let stored = self.put(&filler, head, freshness, &by, stored.body.clone());
+                filler.confirm(Confirmed { stored, by, variant, shared: true });
+            }
+            // It may not be stored any more, and is for nobody but the one who asked.
+            Err(_) => {
+                let freshness = stored.freshness.clone();
+                head.prepare(&freshness);
+                let (url, tags) = (self.url.clone(), stored.tags.clone());
+                let stored = Arc::new(Stored::new(head, stored.body.clone(), url, tags, freshness));
+                filler.confirm(Confirmed { stored, by, variant, shared: false });
+            }
+        }
+    }
+
     fn put(
         &self,
         filler: &Filler,
@@ -261,29 +267,6 @@ impl Judge {
         head.prepare(&freshness);
         let stored = Stored::new(head, body, self.url.clone(), tags, freshness);
         self.store.put(&self.base, by, &self.asked, stored, filler.ticket())
-    }
-}
-
-/// Tells that `stored` holds, with the fields that came with that (RFC 9111, section 4.3.4).
-fn filler_confirm(judge: &Judge, filler: Filler, mut head: Head, stored: &Arc<Stored>) {
-    head.headers = conditional::freshened(&stored.head.headers, &head.headers);
-    head.status = stored.head.status;
-    head.reason.clone_from(&stored.head.reason);
-    let by = vary::names(&head.headers).unwrap_or_default();
-    let variant = variant(&judge.base, &by, &judge.asked);
-    match judge.freshness(head.status, &head, &head.headers) {
-        Ok(freshness) => {
-            let stored = judge.put(&filler, head, freshness, &by, stored.body.clone());
-            filler.confirm(Confirmed { stored, by, variant, shared: true });
-        }
-        // It may not be stored any more, and is for nobody but the one who asked.
-        Err(_) => {
-            let freshness = stored.freshness.clone();
-            head.prepare(&freshness);
-            let (url, tags) = (judge.url.clone(), stored.tags.clone());
-            let stored = Arc::new(Stored::new(head, stored.body.clone(), url, tags, freshness));
-            filler.confirm(Confirmed { stored, by, variant, shared: false });
-        }
     }
 }
 
@@ -311,10 +294,6 @@ fn is_json(content_type: &[u8]) -> bool {
     let kind = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let kind = kind.to_ascii_lowercase();
     kind == b"application/json" || kind == b"text/json" || kind.ends_with(b"+json")
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 fn head_of(fetched: &Fetched) -> Option<Head> {
