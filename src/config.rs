@@ -24,6 +24,7 @@ use limit::Limit;
 use sanitize::Sanitize;
 use secret::Secret;
 
+pub mod ai;
 pub mod audit;
 pub mod auth;
 pub mod cache;

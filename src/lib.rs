@@ -19,6 +19,8 @@ pub mod sanitize;
 pub mod balance;
 pub mod upstream;
 
+pub mod ai;
+
 pub mod transport;
 
 pub mod admin;

@@ -24,7 +24,7 @@ const MAX_LINES: usize = 800;
 const LONG_LINES: usize = 500;
 
 /// The modules that may name a `pingora` crate: a file, or a module with all below it.
-const EDGE: [&str; 8] = [
+const EDGE: [&str; 7] = [
     "src/server",
     "src/proxy",
     "src/transport",
@@ -32,12 +32,11 @@ const EDGE: [&str; 8] = [
     "src/upstream/peer",
     "src/upstream/connect",
     "src/balance/health",
-    "src/ai/exchange",
 ];
 
 /// The modules that a request passes through, and those they all use. None knows who calls it.
-const STAGES: [&str; 10] =
-    ["auth", "limit", "sanitize", "cache", "route", "balance", "upstream", "observe", "config", "clock"];
+const STAGES: [&str; 11] =
+    ["auth", "limit", "sanitize", "cache", "route", "balance", "upstream", "ai", "observe", "config", "clock"];
 
 /// Stages whose inner modules are open to all: values, and names for logs and metrics.
 const OPEN_STAGES: [&str; 3] = ["config", "clock", "observe"];

@@ -1,0 +1,7 @@
+//! The AI gateway's pure parts: a request's bytes -> what is asked, of whom, in which dialect, and what it cost.
+//!
+//! Nothing here knows a connection: `proxy::ai` drives the exchange. What is here takes bytes and values and returns
+//! bytes and values, so that every rule is tested without a socket.
+
+pub mod dialect;
+pub mod usage;

@@ -1,0 +1,296 @@
+//! The values of `ai`: providers, models, and how a request finds its way among them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::secret::Secret;
+
+/// The section `ai`.
+#[derive(Debug, Clone)]
+pub struct Ai {
+    /// In the order of their names. Those that are switched off are among them, so that a model of theirs is told apart
+    /// from one that nobody knows.
+    pub providers: Vec<Arc<Provider>>,
+    /// What clients may ask for, in the order of the file. Empty: every provider's models by name.
+    pub models: Vec<Arc<Model>>,
+    /// Tries in all for one request, over targets and keys, the first included; 1 to 20. Default 3.
+    pub attempts: u32,
+    /// How long a try may take.
+    pub timeouts: AiTimeouts,
+    /// When a target that fails is left alone. `None`: never.
+    pub breaker: Option<Breaker>,
+    /// For how long a key that its provider refused (401, 403) is set aside. Default 60 s.
+    pub key_cooldown: Duration,
+    /// What is held of a stream before its first content, so that an error in it can still fail over.
+    pub hold: Hold,
+    /// After how long without a byte a streaming client is sent a comment, and then again. Zero: never. Default 10 s.
+    pub keepalive: Duration,
+    /// Whether answers say which target gave them, and after how many tries. Default true.
+    pub headers: bool,
+    /// What models cost.
+    pub prices: Prices,
+}
+
+/// A provider of models.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// The key under `ai.providers`.
+    pub name: Arc<str>,
+    /// What it speaks, and how it is asked.
+    pub kind: ProviderKind,
+    /// Index into [`Config::pools`](super::Config::pools): a pool of the file, or one made of `base_url`.
+    pub pool: usize,
+    /// The Host field; `None`: that of the member.
+    pub host: Option<HeaderValue>,
+    /// The path that its own paths are below, without a `/` at its end: `/v1`. May be empty.
+    pub base_path: String,
+    /// The credentials it is asked with. Empty where it asks for none.
+    pub keys: Vec<ProviderKey>,
+    /// Where the key goes.
+    pub key_place: KeyPlace,
+    /// Names of models that it is known to have: for `/models`, and to find it by a model's name.
+    pub models: Vec<Arc<str>>,
+    /// Fields that every request to it gets.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Dialects that it speaks beside that of its kind, such as `messages` of vLLM.
+    pub speaks: Vec<Speech>,
+    /// `false`: none of its keys is there, or it is switched off.
+    pub enabled: bool,
+}
+
+/// What a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// OpenAI.
+    OpenAi,
+    /// Anthropic. The version is sent where the client sends none. Default `2023-06-01`.
+    Anthropic {
+        /// `anthropic-version`.
+        version: HeaderValue,
+    },
+    /// Azure OpenAI: the deployment stands in the path.
+    AzureOpenAi {
+        /// `api-version` of the query.
+        api_version: String,
+        /// From model to deployment; a model that is not here is its own deployment.
+        deployments: Vec<(String, String)>,
+    },
+    /// Google Gemini.
+    Gemini,
+    /// Anything that speaks like OpenAI: vLLM, SGLang, Ollama, llama.cpp, GPUStack, Xinference, LocalAI, JAiRouter.
+    OpenAiCompatible,
+    /// Flow: signed tokens made of client credentials (rows C10 to C12); the client's own path is kept.
+    Flow,
+}
+
+impl ProviderKind {
+    /// Its word in the configuration.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic { .. } => "anthropic",
+            Self::AzureOpenAi { .. } => "azure_openai",
+            Self::Gemini => "gemini",
+            Self::OpenAiCompatible => "openai_compatible",
+            Self::Flow => "flow",
+        }
+    }
+}
+
+/// A way to speak that a provider may know beside its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// Anthropic's `/v1/messages`.
+    Messages,
+    /// OpenAI's `/v1/responses`.
+    Responses,
+}
+
+/// A credential of a provider.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProviderKey {
+    /// Its name in logs and metrics; never a part of the secret. Default `key-N`.
+    pub name: Arc<str>,
+    /// Its share of requests beside the others, 1 to 1000. Default 1.
+    pub weight: u32,
+    /// What is sent.
+    pub secret: KeySecret,
+}
+
+impl fmt::Debug for ProviderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderKey").field("name", &self.name).field("weight", &self.weight).finish_non_exhaustive()
+    }
+}
+
+/// What a key is made of.
+#[derive(Clone, PartialEq, Eq)]
+pub enum KeySecret {
+    /// The key itself.
+    Plain(Secret),
+    /// Client credentials of Flow (rows C10 and C11): a token is made of them.
+    Flow {
+        /// `clientId`.
+        client_id: String,
+        /// `clientSecret`.
+        client_secret: Secret,
+        /// `tenant`.
+        tenant: String,
+    },
+}
+
+/// Where a key goes in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// A field of its own: `x-api-key` (Anthropic), `api-key` (Azure), `x-goog-api-key` (Gemini).
+    Header(HeaderName),
+}
+
+/// A model as clients ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// The name that clients use; `*` takes every other.
+    pub name: Arc<str>,
+    /// Ranks in the order in which they are tried; targets of one rank share by weight, and are each other's
+    /// fallback. No rank is empty.
+    pub ranks: Vec<Vec<ModelTarget>>,
+    /// Timeouts for this model.
+    pub timeouts: AiTimeouts,
+}
+
+/// One way to serve a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelTarget {
+    /// Index into [`Ai::providers`].
+    pub provider: usize,
+    /// What the provider calls it; `None`: what the client asked for.
+    pub model: Option<Arc<str>>,
+    /// Its share in its rank, 1 to 1000.
+    pub weight: u32,
+}
+
+/// How long a try may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AiTimeouts {
+    /// For the connection, TLS included. Default 5 s.
+    pub connect: Duration,
+    /// From the request's end to the first content of a stream, or to the header block of a whole answer. Default 60 s.
+    pub first_token: Duration,
+    /// Between two reads of the answer. Default 120 s.
+    pub idle: Duration,
+    /// For all tries and the whole answer. Default 600 s.
+    pub total: Duration,
+}
+
+impl Default for AiTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_token: Duration::from_secs(60),
+            idle: Duration::from_secs(120),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+/// When a target that fails is left alone (row B12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// The share of failures that opens it, percent, 1 to 100. Default 50.
+    pub error_percent: u32,
+    /// Over which time. Default 10 s.
+    pub window: Duration,
+    /// Requests in the window below which it does not open. Default 10.
+    pub min_requests: u32,
+    /// For how long it stays open before one request may try. Default 30 s.
+    pub reset: Duration,
+}
+
+/// What is held of a stream before its first content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// Bytes. Default 64 KiB.
+    pub bytes: usize,
+    /// From its header block. Default 10 s.
+    pub time: Duration,
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self { bytes: 64 << 10, time: Duration::from_secs(10) }
+    }
+}
+
+/// What models cost.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prices {
+    /// A table in the place of the one that is shipped.
+    pub file: Option<PathBuf>,
+    /// Prices of the file, by model, over those of the table.
+    pub models: Vec<(Arc<str>, Price)>,
+    /// What a model without a price means.
+    pub unknown: UnknownPrice,
+}
+
+/// Prices of one model, in millionths of a dollar for a million tokens: `2.50` is 2,500,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Price {
+    /// Input that was not cached.
+    pub input: u64,
+    /// Input read from the provider's cache; `None`: like input.
+    pub cached_input: Option<u64>,
+    /// Input written to the provider's cache; `None`: like input.
+    pub cache_write: Option<u64>,
+    /// Output.
+    pub output: u64,
+    /// Reasoning; `None`: like output.
+    pub reasoning: Option<u64>,
+    /// Other prices from so many tokens of input on.
+    pub long_context: Option<LongContext>,
+}
+
+/// Prices of long prompts: they hold for the whole request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LongContext {
+    /// Above so many tokens of input.
+    pub above: u64,
+    /// As in [`Price`].
+    pub input: u64,
+    /// As in [`Price`]; `None`: like input.
+    pub cached_input: Option<u64>,
+    /// As in [`Price`]; `None`: like input.
+    pub cache_write: Option<u64>,
+    /// As in [`Price`].
+    pub output: u64,
+    /// As in [`Price`]; `None`: like output.
+    pub reasoning: Option<u64>,
+}
+
+/// What a model without a price means where money is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownPrice {
+    /// The request is refused.
+    #[default]
+    Block,
+    /// It costs nothing, with a warning in the log and a count.
+    Zero,
+    /// It costs this.
+    Default(Price),
+}
+
+/// What an `ai` route does differently from others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AiTarget {
+    /// Models that may be asked for here; empty: all.
+    pub models: Vec<Arc<str>>,
+    /// Fields of the request's JSON that are taken out at its top level (row C23).
+    pub strip_body_fields: Vec<String>,
+    /// Whether a stream that runs over its budget is cut, with a proper last event. Default false.
+    pub cut_over_budget: bool,
+}
