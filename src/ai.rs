@@ -4,4 +4,5 @@
 //! bytes and values, so that every rule is tested without a socket.
 
 pub mod dialect;
+pub mod sse;
 pub mod usage;
