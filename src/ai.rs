@@ -4,5 +4,7 @@
 //! bytes and values, so that every rule is tested without a socket.
 
 pub mod dialect;
+pub mod flow;
+pub mod keys;
 pub mod sse;
 pub mod usage;

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::config::audit::EventKind;
 use security::SecurityMetrics;
 
+pub use ai::CredentialMetrics;
 pub use auth::AuthFailures;
 pub use caches::{CacheMetrics, Held};
 pub use connections::{Connection, ListenerMetrics};
@@ -32,6 +33,7 @@ pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};
 pub use tokens::{JwksMetrics, RevokedMetrics};
 
+mod ai;
 pub(crate) mod auth;
 mod caches;
 mod connections;
@@ -59,6 +61,7 @@ pub struct Metrics {
     routes: Named<RouteMetrics>,
     pools: Named<PoolMetrics>,
     caches: Named<CacheMetrics>,
+    credentials: Named<CredentialMetrics>,
     listeners: Named<ListenerMetrics>,
     jwks: Named<JwksMetrics>,
     revoked: Arc<RevokedMetrics>,
@@ -97,6 +100,7 @@ impl Metrics {
             routes: Named::default(),
             pools: Named::default(),
             caches: Named::default(),
+            credentials: Named::default(),
             listeners: Named::default(),
             jwks: Named::default(),
             revoked: Arc::default(),
@@ -134,6 +138,14 @@ impl Metrics {
     /// The metrics of the cache called `name`, made at the first call. Taken when a snapshot is built.
     pub fn cache(&self, name: &str) -> Arc<CacheMetrics> {
         get_or_make(&self.caches, name, CacheMetrics::new)
+    }
+
+    /// The metrics of the credential `name` of `provider`, made at the first call. Taken when a snapshot is built.
+    pub fn credential(&self, provider: &Arc<str>, name: &Arc<str>) -> Arc<CredentialMetrics> {
+        // No name of a provider has a slash in it.
+        let both = format!("{provider}/{name}");
+        let make = |_| CredentialMetrics::new(Arc::clone(provider), Arc::clone(name));
+        get_or_make(&self.credentials, &both, make)
     }
 
     /// The metrics of the listener at `address`, as configured.

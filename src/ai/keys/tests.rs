@@ -1,0 +1,297 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+
+use super::condition::PROBE_MOST;
+use super::*;
+use crate::clock;
+use crate::config::ai::{KeyPlace, ProviderKey};
+use crate::config::secret::Secret;
+use crate::observe::Identity as Program;
+
+const COOLDOWN: Duration = Duration::from_secs(60);
+
+fn provider(weights: &[u32]) -> Provider {
+    let key = |(index, weight): (usize, &u32)| ProviderKey {
+        name: format!("key-{}", index + 1).into(),
+        weight: *weight,
+        secret: KeySecret::Plain(Secret::new(format!("sk-{index}")).unwrap()),
+    };
+    Provider {
+        name: "openai".into(),
+        kind: ProviderKind::OpenAi,
+        pool: 0,
+        host: None,
+        base_path: "/v1".to_owned(),
+        keys: weights.iter().enumerate().map(key).collect(),
+        key_place: KeyPlace::Bearer,
+        models: Vec::new(),
+        headers: Vec::new(),
+        speaks: Vec::new(),
+        enabled: true,
+    }
+}
+
+fn rings() -> Rings {
+    Rings::new(Arc::new(Metrics::new(&Program { instance_id: "gw-1".into(), version: "0".into() })))
+}
+
+fn ring(weights: &[u32]) -> Arc<KeyRing> {
+    rings().ring(&provider(weights))
+}
+
+fn states(ring: &KeyRing, now: Instant) -> Vec<&'static str> {
+    ring.status(now).iter().map(|status| status.state.as_str()).collect()
+}
+
+#[test]
+fn three_keys_of_one_weight_get_a_third_of_300_requests_each() {
+    let (ring, now) = (ring(&[1, 1, 1]), clock::now());
+    for _ in 0..300 {
+        ring.pick(now, &[]).unwrap();
+    }
+    assert_eq!(ring.status(now).iter().map(|status| status.requests).collect::<Vec<_>>(), [100, 100, 100]);
+}
+
+#[test]
+fn threads_share_one_rotation() {
+    let (ring, now) = (ring(&[1, 1, 1]), clock::now());
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| assert_eq!((0..500).filter_map(|_| ring.pick(now, &[])).count(), 500));
+        }
+    });
+    assert_eq!(ring.status(now).iter().map(|status| status.requests).collect::<Vec<_>>(), [1_000; 3]);
+}
+
+#[test]
+fn heavier_keys_get_more_evenly_spread() {
+    let (ring, now) = (ring(&[3, 1]), clock::now());
+    let picks: Vec<_> = (0..8).filter_map(|_| ring.pick(now, &[])).collect();
+    assert_eq!(picks, [0, 0, 1, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_request_gets_no_key_twice_and_none_at_all_when_all_were_tried() {
+    let (ring, now) = (ring(&[5, 1, 1]), clock::now());
+    let mut tried = Vec::new();
+    while let Some(index) = ring.pick(now, &tried) {
+        assert!(!tried.contains(&index));
+        tried.push(index);
+    }
+    assert_eq!(tried.len(), 3);
+}
+
+#[test]
+fn a_provider_without_keys_has_nothing_to_pick_and_nothing_to_wait_for() {
+    let (ring, now) = (ring(&[]), clock::now());
+    assert!(ring.is_empty());
+    assert_eq!((ring.pick(now, &[]), ring.earliest(now)), (None, None));
+}
+
+#[test]
+fn a_refused_key_is_set_aside_and_the_others_share_its_part() {
+    let (ring, now) = (ring(&[1, 1, 1]), clock::now());
+    ring.refused(1, now, COOLDOWN);
+    let mut counts = [0; 3];
+    for _ in 0..100 {
+        counts[ring.pick(now, &[]).unwrap()] += 1;
+    }
+    assert_eq!(counts, [50, 0, 50]);
+    assert_eq!(states(&ring, now), ["ready", "failed", "ready"]);
+}
+
+#[test]
+fn after_the_cool_down_one_request_tries_before_the_others_may() {
+    let (ring, now) = (ring(&[1]), clock::now());
+    ring.refused(0, now, COOLDOWN);
+    assert_eq!((ring.pick(now, &[]), ring.earliest(now)), (None, Some(COOLDOWN)));
+    let after = now + COOLDOWN;
+    assert_eq!(ring.earliest(after), Some(Duration::ZERO));
+    assert_eq!(ring.pick(after, &[]), Some(0), "the probe");
+    assert_eq!((ring.pick(after, &[]), states(&ring, after)), (None, vec!["probing"]));
+    ring.succeeded(0, after);
+    assert_eq!((ring.pick(after, &[]), ring.pick(after, &[])), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_probe_that_is_refused_sets_the_key_aside_again() {
+    let (ring, now) = (ring(&[1]), clock::now());
+    ring.refused(0, now, COOLDOWN);
+    let after = now + COOLDOWN;
+    ring.pick(after, &[]).unwrap();
+    ring.refused(0, after, COOLDOWN);
+    assert_eq!((ring.pick(after, &[]), ring.earliest(after)), (None, Some(COOLDOWN)));
+}
+
+#[test]
+fn a_probe_that_says_nothing_lets_the_next_one_go() {
+    let (ring, now) = (ring(&[1]), clock::now());
+    ring.refused(0, now, COOLDOWN);
+    let after = now + COOLDOWN;
+    ring.pick(after, &[]).unwrap();
+    ring.released(0);
+    assert_eq!(ring.pick(after, &[]), Some(0));
+    // Nobody says how this one ended.
+    assert_eq!(ring.pick(after + PROBE_MOST - Duration::from_millis(1), &[]), None);
+    assert_eq!(ring.pick(after + PROBE_MOST, &[]), Some(0));
+}
+
+#[test]
+fn of_many_threads_one_gets_the_probe() {
+    let (ring, now) = (ring(&[1]), clock::now());
+    for round in 1..=50 {
+        ring.refused(0, now + COOLDOWN * (round - 1), COOLDOWN);
+        let after = now + COOLDOWN * round;
+        let probes = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| probes.fetch_add(usize::from(ring.pick(after, &[]).is_some()), Ordering::Relaxed));
+            }
+        });
+        assert_eq!(probes.into_inner(), 1);
+    }
+}
+
+#[test]
+fn answers_to_requests_of_before_change_nothing() {
+    let (ring, now) = (ring(&[1]), clock::now());
+    ring.refused(0, now, COOLDOWN);
+    ring.refused(0, now + Duration::from_secs(30), COOLDOWN);
+    assert_eq!(ring.earliest(now), Some(COOLDOWN), "a late refusal prolongs nothing");
+    ring.succeeded(0, now + Duration::from_secs(30));
+    assert_eq!(ring.pick(now + Duration::from_secs(30), &[]), None, "a late success brings nothing back");
+}
+
+#[test]
+fn a_key_rests_until_the_latest_moment_it_was_told() {
+    let (ring, now) = (ring(&[1]), clock::now());
+    let second = Duration::from_secs(1);
+    ring.rests(0, now + 9 * second);
+    ring.rests(0, now + 2 * second);
+    ring.succeeded(0, now);
+    assert_eq!(
+        (ring.pick(now, &[]), ring.earliest(now), states(&ring, now)),
+        (None, Some(9 * second), vec!["resting"])
+    );
+    assert_eq!(ring.pick(now + 9 * second, &[]), Some(0));
+}
+
+#[test]
+fn a_spared_key_is_used_only_when_no_other_can_be() {
+    let (ring, now) = (ring(&[1, 1]), clock::now());
+    ring.spares(0, now + COOLDOWN);
+    assert_eq!([(); 4].map(|()| ring.pick(now, &[]).unwrap()), [1; 4]);
+    ring.rests(1, now + COOLDOWN);
+    assert_eq!((ring.pick(now, &[]), ring.earliest(now)), (Some(0), Some(Duration::ZERO)));
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_a_key_with_the_same_secret() {
+    let (rings, now) = (rings(), clock::now());
+    let first = rings.ring(&provider(&[1, 1]));
+    first.refused(0, now, COOLDOWN);
+    let mut changed = provider(&[2, 1, 1]);
+    changed.keys[1].secret = KeySecret::Plain(Secret::new("another".to_owned()).unwrap());
+    first.refused(1, now, COOLDOWN);
+    let next = rings.ring(&changed);
+    assert_eq!(states(&next, now), ["failed", "ready", "ready"]);
+    drop((first, next));
+    rings.retain();
+    assert_eq!(states(&rings.ring(&changed), now), ["ready"; 3], "nobody held it any more");
+}
+
+#[test]
+fn the_rotation_goes_on_when_the_same_keys_come_again() {
+    let (rings, now) = (rings(), clock::now());
+    let first = rings.ring(&provider(&[1, 1, 1]));
+    first.pick(now, &[]).unwrap();
+    assert_eq!(rings.ring(&provider(&[1, 1, 1])).pick(now, &[]), Some(1));
+}
+
+#[test]
+fn the_line_that_scripts_count_says_which_one_failed_and_how_many_are_left() {
+    assert_eq!(marked("flow-a", 1, 2), "Config 'flow-a' marked as failed. Available: 1/2");
+}
+
+#[test]
+fn credentials_of_other_parts_have_other_digests() {
+    let flow = |client_id: &str, tenant: &str| KeySecret::Flow {
+        client_id: client_id.to_owned(),
+        client_secret: Secret::new("s".to_owned()).unwrap(),
+        tenant: tenant.to_owned(),
+    };
+    assert_ne!(digest(&flow("ab", "c")), digest(&flow("a", "bc")));
+    assert_eq!(digest(&flow("a", "b")), digest(&flow("a", "b")));
+}
+
+/// What may happen to a ring, a second apart.
+#[derive(Debug, Clone)]
+enum Step {
+    Pick,
+    Refused(usize),
+    Rests(usize, u64),
+    Spares(usize, u64),
+    Succeeded(usize),
+    Released(usize),
+    Wait(u64),
+}
+
+fn step(keys: usize) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Pick),
+        1 => (0..keys).prop_map(Step::Refused),
+        1 => (0..keys, 0..90_u64).prop_map(|(key, seconds)| Step::Rests(key, seconds)),
+        1 => (0..keys, 0..90_u64).prop_map(|(key, seconds)| Step::Spares(key, seconds)),
+        1 => (0..keys).prop_map(Step::Succeeded),
+        1 => (0..keys).prop_map(Step::Released),
+        1 => (0..70_u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// A key that may be used is found whenever there is one, and one that may not never is.
+    #[test]
+    fn a_pick_and_what_is_said_of_the_keys_agree(weights in proptest::collection::vec(1..5_u32, 1..5), steps in proptest::collection::vec(step(4), 0..60)) {
+        let (ring, mut now) = (ring(&weights), clock::now());
+        for step in steps {
+            match step {
+                Step::Pick => {
+                    let before = ring.status(now);
+                    let open: Vec<bool> = before.iter().map(|status| status.lasts.is_zero()).collect();
+                    prop_assert_eq!(ring.earliest(now).unwrap().is_zero(), open.contains(&true));
+                    match ring.pick(now, &[]) {
+                        Some(index) => {
+                            prop_assert!(open[index]);
+                            let fresh = before.iter().zip(&open).any(|(status, open)| *open && status.state != KeyState::Spared);
+                            prop_assert!(!fresh || before[index].state != KeyState::Spared);
+                        }
+                        None => prop_assert!(!open.contains(&true)),
+                    }
+                }
+                Step::Refused(key) => ring.refused(key, now, COOLDOWN),
+                Step::Rests(key, seconds) => ring.rests(key, now + Duration::from_secs(seconds)),
+                Step::Spares(key, seconds) => ring.spares(key, now + Duration::from_secs(seconds)),
+                Step::Succeeded(key) => ring.succeeded(key, now),
+                Step::Released(key) => ring.released(key),
+                Step::Wait(seconds) => now += Duration::from_secs(seconds),
+            }
+        }
+        // Nothing keeps a key away for good.
+        let later = now + COOLDOWN + PROBE_MOST + Duration::from_secs(90);
+        prop_assert!(ring.status(later).iter().all(|status| status.lasts.is_zero()));
+    }
+
+    /// Over whole rounds, every key gets its share to the request.
+    #[test]
+    fn shares_are_the_weights(weights in proptest::collection::vec(1..9_u32, 1..6), rounds in 1..4_u32) {
+        let (ring, now) = (ring(&weights), clock::now());
+        let mut counts = BTreeMap::new();
+        for _ in 0..weights.iter().sum::<u32>() * rounds {
+            *counts.entry(ring.pick(now, &[]).unwrap()).or_insert(0) += 1;
+        }
+        let expected = weights.iter().enumerate().map(|(index, weight)| (index, weight * rounds)).collect();
+        prop_assert_eq!(counts, expected);
+    }
+}
