@@ -5,12 +5,15 @@
 //!
 //! Invariants:
 //! - A member's in-flight count is the number of its picks that are alive; its cap is never exceeded.
+//! - A member's outstanding tokens are what its living picks still hold. Nobody counts them in a pool that no selector
+//!   balances by tokens.
 //! - A member that an operator or a failing check took out is never picked, panic mode or not.
 //! - Picking allocates nothing and takes no lock that another thread holds.
 //!
 //! It opens no connection (but for the active checks, in [`health`]) and does not know why a request is tried again.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -36,6 +39,9 @@ pub struct Pool {
     config: Arc<config::Pool>,
     members: Vec<Arc<Member>>,
     shared: Arc<PoolState>,
+    /// Whether picks count tokens. Set before the snapshot that holds this pool is published, which orders it before
+    /// every pick, so `Relaxed` will do.
+    counts_tokens: AtomicBool,
 }
 
 /// Why there is no member for a request.
@@ -116,6 +122,7 @@ impl Pool {
             config: config.clone(),
             members: build_members(config, addresses, live, owner),
             shared: live.pool(&config.name),
+            counts_tokens: AtomicBool::new(config.balance == config::Balance::LeastTokens),
         })
     }
 
@@ -155,6 +162,16 @@ impl Pool {
             }
         }
         found
+    }
+
+    /// Whether any selector balances this pool by tokens: then the picks of all of them count tokens.
+    pub fn counts_tokens(&self) -> bool {
+        self.counts_tokens.load(Relaxed)
+    }
+
+    /// From now on picks count tokens.
+    fn count_tokens(&self) {
+        self.counts_tokens.store(true, Relaxed);
     }
 
     /// The cap of requests in flight per member; `u32::MAX`: none.
@@ -240,12 +257,29 @@ pub struct Pick {
     /// Whether the policy wants latencies.
     latency: bool,
     reported: bool,
+    /// What it holds of the member's outstanding tokens; 0 where they do not count, else one at least.
+    tokens: u32,
 }
 
 impl Pick {
-    /// For a member whose place in flight was reserved.
-    fn new(member: Arc<Member>, latency: bool) -> Self {
-        Self { ejections: member.state.ejections(), member, latency, reported: false }
+    /// For a member whose place in flight was reserved. `tokens`: what it charges the member with; 0: they do not count.
+    fn new(member: Arc<Member>, latency: bool, tokens: u32) -> Self {
+        if tokens > 0 {
+            member.state.charge_tokens(tokens);
+        }
+        Self { ejections: member.state.ejections(), member, latency, reported: false, tokens }
+    }
+
+    /// Takes tokens that the request will not cost any more off the member's outstanding ones: its prompt, once the
+    /// answer has begun, and its output as it comes. Any number may be given, in any number of calls: one token is
+    /// left until the pick is dropped, for a request in flight weighs something, and dropping gives back only the rest.
+    /// Does nothing in a pool that does not count tokens.
+    pub fn spent(&mut self, tokens: u64) {
+        let spent = u32::try_from(tokens).unwrap_or(u32::MAX).min(self.tokens.saturating_sub(1));
+        if spent > 0 {
+            self.tokens -= spent;
+            self.member.state.release_tokens(spent);
+        }
     }
 
     /// The member answered, its first byte after this time. Only the first report of a pick counts.
@@ -288,6 +322,9 @@ impl Pick {
 
 impl Drop for Pick {
     fn drop(&mut self) {
+        if self.tokens > 0 {
+            self.member.state.release_tokens(self.tokens);
+        }
         self.member.state.release();
     }
 }

@@ -326,6 +326,8 @@ pub enum Balance {
     Random,
     /// The fewest requests in flight, by weight.
     LeastRequests,
+    /// The fewest outstanding tokens, by weight; with requests that say nothing of tokens, the fewest of these.
+    LeastTokens,
     /// The better of two by peak latency (EWMA) times requests in flight.
     PeakEwma,
     /// By a hash of the client address; a member's leaving moves only its own clients.

@@ -83,6 +83,32 @@ async fn least_requests_and_peak_ewma_favour_the_fast_members() {
 }
 
 #[tokio::test]
+async fn least_tokens_keeps_small_requests_off_the_member_that_has_a_large_one() {
+    const TOKENS: &str = "sluicegate_member_outstanding_tokens";
+    let [a, b, other] = upstreams(["a", "b", "other"]).await;
+    let gate = gateway()
+        .pool_with("models", &[&a, &b], "balance: least_tokens")
+        .pool("other", &[&other])
+        .route("match: { path: /other/ }, pool: other")
+        .route("match: { path: / }, pool: models")
+        .start()
+        .await;
+    let mut large = gate.connect().await;
+    large.send("POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 40000\r\n\r\n{").await;
+    eventually(s(5), "one member has the large request", async || gate.metric(TOKENS).await == 10_000.0).await;
+    let small = join_all((0..20).map(|_| gate.get("/slow?delay=100ms"))).await;
+    let shown = gate.ctl(&["status"]).await.stdout;
+    large.send(vec![b' '; 39_999]).await;
+    let busy = large.answer().await.header("x-upstream").to_owned();
+    assert!(small.iter().all(|answer| answer.upstream() != busy), "a small request waits behind the large one");
+    assert!(shown.contains("1 (10000 tokens)"), "{shown}");
+    gate.get("/other/").await;
+    eventually(s(5), "nothing is outstanding", async || gate.metric(TOKENS).await == 0.0).await;
+    let pools = gate.metrics().await.values(TOKENS, "pool");
+    assert_eq!(pools, ["models", "models"], "members of pools that count no tokens have no such number");
+}
+
+#[tokio::test]
 async fn ip_hash_keeps_a_client_on_its_member() {
     let [a, b, c] = upstreams(["a", "b", "c"]).await;
     let gate = gateway()

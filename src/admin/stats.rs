@@ -85,7 +85,7 @@ fn row(pool: &PoolStatus, member: &MemberStatus) -> Markup {
         tr class=(class) {
             td title=(member.address) { (member.name) @if member.backup { " (backup)" } }
             td { (member.state_text()) } td { (member.health_text()) }
-            td.n { (member.weight) } td.n { (member.in_flight) } td.n { (member.requests) }
+            td.n { (member.weight) } td.n { (member.in_flight_text()) } td.n { (member.requests) }
             td.n { (member.failures) } td.n { (member.ejections) } td { (member.check_text()) }
             td {
                 @for action in ["ready", "drain", "maint"] {

@@ -85,6 +85,9 @@ pub struct MemberStatus {
     pub drained: bool,
     /// Requests in flight.
     pub in_flight: u32,
+    /// Their outstanding tokens; only in pools that count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outstanding_tokens: Option<u64>,
     /// Requests given to it, retries included.
     pub requests: u64,
     /// Requests it answered.
@@ -212,6 +215,7 @@ impl MemberStatus {
             usable: member.usable,
             drained: member.drained,
             in_flight: member.in_flight,
+            outstanding_tokens: member.outstanding_tokens,
             requests: member.requests,
             successes: member.successes,
             failures: member.failed(),
@@ -245,6 +249,14 @@ impl MemberStatus {
     /// What the operator wants, for people: `drained` once it is safe to stop.
     pub fn state_text(&self) -> &str {
         if self.drained && self.state == "drain" { "drained" } else { &self.state }
+    }
+
+    /// Requests in flight for people, with their tokens where these count, such as `7` or `7 (12000 tokens)`.
+    pub fn in_flight_text(&self) -> String {
+        match self.outstanding_tokens {
+            Some(tokens) => format!("{} ({tokens} tokens)", self.in_flight),
+            None => self.in_flight.to_string(),
+        }
     }
 
     /// The last check for people, such as `2s ago, 3 ms` or `2s ago: connection refused`.

@@ -12,19 +12,20 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderName};
 
 use super::eligible::Eligible;
-use super::{NoPick, Pick, Pool};
+use super::{Member, NoPick, Pick, Pool};
 use crate::config;
 
 mod ring;
+mod tokens;
 mod two_choices;
 mod weighted;
 
 use ring::Rings;
 use weighted::{Cumulative, RoundRobin};
 
-/// Up to this many members, `least_requests` looks at all; above, at two chosen by chance, which is nearly as even
-/// and does not grow with the pool.
-const LEAST_REQUESTS_SCAN: usize = 64;
+/// Up to this many members, `least_requests` and `least_tokens` look at all; above, at two chosen by chance, which is
+/// nearly as even and does not grow with the pool.
+const LEAST_SCAN: usize = 64;
 
 /// What of a request a policy may look at.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,10 @@ pub struct PickRequest<'a> {
     pub path_and_query: &'a str,
     /// The request's headers.
     pub headers: &'a HeaderMap,
+    /// The most tokens that it may cost, prompt and output together, as far as can be told; 0: not known. Then each 4
+    /// bytes of the body that Content-Length announces are taken for a token, and a request without one counts as one.
+    /// More than 2^20 count as that many.
+    pub tokens: u64,
 }
 
 /// One policy over one generation of a pool. A route may override its pool's policy; routes with the same pool and
@@ -51,6 +56,7 @@ enum Policy {
     RoundRobin,
     Random(Cumulative),
     LeastRequests,
+    LeastTokens,
     PeakEwma,
     Hash { rings: Rings, key: HashOf, bound_percent: Option<u32> },
 }
@@ -74,6 +80,10 @@ impl Selector {
             config::Balance::RoundRobin => Policy::RoundRobin,
             config::Balance::Random => Policy::Random(Cumulative::new(pool.members())),
             config::Balance::LeastRequests => Policy::LeastRequests,
+            config::Balance::LeastTokens => {
+                pool.count_tokens();
+                Policy::LeastTokens
+            }
             config::Balance::PeakEwma => Policy::PeakEwma,
             config::Balance::IpHash => hash(HashOf::Client, None),
             config::Balance::HeaderHash(name) => hash(HashOf::Header(name.clone()), None),
@@ -107,30 +117,32 @@ impl Selector {
         now: Option<Instant>,
     ) -> Result<Pick, NoPick> {
         let eligible = Eligible::new(&self.pool, tried, now)?;
+        let tokens = if self.pool.counts_tokens() { tokens::of(request) } else { 0 };
         // Another thread may take a member's last place between choice and reservation; then choose again.
         for _ in 0..=eligible.len() {
-            let (index, limit) = self.choose(&eligible, request).ok_or(NoPick::AllBusy)?;
-            if let Some(pick) = self.reserve(index, limit) {
+            let (index, limit) = self.choose(&eligible, request, tokens).ok_or(NoPick::AllBusy)?;
+            if let Some(pick) = self.reserve(index, limit, tokens) {
                 return Ok(pick);
             }
         }
         let left = (0..eligible.len()).filter(|index| eligible.get(*index).is_some());
-        left.into_iter().find_map(|index| self.reserve(index, self.pool.cap())).ok_or(NoPick::AllBusy)
+        left.into_iter().find_map(|index| self.reserve(index, self.pool.cap(), tokens)).ok_or(NoPick::AllBusy)
     }
 
-    fn reserve(&self, index: usize, limit: u32) -> Option<Pick> {
+    fn reserve(&self, index: usize, limit: u32, tokens: u32) -> Option<Pick> {
         let member = self.pool.members().get(index)?;
-        member.state.reserve(limit).then(|| Pick::new(member.clone(), matches!(self.policy, Policy::PeakEwma)))
+        let latency = matches!(self.policy, Policy::PeakEwma);
+        member.state.reserve(limit).then(|| Pick::new(member.clone(), latency, tokens))
     }
 
     /// A member's index, and the most it may have in flight.
-    fn choose(&self, eligible: &Eligible<'_>, request: &PickRequest<'_>) -> Option<(usize, u32)> {
+    fn choose(&self, eligible: &Eligible<'_>, request: &PickRequest<'_>, tokens: u32) -> Option<(usize, u32)> {
         let cap = self.pool.cap();
         let index = match &self.policy {
             Policy::RoundRobin => self.round_robin.next(eligible.len(), |index| eligible.weight(index)),
             Policy::Random(cumulative) => cumulative.choose(eligible),
-            Policy::LeastRequests if eligible.len() > LEAST_REQUESTS_SCAN => two_choices::least_requests(eligible),
-            Policy::LeastRequests => self.least_requests(eligible),
+            Policy::LeastRequests => self.least(eligible, two_choices::load),
+            Policy::LeastTokens => self.least(eligible, |member| tokens::load(member, tokens)),
             Policy::PeakEwma => two_choices::peak_ewma(eligible),
             Policy::Hash { rings, key, bound_percent } => match (key.hash(request), bound_percent) {
                 (None, _) => self.round_robin.next(eligible.len(), |index| eligible.weight(index)),
@@ -143,16 +155,19 @@ impl Selector {
         Some((index?, cap))
     }
 
-    /// The least (requests in flight + 1) / weight. Members that are equal take turns by weight, so that an idle pool
-    /// is served in rotation. For at most [`LEAST_REQUESTS_SCAN`] members.
-    fn least_requests(&self, eligible: &Eligible<'_>) -> Option<usize> {
-        let mut weighed = [(u64::MAX, 0); LEAST_REQUESTS_SCAN];
+    /// The member with the least load, for which the weight counts. Members that are equal take turns by weight, so
+    /// that an idle pool is served in rotation. With more than [`LEAST_SCAN`] members, the better of two.
+    fn least(&self, eligible: &Eligible<'_>, load: impl Fn((&Member, u64)) -> u64) -> Option<usize> {
+        if eligible.len() > LEAST_SCAN {
+            return two_choices::least(eligible, load);
+        }
+        let mut weighed = [(u64::MAX, 0); LEAST_SCAN];
         let (mut least, mut of_least, mut equals) = (u64::MAX, None, 0);
         for (index, slot) in weighed.iter_mut().enumerate().take(eligible.len()) {
             let Some(found) = eligible.get(index) else {
                 continue;
             };
-            let load = two_choices::load(found);
+            let load = load(found);
             *slot = (load, found.1);
             if load < least {
                 (least, of_least, equals) = (load, Some(index), 1);

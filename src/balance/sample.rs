@@ -45,6 +45,8 @@ pub struct MemberSample {
     pub drained: bool,
     /// Requests in flight.
     pub in_flight: u32,
+    /// Their outstanding tokens; `None`: nobody balances this pool by tokens.
+    pub outstanding_tokens: Option<u64>,
     /// Requests given to it, retries included.
     pub requests: u64,
     /// Requests it answered.
@@ -73,7 +75,7 @@ impl MemberSample {
         self.failures.iter().sum()
     }
 
-    fn of(member: &Member, outlier: bool) -> Self {
+    fn of(member: &Member, outlier: bool, counts_tokens: bool) -> Self {
         let state = &member.state;
         let (checks_ok, checks_failed) = state.checks();
         let ejected_for = state.ejected_for(clock::now()).filter(|_| outlier);
@@ -90,6 +92,7 @@ impl MemberSample {
             usable: member.weight > 0 && state.is_in() && ejected_for.is_none(),
             drained: state.admin() != super::AdminState::Ready && in_flight == 0,
             in_flight,
+            outstanding_tokens: counts_tokens.then(|| state.outstanding_tokens()),
             requests: state.requests(),
             successes: state.successes(),
             answer_time: state.answer_time(),
@@ -107,12 +110,13 @@ impl MemberSample {
 impl Pool {
     /// The pool and its members as they are now.
     pub fn sample(&self) -> PoolSample {
-        let outlier = self.config.outlier.as_ref();
+        let (outlier, counts_tokens) = (self.config.outlier.as_ref(), self.counts_tokens());
+        let member = |member: &Arc<Member>| MemberSample::of(member, outlier.is_some(), counts_tokens);
         PoolSample {
             name: self.name().clone(),
             usable: self.has_usable_member(),
             panicking: outlier.is_some_and(|settings| self.panicking(settings, clock::now())),
-            members: self.members.iter().map(|member| MemberSample::of(member, outlier.is_some())).collect(),
+            members: self.members.iter().map(member).collect(),
         }
     }
 }

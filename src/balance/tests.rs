@@ -126,9 +126,17 @@ pub(super) fn pick(selector: &Selector) -> Result<Pick, NoPick> {
 }
 
 pub(super) fn pick_at(selector: &Selector, tried: &[usize], now: Instant) -> Result<Pick, NoPick> {
-    let headers = HeaderMap::new();
-    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    selector.pick_at(&PickRequest { client, path_and_query: "/", headers: &headers }, tried, Some(now))
+    selector.pick_at(&request(&HeaderMap::new(), 0), tried, Some(now))
+}
+
+/// Picks for a request of that many tokens.
+pub(super) fn pick_for(selector: &Selector, tokens: u64) -> Result<Pick, NoPick> {
+    selector.pick(&request(&HeaderMap::new(), tokens), &[])
+}
+
+/// A request with nothing special about it but these.
+pub(super) fn request(headers: &HeaderMap, tokens: u64) -> PickRequest<'_> {
+    PickRequest { client: IpAddr::V4(Ipv4Addr::LOCALHOST), path_and_query: "/", headers, tokens }
 }
 
 /// The names of the members that `count` requests go to, one after the other.
@@ -371,7 +379,7 @@ fn a_member_that_comes_back_gets_a_growing_share() {
 
 #[test]
 fn the_cap_is_never_exceeded_by_many_threads() {
-    for balance in [Balance::RoundRobin, Balance::Random, Balance::LeastRequests, Balance::PeakEwma, Balance::IpHash] {
+    for balance in plain_policies() {
         let selector = pool(&[1, 1, 3]).cap(2).select(&balance);
         let given = AtomicU32::new(0);
         let work = || {
@@ -400,6 +408,12 @@ fn a_full_pool_says_so_and_an_empty_place_is_found() {
     assert_eq!(pick(&selector).unwrap().member.name, freed);
 }
 
+/// The policies without arguments.
+fn plain_policies() -> [Balance; 6] {
+    use Balance::{IpHash, LeastRequests, LeastTokens, PeakEwma, Random, RoundRobin};
+    [RoundRobin, Random, LeastRequests, LeastTokens, PeakEwma, IpHash]
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Pick(Vec<usize>),
@@ -421,9 +435,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn balance() -> impl Strategy<Value = Balance> {
     let bounded = Balance::ConsistentHash { key: config::HashKey::Uri, bound_percent: Some(25) };
-    let all =
-        [Balance::RoundRobin, Balance::Random, Balance::LeastRequests, Balance::PeakEwma, Balance::IpHash, bounded];
-    proptest::sample::select(all.to_vec())
+    proptest::sample::select(plain_policies().into_iter().chain([bounded]).collect::<Vec<_>>())
 }
 
 proptest! {

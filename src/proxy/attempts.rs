@@ -63,7 +63,8 @@ pub fn begin(record: &mut UpstreamRecord, route: &PoolRoute, started: Instant) {
 /// # Errors
 /// When there is nobody to ask.
 pub fn pick(asking: &Asking<'_>, record: &UpstreamRecord, route: &PoolRoute) -> Result<Pick, Unserved> {
-    let asked = PickRequest { client: asking.client, path_and_query: asking.path_and_query, headers: asking.headers };
+    let (client, path_and_query, headers) = (asking.client, asking.path_and_query, asking.headers);
+    let asked = PickRequest { client, path_and_query, headers, tokens: 0 };
     let none = match route.selector.pick(&asked, &record.tried) {
         Ok(pick) => return Ok(pick),
         // One member alone may be asked again: a restart of it looks just like this.

@@ -1,7 +1,7 @@
 //! The state of one member: counters, health, ejection, admin state.
 //!
-//! Invariant: `in_flight` counts the [`crate::balance::Pick`]s that are alive, of all generations; with no request
-//! in flight it reads zero.
+//! Invariant: `in_flight` counts the [`crate::balance::Pick`]s that are alive, of all generations, and
+//! `outstanding_tokens` is the sum of what they still hold; with no request in flight both read zero.
 //!
 //! Times are kept as microseconds since the state was made, plus one; 0 means never. Atomics are `Relaxed`: each
 //! stands alone, nothing else is published through them. What must change together is behind a mutex that no
@@ -90,6 +90,8 @@ pub struct MemberState {
     // Peak EWMA of the time to the first byte, in microseconds as f64 bits, and when it was last fed.
     latency: AtomicU64,
     latency_at: AtomicU64,
+    /// Only touched in pools that count tokens.
+    outstanding_tokens: AtomicU64,
     failures: [AtomicU64; Failure::KINDS],
     /// Times to the first byte of all answers, in nanoseconds: 584 years fit.
     answer_nanos: AtomicU64,
@@ -131,6 +133,7 @@ impl MemberState {
             ejections: AtomicU32::new(0),
             latency: AtomicU64::new(0),
             latency_at: AtomicU64::new(0),
+            outstanding_tokens: AtomicU64::new(0),
             failures: Default::default(),
             answer_nanos: AtomicU64::new(0),
             checks_ok: AtomicU64::new(0),
@@ -146,6 +149,11 @@ impl MemberState {
     /// Requests in flight now.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// Tokens that its requests in flight may still cost, of those picked while tokens counted.
+    pub fn outstanding_tokens(&self) -> u64 {
+        self.outstanding_tokens.load(Relaxed)
     }
 
     /// Requests given to this member so far.
@@ -329,6 +337,16 @@ impl MemberState {
     /// Gives the place back. Only for a place that [`Self::reserve`] gave.
     pub(crate) fn release(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// Adds the tokens of one request. It cannot overflow: 2^32 requests of 2^32 tokens at most.
+    pub(crate) fn charge_tokens(&self, tokens: u32) {
+        self.outstanding_tokens.fetch_add(u64::from(tokens), Relaxed);
+    }
+
+    /// Takes tokens away. Only what [`Self::charge_tokens`] added.
+    pub(crate) fn release_tokens(&self, tokens: u32) {
+        self.outstanding_tokens.fetch_sub(u64::from(tokens), Relaxed);
     }
 
     /// Counts an answer that was no failure, and the time to its first byte.

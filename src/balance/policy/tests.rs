@@ -22,12 +22,12 @@ fn count(names: &[String]) -> HashMap<&str, usize> {
 /// Whom a request with this path goes to.
 fn by_uri(selector: &Selector, path_and_query: &str) -> String {
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let request = PickRequest { client, path_and_query, headers: &HeaderMap::new() };
+    let request = PickRequest { client, path_and_query, headers: &HeaderMap::new(), tokens: 0 };
     selector.pick(&request, &[]).unwrap().member.name.to_string()
 }
 
 fn by_client(selector: &Selector, client: impl Into<IpAddr>) -> String {
-    let request = PickRequest { client: client.into(), path_and_query: "/", headers: &HeaderMap::new() };
+    let request = PickRequest { client: client.into(), path_and_query: "/", headers: &HeaderMap::new(), tokens: 0 };
     selector.pick(&request, &[]).unwrap().member.name.to_string()
 }
 
@@ -85,13 +85,14 @@ fn least_requests_prefers_the_free_and_rotates_among_equals() {
 }
 
 #[test]
-fn least_requests_fills_members_by_weight() {
-    for members in [3, 70] {
+fn least_requests_and_least_tokens_fill_members_by_weight() {
+    for (members, balance) in [3, 70].into_iter().flat_map(|n| [(n, Balance::LeastRequests), (n, Balance::LeastTokens)])
+    {
         let mut weights = vec![0; members];
         (weights[0], weights[members - 1]) = (3, 1);
-        let selector = pool(&weights).select(&Balance::LeastRequests);
+        let selector = pool(&weights).select(&balance);
         let held: Vec<Pick> = (0..40).map(|_| pick(&selector).unwrap()).collect();
-        assert_eq!(held.iter().filter(|pick| pick.member.index == 0).count(), 30, "{members} members");
+        assert_eq!(held.iter().filter(|pick| pick.member.index == 0).count(), 30, "{members} members, {balance:?}");
     }
 }
 
@@ -196,7 +197,7 @@ fn a_header_is_hashed_and_without_it_there_is_another_way() {
     let by_header = |selector: &Selector, value: Option<&'static str>, client: [u8; 4]| {
         let value = value.map(|value| (name.clone(), HeaderValue::from_static(value)));
         let headers = HeaderMap::from_iter(value);
-        let request = PickRequest { client: client.into(), path_and_query: "/", headers: &headers };
+        let request = PickRequest { client: client.into(), path_and_query: "/", headers: &headers, tokens: 0 };
         selector.pick(&request, &[]).unwrap().member.name.to_string()
     };
     let distinct = |served: Vec<String>| count(&served).len();
@@ -237,6 +238,7 @@ fn an_unusual_pool_is_no_trouble_for_any_policy() {
         Balance::RoundRobin,
         Balance::Random,
         Balance::LeastRequests,
+        Balance::LeastTokens,
         Balance::PeakEwma,
         Balance::IpHash,
         header,

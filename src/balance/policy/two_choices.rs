@@ -12,8 +12,8 @@ pub(super) fn load((member, weight): (&Member, u64)) -> u64 {
     ((2 * u64::from(member.state.in_flight()) + 1) << 27) / weight.max(1)
 }
 
-/// The one with the lesser [`load`].
-pub(super) fn least_requests(eligible: &Eligible<'_>) -> Option<usize> {
+/// The one with the lesser load.
+pub(super) fn least(eligible: &Eligible<'_>, load: impl Fn((&Member, u64)) -> u64) -> Option<usize> {
     better_of_two(eligible, |one, other| load(one) <= load(other))
 }
 

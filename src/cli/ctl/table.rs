@@ -59,7 +59,7 @@ pub(super) fn reloaded(done: &ReloadDone) -> String {
 pub(super) fn changed(changed: &Changed) -> String {
     let line = |member: &MemberStatus| {
         let (name, pool, state) = (&member.name, &changed.pool, member.state_text());
-        format!("{name} in {pool}: {state}, {}, {} in flight", member.health_text(), member.in_flight)
+        format!("{name} in {pool}: {state}, {}, {} in flight", member.health_text(), member.in_flight_text())
     };
     changed.members.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -71,7 +71,7 @@ fn row(pool: &str, member: &MemberStatus) -> [String; HEAD.len()] {
         member.state_text().to_owned(),
         member.health_text(),
         member.weight.to_string(),
-        member.in_flight.to_string(),
+        member.in_flight_text(),
         member.requests.to_string(),
         member.failures.to_string(),
         member.ejections.to_string(),
@@ -152,6 +152,15 @@ mod tests {
              app   10.0.0.1:8080   ready    up           1          7     12345         0          0  2s ago, 3 ms\n\
              app   10.0.0.22:8080  drained  up           1          0         0         0          0  -",
         );
+    }
+
+    #[test]
+    fn tokens_stand_beside_the_requests_that_they_belong_to() {
+        let counting = MemberStatus { in_flight: 7, outstanding_tokens: Some(12000), ..member("10.0.0.1:8080") };
+        let text = show(&status(vec![counting, MemberStatus { in_flight: 3, ..member("10.0.0.2:8080") }]));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[2].contains("  7 (12000 tokens)  "), "{text}");
+        assert!(lines[3].contains("                 3  "), "{text}");
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn pools_and_members() {
             ("a share without its sign", with_pool("retry: { budget: 20 }")),
             ("a reason that is none", with_pool("retry: { on: [conect_failure, 200] }")),
             ("too many attempts", with_pool("retry: 100")),
-            ("a policy of later", with_pool("balance: least_tokens")),
+            ("a policy of later", with_pool("balance: prefix_cost")),
             ("a header missing", with_pool("balance: header_hash")),
             ("a duration of nothing", with_pool("timeouts: { connect: 0s }")),
             ("a duration too long", with_pool("timeouts: { idle: 8d }")),

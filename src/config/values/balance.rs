@@ -6,8 +6,16 @@ use crate::config::{Balance, HashKey};
 /// What `bounded` means without a number: a member carries at most 25 % more than the mean.
 const DEFAULT_BOUND_PERCENT: u32 = 25;
 
-const NAMES: [&str; 7] =
-    ["round_robin", "random", "least_requests", "peak_ewma", "ip_hash", "header_hash(NAME)", "consistent_hash"];
+const NAMES: [&str; 8] = [
+    "round_robin",
+    "random",
+    "least_requests",
+    "least_tokens",
+    "peak_ewma",
+    "ip_hash",
+    "header_hash(NAME)",
+    "consistent_hash",
+];
 
 /// `round_robin`, `header_hash(x-user)`, `consistent_hash(uri, bounded:25%)` and the others.
 pub(in crate::config) fn balance(text: &str) -> Result<Balance, Wrong> {
@@ -28,6 +36,7 @@ pub(in crate::config) fn balance(text: &str) -> Result<Balance, Wrong> {
         "round_robin" => plain(Balance::RoundRobin),
         "random" => plain(Balance::Random),
         "least_requests" => plain(Balance::LeastRequests),
+        "least_tokens" => plain(Balance::LeastTokens),
         "peak_ewma" => plain(Balance::PeakEwma),
         "ip_hash" => plain(Balance::IpHash),
         "header_hash" => match arguments {
@@ -35,9 +44,9 @@ pub(in crate::config) fn balance(text: &str) -> Result<Balance, Wrong> {
             _ => Err(Wrong::new("header_hash needs the name of a header").expected("one such as header_hash(x-user)")),
         },
         "consistent_hash" => consistent_hash(arguments.unwrap_or_default()),
-        "least_tokens" | "prefix_cost" => {
-            Err(Wrong::new(format!("{name} is not supported yet")).expected(list(&NAMES)))
-        }
+        "prefix_cost" => Err(Wrong::new("prefix_cost is not supported yet")
+            .expected(list(&NAMES))
+            .hint("least_tokens is the nearest to it: it looks at tokens, but at no prefixes")),
         _ => Err(unknown(name)),
     }
 }

@@ -213,6 +213,7 @@ fn balances() {
         ("round_robin", Balance::RoundRobin),
         ("random", Balance::Random),
         ("least_requests", Balance::LeastRequests),
+        ("least_tokens", Balance::LeastTokens),
         ("peak_ewma", Balance::PeakEwma),
         ("ip_hash", Balance::IpHash),
         ("header_hash(X-User)", Balance::HeaderHash(header("x-user"))),
@@ -242,7 +243,7 @@ fn balances() {
             "consistent_hash(url)",
             "consistent_hash(uri, client_ip)",
             "consistent_hash(bounded:0%)",
-            "least_tokens",
+            "least_tokens(4)",
             "prefix_cost",
         ],
     );

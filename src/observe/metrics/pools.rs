@@ -122,6 +122,8 @@ pub struct MemberSample {
     pub weight: u32,
     /// Requests in flight.
     pub in_flight: u64,
+    /// Their outstanding tokens. `None`: nobody counts them.
+    pub outstanding_tokens: Option<u64>,
     /// Times it was chosen.
     pub requests: u64,
     /// Of these, how many ended well. Not the rest of the others: those in flight are neither, and a counter that was
@@ -197,6 +199,10 @@ impl PoolSample {
     fn collect_calls(&self, out: &mut Families, member: &MemberSample) {
         let labels = [("pool", &*self.pool), ("upstream", &*member.name)];
         out.gauge("sluicegate_member_in_flight", "Requests in flight.", &labels, member.in_flight as f64);
+        if let Some(tokens) = member.outstanding_tokens {
+            let help = "Tokens that requests in flight may still cost.";
+            out.gauge("sluicegate_member_outstanding_tokens", help, &labels, tokens as f64);
+        }
         out.counter("sluicegate_member_requests_total", "Times the member was chosen.", &labels, member.requests);
         out.counter("sluicegate_member_failures_total", "Requests that failed.", &labels, member.failures);
         let help = "Requests for which no connection was made.";
@@ -245,6 +251,10 @@ impl MemberSample {
         self.up |= other.up;
         self.ejected &= other.ejected;
         self.in_flight += other.in_flight;
+        self.outstanding_tokens = match (self.outstanding_tokens, other.outstanding_tokens) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
         self.requests += other.requests;
         self.successes += other.successes;
         self.failures += other.failures;

@@ -266,6 +266,15 @@ fn addresses_of_one_host_name_are_one_series() {
 }
 
 #[test]
+fn outstanding_tokens_are_told_only_where_they_count() {
+    let counting = |tokens| MemberSample { outstanding_tokens: Some(tokens), ..member("vllm.local:8000") };
+    let scrape = Scrape::of(&metrics(), &[pool(vec![counting(700), counting(0)])]);
+    assert_eq!(scrape.get("sluicegate_member_outstanding_tokens", &[r#"upstream="vllm.local:8000""#]), 700.0);
+    let scrape = Scrape::of(&metrics(), &[pool(vec![member("10.0.0.11:8080")])]);
+    assert!(!scrape.0.keys().any(|series| series.contains("outstanding_tokens")));
+}
+
+#[test]
 fn hostile_names_stay_inside_their_quotes() {
     let metrics = metrics();
     metrics.route("a\"} 1\nb").record(&observation());
