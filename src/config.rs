@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
+use ai::{Ai, AiTarget};
 use audit::Audit;
 use auth::{Auth, RouteAuth};
 use cache::{Cache, RouteCache};
@@ -75,8 +76,10 @@ pub struct Config {
     pub caches: Vec<Arc<Cache>>,
     /// Named sets of masking rules, in the order of their names.
     pub sanitize: Vec<Arc<Sanitize>>,
-    /// Pools of members, in the order of their names.
+    /// Pools of members, in the order of their names; behind them those that stand for the URLs of providers, `ai:NAME`.
     pub pools: Vec<Arc<Pool>>,
+    /// Providers of models. `None`: no section `ai`.
+    pub ai: Option<Arc<Ai>>,
     /// Routes, in the order of the file. Order has no meaning: the most specific match wins.
     pub routes: Vec<Arc<Route>>,
 }
@@ -564,6 +567,8 @@ pub struct HeaderMatch {
 pub enum Target {
     /// Ask a pool.
     Pool(PoolTarget),
+    /// Ask providers of models.
+    Ai(AiTarget),
     /// Send the client elsewhere.
     Redirect(Redirect),
     /// Answer at once.

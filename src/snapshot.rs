@@ -221,7 +221,7 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
                 retry: target.retry.clone(),
                 pool: Arc::clone(pool),
             }),
-            Target::Redirect(_) | Target::Respond(_) => None,
+            Target::Ai(_) | Target::Redirect(_) | Target::Respond(_) => None,
         };
         let cache = route.cache.as_ref().and_then(|cache| {
             Some(CacheRoute { store: Arc::clone(caches.get(cache.cache)?), rules: cache.rules.clone() })

@@ -42,7 +42,8 @@ pub struct Provider {
     pub name: Arc<str>,
     /// What it speaks, and how it is asked.
     pub kind: ProviderKind,
-    /// Index into [`Config::pools`](super::Config::pools): a pool of the file, or one made of `base_url`.
+    /// Index into [`Config::pools`](super::Config::pools): a pool of the file, or one made of `base_url`. One that is
+    /// switched off may have none, and then the index leads to none.
     pub pool: usize,
     /// The Host field; `None`: that of the member.
     pub host: Option<HeaderValue>,

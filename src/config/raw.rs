@@ -4,11 +4,12 @@
 //! one run: it takes the part that an error names out of the tree and reads again, until the rest fits.
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::document::{Content, Node};
 use super::problem::{Finding, KeyPath, MAX_PROBLEMS, Place, Step, list, nearest};
 
+mod ai;
 mod audit;
 mod auth;
 mod caches;
@@ -19,6 +20,10 @@ mod limits;
 mod node;
 mod sanitize;
 
+pub(super) use ai::{
+    RawAi, RawAiTimeouts, RawBreaker, RawHold, RawLongContext, RawModel, RawPrice, RawPrices, RawProvider,
+    RawProviderKey, RawRouteAi, RawTarget,
+};
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
 pub(super) use caches::{RawCache, RawRouteCache};
@@ -31,9 +36,6 @@ pub(super) use sanitize::{RawSanitize, RawSanitizeRule};
 
 /// A scalar. Its text is given a meaning by `resolve`.
 pub(super) type Text = Option<String>;
-
-/// Keys that have a place in the language and no meaning yet; they are not offered to anyone.
-const LATER: [&str; 1] = ["ai"];
 
 /// The keys of a route's `match`, under the names that other proxies give them too.
 const MATCH: [&str; 6] = ["host", "hosts", "path", "method", "methods", "header"];
@@ -73,10 +75,6 @@ pub(super) fn read<T: DeserializeOwned + Default>(
     T::default()
 }
 
-fn offered(known: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
-    known.iter().copied().filter(|name| !LATER.contains(name))
-}
-
 /// Whether `key` stands on a route and belongs into its `match`.
 fn of_match(key: &str, known: &[&str]) -> bool {
     MATCH.contains(&key) && known.contains(&"match")
@@ -84,7 +82,7 @@ fn of_match(key: &str, known: &[&str]) -> bool {
 
 /// The key that was probably meant.
 fn nearest_known(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    nearest(key, offered(known))
+    nearest(key, known.iter().copied())
 }
 
 fn describe(path: &KeyPath, error: ShapeError) -> Finding {
@@ -92,13 +90,11 @@ fn describe(path: &KeyPath, error: ShapeError) -> Finding {
         ShapeError::Misshapen { found, expected } => Finding::value(path, found).expected(expected),
         ShapeError::UnknownKey { key, known } => {
             let finding = Finding::new(Place::Key(path.clone()), "unknown key");
-            let offered: Vec<&str> = offered(known).collect();
-            match (nearest_known(&key, known), nearest(&key, known.iter().copied())) {
+            match nearest_known(&key, known) {
                 _ if key == "<<" => finding.hint("merge keys are not part of this language; write the keys out"),
                 _ if of_match(&key, known) => finding.hint("what a route takes stands under its `match`"),
-                (Some(near), _) => finding.hint(format!("did you mean `{near}`?")),
-                (None, Some(later)) => finding.hint(format!("`{later}` is the nearest key, and is not supported yet")),
-                (None, None) => finding.expected(format!("one of {}", list(&offered))),
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None => finding.expected(format!("one of {}", list(known))),
             }
         }
     }
@@ -118,7 +114,7 @@ pub(super) struct RawConfig {
     pub(super) limits: Option<Named<RawLimit>>,
     pub(super) caches: Option<Named<RawCache>>,
     pub(super) sanitize: Option<Named<RawSanitize>>,
-    pub(super) ai: Option<IgnoredAny>,
+    pub(super) ai: Option<RawAi>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -333,7 +329,7 @@ pub(super) struct RawRoute {
     pub(super) auth: Option<OneOrMany<String>>,
     pub(super) permission: Text,
     pub(super) forward_credentials: Text,
-    pub(super) ai: Option<IgnoredAny>,
+    pub(super) ai: Option<Or<RawRouteAi>>,
     pub(super) limits: Option<OneOrMany<String>>,
     pub(super) cache: Option<Or<RawRouteCache>>,
     pub(super) cors: Option<Or<RawCors>>,

@@ -5,6 +5,8 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use super::source::Source;
 use super::values::{self, Wrong};
 use super::{Config, Pool, Route, Target, overlap};
 
+mod ai;
 mod audit;
 mod auth;
 mod caches;
@@ -43,13 +46,13 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Gives `raw` its meaning. The configuration is only valid when the resolver has no findings afterwards.
 pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
-    let root = KeyPath::default();
-    resolver.later(&root, &raw.ai, "ai");
     let listeners = listen::listeners(raw, resolver);
     let admin = server::admin(raw.admin.as_ref(), &listeners, resolver);
     let server = server::server(raw, resolver);
     let log = server::log(raw.log.as_ref(), resolver);
-    let pools = pool::pools(raw.pools.as_ref(), resolver);
+    let mut pools = pool::pools(raw.pools.as_ref(), resolver);
+    let of_file = pools.len();
+    let ai = ai::ai(raw, &mut pools, resolver);
     let (auth, cors) = auth::auth(raw, resolver);
     let guards = route::Guards {
         auth,
@@ -57,22 +60,28 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
         limits: limits::limits(raw, resolver),
         caches: caches::caches(raw, resolver),
         sanitize: sanitize::sanitize(raw, resolver),
+        ai,
     };
     let routes = route::routes(raw, &pools, &server, &guards, resolver);
     let certain = |(path, _): &&(KeyPath, _)| !resolver.doubtful(&path.key("match"));
     let certain: Vec<_> = routes.iter().filter(certain).cloned().collect();
     overlap::check(&certain, &mut resolver.findings);
     let routes: Vec<_> = routes.into_iter().map(|(_, route)| route).collect();
-    warn_unused(&pools, &guards, &routes, resolver);
-    let route::Guards { auth, limits, caches, sanitize, .. } = guards;
-    Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, routes }
+    warn_unused(pools.get(..of_file).unwrap_or_default(), &guards, &routes, resolver);
+    let route::Guards { auth, limits, caches, sanitize, ai, .. } = guards;
+    Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, ai, routes }
 }
 
+/// `pools` are those of the file.
 fn warn_unused(pools: &[Arc<Pool>], guards: &route::Guards, routes: &[Arc<Route>], resolver: &mut Resolver<'_>) {
     let any = |uses: &dyn Fn(&Route) -> bool| routes.iter().any(|route| uses(route));
+    let of_ai = |index| guards.ai.iter().flat_map(|ai| &ai.providers).any(|provider| provider.pool == index);
     resolver.warn_unused("pools", "pool", pools.iter().map(|pool| &*pool.name), |index| {
-        any(&|route| matches!(&route.target, Target::Pool(target) if target.pool == index))
+        of_ai(index) || any(&|route| matches!(&route.target, Target::Pool(target) if target.pool == index))
     });
+    if guards.ai.is_some() && !any(&|route| matches!(route.target, Target::Ai(_))) {
+        resolver.warn(Finding::key(&KeyPath::default().key("ai"), "no route uses this: none has `ai`"));
+    }
     resolver.warn_unused("limits", "limit", guards.limits.iter().map(|limit| &*limit.name), |index| {
         any(&|route| route.limits.contains(&index))
     });
@@ -157,16 +166,25 @@ impl Resolver<'_> {
         self.get(path, text, parse)
     }
 
+    fn duration_within(
+        &mut self,
+        path: &KeyPath,
+        text: &Text,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let show = |value: &Duration| values::show_duration(*value);
+        let parse = |text: &str| within(text, values::duration(text)?, &range, show);
+        self.get(path, text, parse).unwrap_or(default)
+    }
+
     /// A duration of 1 ms to 7 days.
     fn duration(&mut self, path: &KeyPath, text: &Text, default: Duration) -> Duration {
         self.duration_from(path, text, default, MILLISECOND)
     }
 
     fn duration_from(&mut self, path: &KeyPath, text: &Text, default: Duration, least: Duration) -> Duration {
-        let range = least..=MAX_DURATION;
-        let show = |value: &Duration| values::show_duration(*value);
-        let parse = |text: &str| within(text, values::duration(text)?, &range, show);
-        self.get(path, text, parse).unwrap_or(default)
+        self.duration_within(path, text, default, least..=MAX_DURATION)
     }
 
     /// A text that is not empty and has no control characters.
@@ -213,11 +231,12 @@ impl Resolver<'_> {
         }
     }
 
-    /// Reports a part of the language that has no meaning yet.
-    fn later<T>(&mut self, path: &KeyPath, value: &Option<T>, key: &str) {
-        if value.is_some() {
-            let finding = Finding::key(&path.key(key), format!("`{key}` is not supported yet"));
-            self.report(finding.hint("remove it; nothing that is written here is ever ignored"));
+    /// Warns of a file with secrets that everyone may read. `path` names it.
+    fn warn_of_readers(&mut self, path: &KeyPath, file: &Path) {
+        if std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
+            let shown = file.display();
+            let finding = Finding::value(path, format!("everyone on this machine may read or write {shown}"));
+            self.warn(finding.hint(format!("chmod o-rwx {shown}")));
         }
     }
 
@@ -252,12 +271,17 @@ impl Resolver<'_> {
         }
     }
 
-    /// Reports a secret that everyone has. `what`: `token`.
+    /// Reports a secret that everyone has, and how one of one's own is made. `what`: `token`.
     fn is_placeholder(&mut self, path: &KeyPath, text: &str, what: &str, make: &str) -> bool {
+        self.is_known_to_all(path, text, what, &format!("make one with: {make}"))
+    }
+
+    /// Reports a secret that everyone has. `what`: `token`.
+    fn is_known_to_all(&mut self, path: &KeyPath, text: &str, what: &str, hint: &str) -> bool {
         let known = is_placeholder(text) && !self.overrides.insecure_dev;
         if known {
             let finding = Finding::value(path, format!("the {what} is a well-known placeholder"));
-            self.report(finding.expected("a secret of your own").hint(format!("make one with: {make}")));
+            self.report(finding.expected("a secret of your own").hint(hint));
         }
         known
     }

@@ -21,8 +21,22 @@ const SECRET_KEYS: [&str; 11] = [
 ];
 
 /// What a listed key has that is no secret.
-const OPEN_KEYS: [&str; 9] =
-    ["id", "description", "permissions", "enabled", "created_at", "expires_at", "previous", "until", "metadata"];
+const OPEN_KEYS: [&str; 11] = [
+    "id",
+    "name",
+    "weight",
+    "description",
+    "permissions",
+    "enabled",
+    "created_at",
+    "expires_at",
+    "previous",
+    "until",
+    "metadata",
+];
+
+/// The shortest text that may be a secret where `key` stands, which is mostly none.
+const SHORTEST_KEY: usize = 12;
 
 /// What a path leads to.
 struct Found<'a> {
@@ -253,9 +267,16 @@ impl Cover {
             (Self::AllButKnown, _) => Self::All,
             (Self::Nothing, "keys") if records => Self::AllButKnown,
             (Self::Nothing, key) if is_secret_key(key) => Self::All,
+            (Self::Nothing, "key") if holds_a_secret(&entry.node) => Self::All,
             (Self::Nothing, _) => Self::Nothing,
         }
     }
+}
+
+/// Whether what stands at `key` is no path of a file and nothing that limits count by, but long: `keys` was meant.
+fn holds_a_secret(node: &Node) -> bool {
+    let Content::Scalar(scalar) = &node.content else { return false };
+    scalar.text.len() >= SHORTEST_KEY && !["/", "$", "header("].iter().any(|start| scalar.text.starts_with(start))
 }
 
 /// Whether `key` is that of a secret, or was probably meant to be.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod ai;
 mod jwt;
 mod keys;
 mod limits;

@@ -16,10 +16,12 @@ use super::{StatusRange, TlsVersion};
 pub(super) mod address;
 pub(super) mod balance;
 pub(super) mod logging;
+pub(super) mod money;
 pub(super) mod origin;
 #[cfg(test)]
 mod tests;
 pub(super) mod time;
+pub(super) mod url;
 
 /// Why a text is not a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

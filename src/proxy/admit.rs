@@ -151,6 +151,7 @@ fn take_route(
                 |location| Admission::Answer(local::redirect(redirect.status, location)),
             );
         }
+        Target::Ai(_) => return Admission::reject(Rejection::NoMember),
         Target::Pool(_) => {}
     }
     if !route.config.websocket && session.downstream_session.is_upgrade_req() {

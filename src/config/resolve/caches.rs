@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{MILLISECOND, Resolver};
+use super::{MILLISECOND, Resolver, ai};
 use crate::config::Pool;
 use crate::config::cache::{Cache, CacheRules, RouteCache};
 use crate::config::problem::{Finding, KeyPath, Place};
@@ -138,9 +138,15 @@ pub(super) fn of_route(
     let known: Vec<&str> = caches.iter().map(|cache| &*cache.name).collect();
     let index = resolver.get(&name_path, &name, |text| values::index_of(text, "cache", "caches", &known));
     let base = index.and_then(|index| caches.get(index)).map(|cache| cache.rules.clone()).unwrap_or_default();
-    let rules = match given {
-        Or::Text(_) => base,
-        Or::Map(raw) => rules(&path, &raw.rules(), &base, resolver),
+    let (rules, own) = match given {
+        Or::Text(_) => (base, None),
+        Or::Map(raw) => {
+            let own = raw.rules();
+            (rules(&path, &own, &base, resolver), Some(own))
+        }
     };
+    if raw.ai.is_some() && index.is_some() {
+        ai::usable_cache(&path, own.as_ref(), &rules, resolver);
+    }
     Some(RouteCache { cache: index?, rules })
 }

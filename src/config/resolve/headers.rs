@@ -64,7 +64,7 @@ pub(super) fn rules(
     rules
 }
 
-fn name(path: &KeyPath, text: &str, may_be_host: bool, resolver: &mut Resolver<'_>) -> Option<HeaderName> {
+pub(super) fn name(path: &KeyPath, text: &str, may_be_host: bool, resolver: &mut Resolver<'_>) -> Option<HeaderName> {
     match values::header_name(text) {
         Ok(name) => {
             if let Some(reason) = refused(&name, may_be_host) {
@@ -79,15 +79,20 @@ fn name(path: &KeyPath, text: &str, may_be_host: bool, resolver: &mut Resolver<'
     }
 }
 
+/// Whether a field belongs to one connection.
+pub(super) fn of_connection(name: &HeaderName) -> bool {
+    CONNECTION.contains(&name.as_str())
+}
+
 fn refused(name: &HeaderName, may_be_host: bool) -> Option<&'static str> {
-    if CONNECTION.contains(&name.as_str()) {
+    if of_connection(name) {
         return Some("belongs to one connection and is not for rules");
     }
     (name == header::HOST && !may_be_host).then_some("can only be set, and only on requests")
 }
 
 /// A value that holds a secret is marked, so that no log shows it.
-fn value(path: &KeyPath, text: &str, resolver: &mut Resolver<'_>) -> Option<HeaderValue> {
+pub(super) fn value(path: &KeyPath, text: &str, resolver: &mut Resolver<'_>) -> Option<HeaderValue> {
     let mut value = resolver.get(path, &Some(text.to_owned()), values::header_value)?;
     value.set_sensitive(resolver.secrets.iter().any(|secret| text.contains(secret.as_str())));
     Some(value)

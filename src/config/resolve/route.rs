@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use super::target::target;
 use super::{Resolver, auth, caches, cors, headers, limits, sanitize, server};
+use crate::config::ai::Ai;
 use crate::config::auth::Auth;
 use crate::config::cache::Cache;
 use crate::config::cors::Cors;
 use crate::config::limit::Limit;
 use crate::config::problem::{Finding, KeyPath, Place};
-use crate::config::raw::{Or, RawConfig, RawMatch, RawRewrite, RawRoute};
+use crate::config::raw::{Or, RawConfig, RawMatch, RawRewrite, RawRoute, RawRouteAi};
 use crate::config::sanitize::Sanitize;
 use crate::config::values::{self, Wrong, address};
 use crate::config::{HeaderMatch, Match, PathPattern, Pool, Rewrite, Route, Server};
+
+/// What the one route takes that a file with `ai` and no routes has.
+const AI_PREFIX: &str = "/v1/";
 
 /// The sections that guard routes, and that routes name.
 pub(super) struct Guards {
@@ -22,6 +26,7 @@ pub(super) struct Guards {
     pub(super) limits: Vec<Arc<Limit>>,
     pub(super) caches: Vec<Arc<Cache>>,
     pub(super) sanitize: Vec<Arc<Sanitize>>,
+    pub(super) ai: Option<Arc<Ai>>,
 }
 
 /// The routes with the place of each in the file.
@@ -34,8 +39,16 @@ pub(super) fn routes(
 ) -> Vec<(KeyPath, Arc<Route>)> {
     let path = KeyPath::default().key("routes");
     let Some(list) = &raw.routes else {
-        // With `ai` they are not needed; that section is refused on its own.
-        if raw.ai.is_none() {
+        if raw.ai.is_some() && !resolver.source.has(&path) && !resolver.meant.contains(&path) {
+            let raw = RawRoute {
+                r#match: Some(Or::Text(AI_PREFIX.to_owned())),
+                ai: Some(Or::Map(RawRouteAi::default())),
+                ..RawRoute::default()
+            };
+            let route = route(&path, "ai".to_owned(), &raw, pools, server, guards, resolver);
+            return route.map(|route| (path, Arc::new(route))).into_iter().collect();
+        }
+        if !resolver.source.has(&KeyPath::default().key("ai")) {
             resolver.missing(&KeyPath::default(), "routes", "a list such as `- { match: { path: / }, pool: app }`");
         }
         return Vec::new();
@@ -78,7 +91,6 @@ fn route(
     guards: &Guards,
     resolver: &mut Resolver<'_>,
 ) -> Option<Route> {
-    resolver.later(path, &raw.ai, "ai");
     let allow = resolver.list(&path.key("allow"), raw.allow.as_ref(), values::network);
     let deny = resolver.list(&path.key("deny"), raw.deny.as_ref(), values::network);
     for net in &allow {
@@ -98,11 +110,12 @@ fn route(
     let request_headers = headers::rules(&headers_path.key("request"), request_headers, true, resolver);
     let response_headers = headers::rules(&headers_path.key("response"), response_headers, false, resolver);
     let max_body = server::max_body(&path.key("max_body"), &raw.max_body, resolver).unwrap_or(server.max_body);
-    let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, raw.sanitize.is_none());
+    let upgrades = raw.sanitize.is_none() && raw.ai.is_none();
+    let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, upgrades);
     let auth = auth::of_route(path, raw, guards.auth.as_deref(), resolver);
     Some(Route {
         name: name.into(),
-        target: target(path, raw, pools, resolver)?,
+        target: target(path, raw, &matching.path, (pools, guards.ai.as_ref()), resolver)?,
         matching,
         allow,
         deny,

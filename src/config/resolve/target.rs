@@ -1,28 +1,34 @@
-//! What a route does: ask a pool, redirect, or answer.
+//! What a route does: ask a pool or providers of models, redirect, or answer.
 
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
-use super::{Resolver, retry};
+use super::{Resolver, ai, retry};
+use crate::config::ai::Ai;
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{Or, RawRedirect, RawRespond, RawRoute};
 use crate::config::values::{self, Wrong, balance::balance};
-use crate::config::{Pool, PoolTarget, Redirect, Respond, Retry, Target};
+use crate::config::{PathPattern, Pool, PoolTarget, Redirect, Respond, Retry, Target};
 
 /// The longest body of a fixed answer, in bytes.
 const MAX_RESPOND_BODY: usize = 64 << 10;
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const TARGETS: &str = "exactly one of pool, redirect or respond";
+const TARGETS: &str = "exactly one of pool, ai, redirect or respond";
 
 pub(super) fn target(
     path: &KeyPath,
     raw: &RawRoute,
-    pools: &[Arc<Pool>],
+    pattern: &PathPattern,
+    (pools, ai): (&[Arc<Pool>], Option<&Arc<Ai>>),
     resolver: &mut Resolver<'_>,
 ) -> Option<Target> {
-    let given =
-        [("pool", raw.pool.is_some()), ("redirect", raw.redirect.is_some()), ("respond", raw.respond.is_some())];
+    let given = [
+        ("pool", raw.pool.is_some()),
+        ("ai", raw.ai.is_some()),
+        ("redirect", raw.redirect.is_some()),
+        ("respond", raw.respond.is_some()),
+    ];
     let mut keys = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key);
     let (first, second) = (keys.next(), keys.next());
     if let (Some(first), Some(second)) = (first, second) {
@@ -30,16 +36,17 @@ pub(super) fn target(
         resolver.report(finding.expected(TARGETS).also(path.key(first), "the other one"));
         return None;
     }
-    if first.is_some_and(|first| first != "pool") {
+    if matches!(first, Some("redirect" | "respond")) {
         pool_only(path, raw, resolver);
     }
     match first {
         Some("pool") => pool_target(path, raw, pools, resolver).map(Target::Pool),
+        Some("ai") => ai::target(path, raw, pattern, ai, resolver).map(Target::Ai),
         Some("redirect") => redirect(&path.key("redirect"), raw.redirect.as_ref()?, resolver).map(Target::Redirect),
         Some(_) => respond(&path.key("respond"), raw.respond.as_ref()?, resolver).map(Target::Respond),
         None => {
-            let refused = ["pool", "redirect", "respond"].iter().any(|key| resolver.source.has(&path.key(key)));
-            if raw.ai.is_none() && !refused {
+            let refused = ["pool", "ai", "redirect", "respond"].iter().any(|key| resolver.source.has(&path.key(key)));
+            if !refused {
                 resolver.report(Finding::value(path, "the route does nothing").expected(TARGETS));
             }
             None

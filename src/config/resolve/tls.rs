@@ -192,7 +192,8 @@ pub(super) fn upstream(
     tls
 }
 
-fn upstream_map(path: &KeyPath, raw: &RawUpstreamTls, resolver: &mut Resolver<'_>) -> UpstreamTls {
+/// TLS towards members, as a map.
+pub(super) fn upstream_map(path: &KeyPath, raw: &RawUpstreamTls, resolver: &mut Resolver<'_>) -> UpstreamTls {
     let sni = resolver.get(&path.key("sni"), &raw.sni, |text| {
         address::name(text).map_err(|reason| Wrong::not(text, "a server name").hint(reason))
     });

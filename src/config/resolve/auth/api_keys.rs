@@ -1,7 +1,6 @@
 //! `auth.api_keys`: the keys of the configuration and those of the key file.
 
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,10 +77,7 @@ fn key_file(
             return Vec::new();
         }
     };
-    if std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
-        let finding = Finding::value(path, format!("everyone on this machine may read or write {shown}"));
-        resolver.warn(finding.hint(format!("chmod o-rwx {shown}")));
-    }
+    resolver.warn_of_readers(path, file);
     let meaning = |raw: &RawKeyFile, resolver: &mut Resolver<'_>| {
         let root = KeyPath::default();
         match &raw.keys {

@@ -1,0 +1,171 @@
+//! `ai.models`: what clients may ask for, and who is asked then.
+
+use std::sync::Arc;
+
+use super::super::Resolver;
+use super::provider::model_name;
+use crate::config::ai::{AiTimeouts, Model, ModelTarget, Provider};
+use crate::config::problem::{Finding, KeyPath, Place};
+use crate::config::raw::{OneOrMany, Or, RawAi, RawModel, RawTarget};
+use crate::config::values;
+
+/// The most targets of one model.
+const MAX_TARGETS: usize = 64;
+/// The name that takes every model that has none of its own.
+const ANY: &str = "*";
+
+pub(super) fn models(
+    path: &KeyPath,
+    raw: &RawAi,
+    providers: &[Arc<Provider>],
+    timeouts: &AiTimeouts,
+    resolver: &mut Resolver<'_>,
+) -> Vec<Arc<Model>> {
+    let path = path.key("models");
+    let Some(list) = &raw.models else { return Vec::new() };
+    if list.0.is_empty() {
+        let finding = Finding::value(&path, "there are no models");
+        resolver.report(
+            finding.expected("one at least").hint("without this key, every provider's models are served by name"),
+        );
+    }
+    let mut models = Vec::new();
+    for (name, raw) in list.items() {
+        let path = path.key(name);
+        if let Err(wrong) = model_name(name) {
+            resolver.wrong_at(Place::Key(path.clone()), wrong);
+        }
+        models.push(Arc::new(model(&path, name, raw, providers, timeouts, resolver)));
+    }
+    models
+}
+
+fn model(
+    path: &KeyPath,
+    name: &str,
+    raw: &RawModel,
+    providers: &[Arc<Provider>],
+    timeouts: &AiTimeouts,
+    resolver: &mut Resolver<'_>,
+) -> Model {
+    let (place, list, timeouts) = match raw {
+        RawModel::Target(text) => (path.clone(), vec![(path.clone(), Or::Text(text.clone()))], *timeouts),
+        RawModel::Targets(list) => (path.clone(), numbered(path, list), *timeouts),
+        RawModel::Map(raw) => {
+            let timeouts = super::timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), *timeouts, resolver);
+            let place = path.key("targets");
+            let of_one = raw.provider.is_some() || raw.model.is_some();
+            let list = match &raw.targets {
+                Some(list) => numbered(&place, list),
+                None if of_one => {
+                    let (provider, model) = (raw.provider.clone(), raw.model.clone());
+                    vec![(path.clone(), Or::Map(RawTarget { provider, model, weight: None }))]
+                }
+                None => {
+                    resolver.missing(path, "targets", "a list such as [{ provider: openai }], or one target");
+                    Vec::new()
+                }
+            };
+            if raw.targets.is_some() && of_one {
+                let key = if raw.provider.is_some() { "provider" } else { "model" };
+                let finding = Finding::key(&path.key(key), "the model has `targets` already");
+                resolver.report(finding.expected("either `targets` or one target"));
+            }
+            (place, list, timeouts)
+        }
+    };
+    if list.len() > MAX_TARGETS {
+        resolver
+            .report(Finding::value(&place, "these are too many targets").expected(format!("at most {MAX_TARGETS}")));
+    }
+    let empty = match raw {
+        RawModel::Target(_) => false,
+        RawModel::Targets(list) => list.0.is_empty(),
+        RawModel::Map(raw) => raw.targets.as_ref().is_some_and(|list| list.0.is_empty()),
+    };
+    if empty {
+        resolver.report(Finding::value(&place, "the model has no target").expected("one such as { provider: openai }"));
+    }
+    let ranks = ranks(name, &list, providers, resolver);
+    let mut targets = ranks.iter().flatten().filter_map(|target| providers.get(target.provider)).peekable();
+    if targets.peek().is_some() && targets.all(|provider| !provider.enabled) && !resolver.doubtful(path) {
+        let finding = Finding::key(path, "every provider of this model is switched off");
+        resolver.warn(finding.hint("requests for it are answered with 503"));
+    }
+    Model { name: name.into(), ranks, timeouts }
+}
+
+/// The items with their places.
+fn numbered(path: &KeyPath, list: &OneOrMany<Or<RawTarget>>) -> Vec<(KeyPath, Or<RawTarget>)> {
+    let copy = |item: &Or<RawTarget>| match item {
+        Or::Text(text) => Or::Text(text.clone()),
+        Or::Map(raw) => Or::Map(raw.clone()),
+    };
+    list.items().map(|(index, item)| (path.index(index), copy(item))).collect()
+}
+
+/// Each target is a rank, but for neighbours that have a weight: they share one.
+fn ranks(
+    model: &str,
+    list: &[(KeyPath, Or<RawTarget>)],
+    providers: &[Arc<Provider>],
+    resolver: &mut Resolver<'_>,
+) -> Vec<Vec<ModelTarget>> {
+    let mut ranks: Vec<Vec<ModelTarget>> = Vec::new();
+    let mut seen: Vec<(&KeyPath, ModelTarget)> = Vec::new();
+    let mut open = false;
+    for (path, raw) in list {
+        let (found, weighted) = target(path, raw, providers, resolver);
+        let Some(found) = found else {
+            open = weighted;
+            continue;
+        };
+        // What the provider calls it, where that is known: `{ provider: a }` of the model `m` is `a/m`.
+        let own = (model != ANY).then_some(model);
+        let asked = |target: &ModelTarget| target.model.clone().or_else(|| own.map(Arc::from));
+        let same = |other: &ModelTarget| other.provider == found.provider && asked(other) == asked(&found);
+        if let Some((first, _)) = seen.iter().find(|(_, other)| same(other)) {
+            let finding =
+                Finding::value(path, "the model has this target twice").also((*first).clone(), "the other one");
+            resolver.report(finding.hint("a larger share is a larger `weight`"));
+        }
+        seen.push((path, found.clone()));
+        match ranks.last_mut().filter(|_| open && weighted) {
+            Some(rank) => rank.push(found),
+            None => ranks.push(vec![found]),
+        }
+        open = weighted;
+    }
+    ranks
+}
+
+/// One target, and whether it has a weight.
+fn target(
+    path: &KeyPath,
+    raw: &Or<RawTarget>,
+    providers: &[Arc<Provider>],
+    resolver: &mut Resolver<'_>,
+) -> (Option<ModelTarget>, bool) {
+    let known: Vec<&str> = providers.iter().map(|provider| &*provider.name).collect();
+    let of_name = |text: &str| values::index_of(text, "provider", "ai.providers", &known);
+    match raw {
+        Or::Text(text) => {
+            let (name, model) = match text.split_once('/') {
+                Some((name, model)) => (name, Some(model.to_owned())),
+                None => (text.as_str(), None),
+            };
+            let provider = resolver.get(path, &Some(name.to_owned()), of_name);
+            let model = resolver.get(path, &model, model_name);
+            (provider.map(|provider| ModelTarget { provider, model, weight: 1 }), false)
+        }
+        Or::Map(raw) => {
+            if raw.provider.is_none() {
+                resolver.missing(path, "provider", "the name of a provider");
+            }
+            let provider = resolver.get(&path.key("provider"), &raw.provider, of_name);
+            let model = resolver.get(&path.key("model"), &raw.model, model_name);
+            let weight = resolver.number(&path.key("weight"), &raw.weight, 1, 1..=1000);
+            (provider.map(|provider| ModelTarget { provider, model, weight }), raw.weight.is_some())
+        }
+    }
+}

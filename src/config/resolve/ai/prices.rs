@@ -1,0 +1,90 @@
+//! `ai.prices`: dollars for a million tokens, as exact decimals.
+
+use super::super::{Resolver, tls};
+use super::provider::model_name;
+use crate::config::ai::{LongContext, Price, Prices, UnknownPrice};
+use crate::config::problem::{Finding, KeyPath, Place};
+use crate::config::raw::{Or, RawLongContext, RawPrice, RawPrices, Text};
+use crate::config::values::money::dollars;
+use crate::config::values::{self, Wrong};
+
+/// The most that a million tokens may cost, in millionths of a dollar.
+const MOST: u64 = 1_000_000_000_000;
+
+pub(super) fn prices(path: &KeyPath, raw: Option<&RawPrices>, resolver: &mut Resolver<'_>) -> Prices {
+    let Some(raw) = raw else { return Prices::default() };
+    let place = path.key("file");
+    let file = tls::file(&place, raw.file.as_ref(), resolver);
+    if let Some(file) = &file
+        && let Err(reason) = resolver.environment.read(file)
+    {
+        resolver.report(Finding::value(&place, format!("{} {reason}", file.display())));
+    }
+    let unknown = match &raw.unknown {
+        None => UnknownPrice::default(),
+        Some(Or::Text(text)) => {
+            let words = [("block", UnknownPrice::Block), ("zero", UnknownPrice::Zero)];
+            let parse = |text: &str| {
+                values::one_of(text, "what an unknown price means", &words)
+                    .map_err(|wrong| wrong.expected("block, zero, or a price such as { input: 1.00, output: 2.00 }"))
+            };
+            resolver.get(&path.key("unknown"), &Some(text.clone()), parse).unwrap_or_default()
+        }
+        Some(Or::Map(raw)) => UnknownPrice::Default(price(&path.key("unknown"), raw, resolver)),
+    };
+    let mut models = Vec::new();
+    for (name, raw) in raw.models.iter().flat_map(|models| models.items()) {
+        let path = path.key("models").key(name);
+        if let Err(wrong) = model_name(name) {
+            resolver.wrong_at(Place::Key(path.clone()), wrong);
+        }
+        models.push((name.into(), price(&path, raw, resolver)));
+    }
+    Prices { file, models, unknown }
+}
+
+fn price(path: &KeyPath, raw: &RawPrice, resolver: &mut Resolver<'_>) -> Price {
+    let mut amount = |key: &str, text: &Text| resolver.get(&path.key(key), text, amount);
+    let (input, output) = (amount("input", &raw.input), amount("output", &raw.output));
+    let cached_input = amount("cached_input", &raw.cached_input);
+    let cache_write = amount("cache_write", &raw.cache_write);
+    let reasoning = amount("reasoning", &raw.reasoning);
+    both(path, &raw.input, &raw.output, resolver);
+    let long_context = raw.long_context.as_ref().map(|raw| long_context(&path.key("long_context"), raw, resolver));
+    let (input, output) = (input.unwrap_or_default(), output.unwrap_or_default());
+    Price { input, cached_input, cache_write, output, reasoning, long_context }
+}
+
+fn long_context(path: &KeyPath, raw: &RawLongContext, resolver: &mut Resolver<'_>) -> LongContext {
+    if raw.above.is_none() {
+        resolver.missing(path, "above", "the tokens of input above which these prices hold, such as 200000");
+    }
+    let above = resolver.number(&path.key("above"), &raw.above, 0, 1..=1_000_000_000);
+    both(path, &raw.input, &raw.output, resolver);
+    let mut amount = |key: &str, text: &Text| resolver.get(&path.key(key), text, amount);
+    LongContext {
+        above,
+        input: amount("input", &raw.input).unwrap_or_default(),
+        cached_input: amount("cached_input", &raw.cached_input),
+        cache_write: amount("cache_write", &raw.cache_write),
+        output: amount("output", &raw.output).unwrap_or_default(),
+        reasoning: amount("reasoning", &raw.reasoning),
+    }
+}
+
+fn both(path: &KeyPath, input: &Text, output: &Text, resolver: &mut Resolver<'_>) {
+    for (key, text) in [("input", input), ("output", output)] {
+        if text.is_none() {
+            resolver.missing(path, key, "dollars for a million tokens such as 2.50");
+        }
+    }
+}
+
+/// Dollars for a million tokens, as millionths of one.
+fn amount(text: &str) -> Result<u64, Wrong> {
+    let expected = "dollars for a million tokens such as 2.50, with 6 decimals at most";
+    match dollars(text).map_err(|wrong| wrong.expected(expected))? {
+        found if found <= MOST => Ok(found),
+        _ => Err(Wrong::new(format!("{} is out of range", values::quote(text))).expected("at most 1000000")),
+    }
+}
