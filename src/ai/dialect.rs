@@ -1,5 +1,16 @@
 //! Dialects: the shapes in which clients ask for models and providers answer.
 
+mod ask;
+mod chat;
+mod json;
+mod media;
+mod messages;
+mod names;
+mod reply;
+mod text;
+mod thinking;
+pub mod translate;
+
 /// The shape of a request and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {

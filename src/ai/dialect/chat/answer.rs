@@ -1,0 +1,225 @@
+//! A whole answer of Chat, read and written.
+//!
+//! What is read may have fields that are not named here: providers add to their answers, and a client that asked in
+//! another dialect did not ask for them.
+
+use serde::Deserialize;
+
+use super::super::ask::{Call, Part, Seal};
+use super::super::json::{List, Object, object};
+use super::super::names::digest;
+use super::super::reply::{Reply, Stop};
+use super::super::text::Text;
+use super::super::translate::{Malformed, Notes, object as json_object};
+use super::ThinkingBlock;
+use super::usage::{self, UsageOf};
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    choices: Vec<Choice<'a>>,
+    usage: Option<UsageOf>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    message: Message<'a>,
+    #[serde(borrow)]
+    finish_reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    content: Option<Text<'a>>,
+    #[serde(borrow)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow)]
+    reasoning_content: Option<Text<'a>>,
+    #[serde(borrow)]
+    reasoning: Option<Text<'a>>,
+    #[serde(borrow)]
+    thinking_blocks: Option<Vec<ThinkingBlock<'a>>>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    function: Function<'a>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    arguments: Option<Text<'a>>,
+}
+
+/// # Errors
+///
+/// It is no answer of Chat, or calls a tool with what is no JSON object.
+pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
+    let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Malformed::json(&error))?;
+    let id = body.id.unwrap_or_default();
+    let choice = body.choices.into_iter().next().ok_or(Malformed::new("an answer without a choice"))?;
+    let message = choice.message;
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    match message.thinking_blocks.filter(|blocks| !blocks.is_empty()) {
+        Some(blocks) => {
+            let blocks = blocks.into_iter().map(|block| block.into_part(Seal::Chat));
+            // Of what cannot be read, nobody here can say who could.
+            parts.extend(blocks.filter(|part| !matches!(part, Part::Redacted(_))));
+        }
+        None => {
+            let taken_back = filled(message.reasoning_content).map(|text| (text, Seal::Chat(Text::default())));
+            let thought = taken_back.or_else(|| filled(message.reasoning).map(|text| (text, Seal::None)));
+            parts.extend(thought.map(|(text, seal)| Part::Thinking(text, seal)));
+        }
+    }
+    parts.extend(filled(message.content).map(|text| Part::Text(text, None)));
+    parts.extend(filled(message.refusal).map(Part::Refusal));
+    let calls = message.tool_calls.unwrap_or_default();
+    let stop = stop(choice.finish_reason.as_deref().unwrap_or_default()).with_calls(!calls.is_empty());
+    for (index, call) in calls.into_iter().enumerate() {
+        let arguments = json_object(call.function.arguments.unwrap_or_default())
+            .ok_or(Malformed::new("a call of a tool whose arguments are no JSON object"))?;
+        let name = call.function.name;
+        let id = filled(call.id).unwrap_or_else(|| made_up_id(&id, index, &name).into());
+        parts.push(Part::Call(Call { id, name, arguments, seal: None }));
+    }
+    let model = body.model.unwrap_or_default();
+    Ok(Reply { id, model, parts, stop, usage: body.usage.unwrap_or_default().into() })
+}
+
+/// Nothing is nothing, whether it is left out, `null` or empty.
+pub(super) fn filled(text: Option<Text<'_>>) -> Option<Text<'_>> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// An id for a call that has none: the same whenever it is made for the same call of the same answer.
+pub(in super::super) fn made_up_id(answer: &str, index: usize, name: &str) -> String {
+    format!("call_{}", digest(&[answer.as_bytes(), &index.to_le_bytes(), name.as_bytes()], 12))
+}
+
+/// A word that is not known is an end like any other.
+pub(super) fn stop(reason: &str) -> Stop {
+    match reason {
+        "length" | "model_length" => Stop::Length,
+        "tool_calls" | "function_call" => Stop::Tools,
+        "content_filter" => Stop::Filter,
+        _ => Stop::End,
+    }
+}
+
+/// The word of Chat.
+pub(super) const fn finish_reason(stop: &Stop) -> &'static str {
+    match stop {
+        Stop::End | Stop::Sequence(_) => "stop",
+        Stop::Length => "length",
+        Stop::Tools => "tool_calls",
+        Stop::Filter => "content_filter",
+    }
+}
+
+/// Writes the answer for a client of Chat.
+pub(in super::super) fn write(reply: &Reply<'_>, notes: &Notes, out: &mut Vec<u8>) {
+    object(out, |o| {
+        o.text("id", notes.id_or(&reply.id));
+        o.text("object", "chat.completion");
+        o.number("created", notes.created());
+        o.text("model", notes.model_or(&reply.model));
+        o.list("choices", |list| {
+            list.object(|choice| {
+                choice.number("index", 0_u8);
+                choice.object("message", |o| message(&reply.parts, notes, o));
+                choice.null("logprobs");
+                choice.text("finish_reason", finish_reason(&reply.stop));
+            });
+        });
+        o.object("usage", |o| usage::write(reply.usage, o));
+    });
+}
+
+fn message(parts: &[Part<'_>], notes: &Notes, o: &mut Object<'_>) {
+    let (mut text, mut refusal, mut thoughts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut blocks, mut calls, mut seal) = (Vec::new(), Vec::new(), None);
+    for part in parts {
+        match part {
+            Part::Text(said, sealed) => {
+                text.push(&**said);
+                seal = sealed.as_ref().or(seal);
+            }
+            Part::Refusal(said) => refusal.push(&**said),
+            Part::Thinking(thought, by) => {
+                thoughts.push(&**thought);
+                if matches!(by, Seal::Anthropic(_)) {
+                    blocks.push(part);
+                }
+            }
+            Part::Redacted(_) => blocks.push(part),
+            Part::Call(call) => calls.push(call),
+            Part::Media(_) | Part::Result(_) => {}
+        }
+    }
+    o.text("role", "assistant");
+    joined_or_null(o, "content", &text);
+    joined_or_null(o, "refusal", &refusal);
+    if thoughts.iter().any(|text| !text.is_empty()) {
+        o.joined("reasoning_content", &thoughts);
+    }
+    if !blocks.is_empty() {
+        o.list("thinking_blocks", |list| blocks.iter().for_each(|part| thinking_block(part, list)));
+    }
+    if let Some(seal) = seal {
+        extra_content(seal, o);
+    }
+    if !calls.is_empty() {
+        o.list("tool_calls", |list| calls.iter().for_each(|call| list.object(|o| tool_call(call, notes, o))));
+    }
+}
+
+fn joined_or_null(o: &mut Object<'_>, key: &str, texts: &[&str]) {
+    if texts.iter().all(|text| text.is_empty()) { o.null(key) } else { o.joined(key, texts) }
+}
+
+fn thinking_block(part: &Part<'_>, list: &mut List<'_>) {
+    list.object(|o| match part {
+        Part::Redacted(data) => {
+            o.text("type", "redacted_thinking");
+            o.text("data", data);
+        }
+        Part::Thinking(text, Seal::Anthropic(seal)) => {
+            o.text("type", "thinking");
+            o.text("thinking", text);
+            o.text("signature", seal);
+        }
+        _ => {}
+    });
+}
+
+/// Where Google's own door for Chat has its seals.
+pub(super) fn extra_content(seal: &str, o: &mut Object<'_>) {
+    o.object("extra_content", |o| o.object("google", |o| o.text("thought_signature", seal)));
+}
+
+fn tool_call(call: &Call<'_>, notes: &Notes, o: &mut Object<'_>) {
+    o.text("id", &call.id);
+    o.text("type", "function");
+    o.object("function", |function| {
+        function.text("name", notes.name(&call.name));
+        function.text("arguments", &call.arguments);
+    });
+    if let Some(seal) = &call.seal {
+        extra_content(seal, o);
+    }
+}

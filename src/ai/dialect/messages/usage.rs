@@ -1,0 +1,55 @@
+//! Usage of Messages, whose `input_tokens` leave out what the cache read or wrote.
+
+use serde::Deserialize;
+
+use super::super::json::Object;
+use crate::ai::usage::Usage;
+
+/// As it is read. A later one of a stream overrides what it names.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) struct UsageOf {
+    input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    output_tokens_details: Option<Details>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Details {
+    thinking_tokens: Option<u64>,
+}
+
+impl UsageOf {
+    pub(super) fn update(&mut self, later: Self) {
+        self.input_tokens = later.input_tokens.or(self.input_tokens);
+        self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.output_tokens = later.output_tokens.or(self.output_tokens);
+        self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+    }
+}
+
+impl From<UsageOf> for Usage {
+    fn from(of: UsageOf) -> Self {
+        let cache_read = of.cache_read_input_tokens.unwrap_or(0);
+        let cache_write = of.cache_creation_input_tokens.unwrap_or(0);
+        Self {
+            input: of.input_tokens.unwrap_or(0).saturating_add(cache_read).saturating_add(cache_write),
+            cache_read,
+            cache_write,
+            output: of.output_tokens.unwrap_or(0),
+            reasoning: of.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(0),
+        }
+    }
+}
+
+pub(super) fn write(usage: Usage, o: &mut Object<'_>) {
+    o.number("input_tokens", usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write));
+    o.number("cache_creation_input_tokens", usage.cache_write);
+    o.number("cache_read_input_tokens", usage.cache_read);
+    o.number("output_tokens", usage.output);
+    if usage.reasoning > 0 {
+        o.object("output_tokens_details", |o| o.number("thinking_tokens", usage.reasoning));
+    }
+}

@@ -1,0 +1,222 @@
+//! How much a model is to think, between the words of Chat, the budgets of Messages and those of Gemini.
+//!
+//! | effort | budget, tokens | Gemini 3's level |
+//! |---|---|---|
+//! | `none` | no thinking | refused: it cannot be turned off |
+//! | `minimal` | 1024 | `MINIMAL`, `LOW` for a Pro model |
+//! | `low` | 2048 | `LOW` |
+//! | `medium` | 8192 | `MEDIUM` |
+//! | `high`, `xhigh`, `max` | 24576 | `HIGH` |
+//!
+//! Back again, a budget of at most 4096 is `low`, of at most 16384 `medium`, and `high` above. Claude takes budgets up
+//! to 4.5; from 4.6 on, and under names that show no version, it is asked to think adaptively with an effort, and
+//! `minimal` is `low` there.
+
+use super::translate::Untranslatable;
+
+/// Tokens of an answer where the client names no bound and Messages asks for one; thinking comes on top.
+pub(super) const DEFAULT_MAX_TOKENS: u64 = 4096;
+
+/// Tokens below which Messages takes no budget.
+const LEAST_BUDGET: u64 = 1024;
+
+/// How hard the model is to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    Minimal,
+    Low,
+    Medium,
+    High,
+    Xhigh,
+    Max,
+}
+
+/// What a request says about thinking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thinking {
+    /// None at all.
+    Off,
+    Effort(Effort),
+    /// Tokens.
+    Budget(u64),
+    /// As the model sees fit.
+    Adaptive,
+}
+
+impl Effort {
+    /// The word of Chat and of `output_config.effort`; `None` for another.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" => Self::Xhigh,
+            "max" => Self::Max,
+            _ => return None,
+        })
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+
+    const fn budget(self) -> u64 {
+        match self {
+            Self::Minimal => 1024,
+            Self::Low => 2048,
+            Self::Medium => 8192,
+            Self::High | Self::Xhigh | Self::Max => 24576,
+        }
+    }
+
+    const fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0..=4096 => Self::Low,
+            4097..=16384 => Self::Medium,
+            _ => Self::High,
+        }
+    }
+}
+
+// === Chat ===
+
+impl Thinking {
+    /// `reasoning_effort`; `None` where the model is left to itself.
+    pub(super) const fn effort(self) -> Option<&'static str> {
+        match self {
+            Self::Off => Some("none"),
+            Self::Effort(effort) => Some(effort.as_str()),
+            Self::Budget(tokens) => Some(Effort::of_budget(tokens).as_str()),
+            Self::Adaptive => None,
+        }
+    }
+}
+
+// === Messages ===
+
+/// `thinking` of Messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ThinkingConfig {
+    Enabled { budget_tokens: u64 },
+    Adaptive,
+    Disabled,
+}
+
+/// What Messages is told: a bound of tokens always, for it asks for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ForMessages {
+    pub(super) max_tokens: u64,
+    pub(super) thinking: Option<ThinkingConfig>,
+    pub(super) effort: Option<&'static str>,
+}
+
+impl ForMessages {
+    /// Of a budget, at most half of `max_tokens` is used, for Chat counts thinking within its bound; the default bound
+    /// comes on top of it.
+    ///
+    /// # Errors
+    ///
+    /// A bound of the client's that leaves no room for the least budget.
+    pub(super) fn new(
+        thinking: Option<Thinking>,
+        max_tokens: Option<u64>,
+        model: &str,
+    ) -> Result<Self, Untranslatable> {
+        let plain = Self { max_tokens: max_tokens.unwrap_or(DEFAULT_MAX_TOKENS), thinking: None, effort: None };
+        let effort = match thinking {
+            None => return Ok(plain),
+            Some(Thinking::Off) => return Ok(Self { thinking: Some(ThinkingConfig::Disabled), ..plain }),
+            Some(Thinking::Adaptive) => return Ok(Self { thinking: Some(ThinkingConfig::Adaptive), ..plain }),
+            Some(Thinking::Budget(tokens)) => Effort::of_budget(tokens),
+            Some(Thinking::Effort(effort)) => effort,
+        };
+        if !takes_budget(model) {
+            let word = if effort == Effort::Minimal { Effort::Low } else { effort }.as_str();
+            let max_tokens = max_tokens.unwrap_or_else(|| DEFAULT_MAX_TOKENS + effort.budget());
+            return Ok(Self { max_tokens, thinking: Some(ThinkingConfig::Adaptive), effort: Some(word) });
+        }
+        let (budget, max_tokens) = match max_tokens {
+            None => (effort.budget(), DEFAULT_MAX_TOKENS + effort.budget()),
+            Some(most) if most > LEAST_BUDGET => (effort.budget().min(most / 2).max(LEAST_BUDGET), most),
+            Some(most) => {
+                return Err(Untranslatable::at(
+                    "reasoning_effort",
+                    format!("this model thinks in at least {LEAST_BUDGET} tokens, and max_completion_tokens is {most}"),
+                ));
+            }
+        };
+        Ok(Self { max_tokens, thinking: Some(ThinkingConfig::Enabled { budget_tokens: budget }), effort: None })
+    }
+
+    /// Whether the history has to carry the thinking before each call of a tool.
+    pub(super) const fn needs_history(&self) -> bool {
+        matches!(self.thinking, Some(ThinkingConfig::Enabled { .. }))
+    }
+}
+
+/// Whether a model of Messages is told a budget: Claude up to 4.5, and what is not Claude.
+fn takes_budget(model: &str) -> bool {
+    let lower = model.to_ascii_lowercase();
+    let Some((_, version)) = lower.split_once("claude") else { return true };
+    version_of(version).is_some_and(|version| version < (4, 6))
+}
+
+/// The first number of a name, and the one after it, if it is short: a date is no version.
+fn version_of(name: &str) -> Option<(u32, u32)> {
+    let short = |word: &str| word.parse::<u32>().ok().filter(|number| *number < 100);
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric()).skip_while(|word| short(word).is_none());
+    let major = words.next().and_then(short)?;
+    Some((major, words.next().and_then(short).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claude_is_told_a_budget_up_to_4_5_and_an_effort_after() {
+        for old in [
+            "claude-3-7-sonnet-20250219",
+            "claude-sonnet-4-20250514",
+            "anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "claude-opus-4.5",
+            "claude-haiku-4-5",
+            "qwen3",
+        ] {
+            assert!(takes_budget(old), "{old}");
+        }
+        for new in ["claude-opus-4-6", "claude-sonnet-4.6", "claude-opus-5", "claude-mythos-preview"] {
+            assert!(!takes_budget(new), "{new}");
+        }
+    }
+
+    #[test]
+    fn a_budget_leaves_half_of_the_bound_for_the_answer() {
+        let of = |max| ForMessages::new(Some(Thinking::Effort(Effort::High)), max, "claude-opus-4-5");
+        let budget = |max| match of(max).unwrap() {
+            ForMessages { thinking: Some(ThinkingConfig::Enabled { budget_tokens }), max_tokens, .. } => {
+                (budget_tokens, max_tokens)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(budget(None), (24576, 28672));
+        assert_eq!(budget(Some(8000)), (4000, 8000));
+        assert_eq!(budget(Some(1500)), (1024, 1500));
+        assert!(of(Some(1024)).unwrap_err().message.contains("max_completion_tokens is 1024"));
+    }
+
+    #[test]
+    fn every_effort_comes_back_as_itself_or_its_neighbour() {
+        for (effort, back) in [(Effort::Low, "low"), (Effort::Medium, "medium"), (Effort::High, "high")] {
+            assert_eq!(Thinking::Budget(effort.budget()).effort(), Some(back));
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What is asked in one dialect and answered in another: bytes in, bytes out.
+//!
+//! A request is read into the one model of [`ask`](super::ask) and written in the provider's dialect; an answer is read
+//! into that of [`reply`](super::reply) and written in the client's. Clients speak Chat or Messages, providers Chat,
+//! Messages or Gemini. What the other side has no place for is refused before it is sent, with the name of the field.
+//!
+//! Of a stream, nothing is held but what a delta cannot say alone: counts, ids, which block is open, the usage so far.
+//! Arguments of a tool pass on as they come. What they must be (one JSON object) is checked in whole answers; of a
+//! stream it cannot be known before its last byte.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ask::Ask;
+use super::names::Names;
+use super::reply::Piece;
+use super::text::Text;
+use super::{Dialect, chat, messages};
+use crate::clock;
+
+/// A request in the provider's dialect.
+#[derive(Debug)]
+pub struct Translated {
+    /// The body.
+    pub body: Vec<u8>,
+    /// What its answer needs to be understood.
+    pub notes: Notes,
+}
+
+/// What an answer needs to be written in the client's dialect.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    /// Whether the client asked for a stream.
+    pub stream: bool,
+    /// Whether it asked for a stream's usage. Always for Messages, whose streams end with it.
+    pub include_usage: bool,
+    model: String,
+    id: String,
+    created: u64,
+    names: HashMap<String, String>,
+}
+
+impl Notes {
+    fn new(ask: &Ask<'_>, model: &str, names: Names) -> Self {
+        Self {
+            stream: ask.stream,
+            include_usage: ask.include_usage,
+            model: model.to_owned(),
+            id: format!("gen-{:016x}", fastrand::u64(..)),
+            created: clock::wall_millis() / 1000,
+            names: names.into_changed(),
+        }
+    }
+
+    /// When the answer was made, for dialects that say it: seconds since the epoch.
+    pub(super) const fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// The provider's id, or one that is made up where it gives none.
+    pub(super) fn id_or<'n>(&'n self, id: &'n str) -> &'n str {
+        if id.is_empty() { &self.id } else { id }
+    }
+
+    /// The provider's word for the model, or what it was asked for.
+    pub(super) fn model_or<'n>(&'n self, model: &'n str) -> &'n str {
+        if model.is_empty() { &self.model } else { model }
+    }
+
+    /// The client's name for a tool that the provider was told another name of.
+    pub(super) fn name<'n>(&'n self, name: &'n str) -> &'n str {
+        self.names.get(name).map_or(name, String::as_str)
+    }
+}
+
+/// What a request asks that the provider's dialect cannot say. The client is to blame: status 400.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untranslatable {
+    /// For the client: which field, and why. It holds nothing of the request but names.
+    pub message: String,
+    /// The field: `messages[2].content[0]`.
+    pub param: Option<String>,
+}
+
+impl Untranslatable {
+    pub(super) fn at(field: &str, why: String) -> Self {
+        Self { message: format!("{field}: {why}"), param: Some(field.to_owned()) }
+    }
+
+    /// Reads again what could not be read, to say where: that is dear, and rare.
+    fn of<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Self {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let (path, error) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            Ok(_) => return Self { message: "the body has more than one JSON value".to_owned(), param: None },
+            Err(error) => (error.path().to_string(), error.into_inner()),
+        };
+        let why = why(&error);
+        if path == "." || !error.is_data() {
+            return Self { message: format!("the body cannot be read: {why}"), param: None };
+        }
+        Self::at(&path, why)
+    }
+}
+
+impl fmt::Display for Untranslatable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What serde says, without what the client wrote: that may be long, and is nobody's business in a log.
+fn why(error: &serde_json::Error) -> String {
+    if !error.is_data() {
+        return format!("no valid JSON at line {}, column {}", error.line(), error.column());
+    }
+    let text = error.to_string();
+    for about in ["unknown field `", "missing field `", "duplicate field `"] {
+        let name = text.strip_prefix(about).and_then(|rest| rest.split('`').next());
+        if let Some(name) = name {
+            let about = about.trim_end_matches([' ', '`']);
+            return format!("{about} `{}`", name.chars().take(64).collect::<String>());
+        }
+    }
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {}", in_words(expected.split(" at line ").next().unwrap_or_default())),
+        None => "not what is expected here".to_owned(),
+    }
+}
+
+/// What serde calls a thing, in the words of JSON.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "f64" => "a number",
+        "u64" | "i64" => "a whole number",
+        "a sequence" => "a list",
+        "a boolean" => "true or false",
+        "a map" => "an object",
+        _ if expected.starts_with("struct ") => "an object",
+        other => other,
+    }
+}
+
+/// What a provider sent that is no answer of its dialect. It holds nothing of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// For the log.
+    pub message: Cow<'static, str>,
+}
+
+impl Malformed {
+    pub(super) const fn new(message: &'static str) -> Self {
+        Self { message: Cow::Borrowed(message) }
+    }
+
+    pub(super) fn json(error: &serde_json::Error) -> Self {
+        Self { message: Cow::Owned(why(error)) }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A request of a client, in the dialect of a provider. `model` is the provider's name for it; where an address names a
+/// deployment instead, the name of the model behind it.
+///
+/// # Errors
+///
+/// The body cannot be read, or asks what the provider's dialect cannot say, or no client or provider speaks so.
+pub fn request(client: Dialect, provider: Dialect, body: &[u8], model: &str) -> Result<Translated, Untranslatable> {
+    let ask = match client {
+        Dialect::Chat => read::<chat::Body<'_>>(body)?.into_ask()?,
+        Dialect::Messages => read::<messages::Body<'_>>(body)?.into_ask()?,
+        _ => return Err(unspoken(client, provider)),
+    };
+    let mut names = Names::new(provider);
+    let mut out = Vec::with_capacity(body.len().saturating_add(512));
+    match (client, provider) {
+        (Dialect::Messages, Dialect::Chat) => chat::write(&ask, model, &mut names, &mut out)?,
+        (Dialect::Chat, Dialect::Messages) => messages::write(&ask, model, &mut names, &mut out)?,
+        _ => return Err(unspoken(client, provider)),
+    }
+    Ok(Translated { body: out, notes: Notes::new(&ask, model, names) })
+}
+
+fn unspoken(client: Dialect, provider: Dialect) -> Untranslatable {
+    Untranslatable { message: format!("{client:?} cannot be asked of a provider of {provider:?}"), param: None }
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Untranslatable> {
+    serde_json::from_slice(body).map_err(|_| Untranslatable::of::<T>(body))
+}
+
+/// The text of a JSON object; nothing at all is an empty one. `None`: it is something else.
+pub(super) fn object(text: Text<'_>) -> Option<Text<'_>> {
+    if text.is_blank() {
+        return Some("{}".into());
+    }
+    let is_object = text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(&text).is_ok();
+    is_object.then_some(text)
+}
+
+/// A whole answer of a provider, for a client.
+///
+/// # Errors
+///
+/// It is no answer of the provider's dialect.
+pub fn answer(provider: Dialect, client: Dialect, body: &[u8], notes: &Notes) -> Result<Vec<u8>, Malformed> {
+    let reply = match provider {
+        Dialect::Chat => chat::read_answer(body)?,
+        Dialect::Messages => messages::read_answer(body)?,
+        _ => return Err(Malformed::new("no such provider is translated")),
+    };
+    let mut out = Vec::with_capacity(body.len().saturating_add(512));
+    match client {
+        Dialect::Messages => messages::write_answer(&reply, notes, &mut out),
+        _ => chat::write_answer(&reply, notes, &mut out),
+    }
+    Ok(out)
+}
+
+/// A stream of a provider, for a client.
+#[derive(Debug)]
+pub struct Stream {
+    reader: Reader,
+    writer: Writer,
+    notes: Notes,
+    begun: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Chat(chat::Reader),
+    Messages(messages::Reader),
+}
+
+#[derive(Debug)]
+enum Writer {
+    Chat(chat::Writer),
+    Messages(messages::Writer),
+}
+
+/// Where readers put what they read.
+pub(super) struct Sink<'s> {
+    writer: &'s mut Writer,
+    notes: &'s Notes,
+    begun: &'s mut bool,
+    ended: &'s mut bool,
+    out: &'s mut Vec<u8>,
+}
+
+impl Stream {
+    /// A stream that has not begun.
+    pub fn new(provider: Dialect, client: Dialect, notes: Notes) -> Self {
+        let reader = match provider {
+            Dialect::Messages => Reader::Messages(messages::Reader::default()),
+            _ => Reader::Chat(chat::Reader::default()),
+        };
+        let writer = match client {
+            Dialect::Messages => Writer::Messages(messages::Writer::default()),
+            _ => Writer::Chat(chat::Writer::new(provider)),
+        };
+        Self { reader, writer, notes, begun: false, ended: false }
+    }
+
+    /// Takes one event of the provider's and adds whole events of the client's to `out`: none, one or several. `data`
+    /// is what its data lines hold; the name is not needed, for where there is one, the data say the same. What comes after
+    /// the end is passed over.
+    ///
+    /// # Errors
+    ///
+    /// It is no event of the provider's dialect, or an error of the provider's. `out` may have got events before it.
+    pub fn event(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        if self.ended {
+            return Ok(());
+        }
+        let Self { reader, writer, notes, begun, ended } = self;
+        let mut sink = Sink { writer, notes, begun, ended, out };
+        match reader {
+            Reader::Chat(reader) => reader.event(data, &mut sink),
+            Reader::Messages(reader) => reader.event(data, &mut sink),
+        }
+    }
+
+    /// The provider closed its stream properly. Writes the client's last events where the provider's dialect has none of
+    /// its own, or it left them out; does nothing where they are written already.
+    ///
+    /// # Errors
+    ///
+    /// The answer was not complete: no reason to stop was given.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        if self.ended {
+            return Ok(());
+        }
+        let Self { reader, writer, notes, begun, ended } = self;
+        let mut sink = Sink { writer, notes, begun, ended, out };
+        match reader {
+            Reader::Chat(reader) => reader.finish(&mut sink),
+            Reader::Messages(reader) => reader.finish(&mut sink),
+        }
+    }
+
+    /// Whether the client has got its last event.
+    pub const fn is_complete(&self) -> bool {
+        self.ended
+    }
+}
+
+impl Sink<'_> {
+    /// A client's stream begins once, whatever its provider does, and with its own first event.
+    pub(super) fn put(&mut self, piece: &Piece<'_>) {
+        match piece {
+            Piece::Start { .. } if *self.begun => return,
+            Piece::Usage(_) | Piece::Start { .. } => {}
+            _ if !*self.begun => self.put(&Piece::Start { id: "", model: "" }),
+            _ => {}
+        }
+        *self.begun |= matches!(piece, Piece::Start { .. });
+        *self.ended |= matches!(piece, Piece::End);
+        match self.writer {
+            Writer::Chat(writer) => writer.put(piece, self.notes, self.out),
+            Writer::Messages(writer) => writer.put(piece, self.notes, self.out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
