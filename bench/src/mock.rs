@@ -7,11 +7,12 @@
 //! It runs on the runtime that starts it, so a test must not block its only thread while it expects answers.
 //! It is not a model: the answers are fixed texts, and nothing checks the sense of a request.
 
+mod ai;
 mod answer;
 mod backend;
-mod chat;
 mod control;
 mod faults;
+mod ledger;
 mod serve;
 mod sse;
 mod state;
@@ -30,7 +31,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use faults::Fault;
+pub use ai::{FlowClaims, KeyState, flow_claims};
+pub use faults::{Fault, Framing, LineEnd, Planned, Refusal, Stage, Twist};
+pub use ledger::{Account, Cancellation, Ledger, Tokens};
 pub use state::Seen;
 
 use serve::Serving;
@@ -200,6 +203,66 @@ impl Mock {
     /// Every request meets this fault until changed, health checks too; `None` ends it.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.shared.change_plan(|plan| plan.always = fault);
+    }
+
+    /// Requests of one path, key or model, or so many of all, meet a fault: before those of [`Mock::fail_next`], and among
+    /// each other in the order in which they were planned.
+    pub fn plan(&self, planned: Planned) {
+        self.shared.change_plan(|plan| plan.some.push(planned));
+    }
+
+    /// Ends every fault.
+    pub fn clear_faults(&self) {
+        self.shared.change_plan(faults::Plan::clear_faults);
+    }
+
+    /// An order for all AI requests from now on, by the name it has after `x-mock-`: `set_order("sse", "rate=20,events=1200")`.
+    /// A request's own order of the same name wins.
+    ///
+    /// # Panics
+    /// When there is no such order, or the value makes no sense.
+    pub fn set_order(&self, name: &str, value: &str) {
+        self.shared.change_plan(|plan| {
+            if let Err(why) = plan.standing.get_or_insert_default().read(name, value) {
+                panic!("{why}");
+            }
+        });
+    }
+
+    /// Ends every order of [`Mock::set_order`].
+    pub fn clear_orders(&self) {
+        self.shared.change_plan(|plan| plan.standing = None);
+    }
+
+    /// From now on AI requests must carry one of these keys in the header that is the provider's own; with no keys given, any
+    /// key, but one.
+    pub fn require_keys(&self, keys: &[&str]) {
+        self.shared.keys.require(keys.iter().map(ToString::to_string));
+    }
+
+    /// What becomes of requests with a key, or with Flow of a client id; `None` ends it.
+    pub fn set_key(&self, key: &str, state: Option<KeyState>) {
+        self.shared.keys.set(key, state);
+    }
+
+    /// From now on there are these models, and any other is unknown: 404.
+    pub fn set_models(&self, models: &[&str]) {
+        self.shared.keys.set_models(models.iter().map(ToString::to_string));
+    }
+
+    /// What was asked of it and what it served, by key and model.
+    pub fn ledger(&self) -> Ledger {
+        self.shared.books.read()
+    }
+
+    /// Cancellations from now on say how long after this moment they were noticed: call it when clients leave.
+    pub fn mark_leaving(&self) {
+        self.shared.books.mark();
+    }
+
+    /// As when it was started: no faults, orders, keys, counts or books. Connections stay.
+    pub fn reset(&self) {
+        self.shared.reset();
     }
 
     /// Closes the listener and resets every connection at once, as `kill -9` would. The port stays reserved.

@@ -1,6 +1,6 @@
 //! Answers: the body type that hyper sends, and short ways to make a response.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,8 +16,8 @@ use super::state::Flight;
 /// A response before it is bound to its request.
 pub(super) type Answer = Response<Payload>;
 
-/// A stream of body frames.
-pub(super) type Frames = Pin<Box<dyn Stream<Item = Frame<Bytes>> + Send>>;
+/// A stream of body frames. An error ends the connection, or over HTTP/2 the stream.
+pub(super) type Frames = Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send>>;
 
 /// What long answers are made of.
 static FILLER: [u8; 64 * 1024] = [b'x'; 64 * 1024];
@@ -46,26 +46,33 @@ impl MockBody {
 
 impl Body for MockBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let frame = match &mut self.payload {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let frame: Option<io::Result<_>> = match &mut self.payload {
             Payload::Whole(bytes) if bytes.is_empty() => None,
-            Payload::Whole(bytes) => Some(Frame::data(std::mem::take(bytes))),
+            Payload::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Payload::Filler(0) => None,
             Payload::Filler(left) => {
                 let chunk = filler(*left);
                 *left -= chunk.len() as u64;
-                Some(Frame::data(chunk))
+                Some(Ok(Frame::data(chunk)))
             }
             Payload::Stream(frames) => std::task::ready!(frames.as_mut().poll_next(cx)),
         };
         // hyper does not ask again after the last byte of a known length, nor after trailers.
-        let last = frame.as_ref().is_none_or(Frame::is_trailers);
+        let last = match &frame {
+            Some(Ok(frame)) => frame.is_trailers(),
+            Some(Err(_)) => {
+                self.flight.fails();
+                true
+            }
+            None => true,
+        };
         if last || self.is_end_stream() {
             self.flight.settle();
         }
-        Poll::Ready(frame.map(Ok))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -15,16 +15,20 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use serde_json::{Value, json};
 
+use super::ai::{self, Call, Door};
 use super::answer::{self, Answer, MockBody, Payload};
 use super::faults::{self, Ending, Fault, Orders};
+use super::ledger::{Serves, Tokens};
 use super::sse::{self, Cadence};
 use super::state::{Flight, Record, Shared};
 use super::wire::Conn;
-use super::{chat, control, websocket};
+use super::{control, websocket};
 use crate::units;
 
-/// How much of a request's body is kept; the rest is read and counted.
+/// How much of a request's body is remembered; the rest is read and counted.
 const KEPT_BODY: usize = 1 << 20;
+/// How much of it is read into memory at a door that has to understand it.
+const AI_BODY: usize = 256 << 20;
 const X_UPSTREAM: HeaderName = HeaderName::from_static("x-upstream");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -56,7 +60,7 @@ pub(super) async fn serve(
 ) -> Result<Response<MockBody>, Infallible> {
     if is_plain(&shared, &request) {
         shared.hits.fetch_add(1, Relaxed);
-        return Ok(greet(shared));
+        return Ok(greet(shared, conn));
     }
     // Boxed: most requests are plain, and this future is large.
     Ok(Box::pin(exchange(shared, conn, request)).await)
@@ -72,10 +76,10 @@ fn is_plain(shared: &Shared, request: &Request<Incoming>) -> bool {
         && !Orders::given(request.headers())
 }
 
-fn greet(shared: Arc<Shared>) -> Response<MockBody> {
+fn greet(shared: Arc<Shared>, conn: Arc<Conn>) -> Response<MockBody> {
     let upstream = shared.upstream.clone();
     let payload = Payload::Whole(shared.greeting.clone());
-    let mut response = Response::new(MockBody::new(payload, false, Flight::new(shared)));
+    let mut response = Response::new(MockBody::new(payload, false, Flight::new(shared, conn)));
     response.headers_mut().insert(CONTENT_TYPE, TEXT);
     response.headers_mut().insert(X_UPSTREAM, upstream);
     response
@@ -85,6 +89,7 @@ async fn exchange(shared: Arc<Shared>, conn: Arc<Conn>, mut request: Request<Inc
     let path = request.uri().path();
     let is_control = path.starts_with("/mock/");
     let is_health = is_health_path(path);
+    let door = if is_control { None } else { Door::at(path) };
     let mut record = None;
     if is_health {
         shared.health_checks.fetch_add(1, Relaxed);
@@ -92,36 +97,68 @@ async fn exchange(shared: Arc<Shared>, conn: Arc<Conn>, mut request: Request<Inc
         shared.hits.fetch_add(1, Relaxed);
         record = shared.records().then(|| shared.remember(&request));
     }
-    let parsed = Orders::parse(request.headers(), request.uri().query().unwrap_or_default());
-    let (planned_delay, planned_fault) = match shared.has_plan() && !is_control {
-        true => shared.take_orders(path, is_health),
-        false => Default::default(),
-    };
+    let standing = if door.is_some() { shared.standing() } else { Orders::default() };
+    let parsed = Orders::parse(standing, request.headers(), request.uri().query().unwrap_or_default());
     let upgrade = websocket::is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-    let mut flight = Flight::new(shared.clone());
-    let upload = read(request, &conn, record.as_deref()).await;
+    let mut flight = Flight::new(shared.clone(), conn.clone());
+    let room = if door.is_some() { AI_BODY } else { KEPT_BODY };
+    let upload = read(request, &conn, record.as_deref(), room).await;
+    let asked = door.map(|door| ask(&shared, door, &upload, &mut flight));
     let (mut orders, mut answer) = match parsed {
         Err(why) => (Orders::default(), Some(answer::text(StatusCode::BAD_REQUEST, why + "\n"))),
         Ok(orders) => (orders, is_control.then(|| control::answer(&shared, &upload))),
     };
-    orders.delay += planned_delay + asked_delay(&upload);
-    orders.fault = planned_fault.or(orders.fault);
+    if !is_control {
+        orders.fault = planned_fault(&shared, &upload, is_health, asked.as_ref()).or(orders.fault);
+    }
+    if !is_control && !is_health {
+        orders.delay += shared.latency_of(upload.path()) + asked_delay(&upload);
+    }
     if let (Some(upgrade), true) = (upgrade, upload.path().starts_with("/ws")) {
         answer = Some(websocket::handshake(&upload.headers));
         *conn.upgrade.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(upgrade);
     }
+    let is_stream = asked.as_ref().is_some_and(|(call, _)| call.streams(&orders));
+    if !is_stream {
+        orders.delay += ai::delay_of_whole(orders.fault);
+    }
     wait(&conn, &mut flight, &orders).await;
-    let answer = answer.unwrap_or_else(|| route(&shared, &upload, &orders));
-    finish(&shared, conn, &upload, &orders, answer, flight)
+    let answer = answer.unwrap_or_else(|| match &asked {
+        Some((call, serves)) => call.answer(&shared, &upload, &orders, &conn, serves.clone()),
+        None => route(&shared, &upload, &orders),
+    });
+    finish(&shared, conn, &upload, &orders, is_stream, answer, flight)
+}
+
+/// Reads what was asked at a door, and opens its entry in the books.
+fn ask(shared: &Shared, door: Door, upload: &Upload, flight: &mut Flight) -> (Call, Serves) {
+    let call = Call::read(door, upload);
+    if !call.is_counted() {
+        return (call, Serves::default());
+    }
+    let id = upload.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let entry = shared.books.open(&call.key, &call.model, id);
+    let serves = entry.serves();
+    flight.book(entry);
+    (call, serves)
+}
+
+/// The fault that the plan has for a request.
+fn planned_fault(shared: &Shared, upload: &Upload, is_health: bool, asked: Option<&(Call, Serves)>) -> Option<Fault> {
+    if is_health {
+        return shared.health_fault();
+    }
+    let (key, model) = asked.map_or(("", ""), |(call, _)| (&call.key, &call.model));
+    shared.take_fault(upload.path(), key, model)
 }
 
 fn is_health_path(path: &str) -> bool {
     matches!(path, "/actuator/health" | "/health")
 }
 
-/// Reads the whole body, keeping its beginning. Of a client that leaves in the middle the record has a short body; the
+/// Reads the whole body, keeping as much as there is room for. Of a client that leaves in the middle the record has a short body; the
 /// request ends here, for hyper lets it go on without one.
-async fn read(request: Request<Incoming>, conn: &Conn, record: Option<&Record>) -> Upload {
+async fn read(request: Request<Incoming>, conn: &Conn, record: Option<&Record>, most: usize) -> Upload {
     let (parts, mut body) = request.into_parts();
     let mut kept = BytesMut::new();
     let mut body_len = 0;
@@ -134,7 +171,7 @@ async fn read(request: Request<Incoming>, conn: &Conn, record: Option<&Record>) 
         let Some(data) = frame.data_ref() else {
             continue;
         };
-        let room = KEPT_BODY - kept.len();
+        let room = most - kept.len();
         kept.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
         body_len += data.len() as u64;
         if let Some(record) = record {
@@ -143,12 +180,14 @@ async fn read(request: Request<Incoming>, conn: &Conn, record: Option<&Record>) 
     }
     let body = kept.freeze();
     if let Some(record) = record {
-        let _ = record.body.set(body.clone());
+        // A copy where it is shorter, so that the whole is not held on to.
+        let beginning = body.get(..KEPT_BODY).map_or_else(|| body.clone(), Bytes::copy_from_slice);
+        let _ = record.body.set(beginning);
     }
     if left {
         // Over HTTP/2 hyper drops the request by itself, and other streams go on.
         if parts.version < Version::HTTP_2 {
-            conn.cut(false);
+            conn.abandon();
         }
         return std::future::pending().await;
     }
@@ -180,6 +219,7 @@ async fn wait(conn: &Conn, flight: &mut Flight, orders: &Orders) {
         Some(Fault::Stall) => return std::future::pending().await,
         _ => return,
     }
+    flight.fails();
     flight.settle();
     std::future::pending().await
 }
@@ -190,15 +230,17 @@ fn finish(
     conn: Arc<Conn>,
     upload: &Upload,
     orders: &Orders,
-    answer: Answer,
+    is_stream: bool,
+    mut answer: Answer,
     mut flight: Flight,
 ) -> Response<MockBody> {
-    let ending = match orders.fault {
-        Some(Fault::CloseMidBody) => Some(Ending::Close),
-        Some(Fault::ResetMidBody) => Some(Ending::Reset),
-        Some(Fault::StallMidBody) => Some(Ending::Stall),
-        _ => None,
-    };
+    if let Some(tokens) = answer.extensions_mut().remove::<Tokens>() {
+        flight.serve(tokens);
+    }
+    let ending = Ending::of(orders.fault, is_stream);
+    if ending.is_some() || orders.fault == Some(Fault::BadHttp) || !answer.status().is_success() {
+        flight.fails();
+    }
     let mut answer = match ending {
         None => answer,
         Some(ending) => faults::break_midway(answer, conn.clone(), orders.chunked, ending),
@@ -227,7 +269,7 @@ fn route(shared: &Shared, upload: &Upload, orders: &Orders) -> Answer {
         return faults::status_answer(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     }
     if let Some(shape) = orders.error {
-        return chat::error(shape, orders.status);
+        return ai::failure(shape, orders.status);
     }
     if let Some(size) = orders.body_size {
         let status = orders.status.unwrap_or(StatusCode::OK);
@@ -236,8 +278,8 @@ fn route(shared: &Shared, upload: &Upload, orders: &Orders) -> Answer {
     if let Some(status) = orders.status {
         return faults::status_answer(status);
     }
-    if let Some(answer) = chat::answer(shared, upload, orders) {
-        return answer;
+    if upload.path() == "/api/models" && upload.method == Method::GET {
+        return answer::json(StatusCode::OK, &ai::models_of_router());
     }
     match orders.sse {
         Some(cadence) => sse::timed(cadence),
@@ -346,7 +388,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 fn trailers() -> Answer {
     let mut last = HeaderMap::new();
     last.insert("x-checksum", HeaderValue::from_static("abc123"));
-    let frames = [Frame::data(Bytes::from_static(b"body before trailers\n")), Frame::trailers(last)];
+    let frames = [Ok(Frame::data(Bytes::from_static(b"body before trailers\n"))), Ok(Frame::trailers(last))];
     let payload = Payload::Stream(Box::pin(stream::iter(frames)));
     let mut answer = answer::with_payload(StatusCode::OK, "text/plain", payload);
     answer.headers_mut().insert(http::header::TRAILER, HeaderValue::from_static("x-checksum"));

@@ -5,14 +5,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::Fault;
+use super::ai::KeyState;
 use super::answer::{self, Answer};
 use super::backend::Upload;
+use super::faults::{Fault, Orders, Plan, Planned};
 use super::state::Shared;
 use crate::units;
 
-const HELP: &str = "GET /mock/stats, GET /mock/requests, POST /mock/health {\"up\":false}, \
-    POST /mock/fault {\"fault\":\"reset\",\"count\":3}, POST /mock/latency {\"latency\":\"200ms\",\"path\":\"/v1/\"}, POST /mock/reset\n";
+const HELP: &str = r#"GET /mock/stats, GET /mock/requests, GET /mock/ledger
+POST /mock/health {"up":false}
+POST /mock/fault {"fault":"reset","count":3,"path":"/v1/messages","key":"k","model":"m"}; {"fault":null} ends all
+POST /mock/latency {"latency":"200ms","path":"/v1/"}
+POST /mock/orders {"sse":"rate=20,events=1200","usage":"in=10,out=5"}; {} ends them
+POST /mock/keys {"require":["k"],"key":"k","state":"refused"|"forbidden"|"no-quota"|"limited:30s"|402|null}
+POST /mock/models {"models":["m"]}
+POST /mock/leaving, POST /mock/reset
+"#;
 
 /// Answers a control request.
 pub(super) fn answer(shared: &Shared, upload: &Upload) -> Answer {
@@ -21,6 +29,7 @@ pub(super) fn answer(shared: &Shared, upload: &Upload) -> Answer {
         return match command {
             "stats" => answer::json(StatusCode::OK, &stats(shared)),
             "requests" => answer::json(StatusCode::OK, &requests(shared)),
+            "ledger" => answer::json(StatusCode::OK, &shared.books.read().json()),
             _ => answer::text(StatusCode::NOT_FOUND, HELP),
         };
     }
@@ -34,6 +43,13 @@ pub(super) fn answer(shared: &Shared, upload: &Upload) -> Answer {
         "health" => set_health(shared, &order),
         "fault" => set_fault(shared, &order),
         "latency" => set_latency(shared, &order),
+        "orders" => set_orders(shared, &order),
+        "keys" => set_keys(shared, &order),
+        "models" => set_models(shared, &order),
+        "leaving" => {
+            shared.books.mark();
+            Ok(())
+        }
         "reset" => {
             shared.reset();
             Ok(())
@@ -52,25 +68,83 @@ fn set_health(shared: &Shared, order: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// `count` orders the fault for so many requests, without it for all; a null fault ends it.
+/// `count` orders the fault for so many requests, without it for all; `path`, `key` and `model` for some; a null fault ends
+/// every one.
 fn set_fault(shared: &Shared, order: &Value) -> Result<(), String> {
     let fault = match &order["fault"] {
-        Value::Null => None,
-        Value::String(name) => Some(name.parse::<Fault>()?),
-        Value::Number(status) => Some(status.to_string().parse::<Fault>()?),
+        Value::Null => {
+            shared.change_plan(Plan::clear_faults);
+            return Ok(());
+        }
+        Value::String(name) => name.parse::<Fault>()?,
+        Value::Number(status) => status.to_string().parse::<Fault>()?,
         other => return Err(format!("expected a fault's name or a status, not {other}")),
     };
-    shared.change_plan(|plan| match (order["count"].as_u64(), fault) {
-        (Some(count), Some(fault)) => {
-            let count = usize::try_from(count.min(100_000)).unwrap_or(0);
-            plan.next.extend(std::iter::repeat_n(fault, count));
-        }
-        (_, None) => {
-            plan.next.clear();
-            plan.always = None;
-        }
-        (None, fault) => plan.always = fault,
+    let count = order["count"].as_u64().map(|count| usize::try_from(count.min(100_000)).unwrap_or(0));
+    let part = |name: &str| order[name].as_str().map(str::to_owned);
+    let (path, key, model) = (part("path"), part("key"), part("model"));
+    let for_some = path.is_some() || key.is_some() || model.is_some();
+    let mut planned = Planned::new(fault);
+    planned = path.into_iter().fold(planned, Planned::on_path);
+    planned = key.into_iter().fold(planned, Planned::for_key);
+    planned = model.into_iter().fold(planned, Planned::for_model);
+    shared.change_plan(|plan| match (for_some, count) {
+        (true, Some(count)) => plan.some.push(planned.times(count)),
+        (true, None) => plan.some.push(planned),
+        (false, Some(count)) => plan.next.extend(std::iter::repeat_n(fault, count)),
+        (false, None) => plan.always = Some(fault),
     });
+    Ok(())
+}
+
+/// The orders that stand from now on, in place of those before.
+fn set_orders(shared: &Shared, order: &Value) -> Result<(), String> {
+    let mut orders = Orders::default();
+    for (name, value) in order.as_object().ok_or("expected {\"NAME\": \"VALUE\"}")? {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        orders.read(name, &value)?;
+    }
+    let none = order.as_object().is_none_or(serde_json::Map::is_empty);
+    shared.change_plan(|plan| plan.standing = (!none).then_some(orders));
+    Ok(())
+}
+
+fn set_keys(shared: &Shared, order: &Value) -> Result<(), String> {
+    match &order["require"] {
+        Value::Null => {}
+        Value::Bool(true) => shared.keys.require([]),
+        Value::Array(keys) => shared.keys.require(keys.iter().filter_map(|key| key.as_str().map(str::to_owned))),
+        other => return Err(format!("expected true or a list of keys, not {other}")),
+    }
+    if let Some(key) = order["key"].as_str() {
+        shared.keys.set(key, key_state(&order["state"])?);
+    }
+    Ok(())
+}
+
+fn key_state(state: &Value) -> Result<Option<KeyState>, String> {
+    let unknown = || format!("there is no state {state}");
+    Ok(Some(match state {
+        Value::Null => return Ok(None),
+        Value::Number(status) => {
+            KeyState::Status(status.as_u64().and_then(|code| u16::try_from(code).ok()).ok_or_else(unknown)?)
+        }
+        Value::String(name) => match name.as_str() {
+            "refused" => KeyState::Refused,
+            "forbidden" => KeyState::Forbidden,
+            "no-quota" => KeyState::NoQuota,
+            name => {
+                let time = name.strip_prefix("limited:").and_then(units::duration);
+                KeyState::Limited(time.ok_or_else(unknown)?)
+            }
+        },
+        _ => return Err(unknown()),
+    }))
+}
+
+fn set_models(shared: &Shared, order: &Value) -> Result<(), String> {
+    let models = order["models"].as_array().ok_or("expected {\"models\": [\"m\"]}")?;
+    shared.keys.set_models(models.iter().filter_map(|model| model.as_str().map(str::to_owned)));
     Ok(())
 }
 

@@ -1,4 +1,6 @@
-//! Faults, and the orders that one request carries in `x-mock-*` headers or query keys of the same names.
+//! Faults: what they are, how they are written, and those that any answer can show.
+//!
+//! What happens inside an event stream is played by `ai::play`; refusals in a provider's own shape are made by `ai::error`.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,21 +9,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::header::{CONTENT_LENGTH, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use hyper::body::Frame;
 
 use super::answer::{self, Answer, Frames, Payload};
-use super::sse::Cadence;
 use super::wire::Conn;
 use crate::units;
 
-/// Time for hyper to flush what was sent before a connection is cut in the middle of a body.
-const FLUSH: Duration = Duration::from_millis(30);
+mod framing;
+mod orders;
+mod plan;
 
-/// How a request fails. Closing and resetting act on the whole connection, so on HTTP/2 on every stream of it.
+pub use framing::{Framing, LineEnd};
+pub(super) use orders::{Ended, ErrorShape, Flavour, Orders, Think};
+pub(super) use plan::Plan;
+pub use plan::Planned;
+
+/// Time for hyper to flush what was sent before a connection is cut in the middle of a body.
+pub(super) const FLUSH: Duration = Duration::from_millis(30);
+
+/// How a request fails. Closing and resetting act on the whole connection, so on HTTP/2 on every stream of it, but for
+/// [`Twist::Reset`], which over HTTP/2 resets its own stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Answers with this status and a short body; 429 and 503 carry `Retry-After: 1`.
+    /// Answers with this status; 429 and 503 carry `Retry-After: 1`. The body is short, and on an AI path the provider's own.
     Status(u16),
     /// Reads the request, then closes (FIN) without an answer.
     CloseBeforeHeaders,
@@ -39,12 +50,88 @@ pub enum Fault {
     StallMidBody,
     /// Sends bytes that are not HTTP in place of the answer.
     BadHttp,
+    /// Something happens at a stage of an event stream. An answer that is no stream shows the nearest to it: an error becomes
+    /// the status, a stall or a cut comes at its half, garbage makes its JSON invalid.
+    At(Stage, Twist),
+    /// The provider refuses, in its own words.
+    Refusal(Refusal),
+    /// 429 with the provider's own headers, which say that the limit resets after this time.
+    RateLimit(Duration),
+    /// Says nothing about tokens, in streams and whole answers.
+    NoUsage,
+    /// 200 with JSON that ends in its middle.
+    InvalidJson,
+    /// 200 without a body.
+    Empty,
+    /// 200 with `success: false`, as JAiRouter fails (F08).
+    OkFalse,
+    /// The right body as `text/html`.
+    WrongType,
+    /// Answers a request for a stream with a whole body.
+    IgnoresStream,
+    /// Writes the events in this way; all else is right.
+    Framed(Framing),
+}
+
+/// A place in an event stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// After the headers of the answer, before any event.
+    Headers,
+    /// After the events that open a stream (role chunk; `message_start` and `ping`; `response.created`), before any content.
+    Start,
+    /// After so many events with content.
+    After(u64),
+    /// Before the event that ends a stream (`[DONE]`, `message_stop`, `response.completed`, Gemini's `finishReason`).
+    End,
+}
+
+/// What happens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twist {
+    /// The error event that the provider sends for this status, and the end of the stream.
+    Error(u16),
+    /// The connection is closed, in the middle of the body.
+    Close,
+    /// The connection is reset; over HTTP/2 the stream.
+    Reset,
+    /// The body ends in good order, without the events that are missing.
+    Finish,
+    /// Nothing more comes.
+    Stall,
+    /// Nothing more comes but a ping (or a comment, where the dialect has no pings) each such time.
+    Ping(Duration),
+    /// One event that is not JSON; then the stream goes on.
+    Garbage,
+    /// One event, valid but for its meaning, of so many bytes; then the stream goes on.
+    Huge(u64),
+    /// A pause, then the stream goes on. At [`Stage::Start`] it is a slow first token.
+    Delay(Duration),
+}
+
+/// Reasons for which providers refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key is wrong: 401, at Gemini 400.
+    Key,
+    /// The key may not do this: 403.
+    Forbidden,
+    /// There is no money: 402, where OpenAI and Azure have 429 `insufficient_quota`.
+    Quota,
+    /// There is no such model: 404.
+    Model,
+    /// The prompt is longer than the model's context: 400.
+    Context,
+    /// The prompt is against the rules: 400.
+    Filter,
+    /// Too many people ask: 529 at Anthropic, 503 elsewhere.
+    Overloaded,
 }
 
 impl FromStr for Fault {
     type Err = String;
 
-    /// Reads `close`, `reset`, `close-mid`, `reset-mid`, `stall`, `stall-mid`, `garbage`, a status such as `503`, or `slow:2s`.
+    /// Reads the names in the table of the module's documentation.
     fn from_str(name: &str) -> Result<Self, String> {
         Ok(match name {
             "close" => Self::CloseBeforeHeaders,
@@ -54,94 +141,89 @@ impl FromStr for Fault {
             "stall" => Self::Stall,
             "stall-mid" => Self::StallMidBody,
             "garbage" => Self::BadHttp,
+            "no-usage" => Self::NoUsage,
+            "invalid-json" => Self::InvalidJson,
+            "empty" => Self::Empty,
+            "ok-false" => Self::OkFalse,
+            "wrong-type" => Self::WrongType,
+            "ignores-stream" => Self::IgnoresStream,
             _ => return parameterised(name).ok_or_else(|| unknown("fault", name)),
         })
     }
 }
 
 fn parameterised(name: &str) -> Option<Fault> {
+    if let Some((twist, stage)) = name.split_once('@') {
+        return Some(Fault::At(stage.parse().ok()?, twist.parse().ok()?));
+    }
     if let Some(delay) = name.strip_prefix("slow:") {
         return units::duration(delay).map(Fault::SlowHeaders);
+    }
+    if let Some(reset) = name.strip_prefix("rate-limit:") {
+        return units::duration(reset).map(Fault::RateLimit);
+    }
+    if let Some(refusal) = name.strip_prefix("refuse:") {
+        return refusal.parse().ok().map(Fault::Refusal);
+    }
+    if let Some(framing) = name.strip_prefix("framed:") {
+        return Framing::parse(framing).map(Fault::Framed);
     }
     let code = name.parse().ok()?;
     StatusCode::from_u16(code).ok().map(|_| Fault::Status(code))
 }
 
-/// The error bodies that JAiRouter is known to send (F07, F08).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ErrorShape {
-    /// (a) `RouterResponse` with `success: false`.
-    Router,
-    /// (b) 401 `AUTH_MISSING` without a content type.
-    Auth,
-    /// (c) The documented `{"error": {...}}`.
-    Documented,
-    /// (d) 503 with a bare string labelled as JSON.
-    Fallback,
-    /// F08: 200 with `success: false`.
-    OkFalse,
-}
+impl FromStr for Stage {
+    type Err = ();
 
-/// What one request asks of the mock.
-#[derive(Default)]
-pub(super) struct Orders {
-    pub(super) delay: Duration,
-    pub(super) fault: Option<Fault>,
-    pub(super) status: Option<StatusCode>,
-    pub(super) body_size: Option<u64>,
-    pub(super) chunked: bool,
-    pub(super) sse: Option<Cadence>,
-    pub(super) error: Option<ErrorShape>,
-}
-
-impl Orders {
-    /// Reads the headers and the query. Errors name the order that makes no sense.
-    pub(super) fn parse(headers: &HeaderMap, query: &str) -> Result<Self, String> {
-        let mut orders = Self::default();
-        for (name, value) in headers {
-            if let Some(name) = name.as_str().strip_prefix("x-mock-") {
-                orders.read(name, value.to_str().unwrap_or_default())?;
-            }
-        }
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if let Some(name) = name.strip_prefix("x-mock-") {
-                orders.read(name, value)?;
-            }
-        }
-        Ok(orders)
-    }
-
-    /// Whether a request carries any order, at the price of a look at each header's name.
-    pub(super) fn given(headers: &HeaderMap) -> bool {
-        headers.keys().any(|name| name.as_str().starts_with("x-mock-"))
-    }
-
-    fn read(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let bad = || unknown(name, value);
-        match name {
-            "status" => self.status = Some(StatusCode::from_str(value).map_err(|_| bad())?),
-            "delay" => self.delay += units::duration(value).ok_or_else(bad)?,
-            "fault" => self.fault = Some(value.parse()?),
-            "body-size" => self.body_size = Some(units::size(value).ok_or_else(bad)?),
-            "chunked" => self.chunked = matches!(value, "" | "1" | "true"),
-            "sse" => self.sse = Some(Cadence::parse(value.split(',')).ok_or_else(bad)?),
-            "error" => self.error = Some(shape(value).ok_or_else(bad)?),
-            _ => return Err(format!("there is no order x-mock-{name}")),
-        }
-        Ok(())
+    /// Reads `headers`, `start`, `end`, or a number of events.
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Ok(match name {
+            "headers" => Self::Headers,
+            "start" => Self::Start,
+            "end" => Self::End,
+            _ => Self::After(name.parse().map_err(drop)?),
+        })
     }
 }
 
-fn shape(name: &str) -> Option<ErrorShape> {
-    Some(match name {
-        "router" | "a" => ErrorShape::Router,
-        "auth" | "b" => ErrorShape::Auth,
-        "documented" | "c" => ErrorShape::Documented,
-        "fallback" | "d" => ErrorShape::Fallback,
-        "ok-false" => ErrorShape::OkFalse,
-        _ => return None,
-    })
+impl FromStr for Twist {
+    type Err = ();
+
+    /// Reads `error`, `error:529`, `close`, `reset`, `finish`, `stall`, `ping:100ms`, `garbage`, `huge:1MiB`, `delay:2s`.
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let (name, value) = name.split_once(':').unwrap_or((name, ""));
+        Ok(match (name, value) {
+            ("error", "") => Self::Error(500),
+            ("error", status) => Self::Error(StatusCode::from_str(status).map_err(drop)?.as_u16()),
+            ("close", "") => Self::Close,
+            ("reset", "") => Self::Reset,
+            ("finish", "") => Self::Finish,
+            ("stall", "") => Self::Stall,
+            ("garbage", "") => Self::Garbage,
+            ("ping", interval) => Self::Ping(units::duration(interval).filter(|time| !time.is_zero()).ok_or(())?),
+            ("huge", size) => Self::Huge(units::size(size).ok_or(())?),
+            ("delay", delay) => Self::Delay(units::duration(delay).ok_or(())?),
+            _ => return Err(()),
+        })
+    }
+}
+
+impl FromStr for Refusal {
+    type Err = ();
+
+    /// Reads the names of the variants in lower case.
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Ok(match name {
+            "key" => Self::Key,
+            "forbidden" => Self::Forbidden,
+            "quota" => Self::Quota,
+            "model" => Self::Model,
+            "context" => Self::Context,
+            "filter" => Self::Filter,
+            "overloaded" => Self::Overloaded,
+            _ => return Err(()),
+        })
+    }
 }
 
 fn unknown(what: &str, value: &str) -> String {
@@ -163,6 +245,21 @@ pub(super) enum Ending {
     Close,
     Reset,
     Stall,
+}
+
+impl Ending {
+    /// How the fault ends an answer in its middle, where it does. On a stream of a dialect, twists are left to its player.
+    pub(super) fn of(fault: Option<Fault>, is_stream: bool) -> Option<Self> {
+        match fault? {
+            Fault::CloseMidBody => Some(Self::Close),
+            Fault::ResetMidBody => Some(Self::Reset),
+            Fault::StallMidBody => Some(Self::Stall),
+            Fault::At(_, Twist::Close) if !is_stream => Some(Self::Close),
+            Fault::At(_, Twist::Reset) if !is_stream => Some(Self::Reset),
+            Fault::At(_, Twist::Stall | Twist::Ping(_)) if !is_stream => Some(Self::Stall),
+            _ => None,
+        }
+    }
 }
 
 /// Keeps the first half of a whole body, or the first frame of a stream, and ends there. The headers still promise the rest.
@@ -197,5 +294,5 @@ pub(super) fn break_midway(answer: Answer, conn: Arc<Conn>, chunked: bool, endin
 }
 
 fn frame(bytes: Bytes) -> Frames {
-    Box::pin(stream::iter([Frame::data(bytes)]))
+    Box::pin(stream::iter([Ok(Frame::data(bytes))]))
 }

@@ -11,7 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 
-use super::Fault;
+use super::ai::Keys;
+use super::faults::{Fault, Orders, Plan};
+use super::ledger::{Books, Entry, Outcome, Tokens};
+use super::wire::Conn;
 
 /// How many requests [`super::Mock::requests`] remembers.
 const REMEMBERED: usize = 1024;
@@ -51,16 +54,10 @@ pub(super) struct Shared {
     special: AtomicBool,
     plan: Mutex<Plan>,
     seen: Mutex<VecDeque<Arc<Record>>>,
-}
-
-/// Orders that hold for requests to come.
-#[derive(Default)]
-pub(super) struct Plan {
-    pub(super) next: VecDeque<Fault>,
-    pub(super) always: Option<Fault>,
-    pub(super) latency: Duration,
-    /// Path prefix and its latency; the longest prefix wins over `latency`.
-    pub(super) path_latency: Vec<(String, Duration)>,
+    pub(super) books: Books,
+    pub(super) keys: Keys,
+    /// Numbers AI requests, for ids that do not repeat.
+    asked: AtomicU64,
 }
 
 /// A request being remembered; the body is filled in as it arrives.
@@ -89,6 +86,9 @@ impl Shared {
             special: AtomicBool::new(false),
             plan: Mutex::default(),
             seen: Mutex::default(),
+            books: Books::default(),
+            keys: Keys::default(),
+            asked: AtomicU64::new(0),
         };
         shared.set_latency(latency);
         shared
@@ -110,16 +110,38 @@ impl Shared {
         self.special.load(Relaxed)
     }
 
-    /// The latency and fault that the plan holds for a request on `path`.
-    pub(super) fn take_orders(&self, path: &str, is_health: bool) -> (Duration, Option<Fault>) {
-        let mut plan = lock(&self.plan);
-        let fault = if is_health { plan.always } else { plan.next.pop_front().or(plan.always) };
-        let latency = if is_health { Duration::ZERO } else { plan.latency_of(path) };
-        self.special.store(!plan.is_empty(), Relaxed);
-        (latency, fault)
+    /// The latency that the plan holds for a request on `path`.
+    pub(super) fn latency_of(&self, path: &str) -> Duration {
+        if self.has_plan() { lock(&self.plan).latency_of(path) } else { Duration::ZERO }
     }
 
-    /// Forgets faults, latencies, counters and requests; open connections stay counted.
+    /// The orders that stand for AI requests.
+    pub(super) fn standing(&self) -> Orders {
+        if self.has_plan() { lock(&self.plan).standing.clone().unwrap_or_default() } else { Orders::default() }
+    }
+
+    /// The fault that the plan holds for a health check.
+    pub(super) fn health_fault(&self) -> Option<Fault> {
+        if self.has_plan() { lock(&self.plan).always } else { None }
+    }
+
+    /// Takes the fault that the plan holds for a request, of this key and for this model if it is an AI request.
+    pub(super) fn take_fault(&self, path: &str, key: &str, model: &str) -> Option<Fault> {
+        if !self.has_plan() {
+            return None;
+        }
+        let mut plan = lock(&self.plan);
+        let fault = plan.take_fault(path, key, model);
+        self.special.store(!plan.is_empty(), Relaxed);
+        fault
+    }
+
+    /// A number that no other AI request of this mock has.
+    pub(super) fn next_number(&self) -> u64 {
+        self.asked.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Forgets faults, latencies, orders, keys, models, counters, books and requests; open connections stay counted.
     pub(super) fn reset(&self) {
         self.change_plan(|plan| *plan = Plan::default());
         self.healthy.store(true, Relaxed);
@@ -127,6 +149,8 @@ impl Shared {
             counter.store(0, Relaxed);
         }
         lock(&self.seen).clear();
+        self.books.clear();
+        self.keys.clear();
     }
 
     pub(super) fn records(&self) -> bool {
@@ -161,17 +185,6 @@ impl Shared {
     }
 }
 
-impl Plan {
-    fn is_empty(&self) -> bool {
-        self.next.is_empty() && self.always.is_none() && self.latency.is_zero() && self.path_latency.is_empty()
-    }
-
-    fn latency_of(&self, path: &str) -> Duration {
-        let by_path = self.path_latency.iter().filter(|(prefix, _)| path.starts_with(prefix.as_str()));
-        by_path.max_by_key(|(prefix, _)| prefix.len()).map_or(self.latency, |(_, latency)| *latency)
-    }
-}
-
 impl Record {
     fn seen(&self) -> Seen {
         let body = self.body.get().cloned().unwrap_or_default();
@@ -179,15 +192,35 @@ impl Record {
     }
 }
 
-/// Counts a request as cancelled unless its answer was completed or cut off on purpose.
+/// Counts a request as cancelled unless its answer was completed or cut off on purpose, and closes its entry in the books.
 pub(super) struct Flight {
     shared: Arc<Shared>,
+    conn: Arc<Conn>,
     settled: bool,
+    entry: Option<Entry>,
+    tokens: Tokens,
 }
 
 impl Flight {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, settled: false }
+    pub(super) fn new(shared: Arc<Shared>, conn: Arc<Conn>) -> Self {
+        Self { shared, conn, settled: false, entry: None, tokens: Tokens::default() }
+    }
+
+    /// Keeps books on this request.
+    pub(super) fn book(&mut self, entry: Entry) {
+        self.entry = Some(entry);
+    }
+
+    /// What the whole answer serves, counted when it is complete.
+    pub(super) fn serve(&mut self, tokens: Tokens) {
+        self.tokens = tokens;
+    }
+
+    /// The answer is no success, whether it completes or not.
+    pub(super) fn fails(&self) {
+        if let Some(entry) = &self.entry {
+            entry.serves().spoil();
+        }
     }
 
     /// The answer is complete, or it is the mock that ends it.
@@ -198,8 +231,18 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if !self.settled && !self.shared.down.load(Relaxed) {
+        let by_us = self.conn.was_cut() || self.shared.down.load(Relaxed);
+        let cancelled = !self.settled && !by_us;
+        if cancelled {
             self.shared.cancelled.fetch_add(1, Relaxed);
+        }
+        if let Some(entry) = &self.entry {
+            let outcome = match (cancelled, self.settled) {
+                (true, _) => Outcome::Cancelled,
+                (false, true) => Outcome::Finished,
+                (false, false) => Outcome::Failed,
+            };
+            self.shared.books.close(entry, outcome, &self.tokens);
         }
     }
 }

@@ -23,6 +23,7 @@ const GARBAGE: &[u8] = b"\x01\x02 this is not HTTP \xff\xfe\r\n";
 pub(super) struct Conn {
     cut: Notify,
     reset: AtomicBool,
+    was_cut: AtomicBool,
     garbage: AtomicBool,
     /// A WebSocket that takes over when HTTP is done.
     pub(super) upgrade: Mutex<Option<OnUpgrade>>,
@@ -32,7 +33,18 @@ impl Conn {
     /// Ends the connection now: FIN, or RST when `reset`. What hyper has not flushed is lost.
     pub(super) fn cut(&self, reset: bool) {
         self.reset.store(reset, Relaxed);
+        self.was_cut.store(true, Relaxed);
         self.cut.notify_one();
+    }
+
+    /// Ends the connection of a client that left in the middle of a request.
+    pub(super) fn abandon(&self) {
+        self.cut.notify_one();
+    }
+
+    /// Whether the mock ended the connection, so that what was in flight is nobody's cancellation.
+    pub(super) fn was_cut(&self) -> bool {
+        self.was_cut.load(Relaxed)
     }
 
     /// Resolves when [`Conn::cut`] was called.
