@@ -1,5 +1,7 @@
 //! Dialects: the shapes in which clients ask for models and providers answer.
 
+pub mod error;
+
 /// The shape of a request and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
