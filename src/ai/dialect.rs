@@ -10,6 +10,7 @@ mod reply;
 mod text;
 mod thinking;
 pub mod translate;
+pub mod error;
 
 /// The shape of a request and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
