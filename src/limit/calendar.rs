@@ -50,7 +50,7 @@ impl Periods {
 
 /// The period of `calendar` that holds `wall`. A moment that no calendar knows is a period of its own.
 fn find(calendar: &Calendar, wall: u64) -> Span {
-    span(calendar, wall).unwrap_or(Span { start: wall, end: wall.saturating_add(1) })
+    span(calendar, wall).unwrap_or_else(|| Span { start: wall, end: wall.saturating_add(1) })
 }
 
 fn span(calendar: &Calendar, wall: u64) -> Option<Span> {

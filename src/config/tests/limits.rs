@@ -69,6 +69,21 @@ fn a_budget_rolls_or_follows_the_calendar_and_money_is_exact() {
 }
 
 #[test]
+fn what_counts_tokens_money_or_models_is_for_routes_with_ai() {
+    let of = |limit: &str| {
+        let ai = "ai: { providers: { openai: { kind: openai, keys: [sk-proj-7f2b4936a8e1c7d05b9f] } } }\n";
+        let routes = "routes: { match: /v1/, ai: true, limits: a }\n";
+        format!("listen: 127.0.0.1:80\n{ai}{routes}limits: {{ a: {limit} }}\n")
+    };
+    for limit in
+        ["{ key: model, rate: 5/s }", "{ key: global, tokens: 5/day }", "{ key: route, cost: 1/1h, rate: 5/s }"]
+    {
+        assert!(config(&of(limit)).limits[0].is_for_ai(), "{limit}");
+        assert!(told(&refused(&limited(limit)))[0].contains("only a route with `ai` knows of"), "{limit}");
+    }
+}
+
+#[test]
 fn an_increment_is_never_shorter_than_the_rate_has_it() {
     let every = |text: &str| one(&format!("{{ key: global, rate: {text} }}")).rate.unwrap().increment();
     assert_eq!(every("100/s"), 10_000_000);

@@ -123,7 +123,8 @@ proptest! {
     ) {
         let word = AtomicU64::new(0);
         let bucket = bucket(&word, increment, burst);
-        let (mut now, mut kept, mut open): (u64, Vec<(u64, u64)>, Vec<(u64, u64)>) = (1_000_000, Vec::new(), Vec::new());
+        let mut now = 1_000_000;
+        let (mut kept, mut open) = (Vec::<(u64, u64)>::new(), Vec::<(u64, u64)>::new());
         for (pause, cost, step) in steps {
             now += pause;
             if step < 4 {
