@@ -66,7 +66,7 @@ async fn answers_tell_what_is_left_whether_they_are_good_or_not() {
     assert_eq!(refused.header("ratelimit"), "\"a\";r=0;t=30");
     assert_eq!(refused.header("retry-after"), "30");
     assert_eq!(refused.header("x-ratelimit-remaining-requests"), "0");
-    assert_eq!(refused.header("x-ratelimit-reset-requests"), "60s");
+    assert_eq!(refused.header("x-ratelimit-reset-requests"), "1m0s");
 }
 
 #[tokio::test]

@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use jiff::tz::TimeZone;
 
 /// The most limits of one route.
 pub const MOST_PER_ROUTE: usize = 8;
 
-/// One named limit. Routes that name it share its buckets. It has a rate, a bound on requests in flight, or both.
+/// Millionths of a dollar in a dollar. Money is counted in the former.
+pub const MICROS: u64 = 1_000_000;
+
+/// One named limit. Routes that name it share its buckets. It has a rate, a bound on requests in flight, budgets of tokens
+/// and money, or several of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// The key under `limits`.
@@ -19,6 +24,10 @@ pub struct Limit {
     pub rate: Option<LimitRate>,
     /// Requests in flight at once. `None`: any number.
     pub concurrency: Option<u32>,
+    /// How many tokens. `None`: any number.
+    pub tokens: Option<Budget>,
+    /// How much money, in millionths of a dollar. `None`: any sum.
+    pub cost: Option<Budget>,
     /// Whether it refuses, or only counts. Default: it refuses.
     pub enforced: bool,
     /// Whether answers tell how much is left. Default true.
@@ -41,8 +50,65 @@ pub enum LimitKey {
     Route,
     /// All requests of all routes that name the limit.
     Global,
+    /// The model that the client asked for; on `ai` routes only.
+    Model,
     /// The value of a request header; requests without it count together. A client chooses what it sends (T32).
     Header(HeaderName),
+}
+
+impl Limit {
+    /// Whether it counts what only an `ai` route knows: tokens, money, or by model.
+    pub fn is_for_ai(&self) -> bool {
+        self.has_budget() || self.key == LimitKey::Model
+    }
+
+    /// Whether it counts requests: how often, or how many at once.
+    pub fn counts_requests(&self) -> bool {
+        self.rate.is_some() || self.concurrency.is_some()
+    }
+
+    /// Whether it counts tokens or money.
+    pub fn has_budget(&self) -> bool {
+        self.tokens.is_some() || self.cost.is_some()
+    }
+}
+
+/// So many units in a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// Tokens, or millionths of a dollar; 1 to 10^15.
+    pub units: u64,
+    /// In which time.
+    pub window: Window,
+}
+
+/// The time that a budget is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Window {
+    /// What was used comes back evenly, all of a budget within this; 1 s to 366 days.
+    Rolling(Duration),
+    /// All of it begins anew at the borders of a calendar.
+    Calendar(Calendar),
+}
+
+/// Periods of the calendar somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calendar {
+    /// How long one is.
+    pub period: Period,
+    /// Where it is midnight. Default UTC.
+    pub zone: TimeZone,
+}
+
+/// A period of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// From midnight to midnight.
+    Day,
+    /// From Monday to Monday.
+    Week,
+    /// From the first to the first.
+    Month,
 }
 
 /// How often: `count` in every `period`, and at most `burst` at once.

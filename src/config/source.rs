@@ -282,8 +282,9 @@ fn holds_a_secret(node: &Node) -> bool {
 /// Whether `key` is that of a secret, or was probably meant to be.
 fn is_secret_key(key: &str) -> bool {
     let meant = || nearest(key, SECRET_KEYS.into_iter().filter(|secret| secret.len() > 4)).is_some();
-    // The section is near to `api_key`, and says itself what its secrets are.
-    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key)) || (key != "api_keys" && meant())
+    // The section `api_keys` says itself what its secrets are; `tokens` of a limit are a number.
+    let known = ["api_keys", "tokens"].contains(&key);
+    SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key)) || (!known && meant())
 }
 
 /// Whether what stands after the colon of a secret is covered already, or only says where the secret is.

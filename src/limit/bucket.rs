@@ -8,7 +8,8 @@
 //! passes by one compare-exchange that moves the word from what it saw, and what it saw allowed it. A taker that
 //! looked at the clock a moment ago only asks for more than it needs to.
 //!
-//! Costs are units of whatever the limit counts: 1 for a request, tokens or money for others.
+//! Tokens and money, which are set aside first and counted when they are used, are kept in an
+//! [`account`](super::account) instead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -76,26 +77,14 @@ impl Bucket<'_> {
         }
     }
 
-    /// Takes `cost` units whether it holds them or not: what is used already has to be paid. A bucket in debt allows
-    /// nothing until time has paid it back.
-    pub fn charge(&self, now: u64, cost: u64) {
-        let price = self.price(cost);
-        self.change(|seen| seen.max(now).saturating_add(price));
-    }
-
-    /// Gives back `cost` units that were taken and not used. `taken`: when the bucket would have been full again, as
-    /// they were taken ([`Level::full_in`] from then). What time gave back since is not given back once more: others
-    /// may have taken it. The bucket never holds more than its burst: a time that is over means full, however long. With
-    /// several takings to be given back at the same time, what time gave back in between may be counted for each.
+    /// Gives back `cost` units that were taken at `taken` by the same clock, but for what time may have given back since
+    /// then: others may have taken that. So one who gives back leaves no more than if it had never taken, whoever else
+    /// takes and gives back meanwhile. A time that is over means full, however long: it never holds more than its burst.
     pub fn refund(&self, now: u64, taken: u64, cost: u64) {
-        let price = self.price(cost).min(taken.saturating_sub(now));
-        self.change(|seen| seen.saturating_sub(price));
-    }
-
-    fn change(&self, change: impl Fn(u64) -> u64) {
+        let price = self.price(cost).saturating_sub(now.saturating_sub(taken));
         let mut seen = self.full_at.load(Ordering::Relaxed);
         while let Err(newer) =
-            self.full_at.compare_exchange_weak(seen, change(seen), Ordering::Relaxed, Ordering::Relaxed)
+            self.full_at.compare_exchange_weak(seen, seen.saturating_sub(price), Ordering::Relaxed, Ordering::Relaxed)
         {
             seen = newer;
         }
@@ -116,8 +105,9 @@ impl Bucket<'_> {
         let full_in = full_at.saturating_sub(now);
         let held = self.price(self.burst).saturating_sub(full_in);
         let (remaining, started) = (held / self.increment, held % self.increment);
-        let debt = full_in.saturating_sub(self.price(self.burst));
-        let next_in = if full_in == 0 { 0 } else { debt + self.increment - started };
+        // Beyond its burst it is when a reload has lowered that.
+        let beyond = full_in.saturating_sub(self.price(self.burst));
+        let next_in = if full_in == 0 { 0 } else { beyond + self.increment - started };
         Level { remaining, burst: self.burst, next_in, full_in }
     }
 

@@ -1,21 +1,30 @@
-//! What a limit remembers, over reloads: a bucket and a count of requests in flight for every key in use.
+//! What a limit remembers, over reloads: a bucket, a count of requests in flight, and accounts for every key in use.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use super::Unit;
+use super::account::{Moment, Rule};
 use super::bucket::{Bucket, Empty, Level};
+use super::meter::Meter;
 use super::table::{NOBODY, Table};
 use crate::clock;
 use crate::observe::metrics::LimitGauges;
 
+/// What the clock of accounts says when the process begins (ten years, in nanoseconds): what was used before that, and is
+/// found again, has a time too.
+const BEFORE: u64 = 10 * 365 * 86_400 * 1_000_000_000;
+
 /// The memory of one limit.
 pub struct State {
     /// Buckets: an entry whose time is over is full, like one that is not there.
-    buckets: Table,
+    buckets: Table<AtomicU64>,
     /// Requests in flight. Entries above 0 are never forgotten, for somebody will count them down.
-    in_flight: Table,
+    in_flight: Table<AtomicU64>,
+    /// Accounts of tokens and of money, from when the limit had such a budget first.
+    meters: [OnceLock<Meter>; Unit::ALL.len()],
     /// Of `buckets`.
     increment: AtomicU64,
     epoch: Instant,
@@ -30,9 +39,47 @@ pub struct Key(u64);
 impl State {
     /// Nothing yet. `epoch` is the zero of its clock; `increment` the nanoseconds in which a unit comes back.
     pub fn new(max_entries: usize, increment: u64, epoch: Instant, gauges: Arc<LimitGauges>) -> Self {
-        let buckets = Table::new(max_entries, increment, true, Arc::clone(&gauges));
-        let in_flight = Table::new(max_entries, 1, false, Arc::clone(&gauges));
-        Self { buckets, in_flight, increment: AtomicU64::new(increment), epoch, seed: RandomState::new(), gauges }
+        let buckets = Table::new(max_entries, &increment, true, Arc::clone(&gauges));
+        let in_flight = Table::new(max_entries, &1, false, Arc::clone(&gauges));
+        Self {
+            buckets,
+            in_flight,
+            meters: [OnceLock::new(), OnceLock::new()],
+            increment: AtomicU64::new(increment),
+            epoch,
+            seed: RandomState::new(),
+            gauges,
+        }
+    }
+
+    /// Its numbers.
+    pub fn gauges(&self) -> &Arc<LimitGauges> {
+        &self.gauges
+    }
+
+    /// How many keys it remembers at most, from now on.
+    pub fn resize(&self, max_entries: usize) {
+        self.buckets.resize(max_entries);
+        self.in_flight.resize(max_entries);
+        self.meters.iter().filter_map(OnceLock::get).for_each(|meter| meter.resize(max_entries));
+    }
+
+    /// The accounts of `unit`, when the limit ever had a budget of it.
+    pub fn meter(&self, unit: Unit) -> Option<&Meter> {
+        self.meters.get(unit as usize)?.get()
+    }
+
+    /// What budget the accounts of `unit` have: those there are, or those that `make` makes of it.
+    pub fn set_rule(&self, unit: Unit, rule: Rule, make: impl FnOnce(&Arc<Rule>) -> Meter) {
+        let (rule, moment) = (Arc::new(rule), self.moment(clock::now()));
+        if let Some(meter) = self.meters.get(unit as usize) {
+            meter.get_or_init(|| make(&rule)).set_rule(&rule, moment);
+        }
+    }
+
+    /// The moment `at` by the clocks of accounts.
+    pub fn moment(&self, at: Instant) -> Moment {
+        Moment { nanos: BEFORE.saturating_add(self.nanos(at)), wall: clock::wall_millis() }
     }
 
     /// The nanoseconds of its clock at `at`.
@@ -49,7 +96,7 @@ impl State {
     pub fn set_increment(&self, increment: u64, now: Instant) {
         // Only a reload comes here, one at a time.
         if self.increment.swap(increment, Ordering::Relaxed) != increment {
-            self.buckets.rescale(increment, self.nanos(now));
+            self.buckets.rescale(&increment, self.nanos(now));
         }
     }
 
@@ -58,7 +105,9 @@ impl State {
     /// # Errors
     /// When it holds less.
     pub fn ask(&self, key: Key, now: u64, burst: u64, cost: u64) -> Result<Level, Empty> {
-        let asked = self.buckets.find(key.0, |full_at, increment| Bucket { full_at, increment, burst }.ask(now, cost));
+        let ask =
+            |full_at: &AtomicU64, increment: &u64| Bucket { full_at, increment: *increment, burst }.ask(now, cost);
+        let asked = self.buckets.find(key.0, ask);
         asked.unwrap_or_else(|| {
             let full = AtomicU64::new(0);
             Bucket { full_at: &full, increment: self.increment.load(Ordering::Relaxed), burst }.ask(now, cost)
@@ -70,22 +119,18 @@ impl State {
     /// # Errors
     /// When it holds less; then nothing is taken.
     pub fn take(&self, key: Key, now: u64, burst: u64, cost: u64) -> Result<Level, Empty> {
-        let take = |full_at: &AtomicU64, increment| Bucket { full_at, increment, burst }.take(now, cost);
+        let take =
+            |full_at: &AtomicU64, increment: &u64| Bucket { full_at, increment: *increment, burst }.take(now, cost);
         // Buckets always find room.
         self.buckets.with(key.0, now, take).unwrap_or_else(|| self.ask(key, now, burst, cost))
     }
 
-    /// Gives back what was taken and not used, but for what time gave back since; `taken` as for [`Bucket::refund`].
-    /// A bucket that was forgotten meanwhile is full anyway.
+    /// Gives back what was taken at `taken`; see [`Bucket::refund`]. A bucket that was forgotten meanwhile is full anyway.
     pub fn refund(&self, key: Key, now: u64, taken: u64, cost: u64) {
-        let refund = |full_at: &AtomicU64, increment| Bucket { full_at, increment, burst: 0 }.refund(now, taken, cost);
+        let refund = |full_at: &AtomicU64, increment: &u64| {
+            Bucket { full_at, increment: *increment, burst: 0 }.refund(now, taken, cost)
+        };
         self.buckets.find(key.0, refund);
-    }
-
-    /// Takes what was used beyond what was taken, into debt if need be.
-    pub fn charge(&self, key: Key, now: u64, cost: u64) {
-        let charge = |full_at: &AtomicU64, increment| Bucket { full_at, increment, burst: 0 }.charge(now, cost);
-        self.buckets.with(key.0, now, charge);
     }
 
     /// Whether fewer than `most` requests of `key` are in flight.
@@ -98,7 +143,7 @@ impl State {
     pub fn enter(self: &Arc<Self>, key: Key, most: u32) -> Option<Permit> {
         let more = |count: u64| (count < u64::from(most)).then_some(count + 1);
         // Relaxed: the count guards nothing but itself.
-        let enter = |count: &AtomicU64, _| count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        let enter = |count: &AtomicU64, _: &u64| count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
         if !self.in_flight.with(key.0, 0, enter)? {
             return None;
         }
@@ -119,55 +164,5 @@ impl Drop for Permit {
         // The entry is there: while it counts this permit, it is not forgotten.
         self.state.in_flight.find(self.key.0, |count, _| count.fetch_sub(1, Ordering::Relaxed));
         self.state.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Units taken on an estimate, to be settled when it is known what was used. Dropped without that, all of it is given
-/// back: the work was never done.
-#[must_use = "what was taken is given back when this is dropped"]
-pub struct Reservation {
-    state: Arc<State>,
-    key: Key,
-    cost: u64,
-    /// When the bucket would have been full again, as the units were taken.
-    taken: u64,
-}
-
-impl Reservation {
-    /// Takes `cost` units of the bucket of `key`.
-    ///
-    /// # Errors
-    /// When it holds less; then nothing is taken.
-    pub fn take(state: &Arc<State>, key: Key, now: u64, burst: u64, cost: u64) -> Result<Self, Empty> {
-        let level = state.take(key, now, burst, cost)?;
-        Ok(Self { state: Arc::clone(state), key, cost, taken: now.saturating_add(level.full_in) })
-    }
-
-    /// Units that are reserved.
-    pub fn cost(&self) -> u64 {
-        self.cost
-    }
-
-    /// `used` units were used: the rest is given back, and what is beyond is charged, into debt if need be.
-    pub fn settle(mut self, now: u64, used: u64) {
-        match used.checked_sub(self.cost) {
-            Some(beyond) if beyond > 0 => self.state.charge(self.key, now, beyond),
-            _ => self.state.refund(self.key, now, self.taken, self.cost - used.min(self.cost)),
-        }
-        self.cost = 0;
-    }
-
-    /// `used` units were used at least, and perhaps more: nothing is given back.
-    pub fn settle_at_least(self, now: u64, used: u64) {
-        let used = used.max(self.cost);
-        self.settle(now, used);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if self.cost > 0 {
-            self.state.refund(self.key, self.state.nanos(clock::now()), self.taken, self.cost);
-        }
     }
 }

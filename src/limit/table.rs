@@ -1,18 +1,18 @@
-//! The table: one word for each key that is in use, in a bounded space.
+//! The table: one entry for each key that is in use, in a bounded space.
 //!
 //! Keys are 64-bit hashes under a random seed, so that a client cannot aim at another's entry, and two keys share one in
 //! practice never (among a million keys: one chance in thirty million). The table has shards, a shard has sets
-//! of `WAYS` slots, and a key has its place in one of two sets. Known keys are found under a lock that is shared,
-//! and their words are changed by atomic operations; only a new key takes the lock of its shard alone, for a moment
-//! that does not depend on the number of keys but where the shard doubles.
+//! of `WAYS` slots, and a key has its place in one of two sets. Known keys are found under a lock that is shared, for
+//! entries that are changed by atomic operations; a new key, or an entry that is changed as a whole, takes the lock of
+//! its shard alone, for a moment that does not depend on the number of keys but where the shard doubles.
 //!
-//! **Bound:** [`SLOT_BYTES`] bytes for each of `max_entries`, rounded up to a power of two, are the most it takes; it
-//! begins with nothing and doubles shard by shard when both sets of a new key are busy. An idle entry (one whose word
-//! says the same as no word) gives its slot to the next key that wants it. When nothing is idle and nothing may grow,
-//! the entry nearest to idle goes, if the table allows it: that one forgets the least.
+//! **Bound:** a slot for each of `max_entries`, rounded up to a power of two, is the most it takes; it begins with
+//! nothing and doubles shard by shard when both sets of a new key are busy. An idle entry (one that says the same as no
+//! entry) gives its slot to the next key that wants it. When nothing is idle and nothing may grow, the entry nearest to
+//! idle goes, if the table allows it: that one forgets the least.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::observe::metrics::LimitGauges;
@@ -20,138 +20,190 @@ use crate::observe::metrics::LimitGauges;
 /// Slots of a set.
 const WAYS: usize = 8;
 
-/// Bytes of one entry.
-pub const SLOT_BYTES: usize = size_of::<Slot>();
-
 /// Shards of a table; a power of two.
 const SHARDS: usize = 64;
 
 /// The key of a vacant slot; no hash may be this.
 pub const NOBODY: u64 = 0;
 
-/// Words by key.
-pub struct Table {
-    shards: Box<[Shard]>,
+/// What a table holds for a key. The default says the same as no entry.
+pub trait Entry: Default {
+    /// What its numbers are in; the same in all of a table.
+    type Unit: Clone + PartialEq;
+    /// When it is looked at.
+    type At: Copy;
+
+    /// How far it is from saying the same as no entry; 0: it does. `None`: it may not be forgotten.
+    fn idle_in(&self, unit: &Self::Unit, at: Self::At) -> Option<u64>;
+
+    /// Brings it to another unit.
+    fn rescale(&mut self, before: &Self::Unit, after: &Self::Unit, at: Self::At);
+}
+
+/// A word is idle up to a time; its unit is an increment.
+impl Entry for AtomicU64 {
+    type Unit = u64;
+    type At = u64;
+
+    fn idle_in(&self, _: &u64, at: u64) -> Option<u64> {
+        Some(self.load(Ordering::Relaxed).saturating_sub(at))
+    }
+
+    /// What lies after `at` keeps its count of units.
+    fn rescale(&mut self, before: &u64, after: &u64, at: u64) {
+        let word = self.get_mut();
+        let ahead = u128::from(word.saturating_sub(at)) * u128::from(*after) / u128::from((*before).max(1));
+        *word = (*word).min(at).saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX));
+    }
+}
+
+/// Entries by key.
+pub struct Table<E: Entry> {
+    shards: Box<[Shard<E>]>,
     /// Slots that a shard may have; a power of two.
-    most: usize,
+    most: AtomicUsize,
     /// Whether an entry that is not idle may go when there is no other room.
     forgets: bool,
+    unit: RwLock<E::Unit>,
     gauges: Arc<LimitGauges>,
 }
 
 /// On cache lines of its own.
 #[repr(align(128))]
-struct Shard(RwLock<Sets>);
+struct Shard<E: Entry>(RwLock<Sets<E>>);
 
-struct Sets {
-    /// What a unit of the words is worth.
-    increment: u64,
+struct Sets<E: Entry> {
+    unit: E::Unit,
     /// None, or a power of two of sets.
-    slots: Box<[Slot]>,
+    slots: Box<[Slot<E>]>,
 }
 
-struct Slot {
-    /// Only changed by who has the shard alone.
+#[derive(Default)]
+struct Slot<E> {
+    /// [`NOBODY`] when it is vacant. Only changed by who has the shard alone.
     key: u64,
-    word: AtomicU64,
+    entry: E,
 }
 
-impl Slot {
-    const fn vacant() -> Self {
-        Self { key: NOBODY, word: AtomicU64::new(0) }
-    }
-}
+impl<E: Entry> Table<E> {
+    /// Bytes of one entry.
+    pub const SLOT_BYTES: usize = size_of::<Slot<E>>();
 
-impl Table {
-    /// A table of at most `max_entries` keys, whose words are in units of `increment`.
-    pub fn new(max_entries: usize, increment: u64, forgets: bool, gauges: Arc<LimitGauges>) -> Self {
-        let most = max_entries.next_power_of_two().max(SHARDS * WAYS) / SHARDS;
-        let shard = |_| Shard(RwLock::new(Sets { increment, slots: Box::default() }));
-        Self { shards: (0..SHARDS).map(shard).collect(), most, forgets, gauges }
+    /// A table of at most `max_entries` keys, whose numbers are in `unit`.
+    pub fn new(max_entries: usize, unit: &E::Unit, forgets: bool, gauges: Arc<LimitGauges>) -> Self {
+        let most = AtomicUsize::new(most(max_entries));
+        let shard = |_| Shard(RwLock::new(Sets { unit: unit.clone(), slots: Box::default() }));
+        let shards = (0..SHARDS).map(shard).collect();
+        Self { shards, most, forgets, unit: RwLock::new(unit.clone()), gauges }
     }
 
     /// The most bytes that its entries take.
     pub fn max_bytes(&self) -> usize {
-        self.most * SHARDS * SLOT_BYTES
+        self.most.load(Ordering::Relaxed) * SHARDS * Self::SLOT_BYTES
     }
 
-    /// What `look` makes of the word of `key` and the increment of its unit; `None` when the key is not here.
-    pub fn find<R>(&self, key: u64, look: impl FnOnce(&AtomicU64, u64) -> R) -> Option<R> {
+    /// Changes how many keys it takes at most. What it has grown to already stays.
+    pub fn resize(&self, max_entries: usize) {
+        // Relaxed: who grows a shard meanwhile may do so by either.
+        self.most.store(most(max_entries), Ordering::Relaxed);
+    }
+
+    /// What `look` makes of the entry of `key` and its unit; `None` when the key is not here.
+    pub fn find<R>(&self, key: u64, look: impl FnOnce(&E, &E::Unit) -> R) -> Option<R> {
         let sets = read(self.shard(key)?);
         let slot = sets.find(key)?;
-        Some(look(&slot.word, sets.increment))
+        Some(look(&slot.entry, &sets.unit))
     }
 
-    /// The same, making room for the key when it is not here; its word is 0 then. Words up to `idle` may be forgotten
-    /// for it. `None` when there is no room that may be taken.
-    pub fn with<R>(&self, key: u64, idle: u64, look: impl Fn(&AtomicU64, u64) -> R) -> Option<R> {
-        let shard = self.shard(key)?;
-        {
-            let sets = read(shard);
-            if let Some(slot) = sets.find(key) {
-                return Some(look(&slot.word, sets.increment));
-            }
+    /// The same, making room for the key when it is not here. Entries that are idle at `at` may be forgotten for it.
+    /// `None` when there is no room that may be taken.
+    pub fn with<R>(&self, key: u64, at: E::At, look: impl Fn(&E, &E::Unit) -> R) -> Option<R> {
+        if let Some(found) = self.find(key, &look) {
+            return Some(found);
         }
-        let mut sets = write(shard);
+        self.change(key, at, |entry, unit| look(entry, unit))
+    }
+
+    /// The same with the shard of the key alone, for entries that are more than a word.
+    pub fn change<R>(&self, key: u64, at: E::At, change: impl FnOnce(&mut E, &E::Unit) -> R) -> Option<R> {
+        let mut sets = write(self.shard(key)?);
         // Another thread may have been faster.
         if sets.find(key).is_none() {
-            self.place(&mut sets, key, idle)?;
+            self.place(&mut sets, key, at)?;
         }
-        let slot = sets.find(key)?;
-        Some(look(&slot.word, sets.increment))
+        let Sets { unit, slots } = &mut *sets;
+        let slot = places(key, slots.len())?.into_iter().find_map(|place| {
+            let set = slots.get(place..place + WAYS)?;
+            set.iter().position(|slot| slot.key == key).map(|at| place + at)
+        })?;
+        Some(change(&mut slots.get_mut(slot)?.entry, unit))
     }
 
-    /// Brings all words to units of `increment`: what lies after `now` keeps its count of units.
-    pub fn rescale(&self, increment: u64, now: u64) {
+    /// What its numbers are in.
+    pub fn unit(&self) -> E::Unit {
+        self.unit.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Brings all entries to `unit`.
+    pub fn rescale(&self, unit: &E::Unit, at: E::At) {
+        unit.clone_into(&mut self.unit.write().unwrap_or_else(PoisonError::into_inner));
         for shard in &self.shards {
             let mut sets = write(shard);
-            let before = std::mem::replace(&mut sets.increment, increment);
-            if before == increment {
+            let before = std::mem::replace(&mut sets.unit, unit.clone());
+            if before == *unit {
                 continue;
             }
             for slot in &mut sets.slots {
-                let word = slot.word.get_mut();
-                let ahead = u128::from(word.saturating_sub(now)) * u128::from(increment) / u128::from(before.max(1));
-                *word = (*word).min(now).saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX));
+                slot.entry.rescale(&before, unit, at);
             }
         }
     }
 
-    fn shard(&self, key: u64) -> Option<&Shard> {
+    /// Shows every entry to `look`, with one shard at a time.
+    pub fn for_each(&self, mut look: impl FnMut(u64, &E, &E::Unit)) {
+        for shard in &self.shards {
+            let sets = read(shard);
+            let used = sets.slots.iter().filter(|slot| slot.key != NOBODY);
+            used.for_each(|slot| look(slot.key, &slot.entry, &sets.unit));
+        }
+    }
+
+    fn shard(&self, key: u64) -> Option<&Shard<E>> {
         // The highest bits choose the shard; the lowest, and some in the middle, choose the sets.
         self.shards.get((key >> 58) as usize)
     }
 
     /// Gives `key` a slot.
-    fn place(&self, sets: &mut Sets, key: u64, idle: u64) -> Option<()> {
+    fn place(&self, sets: &mut Sets<E>, key: u64, at: E::At) -> Option<()> {
         loop {
-            if let Some(slot) = sets.free_slot(key, idle) {
+            if let Some(slot) = sets.free_slot(key, at) {
                 if slot.key == NOBODY {
                     self.gauges.entries.fetch_add(1, Ordering::Relaxed);
                 }
-                *slot = Slot { key, word: AtomicU64::new(0) };
+                *slot = Slot { key, entry: E::default() };
                 return Some(());
             }
-            if sets.slots.len() < self.most {
+            if sets.slots.len() < self.most.load(Ordering::Relaxed) {
                 let before = sets.slots.len();
-                let dropped = sets.grow(idle);
-                self.gauges.bytes.fetch_add(((sets.slots.len() - before) * SLOT_BYTES) as u64, Ordering::Relaxed);
+                let dropped = sets.grow(at);
+                let more = (sets.slots.len() - before) * Self::SLOT_BYTES;
+                self.gauges.bytes.fetch_add(more as u64, Ordering::Relaxed);
                 self.gauges.entries.fetch_sub(dropped, Ordering::Relaxed);
                 continue;
             }
             if !self.forgets {
                 return None;
             }
-            let slot = sets.nearest_to_idle(key)?;
-            *slot = Slot { key, word: AtomicU64::new(0) };
+            let slot = sets.nearest_to_idle(key, at)?;
+            *slot = Slot { key, entry: E::default() };
             self.gauges.evictions.fetch_add(1, Ordering::Relaxed);
             return Some(());
         }
     }
 }
 
-impl Sets {
-    fn find(&self, key: u64) -> Option<&Slot> {
+impl<E: Entry> Sets<E> {
+    fn find(&self, key: u64) -> Option<&Slot<E>> {
         let places = places(key, self.slots.len())?;
         places
             .into_iter()
@@ -161,36 +213,37 @@ impl Sets {
     }
 
     /// A slot for `key` that is vacant or idle, in the set that has more of these.
-    fn free_slot(&mut self, key: u64, idle: u64) -> Option<&mut Slot> {
-        let places = places(key, self.slots.len())?;
-        let is_free = |slot: &&Slot| slot.is_idle(idle);
-        let free =
-            |place: &usize| self.slots.get(*place..*place + WAYS).map_or(0, |set| set.iter().filter(is_free).count());
+    fn free_slot(&mut self, key: u64, at: E::At) -> Option<&mut Slot<E>> {
+        let Self { unit, slots } = self;
+        let places = places(key, slots.len())?;
+        let is_free = |slot: &&Slot<E>| slot.is_idle(unit, at);
+        let free = |place: &usize| slots.get(*place..*place + WAYS).map_or(0, |set| set.iter().filter(is_free).count());
         // The first of equals: `max_by_key` would take the last.
         let place = places.into_iter().rev().max_by_key(free)?;
-        self.slots.get_mut(place..place + WAYS)?.iter_mut().find(|slot| slot.is_idle(idle))
+        slots.get_mut(place..place + WAYS)?.iter_mut().find(|slot| slot.is_idle(unit, at))
     }
 
-    fn nearest_to_idle(&mut self, key: u64) -> Option<&mut Slot> {
-        let places = places(key, self.slots.len())?;
-        let word = |at: usize| self.slots.get(at).map(|slot| (slot.word.load(Ordering::Relaxed), at));
-        let (_, at) = places.into_iter().flat_map(|place| place..place + WAYS).filter_map(word).min()?;
-        self.slots.get_mut(at)
+    fn nearest_to_idle(&mut self, key: u64, at: E::At) -> Option<&mut Slot<E>> {
+        let Self { unit, slots } = self;
+        let places = places(key, slots.len())?;
+        let far = |place: usize| slots.get(place).and_then(|slot| Some((slot.entry.idle_in(unit, at)?, place)));
+        let (_, place) = places.into_iter().flat_map(|place| place..place + WAYS).filter_map(far).min()?;
+        slots.get_mut(place)
     }
 
     /// Doubles, and says how many idle entries were left behind. A set splits into two by one more bit of its keys,
     /// so all of them fit.
-    fn grow(&mut self, idle: u64) -> u64 {
+    fn grow(&mut self, at: E::At) -> u64 {
         let before = std::mem::take(&mut self.slots);
         let sets = (before.len() / WAYS * 2).max(1);
-        let mut slots: Box<[Slot]> = (0..sets * WAYS).map(|_| Slot::vacant()).collect();
+        let mut slots: Box<[Slot<E>]> = (0..sets * WAYS).map(|_| Slot::default()).collect();
         let mut dropped = 0;
-        for (at, slot) in before.into_iter().enumerate() {
-            if slot.is_idle(idle) {
+        for (index, slot) in before.into_iter().enumerate() {
+            if slot.is_idle(&self.unit, at) {
                 dropped += u64::from(slot.key != NOBODY);
                 continue;
             }
-            let old_set = at / WAYS;
+            let old_set = index / WAYS;
             // It stays by the choice that it was placed by.
             let splits = |place: &usize| (place / WAYS) & (sets / 2 - 1) == old_set;
             let place = places(slot.key, slots.len()).and_then(|places| places.into_iter().find(splits));
@@ -204,10 +257,15 @@ impl Sets {
     }
 }
 
-impl Slot {
-    fn is_idle(&self, idle: u64) -> bool {
-        self.key == NOBODY || self.word.load(Ordering::Relaxed) <= idle
+impl<E: Entry> Slot<E> {
+    fn is_idle(&self, unit: &E::Unit, at: E::At) -> bool {
+        self.key == NOBODY || self.entry.idle_in(unit, at) == Some(0)
     }
+}
+
+/// Slots that a shard has at most, so that all have `max_entries`.
+fn most(max_entries: usize) -> usize {
+    max_entries.next_power_of_two().max(SHARDS * WAYS) / SHARDS
 }
 
 /// Where the two sets of `key` begin, among `slots`; `None` when there are no slots.
@@ -217,11 +275,11 @@ fn places(key: u64, slots: usize) -> Option<[usize; 2]> {
 }
 
 // A panic cannot leave a table half changed, so poison is no reason to stop.
-fn read(shard: &Shard) -> RwLockReadGuard<'_, Sets> {
+fn read<E: Entry>(shard: &Shard<E>) -> RwLockReadGuard<'_, Sets<E>> {
     shard.0.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(shard: &Shard) -> RwLockWriteGuard<'_, Sets> {
+fn write<E: Entry>(shard: &Shard<E>) -> RwLockWriteGuard<'_, Sets<E>> {
     shard.0.write().unwrap_or_else(PoisonError::into_inner)
 }
 

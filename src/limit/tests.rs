@@ -3,7 +3,6 @@ use std::time::Duration;
 use super::*;
 use crate::auth::{CallerKind, Permissions};
 use crate::config::limit::LimitRate;
-use crate::limit::state::Reservation;
 use crate::observe::Identity as Who;
 
 fn metrics() -> Metrics {
@@ -12,7 +11,17 @@ fn metrics() -> Metrics {
 
 fn limit(name: &str, key: LimitKey, burst: u64) -> Limit {
     let rate = Some(LimitRate { count: 1, period: Duration::from_secs(60), burst });
-    Limit { name: name.into(), key, rate, concurrency: None, enforced: true, headers: true, max_entries: 1_000 }
+    Limit {
+        name: name.into(),
+        key,
+        rate,
+        concurrency: None,
+        tokens: None,
+        cost: None,
+        enforced: true,
+        headers: true,
+        max_entries: 1_000,
+    }
 }
 
 fn route(limits: Vec<Limit>) -> RouteLimits {
@@ -29,7 +38,7 @@ fn take(limits: &RouteLimits, client: &str, caller: &str, tenant: &str) -> Resul
     }
     let known = |id: &str| Caller::new(CallerKind::ApiKey, id.into(), Permissions::default());
     let caller = (!caller.is_empty()).then(|| known(caller));
-    let asked = Asked { client: client.parse().unwrap(), caller: caller.as_ref(), headers: &headers };
+    let asked = Asked { client: client.parse().unwrap(), caller: caller.as_ref(), model: None, headers: &headers };
     limits.take(&asked, clock::now(), &mut Vec::new())
 }
 
@@ -73,7 +82,7 @@ fn a_refusal_by_concurrency_takes_nothing_from_a_rate_and_the_other_way_round() 
     drop(first);
     drop(take(&limits, "10.0.0.1", "", "").unwrap());
     assert!(matches!(take(&limits, "10.0.0.1", "", "").err(), Some(Refusal::Rate { seconds: 58..=60 })));
-    assert!(limits.limits.iter().all(|(_, limiter)| { limiter.state.has_place(limiter.state.key(()), 1) }));
+    assert!(limits.early.iter().all(|(_, limiter)| { limiter.state.has_place(limiter.state.key(()), 1) }));
 }
 
 #[test]
@@ -96,30 +105,11 @@ fn threads_that_race_for_several_limits_leave_nothing_behind() {
         }
     });
     assert_eq!(passed.into_inner(), 200);
-    let asked = Asked { client: IpAddr::from([10, 0, 0, 1]), caller: None, headers: &HeaderMap::new() };
+    let asked = Asked { client: IpAddr::from([10, 0, 0, 1]), caller: None, model: None, headers: &HeaderMap::new() };
     let mut fields = Vec::new();
     assert!(limits.take(&asked, clock::now(), &mut fields).is_err());
     let told = fields.iter().find(|(name, _)| name == "ratelimit").unwrap().1.to_str().unwrap();
     assert!(told.starts_with("\"a\";r=100;"), "what b refused, a was given back: {told}");
-}
-
-#[test]
-fn a_reservation_is_settled_for_what_was_used() {
-    let limiter = Limits::default().limiter(&Arc::new(limit("a", LimitKey::Global, 100)), &metrics());
-    let (state, now) = (&limiter.state, limiter.state.nanos(clock::now()));
-    let key = state.key(0);
-    let left = || state.ask(key, now, 100, 0).unwrap_or_else(|empty| empty.level).remaining;
-    let reserve = |cost| Reservation::take(state, key, now, 100, cost);
-    reserve(40).unwrap().settle(now, 30);
-    assert_eq!(left(), 70, "ten were given back");
-    reserve(10).unwrap().settle_at_least(now, 5);
-    assert_eq!(left(), 60, "none was");
-    drop(reserve(60).unwrap());
-    assert_eq!(left(), 60, "the work was never done");
-    let large = reserve(60).unwrap();
-    assert!(reserve(1).is_err());
-    large.settle(now, 80);
-    assert_eq!(state.ask(key, now, 100, 1).unwrap_err().wait, Some(21 * 60 * 1_000_000_000), "twenty in debt");
 }
 
 #[test]
@@ -149,7 +139,12 @@ fn what_one_limit_costs() {
         let rounds = 1_000_000_u32;
         let started = Instant::now();
         for n in 0..rounds {
-            let asked = Asked { client: IpAddr::from((n % 10_000).to_be_bytes()), caller: None, headers: &headers };
+            let asked = Asked {
+                client: IpAddr::from((n % 10_000).to_be_bytes()),
+                caller: None,
+                model: None,
+                headers: &headers,
+            };
             let _permits = limits.take(&asked, clock::now(), &mut fields).unwrap();
             fields.clear();
         }

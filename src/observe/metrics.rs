@@ -30,7 +30,7 @@ pub use ai::{
 pub use auth::AuthFailures;
 pub use caches::{CacheMetrics, Held};
 pub use connections::{Connection, ListenerMetrics};
-pub use limits::{LimitGauges, LimitMetrics, LimitOutcome};
+pub use limits::{BudgetGauges, LimitGauges, LimitMetrics, LimitOutcome};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};

@@ -28,6 +28,10 @@ pub enum Rejection {
     RateLimited(u32),
     /// Too many requests of this caller are in flight.
     ConcurrencyLimited,
+    /// A limit on tokens is used up; as above.
+    TokensLimited(u32),
+    /// A limit on money is used up; as above.
+    BudgetExceeded(u32),
     /// The client takes nothing but a stored answer, and there is none (RFC 9111, section 5.2.1.7).
     NotCached,
     /// The route does not let connections be upgraded.
@@ -89,7 +93,9 @@ impl Rejection {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::RateLimited(_) | Self::ConcurrencyLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited(_) | Self::ConcurrencyLimited | Self::TokensLimited(_) | Self::BudgetExceeded(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Forbidden | Self::OriginRefused | Self::PermissionDenied | Self::UpgradeRefused => {
                 StatusCode::FORBIDDEN
@@ -118,7 +124,8 @@ impl Rejection {
             Self::OriginRefused => "origin_refused",
             Self::Unauthorized => "unauthorized",
             Self::PermissionDenied => "permission_denied",
-            Self::RateLimited(_) => "RATE_LIMIT_EXCEEDED",
+            Self::RateLimited(_) | Self::TokensLimited(_) => "RATE_LIMIT_EXCEEDED",
+            Self::BudgetExceeded(_) => "BUDGET_EXCEEDED",
             Self::ConcurrencyLimited => "CONCURRENCY_LIMIT_EXCEEDED",
             Self::NotCached => "not_cached",
             Self::UpgradeRefused => "upgrade_refused",
@@ -152,6 +159,8 @@ impl Rejection {
             Self::PermissionDenied => "these credentials do not allow this",
             Self::RateLimited(_) => "too many requests, please retry later",
             Self::ConcurrencyLimited => "too many requests at the same time, please retry",
+            Self::TokensLimited(_) => "the tokens of this time are used up, please retry later",
+            Self::BudgetExceeded(_) => "the budget of this time is used up, please retry later",
             Self::NotCached => "there is no stored answer",
             Self::UpgradeRefused => "this resource does not accept connection upgrades",
             Self::NotFound => "nothing is served at this address",
@@ -178,7 +187,7 @@ impl Rejection {
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::AllBusy | Self::Draining | Self::ConcurrencyLimited => Some(1),
-            Self::RateLimited(seconds) => Some(*seconds),
+            Self::RateLimited(seconds) | Self::TokensLimited(seconds) | Self::BudgetExceeded(seconds) => Some(*seconds),
             Self::NoMember => Some(5),
             _ => None,
         }
@@ -199,6 +208,8 @@ impl Rejection {
             Self::PermissionDenied => "proxy_permission_denied",
             Self::RateLimited(_) => "proxy_rate_limited",
             Self::ConcurrencyLimited => "proxy_concurrency_limited",
+            Self::TokensLimited(_) => "proxy_tokens_limited",
+            Self::BudgetExceeded(_) => "proxy_budget_exceeded",
             Self::NotCached => "proxy_not_cached",
             Self::UpgradeRefused => "proxy_upgrade_refused",
             Self::NotFound => "proxy_no_route",
@@ -234,7 +245,7 @@ impl Rejection {
 
     fn json(&self, request_id: &str) -> Bytes {
         let details = match self {
-            Self::RateLimited(_) | Self::ConcurrencyLimited => {
+            Self::RateLimited(_) | Self::ConcurrencyLimited | Self::TokensLimited(_) | Self::BudgetExceeded(_) => {
                 self.retry_after().map(|retry_after| Details { retry_after })
             }
             _ => None,
@@ -265,7 +276,8 @@ impl Rejection {
             Self::NotFound => "not_found",
             Self::Forbidden | Self::OriginRefused | Self::PermissionDenied => "permission_denied",
             Self::Unauthorized => "authentication_error",
-            Self::RateLimited(_) | Self::ConcurrencyLimited => "rate_limit_error",
+            Self::RateLimited(_) | Self::ConcurrencyLimited | Self::TokensLimited(_) => "rate_limit_error",
+            Self::BudgetExceeded(_) => "insufficient_quota",
             Self::NotCached => "not_cached",
             Self::Internal => "internal_error",
             Self::NoMember | Self::AllBusy | Self::Draining => "service_unavailable",

@@ -10,6 +10,8 @@ use crate::config::problem::{Finding, KeyPath, nearest};
 use crate::config::raw::{RawConfig, RawLimit, RawRoute, Text};
 use crate::config::values::{self, Wrong};
 
+mod budget;
+
 /// Keys that a limit remembers when it says nothing else.
 const MAX_ENTRIES: usize = 1_000_000;
 
@@ -38,23 +40,40 @@ pub(super) fn limits(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Arc<Li
 fn limit(path: &KeyPath, name: &str, raw: &RawLimit, resolver: &mut Resolver<'_>) -> Limit {
     let key = key(path, raw, resolver);
     let rate = rate(path, raw, resolver);
-    let most = 1..=1_000_000;
-    let concurrency = resolver.number(&path.key("concurrency"), &raw.concurrency, 0, most);
-    if raw.rate.is_none() && raw.concurrency.is_none() && resolver.source.is_map(path) && !resolver.doubtful(path) {
+    let concurrency = concurrency(path, raw, resolver);
+    let (tokens, cost) = budget::budgets(path, raw, resolver);
+    let nothing =
+        [&raw.rate, &raw.concurrency, &raw.concurrent, &raw.tokens, &raw.cost].iter().all(|text| text.is_none());
+    if nothing && resolver.source.is_map(path) && !resolver.doubtful(path) {
         let finding = Finding::key(path, "the limit limits nothing");
-        resolver.report(finding.expected("`rate: 100/s`, `concurrency: 10`, or both"));
+        let expected = "`rate: 100/s`, `concurrent: 10`, `tokens: 10000/15m`, `cost: 20.00/day`, or several of these";
+        resolver.report(finding.expected(expected));
     }
     let modes = [("enforce", true), ("shadow", false)];
     let mode = |text: &str| values::one_of(text, "a mode of a limit", &modes);
     Limit {
         name: name.into(),
         rate,
-        concurrency: (concurrency > 0).then_some(concurrency),
+        concurrency,
+        tokens,
+        cost,
         enforced: resolver.get(&path.key("mode"), &raw.mode, mode).unwrap_or(true),
         headers: resolver.boolean(&path.key("headers"), &raw.headers, true),
         max_entries: max_entries(path, &raw.max_entries, &key, resolver),
         key,
     }
+}
+
+/// `concurrent`, which is also called `concurrency`.
+fn concurrency(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> Option<u32> {
+    let (key, other) = (path.key("concurrent"), path.key("concurrency"));
+    if raw.concurrent.is_some() && raw.concurrency.is_some() {
+        let finding = Finding::key(&other, "this is another name of `concurrent`, which stands here too");
+        resolver.report(finding.expected("one of them"));
+    }
+    let (path, text) = if raw.concurrent.is_some() { (key, &raw.concurrent) } else { (other, &raw.concurrency) };
+    let most = resolver.number(&path, text, 0, 1..=1_000_000);
+    (most > 0).then_some(most)
 }
 
 fn key(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> LimitKey {
@@ -81,19 +100,20 @@ fn key(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> LimitKey 
     key.unwrap_or(LimitKey::Global)
 }
 
-const KEYS: &str = "client_ip, api_key, route, global or header(x-name)";
+const KEYS: &str = "client_ip, api_key, route, global, model or header(x-name)";
 
-/// `client_ip`, `api_key`, `route`, `global` or `header(x-name)`.
+/// `client_ip`, `api_key`, `route`, `global`, `model` or `header(x-name)`.
 fn limit_key(text: &str, ipv6_prefix: u8) -> Result<LimitKey, Wrong> {
     if let Some(name) = text.strip_prefix("header(").and_then(|rest| rest.strip_suffix(')')) {
         return values::header_name(name.trim()).map(LimitKey::Header);
     }
-    let names = ["client_ip", "api_key", "route", "global", "header"];
+    let names = ["client_ip", "api_key", "route", "global", "model", "header"];
     match text {
         "client_ip" => Ok(LimitKey::ClientIp { ipv6_prefix }),
         "api_key" => Ok(LimitKey::ApiKey),
         "route" => Ok(LimitKey::Route),
         "global" => Ok(LimitKey::Global),
+        "model" => Ok(LimitKey::Model),
         _ => {
             let wrong = Wrong::not(text, "what a limit counts by").expected(KEYS);
             Err(match nearest(text, names) {
@@ -110,7 +130,10 @@ fn rate(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> Option<L
     if raw.rate.is_none() {
         if raw.burst.is_some() && !resolver.meant.contains(&path.key("rate")) {
             let finding = Finding::key(&burst_path, "without a `rate` there is no burst");
-            resolver.report(finding.expected("`rate: 100/s` beside it"));
+            let finding = finding.expected("`rate: 100/s` beside it");
+            let budget = raw.tokens.is_some() || raw.cost.is_some();
+            let hint = "what may be used at once of `tokens` and `cost` is all that they say";
+            resolver.report(if budget { finding.hint(hint) } else { finding });
         }
         return None;
     }
@@ -186,6 +209,14 @@ pub(super) fn of_route(
     if found.len() > MOST_PER_ROUTE {
         let finding = Finding::value(&path, format!("a route has {MOST_PER_ROUTE} limits at most"));
         resolver.report(finding);
+    }
+    if raw.ai.is_none() {
+        let of_ai = found.iter().filter_map(|index| limits.get(*index)).find(|limit| limit.is_for_ai());
+        if let Some(limit) = of_ai {
+            let what = if limit.has_budget() { "tokens or money" } else { "models" };
+            let message = format!("`{}` counts {what}, which only a route with `ai` knows of", limit.name);
+            resolver.report(Finding::value(&path, message).hint("limit requests here: `rate` or `concurrent`"));
+        }
     }
     let by_caller = found.iter().filter_map(|index| limits.get(*index)).find(|limit| limit.key == LimitKey::ApiKey);
     if let Some(limit) = by_caller

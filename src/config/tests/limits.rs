@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::*;
-use crate::config::limit::{LimitKey, LimitRate};
+use crate::config::limit::{Budget, Calendar, LimitKey, LimitRate, Period, Window};
 
 /// A file whose route names the limit `a`, which is this.
 fn limited(limit: &str) -> String {
@@ -32,6 +34,53 @@ fn a_limit_says_how_often_and_how_many() {
     assert_eq!(limit.key, LimitKey::ClientIp { ipv6_prefix: 56 });
     assert_eq!((limit.concurrency, limit.rate), (Some(7), None));
     assert_eq!((limit.enforced, limit.headers, limit.max_entries), (false, false, 5_000));
+}
+
+/// The limit `a` of a file in which no route names it.
+fn unused(limit: &str) -> Limit {
+    load_text(&with(&format!("limits: {{ a: {limit} }}\n"))).unwrap().config.limits[0].as_ref().clone()
+}
+
+#[test]
+fn a_budget_rolls_or_follows_the_calendar_and_money_is_exact() {
+    let rolling = |units, seconds| {
+        let window = Window::Rolling(Duration::from_secs(seconds));
+        Some(Budget { units, window })
+    };
+    let limit = unused("{ key: api_key, tokens: 10000/15m, cost: 20.00/1d }");
+    assert_eq!((limit.tokens, limit.cost), (rolling(10_000, 900), rolling(20_000_000, 86_400)));
+    let limit = unused("{ key: model, rate: 5/s, concurrent: 50, tokens: 5 / 1h30m, cost: 0.000001/366d }");
+    assert_eq!((limit.key, limit.concurrency), (LimitKey::Model, Some(50)));
+    assert_eq!((limit.tokens, limit.cost), (rolling(5, 5_400), rolling(1, 366 * 86_400)));
+    assert_eq!(unused("{ key: route, tokens: 100/h, cost: 1.5/s }").tokens, rolling(100, 3_600));
+    let at_borders = |units, period, zone: &TimeZone| {
+        let window = Window::Calendar(Calendar { period, zone: zone.clone() });
+        Some(Budget { units, window })
+    };
+    let limit = unused("{ key: global, tokens: 1000000/day, cost: 500.00/month, mode: shadow, headers: false }");
+    assert_eq!(limit.tokens, at_borders(1_000_000, Period::Day, &TimeZone::UTC));
+    assert_eq!(limit.cost, at_borders(500_000_000, Period::Month, &TimeZone::UTC));
+    assert_eq!((limit.enforced, limit.headers), (false, false));
+    if let Ok(berlin) = TimeZone::get("Europe/Berlin") {
+        let limit = unused("{ key: client_ip, cost: 1/week, timezone: Europe/Berlin, max_entries: 5000 }");
+        assert_eq!(limit.cost, at_borders(1_000_000, Period::Week, &berlin));
+        assert_eq!(limit.max_entries, 5_000);
+    }
+}
+
+#[test]
+fn what_counts_tokens_money_or_models_is_for_routes_with_ai() {
+    let of = |limit: &str| {
+        let ai = "ai: { providers: { openai: { kind: openai, keys: [sk-proj-7f2b4936a8e1c7d05b9f] } } }\n";
+        let routes = "routes: { match: /v1/, ai: true, limits: a }\n";
+        format!("listen: 127.0.0.1:80\n{ai}{routes}limits: {{ a: {limit} }}\n")
+    };
+    for limit in
+        ["{ key: model, rate: 5/s }", "{ key: global, tokens: 5/day }", "{ key: route, cost: 1/1h, rate: 5/s }"]
+    {
+        assert!(config(&of(limit)).limits[0].is_for_ai(), "{limit}");
+        assert!(told(&refused(&limited(limit)))[0].contains("only a route with `ai` knows of"), "{limit}");
+    }
 }
 
 #[test]
@@ -67,6 +116,24 @@ fn what_is_wrong_with_limits_is_told() {
         ("a rate too high", limited("{ key: global, rate: 2000000/s }")),
         ("a burst of nothing", limited("{ key: global, rate: 1/s, burst: 0 }")),
         ("a burst without a rate", limited("{ key: global, concurrency: 1, burst: 5 }")),
+        ("a burst of tokens", limited("{ key: global, tokens: 5/1h, burst: 5 }")),
+        ("concurrency twice", limited("{ key: global, concurrency: 1, concurrent: 2 }")),
+        ("tokens without a time", limited("{ key: global, tokens: 10000 }")),
+        ("tokens in parts", limited("{ key: global, tokens: 1.5/1h }")),
+        ("no tokens", limited("{ key: global, tokens: 0/1h }")),
+        ("too many tokens", limited("{ key: global, tokens: 1000000000000001/1h }")),
+        ("money with a sign", limited("{ key: global, cost: $5/day }")),
+        ("money in parts of a millionth", limited("{ key: global, cost: 0.0000001/day }")),
+        ("no money", limited("{ key: global, cost: 0.00/day }")),
+        ("a day of either kind", limited("{ key: global, cost: 5/d }")),
+        ("a minute or a month", limited("{ key: global, cost: 5/m }")),
+        ("a period that is none", limited("{ key: global, tokens: 5/dai }")),
+        ("a year", limited("{ key: global, tokens: 5/367d }")),
+        ("no time at all", limited("{ key: global, tokens: 5/200ms }")),
+        ("a zone that is none", limited("{ key: global, tokens: 5/day, timezone: Mars/Olympus }")),
+        ("a zone of nothing", limited("{ key: global, tokens: 5/1d, timezone: UTC }")),
+        ("tokens of no model", limited("{ key: global, tokens: 5/1h }")),
+        ("models of no model", limited("{ key: model, rate: 5/s }")),
         ("a burst of years", limited("{ key: global, rate: 1/d, burst: 400 }")),
         ("a mode that is none", limited("{ key: global, rate: 1/s, mode: shaddow }")),
         ("a prefix of no address", limited("{ key: route, rate: 1/s, ipv6_prefix: 64 }")),
@@ -78,6 +145,7 @@ fn what_is_wrong_with_limits_is_told() {
         ("no limits at all", with_route("limits: [a]")),
         ("twice", with_route("limits: [a, a]") + "limits: { a: { key: global, rate: 1/s } }\n"),
         ("too many", with_route(&format!("limits: [{names}]")) + &format!("limits: {{ {many} }}\n")),
+        ("entries of one account", limited("{ key: route, tokens: 5/day, max_entries: 5000 }")),
         ("no caller", limited("{ key: api_key, rate: 1/s }")),
         ("a strange name", with_route("limits: \"a b\"") + "limits: { \"a b\": { key: global, rate: 1/s } }\n"),
     ];

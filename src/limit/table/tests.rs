@@ -1,8 +1,12 @@
 use super::*;
 
-fn table(max_entries: usize, forgets: bool) -> (Table, Arc<LimitGauges>) {
+type Words = Table<AtomicU64>;
+
+const SLOT_BYTES: usize = Words::SLOT_BYTES;
+
+fn table(max_entries: usize, forgets: bool) -> (Words, Arc<LimitGauges>) {
     let gauges = Arc::new(LimitGauges::default());
-    (Table::new(max_entries, 1, forgets, Arc::clone(&gauges)), gauges)
+    (Table::new(max_entries, &1, forgets, Arc::clone(&gauges)), gauges)
 }
 
 /// The key number `n`, spread as hashes are.
@@ -13,16 +17,16 @@ fn key(n: u64) -> u64 {
     (z ^ (z >> 31)).max(1)
 }
 
-fn set(table: &Table, key: u64, idle: u64, value: u64) -> bool {
+fn set(table: &Words, key: u64, idle: u64, value: u64) -> bool {
     table.with(key, idle, |word, _| word.store(value, Ordering::Relaxed)).is_some()
 }
 
-fn get(table: &Table, key: u64) -> Option<u64> {
+fn get(table: &Words, key: u64) -> Option<u64> {
     table.find(key, |word, _| word.load(Ordering::Relaxed))
 }
 
 /// Bytes of all slots there are.
-fn bytes(table: &Table) -> usize {
+fn bytes(table: &Words) -> usize {
     table.shards.iter().map(|shard| read(shard).slots.len() * SLOT_BYTES).sum()
 }
 
@@ -103,13 +107,13 @@ fn a_table_that_forgets_nobody_says_so_when_it_is_full() {
 #[test]
 fn a_new_unit_keeps_the_count_of_units() {
     let gauges = Arc::new(LimitGauges::default());
-    let table = Table::new(1_000, 10, true, gauges);
+    let table = Words::new(1_000, &10, true, gauges);
     set(&table, key(1), 0, 1_050);
     set(&table, key(2), 0, 400);
-    table.rescale(1_000, 1_000);
+    table.rescale(&1_000, 1_000);
     assert_eq!(get(&table, key(1)), Some(6_000), "five units ahead of now");
     assert_eq!(get(&table, key(2)), Some(400), "what is over stays so");
-    assert_eq!(table.find(key(1), |_, increment| increment), Some(1_000));
+    assert_eq!(table.find(key(1), |_, increment| *increment), Some(1_000));
 }
 
 #[test]

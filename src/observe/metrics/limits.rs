@@ -1,10 +1,11 @@
 //! Limits: how often each was asked on a route and what it said, and what it remembers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::counters::Counters;
 use super::family::Families;
+use crate::config::limit::{Limit, MICROS};
 
 /// What a limit said of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +16,32 @@ pub enum LimitOutcome {
     Rate,
     /// Too many were in flight: the request was refused.
     Concurrency,
+    /// Its tokens were used up or set aside: the request was refused.
+    Tokens,
+    /// Its money was used up or set aside: the request was refused.
+    Cost,
     /// Its rate was used up, but it only counts.
     ShadowRate,
     /// Too many were in flight, but it only counts.
     ShadowConcurrency,
+    /// Its tokens were used up or set aside, but it only counts.
+    ShadowTokens,
+    /// Its money was used up or set aside, but it only counts.
+    ShadowCost,
 }
 
 impl LimitOutcome {
-    const ALL: [Self; 5] = [Self::Passed, Self::Rate, Self::Concurrency, Self::ShadowRate, Self::ShadowConcurrency];
+    const ALL: [Self; 9] = [
+        Self::Passed,
+        Self::Rate,
+        Self::Concurrency,
+        Self::Tokens,
+        Self::Cost,
+        Self::ShadowRate,
+        Self::ShadowConcurrency,
+        Self::ShadowTokens,
+        Self::ShadowCost,
+    ];
 
     /// The stable word.
     pub fn as_str(self) -> &'static str {
@@ -30,8 +49,12 @@ impl LimitOutcome {
             Self::Passed => "passed",
             Self::Rate => "rate",
             Self::Concurrency => "concurrency",
+            Self::Tokens => "tokens",
+            Self::Cost => "cost",
             Self::ShadowRate => "shadow_rate",
             Self::ShadowConcurrency => "shadow_concurrency",
+            Self::ShadowTokens => "shadow_tokens",
+            Self::ShadowCost => "shadow_cost",
         }
     }
 }
@@ -53,6 +76,14 @@ impl LimitMetrics {
         self.counters.add(outcome as usize, 1);
     }
 
+    /// Counts what the budgets of `limit` said of one request. A limit that counts requests too has let it pass before,
+    /// and counted that: then only an objection is counted.
+    pub fn record_budget(&self, outcome: LimitOutcome, limit: &Limit) {
+        if outcome != LimitOutcome::Passed || !limit.counts_requests() {
+            self.record(outcome);
+        }
+    }
+
     pub(super) fn collect(&self, out: &mut Families) {
         let counts = LimitOutcome::ALL.map(|outcome| self.counters.sum(outcome as usize));
         for (outcome, count) in LimitOutcome::ALL.iter().zip(counts) {
@@ -64,9 +95,9 @@ impl LimitMetrics {
         let labels = [("service", &*self.route), ("scope", &*self.limit)];
         let help = "Requests that a limit was asked about.";
         out.counter("jairouter_ratelimit_requests_total", help, &labels, counts.iter().sum());
-        let [_, rate, concurrency, ..] = counts;
+        let [_, rate, concurrency, tokens, cost, ..] = counts;
         let help = "Requests that a limit refused.";
-        out.counter("jairouter_ratelimit_rejected_total", help, &labels, rate + concurrency);
+        out.counter("jairouter_ratelimit_rejected_total", help, &labels, rate + concurrency + tokens + cost);
     }
 }
 
@@ -81,6 +112,50 @@ pub struct LimitGauges {
     pub evictions: AtomicU64,
     /// Requests in flight that it counts.
     pub in_flight: AtomicU64,
+    /// What becomes of its tokens.
+    pub tokens: BudgetGauges,
+    /// What becomes of its money, in millionths of a dollar.
+    pub cost: BudgetGauges,
+}
+
+/// What becomes of the units of a budget. At rest, `pending` and `open` are 0, and what was reserved was released or is
+/// within what was settled.
+#[derive(Debug, Default)]
+pub struct BudgetGauges {
+    /// Whether the limit has such a budget, or had one.
+    pub is_counted: AtomicBool,
+    /// Units that were set aside so far.
+    pub reserved: AtomicU64,
+    /// Units that were used so far.
+    pub settled: AtomicU64,
+    /// Units that were set aside and given back so far.
+    pub released: AtomicU64,
+    /// Units that are set aside now.
+    pub pending: AtomicU64,
+    /// Reservations that are open now.
+    pub open: AtomicU64,
+}
+
+impl BudgetGauges {
+    /// `unit` is what a number of 1 is, and `divisor` how many of the counted units that takes.
+    fn collect(&self, limit: &str, unit: &str, divisor: f64, out: &mut Families) {
+        if !self.is_counted.load(Ordering::Relaxed) {
+            return;
+        }
+        let labels = [("limit", limit), ("unit", unit)];
+        let now = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64 / divisor;
+        let help = "Tokens or dollars that were set aside for requests.";
+        out.amount("sluicegate_limit_reserved_total", help, &labels, now(&self.reserved));
+        let help = "Tokens or dollars that requests used.";
+        out.amount("sluicegate_limit_settled_total", help, &labels, now(&self.settled));
+        let help = "Tokens or dollars that were set aside and not used.";
+        out.amount("sluicegate_limit_released_total", help, &labels, now(&self.released));
+        let help = "Tokens or dollars that are set aside for requests under way.";
+        out.gauge("sluicegate_limit_pending", help, &labels, now(&self.pending));
+        let open = self.open.load(Ordering::Relaxed) as f64;
+        let help = "Reservations that are not settled yet.";
+        out.gauge("sluicegate_limit_reservations", help, &labels, open);
+    }
 }
 
 impl LimitGauges {
@@ -94,5 +169,7 @@ impl LimitGauges {
         out.gauge("sluicegate_limit_in_flight", help, &labels, now(&self.in_flight) as f64);
         let help = "Entries that were forgotten before they were idle, because there was no more room.";
         out.counter("sluicegate_limit_evictions_total", help, &labels, now(&self.evictions));
+        self.tokens.collect(limit, "tokens", 1.0, out);
+        self.cost.collect(limit, "usd", MICROS as f64, out);
     }
 }

@@ -15,13 +15,22 @@ use crate::snapshot::RouteState;
 pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
     let limits = route.limits.as_ref()?;
     let headers = &session.req_header().headers;
-    let asked = Asked { client: ctx.client, caller: ctx.caller.as_deref(), headers };
+    let asked = Asked { client: ctx.client, caller: ctx.caller.as_deref(), model: None, headers };
     match limits.take(&asked, clock::now(), &mut ctx.fields) {
         Ok(permits) => {
             ctx.permits = permits.holds_any().then(|| Arc::new(permits));
             None
         }
-        Err(Refusal::Rate { seconds }) => Some(Admission::reject(Rejection::RateLimited(seconds))),
-        Err(Refusal::Concurrency) => Some(Admission::reject(Rejection::ConcurrencyLimited)),
+        Err(refusal) => Some(Admission::reject(rejection(refusal))),
+    }
+}
+
+/// What a client hears of a limit's refusal.
+pub fn rejection(refusal: Refusal) -> Rejection {
+    match refusal {
+        Refusal::Rate { seconds } => Rejection::RateLimited(seconds),
+        Refusal::Concurrency => Rejection::ConcurrencyLimited,
+        Refusal::Tokens { seconds } => Rejection::TokensLimited(seconds),
+        Refusal::Cost { seconds } => Rejection::BudgetExceeded(seconds),
     }
 }

@@ -1,0 +1,124 @@
+//! A meter: the accounts of one unit under one limit, by key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Unit;
+use super::account::{Account, Lack, Moment, Rule, Standing};
+use super::ledger::Ledger;
+use super::table::Table;
+use super::whom::Whom;
+use crate::config::limit::Limit;
+use crate::observe::metrics::{BudgetGauges, LimitGauges};
+
+/// The accounts of one unit under one limit.
+pub struct Meter {
+    unit: Unit,
+    /// Those with units set aside are never forgotten, for somebody will settle.
+    accounts: Table<Account>,
+    ledger: Arc<Ledger>,
+    gauges: Arc<LimitGauges>,
+}
+
+impl Meter {
+    /// Nothing used yet of the budget of `limit` that is `rule`.
+    pub fn new(unit: Unit, limit: &Limit, rule: &Arc<Rule>, ledger: &Arc<Ledger>, gauges: &Arc<LimitGauges>) -> Self {
+        let accounts = Table::new(limit.max_entries, rule, true, Arc::clone(gauges));
+        let meter = Self { unit, accounts, ledger: Arc::clone(ledger), gauges: Arc::clone(gauges) };
+        meter.numbers().is_counted.store(true, Ordering::Relaxed);
+        meter
+    }
+
+    /// Changes the budget; what was used stays used, in units.
+    pub fn set_rule(&self, rule: &Arc<Rule>, moment: Moment) {
+        self.accounts.rescale(rule, moment);
+    }
+
+    /// Changes how many keys it remembers at most.
+    pub fn resize(&self, max_entries: usize) {
+        self.accounts.resize(max_entries);
+    }
+
+    /// The key of the account of `whom`.
+    pub(super) fn key(&self, whom: &Whom<'_>) -> u64 {
+        self.ledger.key(|to| whom.feed(to))
+    }
+
+    /// How the account of `key` stands.
+    pub fn look(&self, key: u64, moment: Moment) -> Standing {
+        self.on_copy(key, |account, rule| account.look(rule, moment))
+    }
+
+    /// How the account of `key` stands, when [`Self::reserve`] would let `estimate` pass; nothing is set aside.
+    ///
+    /// # Errors
+    /// When it would not.
+    pub fn ask(&self, key: u64, moment: Moment, estimate: u64) -> Result<Standing, Lack> {
+        self.on_copy(key, |mut account, rule| {
+            account.reserve(rule, moment, estimate)?;
+            Ok(account.look(rule, moment))
+        })
+    }
+
+    /// Sets `estimate` aside for `key`, as [`Account::reserve`] does; how much that is, and how it stands then.
+    ///
+    /// # Errors
+    /// When there is not enough, or more keys have units set aside than there is room for; then nothing is.
+    pub fn reserve(&self, key: u64, moment: Moment, estimate: u64) -> Result<(u64, Standing), Lack> {
+        let reserve = |account: &mut Account, rule: &Arc<Rule>| {
+            let held = account.reserve(rule, moment, estimate)?;
+            Ok((held, account.look(rule, moment)))
+        };
+        let full = || Err(Lack { standing: self.look(key, moment), wait: 0 });
+        let (held, standing) = self.accounts.change(key, moment, reserve).unwrap_or_else(full)?;
+        let numbers = self.numbers();
+        add(&numbers.reserved, held);
+        add(&numbers.pending, held);
+        add(&numbers.open, 1);
+        Ok((held, standing))
+    }
+
+    /// Sets `more` aside beside what was set aside before; `false` when there is not so much.
+    pub fn extend(&self, key: u64, moment: Moment, more: u64) -> bool {
+        let extend = |account: &mut Account, rule: &Arc<Rule>| {
+            // More than the budget never is there; less of it would not do.
+            more <= rule.units() && account.reserve(rule, moment, more).is_ok()
+        };
+        let done = self.accounts.change(key, moment, extend).unwrap_or(false);
+        if done {
+            add(&self.numbers().reserved, more);
+            add(&self.numbers().pending, more);
+        }
+        done
+    }
+
+    /// `used` units were used of the `held` that were set aside in one reservation: the rest is given back, and what is
+    /// beyond is charged, into debt if need be.
+    pub fn settle(&self, key: u64, moment: Moment, held: u64, used: u64) {
+        let settle = |account: &mut Account, rule: &Arc<Rule>| account.settle(rule, moment, held, used);
+        // There always is room: accounts with units set aside stay, and others may go.
+        self.accounts.change(key, moment, settle);
+        let numbers = self.numbers();
+        numbers.pending.fetch_sub(held, Ordering::Relaxed);
+        numbers.open.fetch_sub(1, Ordering::Relaxed);
+        add(&numbers.settled, used);
+        add(&numbers.released, held.saturating_sub(used));
+    }
+
+    fn on_copy<R>(&self, key: u64, look: impl Fn(Account, &Rule) -> R) -> R {
+        let found = self.accounts.find(key, |account, rule| look(*account, rule));
+        found.unwrap_or_else(|| look(Account::default(), &self.accounts.unit()))
+    }
+
+    fn numbers(&self) -> &BudgetGauges {
+        match self.unit {
+            Unit::Tokens => &self.gauges.tokens,
+            Unit::Cost => &self.gauges.cost,
+        }
+    }
+}
+
+// Relaxed: they are only read to be shown.
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
