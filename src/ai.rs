@@ -3,14 +3,22 @@
 //! Nothing here knows a connection: `proxy::ai` drives the exchange. What is here takes bytes and values and returns
 //! bytes and values, so that every rule is tested without a socket.
 
+pub mod answers;
+pub mod attempt;
 pub mod body;
 pub mod breaker;
+pub mod catalog;
 pub mod dialect;
+pub mod door;
 pub mod estimate;
 pub mod flow;
 pub mod json;
 pub mod keys;
+pub mod listed;
 pub mod meter;
+pub mod price;
+pub mod refusal;
 pub mod reset;
 pub mod sse;
 pub mod usage;
+pub mod way;

@@ -21,6 +21,7 @@ use context::RequestContext;
 use exchange::Unserved;
 
 pub mod admit;
+pub mod ai;
 pub mod attempts;
 pub mod body;
 pub mod cached;
@@ -74,7 +75,12 @@ impl ProxyHttp for Gateway {
             Admission::Answer(answer) => local::send(session, ctx, answer).await,
             Admission::Reject(rejection, termination) => Err(Unserved::Rejected(rejection, termination)),
             Admission::Forward => {
-                match ctx.route.clone().as_ref().and_then(|route| Some((route, route.pool.as_ref()?))) {
+                let route = ctx.route.clone();
+                if let Some(ai) = route.as_ref().and_then(|route| route.ai.as_ref()) {
+                    let served = Box::pin(ai::serve(session, ctx, ai, self)).await;
+                    return exchange::settle(session, ctx, served).await.map(|()| true);
+                }
+                match route.as_ref().and_then(|route| Some((route, route.pool.as_ref()?))) {
                     Some((_, pool)) if tunnel::takes(session, pool) => {
                         tunnel::invite_body(session).await?;
                         return Ok(false);

@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::ai::catalog::Catalog;
+use crate::ai::price::Prices;
 use crate::auth::{Authenticator, Tokens};
 use crate::balance::live::Live;
 use crate::balance::{Pool, Selector};
 use crate::cache::{Caches, Store};
 use crate::clock;
+use crate::config::ai::{Ai, AiTarget};
 use crate::config::cache::CacheRules;
 use crate::config::sanitize::Sanitize;
 use crate::config::{self, Balance, Config, Retry, Target, UpstreamTimeouts};
@@ -24,6 +27,11 @@ use crate::route::RouteTable;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::resolve::Addresses;
 use crate::upstream::retry::Budget;
+use ai::{AiCache, AiLive, AiRoute, AiState, ProviderState};
+use books::Books;
+
+pub mod ai;
+pub mod books;
 
 /// One generation of everything a request may read.
 pub struct Snapshot {
@@ -39,6 +47,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<Pool>>,
     /// The caches, in the order of the configuration.
     pub caches: Vec<Arc<Store>>,
+    /// What AI routes share; `None` without a section `ai`.
+    pub ai: Option<Arc<AiState>>,
     /// The access log, when one is written.
     pub access: Option<Arc<AccessLog>>,
     /// Counts security events, and writes them where an audit log is configured.
@@ -66,6 +76,8 @@ pub struct RouteState {
     pub metrics: Arc<RouteMetrics>,
     /// Its pool, when it has one.
     pub pool: Option<PoolRoute>,
+    /// What it asks of models, when it is an AI route.
+    pub ai: Option<AiRoute>,
     /// Its cache, when it has one.
     pub cache: Option<CacheRoute>,
     /// Its limits, when it has any.
@@ -134,6 +146,7 @@ pub struct Shared {
     limits: Limits,
     budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
     caches: Caches,
+    ai: AiLive,
 }
 
 impl Shared {
@@ -147,7 +160,7 @@ impl Shared {
     ) -> Self {
         let live = Live::default();
         let (limits, budgets) = (Limits::default(), Mutex::default());
-        let caches = Caches::default();
+        let (caches, ai) = (Caches::default(), AiLive::new(&metrics));
         let lasting = Lasting {
             live: &live,
             addresses: &addresses,
@@ -156,9 +169,11 @@ impl Shared {
             limits: &limits,
             budgets: &budgets,
             caches: &caches,
+            ai: &ai,
         };
         let first = build(1, config, logs, &lasting);
-        Self { current: ArcSwap::from_pointee(first), live, addresses, metrics, tokens, limits, budgets, caches }
+        let current = ArcSwap::from_pointee(first);
+        Self { current, live, addresses, metrics, tokens, limits, budgets, caches, ai }
     }
 
     /// Publishes `config` with the addresses known now. Returns the snapshot.
@@ -172,11 +187,13 @@ impl Shared {
             limits: &self.limits,
             budgets: &self.budgets,
             caches: &self.caches,
+            ai: &self.ai,
         };
         let next = Arc::new(build(generation, config, logs, &lasting));
         self.current.store(Arc::clone(&next));
         self.live.retain();
         self.limits.retain();
+        self.ai.retain(next.ai.as_deref());
         next
     }
 
@@ -196,34 +213,28 @@ struct Lasting<'a> {
     limits: &'a Limits,
     budgets: &'a Mutex<HashMap<Arc<str>, Arc<Budget>>>,
     caches: &'a Caches,
+    ai: &'a AiLive,
 }
 
 fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>) -> Snapshot {
-    let Lasting { live, addresses, metrics, tokens, limits, budgets, caches } = *lasting;
+    let Lasting { live, addresses, metrics, tokens, limits, caches, .. } = *lasting;
     let limiters: Vec<Limiter> = config.limits.iter().map(|limit| limits.limiter(limit, metrics)).collect();
     let caches = caches.of(&config.caches, metrics);
     let pools: Vec<Arc<Pool>> =
         config.pools.iter().map(|pool| Pool::build(pool, |member| addresses.of(member), live)).collect();
-    let mut selectors: Vec<(usize, Balance, Arc<Selector>)> = Vec::new();
     let sanitize: Vec<_> = config.sanitize.iter().map(|set| sanitize_state(set, metrics)).collect();
+    let mut asks = Asks { pools: &pools, selectors: Vec::new(), lasting };
+    let ai = config.ai.as_ref().map(|ai| Arc::new(ai_state(ai, &mut asks)));
     let routes = config.routes.iter().map(|route| {
         let pool = match &route.target {
-            Target::Pool(target) => pools.get(target.pool).map(|pool| PoolRoute {
-                selector: selector(&mut selectors, target, pool),
-                peers: pool
-                    .members()
-                    .iter()
-                    .map(|member| MemberPeer::new(member, pool.config(), &target.timeouts))
-                    .collect(),
-                metrics: metrics.pool(pool.name()),
-                budget: budget(budgets, pool.name()),
-                timeouts: target.timeouts,
-                retry: target.retry.clone(),
-                pool: Arc::clone(pool),
-            }),
+            Target::Pool(target) => asks.pool(target),
             Target::Ai(_) | Target::Redirect(_) | Target::Respond(_) => None,
         };
-        let cache = route.cache.as_ref().and_then(|cache| {
+        let ai = match &route.target {
+            Target::Ai(target) => ai.as_ref().map(|ai| ai_route(ai, target, route, &config, lasting)),
+            _ => None,
+        };
+        let cache = route.cache.as_ref().filter(|_| ai.is_none()).and_then(|cache| {
             Some(CacheRoute { store: Arc::clone(caches.get(cache.cache)?), rules: cache.rules.clone() })
         });
         let sanitize = route.sanitize.and_then(|set| sanitize.get(set)).cloned();
@@ -232,6 +243,7 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
         Arc::new(RouteState {
             metrics: metrics.route(&route.name),
             pool,
+            ai,
             cache,
             limits,
             sanitize,
@@ -243,7 +255,68 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
     let table = RouteTable::build(&config.routes);
     let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth, tokens)));
     let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
-    Snapshot { generation, table, routes, pools, caches, access, audit, unrouted, auth, auth_failures, config }
+    Snapshot { generation, table, routes, pools, caches, ai, access, audit, unrouted, auth, auth_failures, config }
+}
+
+/// Makes what asks pools: routes and providers.
+struct Asks<'a> {
+    pools: &'a [Arc<Pool>],
+    selectors: Vec<(usize, Balance, Arc<Selector>)>,
+    lasting: &'a Lasting<'a>,
+}
+
+impl Asks<'_> {
+    fn pool(&mut self, target: &config::PoolTarget) -> Option<PoolRoute> {
+        let pool = self.pools.get(target.pool)?;
+        let peer = |member| MemberPeer::new(member, pool.config(), &target.timeouts);
+        Some(PoolRoute {
+            selector: selector(&mut self.selectors, target, pool),
+            peers: pool.members().iter().map(|member| peer(member)).collect(),
+            metrics: self.lasting.metrics.pool(pool.name()),
+            budget: budget(self.lasting.budgets, pool.name()),
+            timeouts: target.timeouts,
+            retry: target.retry.clone(),
+            pool: Arc::clone(pool),
+        })
+    }
+}
+
+fn ai_state(config: &Arc<Ai>, asks: &mut Asks<'_>) -> AiState {
+    let live = asks.lasting.ai;
+    let providers = config.providers.iter().map(|provider| {
+        let pool = asks.pools.get(provider.pool)?;
+        let target = config::PoolTarget {
+            pool: provider.pool,
+            balance: pool.config().balance.clone(),
+            timeouts: ai::upstream_timeouts(&config.timeouts),
+            retry: pool.config().retry.clone(),
+        };
+        let route = asks.pool(&target)?;
+        Some(Arc::new(ProviderState::new(provider, route, live.rings.ring(provider))))
+    });
+    AiState {
+        providers: providers.collect(),
+        catalog: Catalog::new(config),
+        prices: Prices::new(&config.prices),
+        breakers: Arc::clone(&live.breakers),
+        listed: Arc::clone(&live.listed),
+        books: Books::new(config, asks.lasting.metrics),
+        config: Arc::clone(config),
+    }
+}
+
+fn ai_route(
+    state: &Arc<AiState>,
+    target: &AiTarget,
+    route: &config::Route,
+    config: &Config,
+    lasting: &Lasting<'_>,
+) -> AiRoute {
+    let cache = route.cache.as_ref().and_then(|used| {
+        let answers = lasting.ai.answers(config.caches.get(used.cache)?, lasting.metrics);
+        Some(AiCache { answers, rules: used.rules.clone(), any: target.cache_nondeterministic })
+    });
+    AiRoute { state: Arc::clone(state), target: target.clone(), cache }
 }
 
 fn sanitize_state(set: &Arc<Sanitize>, metrics: &Metrics) -> Arc<SanitizeState> {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod chat;
+pub mod error;
 mod json;
 mod media;
 mod messages;
@@ -10,7 +11,6 @@ mod reply;
 mod text;
 mod thinking;
 pub mod translate;
-pub mod error;
 
 /// The shape of a request and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -217,6 +217,12 @@ impl KeyRing {
         self.keys.iter().map(|share| share.key.usable(now).wait(now)).min()
     }
 
+    /// Whether no key may be used at `now`, and all of them because their provider refused them.
+    pub fn are_refused(&self, now: Instant) -> bool {
+        let refused = |share: &Share| matches!(share.key.usable(now).state(), KeyState::Failed | KeyState::Probing);
+        !self.keys.is_empty() && self.keys.iter().all(refused)
+    }
+
     /// The value of `Authorization` for a key: `Bearer` and the key, or the token made of it. `secret` is that of the same
     /// index in [`Provider::keys`]. Marked as sensitive.
     ///

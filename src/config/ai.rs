@@ -294,4 +294,7 @@ pub struct AiTarget {
     pub strip_body_fields: Vec<String>,
     /// Whether a stream that runs over its budget is cut, with a proper last event. Default false.
     pub cut_over_budget: bool,
+    /// Whether its cache keeps answers too that may differ each time: to requests with a temperature above 0 or with
+    /// tools (T37). Default false.
+    pub cache_nondeterministic: bool,
 }

@@ -3,16 +3,18 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header;
+use http::{HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::ai::AtDoor;
 use super::context::RequestContext;
 use super::cors::preflight;
 use super::guard;
 use super::headers::{Edge, Forwarding, check_request, content_length, request_host};
 use super::local::{self, Answer, Probe};
 use super::rejection::Rejection;
+use crate::ai::door::Door;
 use crate::config::{self, PathPattern, Target, contains};
 use crate::observe::Termination;
 use crate::observe::trace::{RequestId, Trace};
@@ -139,6 +141,9 @@ fn take_route(
     if content_length(&request.headers).is_some_and(|length| length > route.config.max_body) {
         return Admission::reject(Rejection::PayloadTooLarge);
     }
+    if let Target::Ai(_) = route.config.target {
+        ctx.door = at_door(&route.config, path);
+    }
     if let Some(admission) = guard::guard(session, ctx, route) {
         return admission;
     }
@@ -151,14 +156,34 @@ fn take_route(
                 |location| Admission::Answer(local::redirect(redirect.status, location)),
             );
         }
-        Target::Ai(_) => return Admission::reject(Rejection::NoMember),
         Target::Pool(_) => {}
+        Target::Ai(_) => return enter_door(ctx),
     }
     if !route.config.websocket && session.downstream_session.is_upgrade_req() {
         return Admission::reject(Rejection::UpgradeRefused);
     }
     ctx.changed_target = changed_target(&route.config, path, request);
     Admission::Forward
+}
+
+/// The door of an AI route at `path`.
+fn at_door(route: &config::Route, path: &NormalPath<'_>) -> Option<AtDoor> {
+    let prefix = match &route.matching.path {
+        PathPattern::Prefix(prefix) | PathPattern::Exact(prefix) => prefix,
+    };
+    let door = Door::at(path.forward().strip_prefix(prefix.as_str())?)?;
+    Some(AtDoor { operation: door.operation, model: door.model.map(Into::into) })
+}
+
+/// Lets a request in at its door, if it comes by the door's method.
+fn enter_door(ctx: &RequestContext) -> Admission {
+    let Some(door) = &ctx.door else { return Admission::reject(Rejection::NotFound) };
+    let method = door.operation.method();
+    if ctx.method == method || (ctx.method == Method::HEAD && method == Method::GET) {
+        return Admission::Forward;
+    }
+    let allow = if method == Method::GET { "GET, HEAD" } else { "POST" };
+    Admission::reject(Rejection::MethodNotAllowed(HeaderValue::from_static(allow)))
 }
 
 /// Whether the target is a path, or an absolute URL. What is neither would be forwarded as `/`.
@@ -201,12 +226,12 @@ fn probe(
         Found::Route(index) => ctx.snapshot.routes.get(*index).is_some_and(|route| names_its_path(&route.config)),
         _ => false,
     };
-    if claimed || !matches!(ctx.method, http::Method::GET | http::Method::HEAD) {
+    if claimed || !matches!(ctx.method, Method::GET | Method::HEAD) {
         return None;
     }
     ctx.quiet = true;
     let request = session.req_header();
-    let asks_json = |value: &http::HeaderValue| value.to_str().is_ok_and(|accept| accept.contains("application/json"));
+    let asks_json = |value: &HeaderValue| value.to_str().is_ok_and(|accept| accept.contains("application/json"));
     let json = request.headers.get(header::ACCEPT).is_some_and(asks_json)
         || request.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "format=json"));
     Some(local::probe(probe, &ctx.snapshot, draining, json))
@@ -223,7 +248,7 @@ fn forwarding(session: &Session, connection: &Connection, trusted: &[ipnet::IpNe
     let request = session.req_header();
     let host = request.headers.get(header::HOST).cloned().or_else(|| {
         let authority = request.uri.authority()?;
-        http::HeaderValue::from_str(authority.as_str()).ok()
+        HeaderValue::from_str(authority.as_str()).ok()
     });
     // A unix socket has no peer address; whoever may open it stands on this machine.
     let edge = Edge::new(connection.tls, connection.port);

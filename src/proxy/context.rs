@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Method};
 
+use super::ai::AtDoor;
+use super::ai::trail::Trail;
 use super::headers::Forwarding;
 use super::masking::Masking;
 use super::rejection::Rejection;
@@ -13,7 +15,6 @@ use crate::auth::{Caller, Hidden};
 use crate::balance::{Member, Pick};
 use crate::clock;
 use crate::limit::Permits;
-use crate::observe::ai::AiRecord;
 use crate::observe::metrics::InFlight;
 use crate::observe::trace::{RequestId, Trace};
 use crate::observe::{CacheStatus, RetryReasons, Termination};
@@ -54,10 +55,12 @@ pub struct RequestContext {
     pub masking: Option<Box<Masking>>,
     /// Fields that its answer gets, whoever gives it. They replace those of the same name, but Vary is added to.
     pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// The door it came to, on an AI route.
+    pub door: Option<AtDoor>,
+    /// What became of it at providers, on an AI route.
+    pub trail: Option<Box<Trail>>,
     /// How the route's cache answered it.
     pub cache: Option<CacheStatus>,
-    /// What there is to say of it on an AI route.
-    pub ai: Option<Box<AiRecord>>,
     /// Whether it is left out of the access log: health and the like.
     pub quiet: bool,
     /// What became of its attempts.
@@ -120,8 +123,9 @@ impl RequestContext {
             permits: None,
             masking: None,
             fields: Vec::new(),
+            door: None,
+            trail: None,
             cache: None,
-            ai: None,
             quiet: false,
             upstream: UpstreamRecord::default(),
             body_in: 0,

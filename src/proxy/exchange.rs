@@ -456,7 +456,7 @@ async fn pass_on(
     }
 }
 
-async fn write_answer(session: &mut Session, bytes: &[u8]) -> Result<(), Unserved> {
+pub(super) async fn write_answer(session: &mut Session, bytes: &[u8]) -> Result<(), Unserved> {
     if bytes.is_empty() {
         return Ok(());
     }
@@ -490,7 +490,7 @@ pub(super) fn hold(ctx: &RequestContext, held: bool) {
     }
 }
 
-fn cork(upstream: &UpstreamSession, corked: bool) {
+pub(super) fn cork(upstream: &UpstreamSession, corked: bool) {
     if let Some(stream) = upstream.stream().as_any().downcast_ref::<Upstream>() {
         stream.cork(corked);
     }
@@ -509,7 +509,7 @@ pub(super) fn cut_by_client(error: &pingora::Error) -> Unserved {
 }
 
 /// What a failed read of the request means, before anything was answered.
-fn client_failed(error: Option<Box<pingora::Error>>) -> Unserved {
+pub(super) fn client_failed(error: Option<Box<pingora::Error>>) -> Unserved {
     match error.as_deref().map(client_termination) {
         Some(Termination::ClientTimeout) => Unserved::Rejected(Rejection::ClientTimeout, Termination::ClientTimeout),
         Some(Termination::ClientInvalid) => {

@@ -3,6 +3,7 @@
 use http::{Version, header};
 use pingora_proxy::Session;
 
+use super::ai::record::End;
 use super::context::RequestContext;
 use super::guard::identity;
 use super::rejection::Rejection;
@@ -28,6 +29,9 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
     if !ctx.quiet {
         ctx.route.as_ref().map_or(&ctx.snapshot.unrouted, |route| &route.metrics).record(&observation);
         write_access(session, ctx, &observation);
+    }
+    if let (Some(trail), Some(state)) = (&ctx.trail, &ctx.snapshot.ai) {
+        trail.count(&state.books, End { status, termination, duration });
     }
     match termination {
         Termination::ClientInvalid => audit(session, ctx, EventKind::SuspiciousRequest, "not_http"),
@@ -59,7 +63,8 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
     let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
     let digest = session.downstream_session.digest().and_then(|digest| digest.ssl_digest.as_deref());
-    let upstream = &ctx.upstream;
+    let upstream = ctx.trail.as_ref().map_or(&ctx.upstream, |trail| &trail.upstream);
+    let ai = ctx.trail.as_ref().map(|trail| trail.record());
     let between =
         |from: Option<std::time::Instant>, to: Option<std::time::Instant>| Some(to?.saturating_duration_since(from?));
     log.record(&AccessRecord {
@@ -98,7 +103,7 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
         first_byte: upstream.first_byte,
         upstream_time: between(upstream.started, upstream.ended),
         upstream_status: upstream.status,
-        ai: ctx.ai.as_deref(),
+        ai: ai.as_ref(),
         termination: observation.termination,
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),

@@ -160,7 +160,7 @@ fn set_target(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(), R
 
 /// What is not for the member, what is told of the client, the ids, and the route's rules last: they may set what was
 /// taken away.
-fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestContext) -> Result<(), Rejection> {
+pub(super) fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestContext) -> Result<(), Rejection> {
     if let Some(auth) = &ctx.snapshot.auth {
         auth.names(ctx.hidden).for_each(|name| headers.remove(name));
     }
@@ -182,7 +182,7 @@ fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestContext) -> Res
     Ok(())
 }
 
-fn strip_request(headers: &mut HeaderMap) -> Result<(), Rejection> {
+pub(super) fn strip_request(headers: &mut HeaderMap) -> Result<(), Rejection> {
     if headers.contains_key(header::CONNECTION) {
         strip_nominated(headers)?;
     }

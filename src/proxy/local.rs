@@ -9,6 +9,8 @@ use super::context::RequestContext;
 use super::exchange::Unserved;
 use super::forward::finish_response;
 use super::rejection::Rejection;
+use crate::ai::dialect::error::{self, ErrorText};
+use crate::ai::door::Operation;
 use crate::clock;
 use crate::config::Respond;
 use crate::observe::Termination;
@@ -103,7 +105,11 @@ pub fn redirect(status: StatusCode, location: HeaderValue) -> Answer {
 /// What the client gets for `rejection`.
 pub fn rejected(rejection: &Rejection, session: &Session, ctx: &RequestContext) -> Answer {
     let accept = session.req_header().headers.get(header::ACCEPT);
-    let rendered = rejection.render(accept, ctx.request_id.as_str());
+    let mut rendered = rejection.render(accept, ctx.request_id.as_str());
+    if let Some(door) = &ctx.door {
+        rendered.content_type = JSON;
+        rendered.body = ai_error(rejection, door.operation, ctx.request_id.as_str());
+    }
     let mut fields = vec![(header::SERVER, HeaderValue::from_static("sluicegate")), (header::CACHE_CONTROL, NO_STORE)];
     if let Some(seconds) = rendered.retry_after {
         fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
@@ -112,6 +118,18 @@ pub fn rejected(rejection: &Rejection, session: &Session, ctx: &RequestContext) 
         fields.push((header::ALLOW, allow));
     }
     Answer { status: rendered.status, content_type: rendered.content_type, body: rendered.body, fields }
+}
+
+/// The words of `rejection` in the dialect that a door speaks.
+fn ai_error(rejection: &Rejection, operation: Operation, request_id: &str) -> Bytes {
+    let text = ErrorText {
+        status: rejection.status(),
+        code: rejection.code(),
+        message: rejection.message(),
+        param: None,
+        request_id,
+    };
+    error::render(operation.error_dialect(), &text)
 }
 
 /// Sends `answer`.

@@ -132,6 +132,14 @@ impl Permissions {
         self.all || self.unstated || services_only || Flat::of(method).is_some_and(|flat| self.has(flat))
     }
 
+    /// Whether the door of a service may be used by `method`, where a route names no permission: `read` of a service is
+    /// to use it (row A5.05), and so is any other verb of it but `delete`.
+    pub fn allows_service(&self, service: &str, method: &Method) -> bool {
+        let named = |named: &Named| named.is_of(service) && named.verb.as_deref() != Some("delete");
+        let flat = Flat::of(method).is_some_and(|flat| self.has(flat));
+        self.all || self.unstated || flat || self.named.iter().any(named)
+    }
+
     const fn has(&self, flat: Flat) -> bool {
         self.flat & flat.bit() != 0
     }
@@ -184,6 +192,10 @@ impl Flat {
 }
 
 impl Named {
+    fn is_of(&self, service: &str) -> bool {
+        self.service.as_deref().is_none_or(|given| given == service)
+    }
+
     /// `service` is `None` where any one is asked for: only a grant over all of them is enough.
     fn gives(&self, service: Option<&str>, verb: &str) -> bool {
         let right_verb = self.verb.as_deref().is_none_or(|given| given == verb);

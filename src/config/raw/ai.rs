@@ -187,6 +187,7 @@ pub(in crate::config) struct RawRouteAi {
     pub(in crate::config) models: Option<OneOrMany<String>>,
     pub(in crate::config) strip_body_fields: Option<OneOrMany<String>>,
     pub(in crate::config) cut_over_budget: Text,
+    pub(in crate::config) cache_nondeterministic: Text,
 }
 
 impl Short for RawRouteAi {

@@ -38,7 +38,8 @@ pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> 
             if let Some(auth) = auth.filter(|_| !route.config.forward_credentials) {
                 ctx.hidden = auth.hidden(headers, Some(&caller));
             }
-            let permitted = is_permitted(requirement, &caller, &ctx.method);
+            let service = ctx.door.as_ref().and_then(|door| door.operation.service());
+            let permitted = is_permitted(requirement, &caller, &ctx.method, service);
             ctx.caller = Some(caller);
             if permitted { Outcome::LetIn } else { Outcome::NotPermitted }
         }
@@ -95,9 +96,11 @@ pub fn event<'a>(session: &'a Session, ctx: &'a RequestContext, kind: EventKind,
     }
 }
 
-fn is_permitted(requirement: &Requirement, caller: &Caller, method: &http::Method) -> bool {
-    match &requirement.permission {
-        Some(permission) => caller.permissions.allows(permission),
-        None => caller.permissions.allows_method(method),
+/// `service`: what a door of an AI route is for. There a permission for the service is one to use it (row A5.05).
+fn is_permitted(requirement: &Requirement, caller: &Caller, method: &http::Method, service: Option<&str>) -> bool {
+    match (&requirement.permission, service) {
+        (Some(permission), _) => caller.permissions.allows(permission),
+        (None, Some(service)) => caller.permissions.allows_service(service, method),
+        (None, None) => caller.permissions.allows_method(method),
     }
 }

@@ -95,3 +95,18 @@ fn a_caller_of_whom_nobody_says_anything_is_let_in_where_nothing_is_asked() {
     assert!(caller.allows_method(&Method::DELETE));
     assert!(!caller.allows(&Permission::parse("chat:read").unwrap()) && !caller.allows(&Permission::Admin));
 }
+
+#[test]
+fn a_permission_for_a_service_opens_its_doors_and_no_others() {
+    let chat = Permissions::parse(["chat:read"]).unwrap();
+    assert!(chat.allows_service("chat", &Method::POST) && !chat.allows_service("embedding", &Method::POST));
+    let every = Permissions::parse(["*:write"]).unwrap();
+    assert!(every.allows_service("chat", &Method::POST) && every.allows_service("tts", &Method::POST));
+    let delete = Permissions::parse(["chat:delete"]).unwrap();
+    assert!(!delete.allows_service("chat", &Method::POST));
+    let read = Permissions::parse(["read"]).unwrap();
+    assert!(!read.allows_service("chat", &Method::POST), "the flat words go by the method (row A3.02)");
+    let write = Permissions::parse(["write"]).unwrap();
+    assert!(write.allows_service("chat", &Method::POST));
+    assert!(Permissions::unstated().allows_service("chat", &Method::POST));
+}

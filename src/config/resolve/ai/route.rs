@@ -75,6 +75,11 @@ fn options(path: &KeyPath, raw: &RawRouteAi, ai: Option<&Ai>, resolver: &mut Res
         models: resolver.list(&path.key("models"), raw.models.as_ref(), model),
         strip_body_fields: resolver.list(&path.key("strip_body_fields"), raw.strip_body_fields.as_ref(), field),
         cut_over_budget: resolver.boolean(&path.key("cut_over_budget"), &raw.cut_over_budget, false),
+        cache_nondeterministic: resolver.boolean(
+            &path.key("cache_nondeterministic"),
+            &raw.cache_nondeterministic,
+            false,
+        ),
     }
 }
 

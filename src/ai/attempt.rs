@@ -1,0 +1,93 @@
+//! What an answer of a provider means for the request: serve it, pass it on as the caller's fault, or try elsewhere.
+//!
+//! **Invariant:** what is wrong with the request itself (400, 404, 413, 422 and the like) is never tried elsewhere; what
+//! is wrong with a key of ours is never told to the caller as its own fault.
+
+use http::StatusCode;
+
+use super::dialect::error::Class;
+
+/// What is to be done with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Serve it.
+    Serve,
+    /// The caller's fault: pass it on.
+    Fault,
+    /// Our key is not taken: set it aside, and try another.
+    KeyRefused,
+    /// Our key has used up its quota: rest it for long, and try another.
+    KeySpent,
+    /// Our key, or the provider as a whole, is asked too often: rest it, and try another.
+    Limited,
+    /// The provider fails: try elsewhere.
+    Down,
+}
+
+/// What `status` means, whose body was understood as `class`.
+pub fn judge(status: StatusCode, class: Class) -> Verdict {
+    match status.as_u16() {
+        200..=299 => Verdict::Serve,
+        401 | 403 => Verdict::KeyRefused,
+        402 => Verdict::KeySpent,
+        429 if class == Class::QuotaExhausted => Verdict::KeySpent,
+        429 => Verdict::Limited,
+        408 => Verdict::Down,
+        400..=499 if class == Class::Overloaded => Verdict::Down,
+        400..=499 => Verdict::Fault,
+        // A redirect is none that a client may be sent to, and nothing follows it here.
+        _ => Verdict::Down,
+    }
+}
+
+/// What an error means that came inside an answer with status 200.
+pub const fn judge_inside(class: Class) -> Verdict {
+    match class {
+        Class::Auth => Verdict::KeyRefused,
+        Class::QuotaExhausted => Verdict::KeySpent,
+        Class::RateLimited => Verdict::Limited,
+        Class::BadRequest | Class::NotFound | Class::TooLarge | Class::ContentFilter => Verdict::Fault,
+        Class::Overloaded | Class::Timeout | Class::Server | Class::Unknown => Verdict::Down,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, class: Class) -> Verdict {
+        judge(StatusCode::from_u16(status).unwrap(), class)
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_request_is_never_tried_elsewhere() {
+        for status in [400, 404, 405, 409, 413, 415, 422] {
+            assert_eq!(verdict(status, Class::BadRequest), Verdict::Fault, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_provider_is() {
+        for status in [301, 307, 408, 500, 502, 503, 504, 529] {
+            assert_eq!(verdict(status, Class::Unknown), Verdict::Down, "{status}");
+        }
+        assert_eq!(verdict(400, Class::Overloaded), Verdict::Down);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_goes_by_what_it_is() {
+        assert_eq!(verdict(401, Class::Auth), Verdict::KeyRefused);
+        assert_eq!(verdict(403, Class::Auth), Verdict::KeyRefused);
+        assert_eq!(verdict(402, Class::Unknown), Verdict::KeySpent);
+        assert_eq!(verdict(429, Class::QuotaExhausted), Verdict::KeySpent);
+        assert_eq!(verdict(429, Class::RateLimited), Verdict::Limited);
+    }
+
+    #[test]
+    fn an_error_inside_a_stream_means_what_its_class_says() {
+        assert_eq!(judge_inside(Class::Overloaded), Verdict::Down);
+        assert_eq!(judge_inside(Class::BadRequest), Verdict::Fault);
+        assert_eq!(judge_inside(Class::QuotaExhausted), Verdict::KeySpent);
+        assert_eq!(judge_inside(Class::Auth), Verdict::KeyRefused);
+    }
+}

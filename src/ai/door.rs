@@ -1,0 +1,217 @@
+//! Doors: what stands below the prefix of an `ai` route -> what is asked.
+//!
+//! The same doors serve the official SDKs of OpenAI (whose base address ends in `/v1`) and Anthropic (whose does not: a
+//! `v1/` of theirs behind the route's prefix is passed over).
+
+use http::Method;
+
+use super::dialect::Dialect;
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `chat/completions`.
+    Chat,
+    /// `completions`.
+    Completions,
+    /// `embeddings`.
+    Embeddings,
+    /// `rerank`.
+    Rerank,
+    /// `moderations`.
+    Moderations,
+    /// `responses`.
+    Responses,
+    /// `messages`.
+    Messages,
+    /// `messages/count_tokens`.
+    CountTokens,
+    /// `images/generations`.
+    ImageGeneration,
+    /// `images/edits`.
+    ImageEdit,
+    /// `images/variations`.
+    ImageVariation,
+    /// `audio/speech`.
+    Speech,
+    /// `audio/transcriptions`.
+    Transcription,
+    /// `audio/translations`.
+    Translation,
+    /// `models`, or one of them.
+    Models,
+}
+
+/// Every operation, with the path of its door.
+const DOORS: [(Operation, &str); 14] = [
+    (Operation::Chat, "chat/completions"),
+    (Operation::Completions, "completions"),
+    (Operation::Embeddings, "embeddings"),
+    (Operation::Rerank, "rerank"),
+    (Operation::Moderations, "moderations"),
+    (Operation::Responses, "responses"),
+    (Operation::Messages, "messages"),
+    (Operation::CountTokens, "messages/count_tokens"),
+    (Operation::ImageGeneration, "images/generations"),
+    (Operation::ImageEdit, "images/edits"),
+    (Operation::ImageVariation, "images/variations"),
+    (Operation::Speech, "audio/speech"),
+    (Operation::Transcription, "audio/transcriptions"),
+    (Operation::Translation, "audio/translations"),
+];
+
+/// A door that a request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Door<'a> {
+    /// What is asked for.
+    pub operation: Operation,
+    /// The name of one model, at `models/NAME`.
+    pub model: Option<&'a str>,
+}
+
+impl<'a> Door<'a> {
+    /// The door at `path`, the part of the request's path behind the route's prefix.
+    pub fn at(path: &'a str) -> Option<Self> {
+        let path = path.trim_start_matches('/');
+        let path = path.strip_prefix("v1/").unwrap_or(path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path == "models" {
+            return Some(Self { operation: Operation::Models, model: None });
+        }
+        if let Some(model) = path.strip_prefix("models/") {
+            return Some(Self { operation: Operation::Models, model: Some(model) });
+        }
+        let found = DOORS.iter().find(|(_, door)| *door == path);
+        found.map(|(operation, _)| Self { operation: *operation, model: None })
+    }
+}
+
+impl Operation {
+    /// The path of its door, without a `/` at either end.
+    pub fn path(self) -> &'static str {
+        DOORS.iter().find(|(operation, _)| *operation == self).map_or("models", |(_, path)| path)
+    }
+
+    /// The word of it in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "text_completion",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Moderations => "moderations",
+            Self::Responses => "responses",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
+            Self::ImageGeneration => "image_generation",
+            Self::ImageEdit => "image_edit",
+            Self::ImageVariation => "image_variation",
+            Self::Speech => "speech",
+            Self::Transcription => "transcription",
+            Self::Translation => "translation",
+            Self::Models => "models",
+        }
+    }
+
+    /// The service that permissions name (row F03); `None`: whoever comes in may.
+    pub const fn service(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Chat | Self::Completions | Self::Responses | Self::Messages | Self::CountTokens => "chat",
+            Self::Embeddings => "embedding",
+            Self::Rerank => "rerank",
+            Self::Speech => "tts",
+            Self::Transcription | Self::Translation => "stt",
+            Self::ImageGeneration => "imgGen",
+            Self::ImageEdit | Self::ImageVariation => "imgEdit",
+            Self::Moderations => "moderation",
+            Self::Models => return None,
+        })
+    }
+
+    /// The method it takes.
+    pub fn method(self) -> Method {
+        if self == Self::Models { Method::GET } else { Method::POST }
+    }
+
+    /// The shape of its requests and answers.
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Chat => Dialect::Chat,
+            Self::Completions => Dialect::Completions,
+            Self::Responses => Dialect::Responses,
+            Self::Messages => Dialect::Messages,
+            _ => Dialect::Other,
+        }
+    }
+
+    /// The dialect of its errors: Anthropic's, or OpenAI's.
+    pub const fn error_dialect(self) -> Dialect {
+        match self {
+            Self::Messages | Self::CountTokens => Dialect::Messages,
+            Self::Responses => Dialect::Responses,
+            _ => Dialect::Chat,
+        }
+    }
+
+    /// Whether its request is a form with files and not JSON.
+    pub const fn takes_form(self) -> bool {
+        matches!(self, Self::ImageEdit | Self::ImageVariation | Self::Transcription | Self::Translation)
+    }
+
+    /// Whether a model writes an answer, whose tokens count beside those of the request.
+    pub const fn generates(self) -> bool {
+        matches!(self, Self::Chat | Self::Completions | Self::Responses | Self::Messages)
+    }
+
+    /// Whether its streams tell of usage only when they are asked to (`stream_options.include_usage`).
+    pub const fn asks_for_usage(self) -> bool {
+        matches!(self, Self::Chat | Self::Completions)
+    }
+
+    /// Whether its answer may be a stream of events.
+    pub const fn may_stream(self) -> bool {
+        matches!(
+            self,
+            Self::Chat
+                | Self::Completions
+                | Self::Responses
+                | Self::Messages
+                | Self::Speech
+                | Self::Transcription
+                | Self::ImageGeneration
+                | Self::ImageEdit
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(path: &str) -> Option<Operation> {
+        Door::at(path).map(|door| door.operation)
+    }
+
+    #[test]
+    fn every_door_is_found_by_its_path() {
+        for (wanted, path) in DOORS {
+            assert_eq!(operation(path), Some(wanted));
+            assert_eq!(wanted.path(), path);
+            assert_eq!(operation(&format!("v1/{path}")), Some(wanted), "below a base address without /v1");
+            assert_eq!(operation(&format!("{path}/")), Some(wanted));
+        }
+    }
+
+    #[test]
+    fn a_models_name_may_hold_slashes() {
+        assert_eq!(Door::at("models/meta/llama-3").and_then(|door| door.model), Some("meta/llama-3"));
+        assert_eq!(Door::at("models"), Some(Door { operation: Operation::Models, model: None }));
+    }
+
+    #[test]
+    fn what_is_no_door_is_none() {
+        for path in ["", "chat", "chat/completions/x", "v1/v1/models", "files", "MESSAGES"] {
+            assert_eq!(Door::at(path), None, "{path}");
+        }
+    }
+}

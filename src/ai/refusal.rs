@@ -1,0 +1,138 @@
+//! What a client of an AI door is told when there is no answer: in its own dialect, and whose fault it is.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::dialect::Dialect;
+use super::dialect::error::{self, ErrorText};
+use crate::observe::Termination;
+
+const X_CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("x-circuit-breaker");
+const X_PROVIDER: HeaderName = HeaderName::from_static("x-provider");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Why a request on an AI door has no answer. Nothing in it comes from a provider's secrets or addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// A stable word for programs.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: Cow<'static, str>,
+    /// Seconds after which it is worth to try again.
+    pub retry_after: Option<u64>,
+    /// How the request ended.
+    pub termination: Termination,
+    more: Option<Box<More>>,
+}
+
+/// What few refusals have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct More {
+    /// The member of the request that is wrong.
+    param: Option<Cow<'static, str>>,
+    /// Whose breaker is open (row B12).
+    open: Option<Arc<str>>,
+    /// A provider's own error body in the client's dialect, passed on as it is.
+    passed: Option<(HeaderValue, Bytes)>,
+}
+
+impl Refusal {
+    /// A refusal for a reason that lies in the request.
+    pub fn of_request(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(status, code, message, Termination::Rejected)
+    }
+
+    /// Any other.
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+        termination: Termination,
+    ) -> Self {
+        let message = message.into();
+        Self { status, code, message, retry_after: None, termination, more: None }
+    }
+
+    /// A fault of the gateway itself.
+    pub fn internal() -> Self {
+        let message = "the gateway failed to handle the request";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message, Termination::Internal)
+    }
+
+    /// The same with a time to wait.
+    #[must_use]
+    pub fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds.max(1));
+        self
+    }
+
+    /// The same with the member of the request that is wrong.
+    #[must_use]
+    pub fn param(mut self, param: Option<impl Into<Cow<'static, str>>>) -> Self {
+        if let Some(param) = param {
+            self.more().param = Some(param.into());
+        }
+        self
+    }
+
+    /// The same with the provider whose breaker is open.
+    #[must_use]
+    pub fn open(mut self, provider: Arc<str>) -> Self {
+        self.more().open = Some(provider);
+        self
+    }
+
+    /// The same with the provider's own words, where there are any.
+    #[must_use]
+    pub fn passed(mut self, body: Option<Bytes>) -> Self {
+        if let Some(body) = body {
+            self.more().passed = Some((JSON, body));
+        }
+        self
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Whether the provider failed, and not the request.
+    pub fn is_of_provider(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// The words of it, as dialects put them.
+    pub fn text<'a>(&'a self, request_id: &'a str) -> ErrorText<'a> {
+        ErrorText {
+            status: self.status,
+            code: self.code,
+            message: &self.message,
+            param: self.more.as_ref().and_then(|more| more.param.as_deref()),
+            request_id,
+        }
+    }
+
+    /// The type and the bytes of the answer in `dialect`.
+    pub fn body(&self, dialect: Dialect, request_id: &str) -> (HeaderValue, Bytes) {
+        let rendered = || (JSON, error::render(dialect, &self.text(request_id)));
+        self.more.as_ref().and_then(|more| more.passed.clone()).unwrap_or_else(rendered)
+    }
+
+    /// The fields that its answer gets.
+    pub fn fields(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut fields = vec![(header::CACHE_CONTROL, NO_STORE)];
+        if let Some(seconds) = self.retry_after {
+            fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        if let Some(provider) = self.more.as_ref().and_then(|more| more.open.as_ref()) {
+            fields.push((X_CIRCUIT_BREAKER, HeaderValue::from_static("open")));
+            fields.extend(HeaderValue::from_str(provider).ok().map(|name| (X_PROVIDER, name)));
+        }
+        fields
+    }
+}

@@ -1,0 +1,267 @@
+//! A request on an AI route: its door, its model, its limits, and the exchange with a provider.
+//!
+//! It is served inside `request_filter`, like every plain request. The body is read whole, for it says which model is
+//! asked for; then [`job`] tries the targets of the model in their order until one gives content, and [`serve`] passes
+//! that on. Where client and provider speak the same dialect, bytes pass as they are.
+//!
+//! **Invariant:** nothing a client sends chooses an address, a key of ours or another caller's answer.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, header};
+use pingora_proxy::Session;
+
+use super::Gateway;
+use super::context::RequestContext;
+use super::exchange::{self, Unserved};
+use super::headers::content_length;
+use super::local::{self, Answer};
+use super::rejection::Rejection;
+use crate::ai::body::{Asked, BadBody, Form};
+use crate::ai::catalog::Plan;
+use crate::ai::dialect::Dialect;
+use crate::ai::door::Operation;
+use crate::ai::estimate;
+use crate::ai::refusal::Refusal;
+use crate::clock;
+use crate::limit::{self, Estimate, Reserved};
+use crate::observe::Termination;
+use crate::snapshot::ai::AiRoute;
+use account::Account;
+use body::Body;
+use job::Job;
+use outgoing::Draft;
+use trail::Trail;
+
+pub mod account;
+pub mod answer;
+pub mod body;
+pub mod call;
+pub mod delivery;
+pub mod events;
+pub mod job;
+pub mod models;
+pub mod outgoing;
+pub mod record;
+pub mod serve;
+pub mod shared;
+pub mod trail;
+
+/// Bodies that are longer are read by a thread that has nothing else to do, so that no stream waits for it.
+const LONG: usize = 64 << 10;
+/// The most memory that is taken for a body before it is there.
+const MOST_AT_ONCE: usize = 1 << 20;
+/// What a request that names no bound is reserved for its answer, in tokens.
+const USUAL_OUTPUT: u64 = 1024;
+
+/// The door that a request came to.
+#[derive(Debug, Clone)]
+pub struct AtDoor {
+    /// What is asked for.
+    pub operation: Operation,
+    /// The name of one model, at `models/NAME`.
+    pub model: Option<Box<str>>,
+}
+
+/// Serves the request of `session`.
+///
+/// # Errors
+/// As [`exchange::serve`].
+pub async fn serve(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &AiRoute,
+    gateway: &Gateway,
+) -> Result<(), Unserved> {
+    let Some(door) = ctx.door.clone() else {
+        return Err(Unserved::Rejected(Rejection::NotFound, Termination::Rejected));
+    };
+    ctx.trail = Some(Box::new(Trail::new(ctx.started)));
+    if door.operation == Operation::Models {
+        return models::serve(session, ctx, route, gateway, door.model.as_deref()).await;
+    }
+    let body = read_body(session, ctx).await?;
+    let dialect = door.operation.error_dialect();
+    match prepare(session, ctx, route, gateway, door.operation, body).await {
+        Ok((job, account)) => match &route.cache {
+            Some(cache) => Box::pin(shared::serve(session, ctx, cache, gateway, job, account)).await,
+            None => Box::pin(serve::serve(session, ctx, job, account)).await,
+        },
+        Err(Unready::Refused(refusal)) => refuse(session, ctx, refusal, dialect).await,
+        Err(Unready::Rejected(rejection)) => Err(Unserved::Rejected(rejection, Termination::Rejected)),
+    }
+}
+
+/// Why a request does not come to its first try.
+enum Unready {
+    Refused(Refusal),
+    Rejected(Rejection),
+}
+
+impl From<Refusal> for Unready {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Rejection> for Unready {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<BadBody> for Unready {
+    fn from(bad: BadBody) -> Self {
+        Self::Refused(Refusal::of_request(StatusCode::BAD_REQUEST, bad.code(), bad.to_string()).param(bad.param()))
+    }
+}
+
+/// What was read of a body.
+struct Read {
+    body: Body,
+    /// Tokens of the prompt, estimated.
+    input: u64,
+}
+
+/// Reads `body`; on another thread when it is long.
+async fn read(operation: Operation, content_type: Option<HeaderValue>, body: Bytes) -> Result<Read, Unready> {
+    let long = body.len() > LONG;
+    let read = move || -> Result<Read, BadBody> {
+        if operation.takes_form() {
+            let content_type = content_type.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+            return Ok(Read { body: Body::Form(Form::read(content_type, &body)?), input: 0 });
+        }
+        let asked = Asked::read(&body, operation.dialect())?;
+        let input = estimate::input_tokens(&body, operation.dialect());
+        Ok(Read { body: Body::Json(asked), input })
+    };
+    if !long {
+        return Ok(read()?);
+    }
+    let read = tokio::task::spawn_blocking(read).await.map_err(|_| Rejection::Internal)?;
+    Ok(read?)
+}
+
+/// Makes the request ready for its first try: it is read, its model found, and what it may use is reserved.
+async fn prepare(
+    session: &Session,
+    ctx: &mut RequestContext,
+    route: &AiRoute,
+    gateway: &Gateway,
+    operation: Operation,
+    body: Bytes,
+) -> Result<(Job, Account), Unready> {
+    let content_type = session.req_header().headers.get(header::CONTENT_TYPE).cloned();
+    let Read { body, input } = read(operation, content_type, body).await?;
+    let model: Arc<str> = body.model().into();
+    let plan = plan(route, &model)?;
+    if let Some(trail) = &mut ctx.trail {
+        trail.asked(operation, &model, &plan.label, body.streams());
+    }
+    let most_output = body.most_output().unwrap_or(USUAL_OUTPUT);
+    let output = if operation.generates() { most_output.saturating_mul(body.answers()) } else { 0 };
+    let draft = Draft::new(session, ctx, operation)?;
+    let timeouts = plan.timeouts;
+    let job = Job {
+        ai: Arc::clone(&route.state),
+        connector: Arc::clone(&gateway.connector),
+        operation,
+        body,
+        draft,
+        plan,
+        strip: route.target.strip_body_fields.clone(),
+        client: ctx.client,
+        tokens: input.saturating_add(output),
+        cut_over_budget: route.target.cut_over_budget,
+        began: ctx.started,
+        until: clock::now().checked_add(timeouts.total).unwrap_or(ctx.started),
+    };
+    let reserved = reserve(session, ctx, &job, input, output)?;
+    Ok((job, Account::new(reserved, input)))
+}
+
+/// The targets of `model` on this route.
+fn plan(route: &AiRoute, model: &str) -> Result<Plan, Refusal> {
+    let plan = if route.allows(model) { route.state.catalog.plan(model) } else { None };
+    plan.ok_or_else(|| {
+        let message = "the model is not known here, or may not be asked for; GET models lists those that may";
+        Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_MODEL", message).param(Some("model"))
+    })
+}
+
+/// Takes what the request may use out of the limits of its route.
+fn reserve(
+    session: &Session,
+    ctx: &mut RequestContext,
+    job: &Job,
+    input: u64,
+    output: u64,
+) -> Result<Option<Reserved>, Unready> {
+    let Some(route) = ctx.route.clone() else { return Ok(None) };
+    let Some(limits) = &route.limits else { return Ok(None) };
+    let estimate = Estimate { tokens: job.tokens, cost: job.estimated_cost(input, output)? };
+    let asked = limit::Asked {
+        client: ctx.client,
+        caller: ctx.caller.as_deref(),
+        headers: &session.req_header().headers,
+        model: Some(job.body.model()),
+    };
+    limits.reserve(&asked, estimate, clock::now(), &mut ctx.fields).map(Some).map_err(|refusal| {
+        Unready::Rejected(match refusal {
+            limit::Refusal::Rate { seconds } => Rejection::RateLimited(seconds),
+            limit::Refusal::Concurrency => Rejection::ConcurrencyLimited,
+            limit::Refusal::Tokens { seconds } => Rejection::TokensLimited(seconds),
+            limit::Refusal::Cost { seconds } => Rejection::BudgetExceeded(seconds),
+        })
+    })
+}
+
+/// Reads the whole body of the request.
+async fn read_body(session: &mut Session, ctx: &mut RequestContext) -> Result<Bytes, Unserved> {
+    if exchange::expects_continue(session) {
+        let asked = session.write_continue_response().await;
+        asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
+    }
+    let too_large = || Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected);
+    let most = ctx.max_body();
+    let announced = content_length(&session.req_header().headers).unwrap_or(0).min(most);
+    let announced = usize::try_from(announced).unwrap_or(0).min(MOST_AT_ONCE);
+    let mut first = Bytes::new();
+    let mut body = BytesMut::new();
+    while !session.downstream_session.is_body_done() {
+        let read = exchange::read_request(session, false).await;
+        let Some(chunk) = read.map_err(|error| exchange::client_failed(Some(error)))? else { break };
+        ctx.body_in += chunk.len() as u64;
+        if ctx.body_in > most {
+            return Err(too_large());
+        }
+        // Most bodies come in one piece, which is not copied.
+        if body.is_empty() && first.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if body.is_empty() {
+            body.reserve(announced.max(first.len() + chunk.len()));
+            body.extend_from_slice(&first);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(if body.is_empty() { first } else { body.freeze() })
+}
+
+/// Tells the client why there is no answer.
+///
+/// # Errors
+/// When it is gone.
+async fn refuse(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    refusal: Refusal,
+    dialect: Dialect,
+) -> Result<(), Unserved> {
+    ctx.termination = Some(refusal.termination);
+    let (content_type, body) = refusal.body(dialect, ctx.request_id.as_str());
+    let answer = Answer { status: refusal.status, content_type, body, fields: refusal.fields() };
+    local::send(session, ctx, answer).await
+}

@@ -1,0 +1,84 @@
+//! The account of one request: what it reserved of its limits, and what it used in the end.
+//!
+//! **Invariant:** what was reserved is settled or given back exactly once, whatever way a request ends: by its answer, by
+//! a client that leaves, by an error, or by the end of the process. Nothing is charged before the first content; from
+//! then on at least what was seen is.
+
+use super::job::Job;
+use super::trail::Trail;
+use crate::ai::estimate;
+use crate::ai::meter::Meter;
+use crate::ai::usage::Usage;
+use crate::limit::{Reserved, Spent};
+
+/// How many more tokens a stream brings between two looks at its budget.
+const LOOK_EVERY: u64 = 16;
+
+/// What one request holds and owes.
+pub struct Account {
+    reserved: Option<Reserved>,
+    /// Tokens of the prompt, as long as the provider has not counted them.
+    input: u64,
+    /// What a stream was seen to use so far.
+    seen: Spent,
+    looked: u64,
+}
+
+impl Account {
+    /// An account with what was reserved, for a prompt of about `input` tokens.
+    pub fn new(reserved: Option<Reserved>, input: u64) -> Self {
+        Self { reserved, input, seen: Spent::default(), looked: 0 }
+    }
+
+    /// What a stream has used so far or in all, and whether that is an estimate.
+    pub fn usage_of(&self, meter: &Meter) -> (Usage, bool) {
+        match meter.usage() {
+            Some(usage) if meter.is_finished() => (usage, false),
+            counted => {
+                // Some providers count the prompt at the beginning.
+                let counted = counted.unwrap_or_default();
+                let input = if counted.input > 0 { counted.input } else { self.input };
+                let output = counted.output.max(estimate::output_tokens(meter.output_chars()));
+                (Usage { input, output, ..counted }, true)
+            }
+        }
+    }
+
+    /// Takes in what a stream has told so far. Every few tokens: what it costs is looked at too, and, on a route that cuts
+    /// such streams, whether it is over its budget (`true`).
+    pub fn saw(&mut self, meter: &Meter, trail: &Trail, job: &Job) -> bool {
+        let Some(reserved) = &self.reserved else { return false };
+        let usage = self.usage_of(meter).0;
+        self.seen.tokens = usage.total();
+        if self.seen.tokens < self.looked + LOOK_EVERY {
+            return false;
+        }
+        self.looked = self.seen.tokens;
+        self.seen.cost = trail.last_try().and_then(|last| job.cost(last, &usage)).unwrap_or(0);
+        job.cut_over_budget && !reserved.remaining_allows(self.seen)
+    }
+
+    /// The request has used `usage`; `estimated`: its provider did not say so.
+    pub fn settle(&mut self, trail: &mut Trail, job: &Job, usage: Usage, estimated: bool) {
+        let usage = if estimated && usage.total() == 0 { Usage { input: self.input, ..usage } } else { usage };
+        let cost = trail.last_try().and_then(|last| job.cost(last, &usage));
+        trail.usage = Some(usage);
+        trail.estimated = estimated;
+        trail.cost = cost;
+        let spent = Spent { tokens: usage.total(), cost: cost.unwrap_or(0) };
+        if let Some(reserved) = self.reserved.take() {
+            reserved.settle(spent);
+        }
+    }
+}
+
+impl Drop for Account {
+    /// The future that served the request was dropped: what was seen is owed, and where nothing was, nothing is.
+    fn drop(&mut self) {
+        if let Some(reserved) = self.reserved.take()
+            && self.seen.tokens > 0
+        {
+            reserved.settle(self.seen);
+        }
+    }
+}

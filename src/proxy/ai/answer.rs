@@ -1,0 +1,121 @@
+//! An answer of a provider, and how it reaches the client.
+//!
+//! A client that goes away ends the future that waits here, and with it the request at the provider.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora_proxy::Session;
+
+use super::call::Live;
+use super::events::Events;
+use crate::ai::usage::Usage;
+use crate::proxy::context::RequestContext;
+use crate::proxy::exchange::{Unserved, cut_by_client};
+use crate::proxy::forward::complete_response;
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// Proxies in front of us are not to hold events back (row C22).
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// What Anthropic's clients read as the id of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// Fields of a provider's answer that the client gets. All others stay here: they may carry cookies, keys, or limits that
+/// are the gateway's and not the caller's.
+const PASSED: [HeaderName; 9] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_LANGUAGE,
+    HeaderName::from_static("openai-model"),
+    HeaderName::from_static("openai-version"),
+    HeaderName::from_static("openai-processing-ms"),
+    HeaderName::from_static("x-inference-time"),
+    HeaderName::from_static("x-model"),
+    HeaderName::from_static("warning"),
+];
+
+/// An answer with its first content.
+pub struct Answer {
+    /// The provider's fields that pass.
+    pub fields: HeaderMap,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What an answer says.
+pub enum Content {
+    /// All of it, in the client's dialect.
+    Whole {
+        /// Its bytes.
+        body: Bytes,
+        /// The tokens that the provider counted.
+        usage: Option<Usage>,
+        /// The model that the provider names.
+        model: Option<Box<str>>,
+    },
+    /// Events.
+    Events(Box<Events>),
+    /// Bytes that nobody here reads, such as sound.
+    Bytes(Live),
+}
+
+/// The fields of a provider's answer that pass. `translated`: the body is ours.
+pub fn passed_fields(headers: &HeaderMap, translated: bool) -> HeaderMap {
+    let mut passed = HeaderMap::with_capacity(4);
+    for name in PASSED.iter().filter(|name| !translated || **name == header::CONTENT_TYPE) {
+        if let Some(value) = headers.get(name) {
+            passed.insert(name.clone(), value.clone());
+        }
+    }
+    passed
+}
+
+/// Begins the answer to the client with `fields`.
+///
+/// # Errors
+/// When the client is gone.
+pub async fn begin(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    fields: HeaderMap,
+    length: Option<usize>,
+) -> Result<(), Unserved> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = StatusCode::OK;
+    parts.headers = fields;
+    if let Ok(id) = HeaderValue::from_str(ctx.request_id.as_str()) {
+        parts.headers.insert(REQUEST_ID, id);
+    }
+    match length {
+        Some(length) => {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None if session.req_header().version < Version::HTTP_11 => session.set_keepalive(None),
+        None => {}
+    }
+    let header = complete_response(session, ctx, parts, None);
+    let written = session.downstream_session.write_response_header(header).await;
+    written.map_err(|error| cut_by_client(&error))
+}
+
+/// The fields of a stream of events.
+pub fn event_fields(mut fields: HeaderMap) -> HeaderMap {
+    fields.entry(header::CONTENT_TYPE).or_insert(EVENT_STREAM);
+    fields.insert(header::CACHE_CONTROL, NO_CACHE);
+    fields.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    fields
+}
+
+/// Sends the last bytes of the answer to the client; there may be none.
+///
+/// # Errors
+/// When the client is gone.
+pub async fn last(session: &mut Session, bytes: Bytes) -> Result<(), Unserved> {
+    let written = session.downstream_session.write_response_body(bytes, true).await;
+    written.map_err(|error| cut_by_client(&error))
+}
+
+/// A time that never comes, as far as a request is concerned.
+pub const NEVER: Duration = Duration::from_secs(365 * 86_400);

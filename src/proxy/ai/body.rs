@@ -1,0 +1,45 @@
+//! The body of a request, read: JSON, or a form with files.
+
+use crate::ai::body::{Asked, Form};
+
+/// A body, and what it says.
+pub enum Body {
+    /// JSON.
+    Json(Asked),
+    /// A form.
+    Form(Form),
+}
+
+impl Body {
+    /// The model that is asked for; not empty.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Json(asked) => asked.model(),
+            Self::Form(form) => form.model(),
+        }
+    }
+
+    /// Whether a stream is asked for.
+    pub fn streams(&self) -> bool {
+        match self {
+            Self::Json(asked) => asked.stream,
+            Self::Form(form) => form.stream,
+        }
+    }
+
+    /// How many answers are asked for.
+    pub fn answers(&self) -> u64 {
+        match self {
+            Self::Json(asked) => asked.answers(),
+            Self::Form(form) => form.answers,
+        }
+    }
+
+    /// The most tokens of one answer, where the client says it.
+    pub fn most_output(&self) -> Option<u64> {
+        match self {
+            Self::Json(asked) => asked.max_output,
+            Self::Form(_) => None,
+        }
+    }
+}

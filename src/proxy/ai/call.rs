@@ -1,0 +1,240 @@
+//! One call: a whole request to one member of a provider's pool, and its answer's header block.
+//!
+//! It watches no client: whoever drives it ends it by dropping it, and with it the request at the provider.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
+
+use crate::balance::{Failure, NoPick, Pick, PickRequest};
+use crate::clock;
+use crate::config::ai::AiTimeouts;
+use crate::observe::metrics::AttemptOutcome;
+use crate::proxy::attempts::{self, cause_of, fault_of, has_strange_coding};
+use crate::proxy::context::UpstreamRecord;
+use crate::proxy::exchange::cork;
+use crate::snapshot::ai::ProviderState;
+use crate::upstream::connect::Connector;
+use crate::upstream::peer::MemberPeer;
+use crate::upstream::retry::Cause;
+
+/// How long an answer is waited for that a provider gave before it had read the whole request.
+const EARLY_ANSWER: Duration = Duration::from_secs(5);
+/// How long the end of an answer is waited for once its last event is there, so that the connection can be kept.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// A request as the provider gets it.
+pub struct Outgoing {
+    /// Its header block, length included.
+    pub header: Box<RequestHeader>,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// For whom members are chosen, and how long it may take.
+pub struct Terms<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// Its path and query.
+    pub path_and_query: &'a str,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+    /// Tokens that the request is estimated to use.
+    pub tokens: u64,
+    /// For this try.
+    pub timeouts: AiTimeouts,
+    /// When the first content has to be there at the latest.
+    pub until: Instant,
+}
+
+/// An answer whose header block is in.
+pub struct Live {
+    upstream: Box<UpstreamSession>,
+    pick: Pick,
+    provider: Arc<ProviderState>,
+    connector: Arc<Connector>,
+}
+
+/// Why there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The member failed.
+    Failed(Cause),
+    /// The pool has no member for it.
+    NoMember,
+    /// All of them are at their cap.
+    Busy,
+}
+
+/// Why an attempt failed.
+struct Failed {
+    cause: Cause,
+    kept_connection: bool,
+}
+
+/// Asks a member of the provider that is not among the `tried` ones.
+///
+/// # Errors
+/// When no answer begins in time.
+pub async fn call(
+    provider: &Arc<ProviderState>,
+    connector: &Arc<Connector>,
+    outgoing: &Outgoing,
+    terms: &Terms<'_>,
+    record: &mut UpstreamRecord,
+) -> Result<Live, NoAnswer> {
+    let route = &provider.route;
+    let asked = PickRequest {
+        client: terms.client,
+        path_and_query: terms.path_and_query,
+        headers: terms.headers,
+        tokens: terms.tokens,
+    };
+    let mut pick = route.selector.pick(&asked, &record.tried).map_err(|none| match none {
+        NoPick::AllBusy => NoAnswer::Busy,
+        NoPick::NoMember | NoPick::AllTried => NoAnswer::NoMember,
+    })?;
+    let Ok(peer) = attempts::peer(record, route, &pick) else { return Err(NoAnswer::NoMember) };
+    let started = clock::now();
+    let mut tried = exchange(provider, connector, outgoing, terms, record, peer, true).await;
+    if matches!(tried, Err(Failed { cause: Cause::Reset, kept_connection: true })) {
+        // It closed a connection it had kept, just as we used it: no fault of the member's.
+        tried = exchange(provider, connector, outgoing, terms, record, peer, false).await;
+    }
+    record.ended = Some(clock::now());
+    match tried {
+        Ok(upstream) => {
+            let status = upstream.get_status().map_or(0, |status| status.as_u16());
+            record.status = Some(status);
+            let now = clock::now();
+            record.first_byte = record.started.map(|began| now.saturating_duration_since(began));
+            route.metrics.attempt(AttemptOutcome::Answered);
+            if status < 500 {
+                pick.succeeded(now.saturating_duration_since(started));
+            } else {
+                pick.failed(Failure::Status(status));
+            }
+            Ok(Live { upstream, pick, provider: Arc::clone(provider), connector: Arc::clone(connector) })
+        }
+        Err(Failed { cause, .. }) => {
+            if let Some((failure, outcome)) = fault_of(cause) {
+                pick.failed(failure);
+                route.metrics.attempt(outcome);
+            }
+            record.tried.push(pick.member.index);
+            Err(NoAnswer::Failed(cause))
+        }
+    }
+}
+
+async fn exchange(
+    provider: &ProviderState,
+    connector: &Connector,
+    outgoing: &Outgoing,
+    terms: &Terms<'_>,
+    record: &mut UpstreamRecord,
+    peer: &MemberPeer,
+    allow_kept: bool,
+) -> Result<Box<UpstreamSession>, Failed> {
+    let route = &provider.route;
+    let kept = if allow_kept { connector.take(peer) } else { None };
+    let kept_connection = kept.is_some();
+    let failed = |cause| Failed { cause, kept_connection };
+    let stream = match kept {
+        Some(stream) => {
+            record.connect = Some(Duration::ZERO);
+            stream
+        }
+        // Boxed: it is large and rare.
+        None => {
+            let started = clock::now();
+            let connected = Box::pin(connector.connect(peer, terms.timeouts.connect)).await;
+            attempts::connected(record, route, connector, peer, started, connected).map_err(failed)?
+        }
+    };
+    let mut upstream = Box::new(UpstreamSession::new(stream));
+    upstream.write_timeout = Some(route.timeouts.write);
+    cork(&upstream, !outgoing.body.is_empty());
+    let sent = upstream.write_request_header(outgoing.header.clone()).await;
+    sent.map_err(|error| failed(cause_of(&error)))?;
+    let mut cut = false;
+    if !outgoing.body.is_empty() {
+        // A provider may answer and close before it has read all: its answer counts then, not our broken write.
+        match upstream.write_body(&outgoing.body).await {
+            Ok(_) => {}
+            Err(error) if cause_of(&error) == Cause::Timeout => return Err(failed(Cause::Timeout)),
+            Err(_) => cut = true,
+        }
+        cork(&upstream, false);
+    }
+    if !cut {
+        cut = upstream.finish_body().await.is_err();
+    }
+    loop {
+        let left = terms.until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return Err(failed(Cause::Timeout));
+        }
+        upstream.read_timeout = Some(if cut { left.min(EARLY_ANSWER) } else { left });
+        upstream.read_response().await.map_err(|error| failed(cause_of(&error)))?;
+        match upstream.get_status() {
+            Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(failed(Cause::Invalid)),
+            _ if has_strange_coding(&upstream) => return Err(failed(Cause::Invalid)),
+            Some(status) if status.is_informational() => {}
+            _ => return Ok(upstream),
+        }
+    }
+}
+
+impl Live {
+    /// The header block.
+    pub fn header(&self) -> Option<&ResponseHeader> {
+        self.upstream.resp_header()
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.upstream.get_status().unwrap_or(StatusCode::BAD_GATEWAY)
+    }
+
+    /// The member has worked off so many of the tokens that were estimated.
+    pub fn worked_off(&mut self, tokens: u64) {
+        self.pick.spent(tokens);
+    }
+
+    /// Whether the whole body was read.
+    pub fn is_done(&mut self) -> bool {
+        self.upstream.is_body_done()
+    }
+
+    /// The next part of the body, never empty; `None` at its end. Dropped while it waits, nothing is lost.
+    ///
+    /// # Errors
+    /// Why the body breaks off; a timeout when nothing comes within `patience`.
+    pub async fn chunk(&mut self, patience: Duration) -> Result<Option<Bytes>, Cause> {
+        self.upstream.read_timeout = Some(patience);
+        while !self.upstream.is_body_done() {
+            let read = self.upstream.read_body_bytes().await.map_err(|error| cause_of(&error))?;
+            if let Some(bytes) = read.filter(|bytes| !bytes.is_empty()) {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps the connection for another request, when its answer ends now or in a moment.
+    pub async fn finish(mut self) {
+        if !self.is_done() {
+            let rest = self.chunk(LINGER).await;
+            if !matches!(rest, Ok(None)) {
+                return;
+            }
+        }
+        attempts::give_back(self.upstream, &self.pick.member, &self.provider.route, &self.connector).await;
+    }
+}

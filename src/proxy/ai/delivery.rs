@@ -1,0 +1,162 @@
+//! How an answer goes out to one client: its header block, its pieces, comments while there is nothing else, its end.
+//!
+//! What a client did not ask for it does not see: usage at the end of a stream, which the provider was asked for by us.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use memchr::memmem;
+use pingora_proxy::Session;
+use tokio::time::{Instant, Sleep};
+
+use super::answer::{self, NEVER, event_fields};
+use crate::ai::answers::Piece;
+use crate::ai::dialect::Dialect;
+use crate::ai::dialect::error;
+use crate::ai::refusal::Refusal;
+use crate::ai::sse::COMMENT;
+use crate::proxy::context::RequestContext;
+use crate::proxy::exchange::{Unserved, hold, write_answer};
+
+/// What OpenAI writes into every event of a stream whose usage comes at its end.
+const NO_USAGE: &[u8] = b",\"usage\":null";
+
+/// What the client has got so far, and how it wants the rest.
+pub struct Delivery {
+    /// It has the header block of a stream.
+    begun: bool,
+    /// Whether it sees usage that comes as an event of its own.
+    wants_usage: bool,
+    /// Between two comments while nothing else goes out. `NEVER`: none.
+    keepalive: Duration,
+    comment: Pin<Box<Sleep>>,
+    dialect: Dialect,
+}
+
+impl Delivery {
+    /// Nothing has gone out. `keepalive`: zero for no comments.
+    pub fn new(streams: bool, wants_usage: bool, keepalive: Duration, dialect: Dialect) -> Self {
+        let keepalive = if keepalive.is_zero() || !streams { NEVER } else { keepalive };
+        let comment = Box::pin(tokio::time::sleep(keepalive));
+        Self { begun: false, wants_usage, keepalive, comment, dialect }
+    }
+
+    /// Whether the header block of a stream has gone out.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Ends when a comment is due.
+    pub async fn due(&mut self) {
+        self.comment.as_mut().await;
+    }
+
+    /// Tells a client that waits that somebody is there.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn comment(&mut self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Unserved> {
+        self.begin(session, ctx, HeaderMap::new()).await?;
+        hold(ctx, false);
+        write_answer(session, COMMENT).await?;
+        self.rest();
+        Ok(())
+    }
+
+    /// Begins a stream, unless it has begun.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn begin(
+        &mut self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        fields: HeaderMap,
+    ) -> Result<(), Unserved> {
+        if self.begun {
+            return Ok(());
+        }
+        self.begun = true;
+        hold(ctx, true);
+        answer::begin(session, ctx, event_fields(fields), None).await
+    }
+
+    /// Sends a piece of a stream.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn piece(&mut self, session: &mut Session, piece: Piece) -> Result<(), Unserved> {
+        if self.wants_usage {
+            write_answer(session, &piece.bytes).await?;
+        } else if !piece.usage {
+            write_answer(session, &without_usage(piece.bytes)).await?;
+        }
+        self.rest();
+        Ok(())
+    }
+
+    /// Something went out: the next comment is due later.
+    fn rest(&mut self) {
+        if self.keepalive != NEVER {
+            self.comment.as_mut().reset(Instant::now() + self.keepalive);
+        }
+    }
+
+    /// Sends a whole answer.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn whole(
+        &mut self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        fields: HeaderMap,
+        body: Bytes,
+    ) -> Result<(), Unserved> {
+        answer::begin(session, ctx, fields, Some(body.len())).await?;
+        answer::last(session, body).await
+    }
+
+    /// Tells the client that there is no answer, or no more of it: in a stream that has begun by an event (row C22).
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn refuse(
+        &mut self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        refusal: Refusal,
+    ) -> Result<(), Unserved> {
+        if !self.begun {
+            return super::refuse(session, ctx, refusal, self.dialect).await;
+        }
+        ctx.termination = Some(refusal.termination);
+        hold(ctx, false);
+        let event = error::event(self.dialect, &refusal.text(ctx.request_id.as_str()));
+        write_answer(session, &event).await?;
+        answer::last(session, Bytes::new()).await
+    }
+}
+
+/// The event without `"usage":null`, which stands there only because usage was asked for. Within a string of JSON its
+/// quotes would be escaped, so it cannot be a part of what the model said.
+fn without_usage(raw: Bytes) -> Bytes {
+    let Some(at) = memmem::find(&raw, NO_USAGE) else { return raw };
+    let (before, rest) = raw.split_at(at);
+    [before, rest.get(NO_USAGE.len()..).unwrap_or_default()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_that_was_not_asked_for_is_taken_out_and_nothing_else() {
+        let raw = Bytes::from_static(b"data: {\"id\":\"1\",\"choices\":[],\"usage\":null,\"x\":1}\n\n");
+        assert_eq!(without_usage(raw), &b"data: {\"id\":\"1\",\"choices\":[],\"x\":1}\n\n"[..]);
+        let said = Bytes::from_static(br#"data: {"choices":[{"delta":{"content":"say ,\"usage\":null"}}]}"#);
+        assert_eq!(without_usage(said.clone()), said);
+    }
+}

@@ -1,0 +1,267 @@
+//! A stream of events on its way from a provider: watched, translated where the dialects differ, held back until its
+//! first content, and then passed on as it comes.
+//!
+//! **Invariant:** nothing leaves it before the first content, so that an error until then can be answered by another
+//! provider; what leaves it in the client's own dialect is byte for byte what the provider sent.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::FutureExt;
+
+use super::call::Live;
+use crate::ai::answers::Piece;
+use crate::ai::dialect::error::ProviderError;
+use crate::ai::dialect::translate;
+use crate::ai::estimate;
+use crate::ai::meter::{Kind, Meter};
+use crate::ai::sse::{Decoder, Frame, MAX_EVENT};
+use crate::clock;
+use crate::upstream::retry::Cause;
+
+/// How many tokens come between two words to the member's count of what is outstanding.
+const TELL_EVERY: u64 = 32;
+
+/// A provider's stream.
+pub struct Events {
+    live: Live,
+    decoder: Decoder,
+    meter: Meter,
+    translator: Option<Box<translate::Stream>>,
+    /// For the client, in order.
+    ready: VecDeque<Piece>,
+    ready_bytes: usize,
+    /// Tokens that the member was told it has worked off.
+    worked_off: u64,
+    /// The provider's last event was there, or its body ended.
+    ended: bool,
+    /// What went wrong, once what came before it has gone out.
+    broken: Option<Broken>,
+}
+
+/// Why a stream breaks off.
+#[derive(Debug, Clone)]
+pub enum Broken {
+    /// The provider says so.
+    Error(ProviderError),
+    /// The connection broke, or the stream ended before its last event.
+    Truncated,
+    /// Nothing came in time.
+    Timeout,
+    /// It is no stream of events that anybody understands, or an event is too long.
+    Malformed,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step {
+    /// A part for the client.
+    Piece(Piece),
+    /// Its proper end.
+    End,
+    /// It broke off.
+    Broken(Broken),
+}
+
+/// Until when the first content is waited for.
+pub struct Start {
+    /// At the latest.
+    pub until: Instant,
+    /// Bytes that are held at most.
+    pub bytes: usize,
+    /// From when on nothing is held any more.
+    pub held_until: Instant,
+}
+
+impl Events {
+    /// The stream that `live` brings.
+    pub fn new(live: Live, meter: Meter, translator: Option<Box<translate::Stream>>) -> Self {
+        Self {
+            live,
+            decoder: Decoder::new(MAX_EVENT),
+            meter,
+            translator,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            worked_off: 0,
+            ended: false,
+            broken: None,
+        }
+    }
+
+    /// What it told so far.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Holds the stream back until its first content, its end, or the bounds of holding.
+    ///
+    /// # Errors
+    /// When it breaks before; the client has seen nothing of it.
+    pub async fn start(&mut self, start: &Start) -> Result<(), Broken> {
+        loop {
+            let now = clock::now();
+            if now >= start.until {
+                return Err(Broken::Timeout);
+            }
+            let until = if self.ready.is_empty() { start.until } else { start.until.min(start.held_until.max(now)) };
+            let patience = until.saturating_duration_since(now);
+            if patience.is_zero() {
+                return Ok(());
+            }
+            let content = match self.live.chunk(patience).await {
+                Ok(Some(chunk)) => self.take(chunk),
+                Ok(None) => self.end(),
+                Err(Cause::Timeout) => continue,
+                Err(_) => self.fail(Broken::Truncated),
+            };
+            match self.broken.take() {
+                // Content before the failure went out already in spirit: the client gets it, and then the error.
+                Some(broken) if content => {
+                    self.broken = Some(broken);
+                    return Ok(());
+                }
+                Some(broken) => return Err(broken),
+                None if content || self.ended || self.ready_bytes > start.bytes => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// What is ready to go out.
+    fn ready(&mut self) -> Option<Piece> {
+        let piece = self.ready.pop_front()?;
+        self.ready_bytes -= piece.bytes.len();
+        Some(piece)
+    }
+
+    /// The next step, when it can be had at once.
+    pub fn at_hand(&mut self, patience: Duration) -> Option<Step> {
+        tokio::task::unconstrained(self.step(patience)).now_or_never()
+    }
+
+    /// The next step; a break when nothing comes within `patience`. Dropped while it waits, nothing is lost.
+    pub async fn step(&mut self, patience: Duration) -> Step {
+        loop {
+            if let Some(piece) = self.ready() {
+                return Step::Piece(piece);
+            }
+            if let Some(broken) = self.broken.take() {
+                return Step::Broken(broken);
+            }
+            if self.ended {
+                return Step::End;
+            }
+            match self.live.chunk(patience).await {
+                Ok(Some(chunk)) => self.take(chunk),
+                Ok(None) => self.end(),
+                Err(Cause::Timeout) => self.fail(Broken::Timeout),
+                Err(_) => self.fail(Broken::Truncated),
+            };
+        }
+    }
+
+    /// Writes a proper end in the client's dialect over what is still to come.
+    pub fn cut(&mut self, out: &mut Vec<u8>) {
+        if let Some(translator) = &mut self.translator {
+            // What is cut has no proper end of its own; what there is of one is written.
+            let _ = translator.finish(out);
+        }
+    }
+
+    /// Ends it. Its connection is kept when the answer was read to its end.
+    pub async fn finish(self) {
+        if self.ended {
+            self.live.finish().await;
+        }
+    }
+
+    /// Takes in a part of the body. `true`: there was content in it.
+    fn take(&mut self, chunk: Bytes) -> bool {
+        self.decoder.push(chunk);
+        let written = estimate::output_tokens(self.meter.output_chars());
+        if written >= self.worked_off + TELL_EVERY {
+            self.live.worked_off(written - self.worked_off);
+            self.worked_off = written;
+        }
+        let mut content = false;
+        while let Some(frame) = self.decoder.next() {
+            let Ok(frame) = frame else {
+                self.fail(Broken::Malformed);
+                return content;
+            };
+            content |= self.frame(frame);
+            if self.ended || self.broken.is_some() {
+                break;
+            }
+        }
+        content
+    }
+
+    fn frame(&mut self, frame: Frame) -> bool {
+        let kind = self.meter.frame(&frame);
+        if let Kind::Error(error) = kind {
+            self.broken = Some(Broken::Error(error));
+            return false;
+        }
+        match &mut self.translator {
+            Some(translator) => {
+                let mut out = Vec::new();
+                if frame.has_data() && translator.event(frame.data(), &mut out).is_err() {
+                    self.fail(Broken::Malformed);
+                    return false;
+                }
+                self.push(Bytes::from(out), false);
+            }
+            None => self.push(frame.into_raw(), kind == Kind::Usage),
+        }
+        if kind == Kind::Terminal {
+            self.close();
+        }
+        kind == Kind::Content
+    }
+
+    /// The provider's body has ended.
+    fn end(&mut self) -> bool {
+        let mut content = false;
+        if let Some(rest) = self.decoder.finish() {
+            content = self.frame(rest);
+        }
+        if self.ended || self.broken.is_some() {
+            return content;
+        }
+        if self.meter.is_finished() {
+            self.close();
+        } else {
+            self.fail(Broken::Truncated);
+        }
+        content
+    }
+
+    fn close(&mut self) {
+        self.ended = true;
+        if let Some(translator) = &mut self.translator
+            && !translator.is_complete()
+        {
+            let mut out = Vec::new();
+            let finished = translator.finish(&mut out);
+            self.push(Bytes::from(out), false);
+            if finished.is_err() {
+                self.broken = Some(Broken::Truncated);
+            }
+        }
+    }
+
+    fn fail(&mut self, broken: Broken) -> bool {
+        self.broken = Some(broken);
+        false
+    }
+
+    fn push(&mut self, bytes: Bytes, usage: bool) {
+        if !bytes.is_empty() {
+            self.ready_bytes += bytes.len();
+            self.ready.push_back(Piece { bytes, usage });
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `GET models`: what may be asked for here, in one answer that the clients of OpenAI and of Anthropic both read.
+//!
+//! Where the configuration names the models, these are the list. Where any model may be asked for, the providers' own
+//! lists are fetched too, side by side, and kept for a minute; one that does not answer is left out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::call::{self, Outgoing, Terms};
+use super::job::body_of;
+use super::refuse;
+use crate::ai::dialect::Dialect;
+use crate::ai::listed::{Listed, Names};
+use crate::ai::refusal::Refusal;
+use crate::clock;
+use crate::config::ai::{AiTimeouts, Provider, ProviderKind};
+use crate::observe::Termination;
+use crate::proxy::Gateway;
+use crate::proxy::context::{RequestContext, UpstreamRecord};
+use crate::proxy::exchange::{self, Unserved};
+use crate::proxy::local::{self, Answer};
+use crate::snapshot::ai::{AiRoute, AiState, ProviderState};
+use crate::upstream::connect::Connector;
+
+/// How long a list is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest list that is read.
+const MOST: usize = 4 << 20;
+/// The most names that are taken of one.
+const MOST_NAMES: usize = 5000;
+
+/// A model as both dialects have it.
+#[derive(Serialize)]
+struct Model<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    owned_by: &'a str,
+    r#type: &'static str,
+    display_name: &'a str,
+    created_at: &'static str,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: Vec<Model<'a>>,
+    has_more: bool,
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
+}
+
+/// Answers with all models, or with the one of this name.
+///
+/// # Errors
+/// When the client is gone.
+pub async fn serve(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    route: &AiRoute,
+    gateway: &Gateway,
+    name: Option<&str>,
+) -> Result<(), Unserved> {
+    let collected = collect(route, &gateway.connector, ctx);
+    let mut models = tokio::select! {
+        biased;
+        models = collected => models,
+        _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+    };
+    models.retain(|(id, _)| route.allows(id));
+    let name = name.map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy());
+    let body = match &name {
+        None => serde_json::to_vec(&list(&models)),
+        Some(name) => match models.iter().find(|(id, _)| **id == **name) {
+            Some((id, owner)) => serde_json::to_vec(&model(id, owner)),
+            None => {
+                let refusal =
+                    Refusal::of_request(StatusCode::NOT_FOUND, "model_not_found", "there is no such model here");
+                return refuse(session, ctx, refusal, Dialect::Chat).await;
+            }
+        },
+    };
+    let answer = Answer {
+        status: StatusCode::OK,
+        content_type: HeaderValue::from_static("application/json"),
+        body: body.map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from),
+        fields: vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
+    };
+    local::send(session, ctx, answer).await
+}
+
+fn list(models: &[(Box<str>, Arc<str>)]) -> List<'_> {
+    List {
+        object: "list",
+        data: models.iter().map(|(id, owner)| model(id, owner)).collect(),
+        has_more: false,
+        first_id: models.first().map(|(id, _)| &**id),
+        last_id: models.last().map(|(id, _)| &**id),
+    }
+}
+
+fn model<'a>(id: &'a str, owner: &'a str) -> Model<'a> {
+    // Nobody knows when: both dialects want a time all the same.
+    let created_at = "1970-01-01T00:00:00Z";
+    Model { id, object: "model", created: 0, owned_by: owner, r#type: "model", display_name: id, created_at }
+}
+
+/// The names that may be asked for, each with its provider's.
+async fn collect(route: &AiRoute, connector: &Arc<Connector>, ctx: &RequestContext) -> Vec<(Box<str>, Arc<str>)> {
+    let state = &route.state;
+    let mut models: Vec<(Box<str>, Arc<str>)> = Vec::new();
+    for name in state.catalog.names() {
+        let owner = state.catalog.plan(name).and_then(|plan| plan.candidates.first().map(|first| first.provider));
+        let owner = owner.and_then(|index| state.config.providers.get(index)).map(|owner| Arc::clone(&owner.name));
+        models.push(((&**name).into(), owner.unwrap_or_else(|| "sluicegate".into())));
+    }
+    if state.catalog.is_open() {
+        let lists = state.providers.iter().flatten().filter(|provider| provider.config.enabled);
+        let lists = join_all(
+            lists.map(|provider| async { (&provider.config, names(provider, connector, &state.listed, ctx).await) }),
+        );
+        for (provider, names) in lists.await {
+            let written = provider.models.iter().map(|name| &**name);
+            for name in written.chain(names.iter().map(|name| &**name)) {
+                let id = asked_as(state, provider, name);
+                if !models.iter().any(|(known, _)| *known == id) {
+                    models.push((id, Arc::clone(&provider.name)));
+                }
+            }
+        }
+    }
+    models
+}
+
+/// The name by which a client gets to this model of this provider.
+fn asked_as(state: &AiState, provider: &Provider, name: &str) -> Box<str> {
+    let found = state.catalog.plan(name).and_then(|plan| plan.candidates.first().map(|first| first.provider));
+    let found = found.and_then(|index| state.config.providers.get(index));
+    if found.is_some_and(|found| found.name == provider.name) {
+        name.into()
+    } else {
+        format!("{}/{name}", provider.name).into()
+    }
+}
+
+async fn names(
+    provider: &Arc<ProviderState>,
+    connector: &Arc<Connector>,
+    listed: &Listed,
+    ctx: &RequestContext,
+) -> Names {
+    let now = clock::now();
+    if let Some(known) = listed.known(&provider.config.name, now) {
+        return known;
+    }
+    let fetched = tokio::time::timeout(PATIENCE, fetch(provider, connector, ctx)).await.ok().flatten();
+    let names: Names = fetched.unwrap_or_default().into();
+    // One that failed is not asked again at once either.
+    listed.keep(&provider.config.name, &names, now);
+    names
+}
+
+async fn fetch(
+    provider: &Arc<ProviderState>,
+    connector: &Arc<Connector>,
+    ctx: &RequestContext,
+) -> Option<Vec<Box<str>>> {
+    let config = &provider.config;
+    let path = match &config.kind {
+        // Azure lists what could be deployed, not what is; Flow has no list.
+        ProviderKind::AzureOpenAi { .. } | ProviderKind::Flow => return None,
+        ProviderKind::Gemini => format!("{}/models?pageSize=1000", config.base_path),
+        ProviderKind::Anthropic { .. } => format!("{}/models?limit=1000", config.base_path),
+        ProviderKind::OpenAi | ProviderKind::OpenAiCompatible => format!("{}/models", config.base_path),
+    };
+    let now = clock::now();
+    let key = provider.keys.pick(now, &[]);
+    if key.is_none() && !config.keys.is_empty() {
+        return None;
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, provider.host());
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let ProviderKind::Anthropic { version } = &config.kind {
+        headers.insert("anthropic-version", version.clone());
+    }
+    if let Some(key) = key {
+        let (name, value) = provider.key_field(key, now).ok()?;
+        headers.insert(name, value);
+    }
+    headers.extend(config.headers.iter().cloned());
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = Method::GET;
+    parts.version = Version::HTTP_11;
+    parts.uri = path.parse().ok()?;
+    parts.headers = headers;
+    let outgoing = Outgoing { header: Box::new(RequestHeader::from(parts)), body: Bytes::new() };
+    let no_fields = HeaderMap::new();
+    let terms = Terms {
+        client: ctx.client,
+        path_and_query: &path,
+        headers: &no_fields,
+        tokens: 0,
+        timeouts: AiTimeouts::default(),
+        until: now + PATIENCE,
+    };
+    let called = call::call(provider, connector, &outgoing, &terms, &mut UpstreamRecord::default()).await;
+    if let Some(key) = key {
+        match &called {
+            Ok(live) if !matches!(live.status().as_u16(), 401 | 403) => provider.keys.succeeded(key, now),
+            // A key may be good for chats and not for lists: this says nothing about it.
+            _ => provider.keys.released(key),
+        }
+    }
+    let live = called.ok().filter(|live| live.status().is_success())?;
+    let body = body_of(live, MOST, PATIENCE).await.ok()?;
+    Some(read_names(&body))
+}
+
+/// The names in a list of OpenAI's, Anthropic's or Gemini's shape.
+fn read_names(body: &[u8]) -> Vec<Box<str>> {
+    let Ok(list) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
+    let items = list.get("data").or_else(|| list.get("models")).and_then(Value::as_array);
+    let name = |item: &Value| {
+        let name = item.get("id").or_else(|| item.get("name"))?.as_str()?;
+        Some(Box::from(name.strip_prefix("models/").unwrap_or(name)))
+    };
+    items.into_iter().flatten().filter_map(name).take(MOST_NAMES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_of(body: &str) -> Vec<String> {
+        read_names(body.as_bytes()).into_iter().map(String::from).collect()
+    }
+
+    #[test]
+    fn lists_of_every_provider_are_read() {
+        assert_eq!(names_of(r#"{"object":"list","data":[{"id":"gpt-4o"},{"id":"o3"}]}"#), ["gpt-4o", "o3"]);
+        assert_eq!(names_of(r#"{"models":[{"name":"models/gemini-2.5-pro"}]}"#), ["gemini-2.5-pro"]);
+        assert!(names_of("no json").is_empty());
+        assert!(names_of(r#"{"data":[{"name":7},{}]}"#).is_empty());
+    }
+}

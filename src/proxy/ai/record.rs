@@ -1,0 +1,112 @@
+//! What is told of a request to a model: its line in the access log, and its counts.
+
+use std::time::Duration;
+
+use super::trail::Trail;
+use crate::ai::door;
+use crate::ai::usage::Usage;
+use crate::observe::Termination;
+use crate::observe::ai::{AiRecord, Operation, Outcome, Tokens, Try};
+use crate::observe::metrics::{AiObservation, OTHER_MODEL};
+use crate::snapshot::books::Books;
+
+/// The longest name of a model that is written to the log, in bytes.
+const MOST_NAME: usize = 256;
+
+/// How a request ended, as far as the client is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// The status sent; 0: none.
+    pub status: u16,
+    /// Why it ended.
+    pub termination: Termination,
+    /// From its header block to its end.
+    pub duration: Duration,
+}
+
+impl Trail {
+    /// For the access log.
+    pub fn record(&self) -> AiRecord {
+        let mut record = AiRecord::new(self.told_operation());
+        if let Some(model) = &self.model {
+            record.model = model.chars().take(MOST_NAME).collect();
+        }
+        record.stream = self.streams;
+        for one in &self.tries {
+            let (provider, key) = (one.name.clone(), one.key.clone());
+            record.tried(Try { provider, key, outcome: one.told() });
+        }
+        if let Some(last) = self.last_try() {
+            record.provider = Some(last.name.clone());
+            record.key = last.key.clone();
+            record.served = Some(last.model.clone());
+        }
+        record.tokens = self.usage.map(tokens);
+        record.estimated = self.estimated;
+        record.cost = self.cost;
+        record.first_token = self.first_content;
+        record.broken = self.broken;
+        record
+    }
+
+    /// Counts it.
+    pub fn count(&self, books: &Books, end: End) {
+        let label = self.label.as_deref().unwrap_or(OTHER_MODEL);
+        for (index, one) in self.tries.iter().enumerate() {
+            books.model(Some(one.provider), label).tried(one.told());
+            if index + 1 < self.tries.len()
+                && let Some(provider) = books.providers.get(one.provider)
+            {
+                provider.failover(one.told());
+            }
+        }
+        let last = self.last_try().map(|last| last.provider);
+        books.model(last, label).record(&AiObservation {
+            operation: self.told_operation(),
+            status: end.status,
+            outcome: self.outcome(end),
+            duration: end.duration,
+            first_token: self.first_content,
+            generation: self.generation().filter(|_| self.streams),
+            tokens: self.usage.map(tokens),
+            estimated: self.estimated,
+            cost: self.cost.unwrap_or(0),
+        });
+    }
+
+    fn outcome(&self, end: End) -> Outcome {
+        let left = matches!(end.termination, Termination::ClientClosed | Termination::ClientTimeout);
+        match (self.tries.is_empty(), self.first_content.is_some()) {
+            _ if left => Outcome::Cancelled,
+            (true, _) if (200..300).contains(&end.status) => Outcome::Local,
+            (true, _) => Outcome::Refused,
+            (false, true) if self.broken => Outcome::Broken,
+            (false, true) => Outcome::Answered,
+            // A provider's own 400 is an answer.
+            (false, false) if end.termination == Termination::Completed => Outcome::Answered,
+            (false, false) => Outcome::Failed,
+        }
+    }
+
+    fn told_operation(&self) -> Operation {
+        use door::Operation as Door;
+        match self.operation {
+            Some(Door::Chat) => Operation::Chat,
+            Some(Door::Completions) => Operation::Completions,
+            Some(Door::Responses) => Operation::Responses,
+            Some(Door::Messages) => Operation::Messages,
+            Some(Door::CountTokens) => Operation::CountTokens,
+            Some(Door::Embeddings) => Operation::Embeddings,
+            Some(Door::Rerank) => Operation::Rerank,
+            Some(Door::ImageGeneration | Door::ImageEdit | Door::ImageVariation) => Operation::Images,
+            Some(Door::Speech | Door::Transcription | Door::Translation) => Operation::Audio,
+            Some(Door::Models) => Operation::Models,
+            Some(Door::Moderations) | None => Operation::Other,
+        }
+    }
+}
+
+const fn tokens(usage: Usage) -> Tokens {
+    let Usage { input, cache_read, cache_write, output, reasoning } = usage;
+    Tokens { input, output, cache_read, cache_write, reasoning }
+}

@@ -1,0 +1,280 @@
+//! One request for one client: it waits for the first content, and passes on what comes.
+//!
+//! **Invariant:** a client that goes away ends its request at the provider at once, streaming or not; whatever way a
+//! request ends, its account is settled once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use pingora_proxy::Session;
+use tokio::time::Instant;
+
+use super::account::Account;
+use super::answer::{self, Answer, Content};
+use super::call::Live;
+use super::delivery::Delivery;
+use super::events::{Broken, Events, Step};
+use super::job::Job;
+use super::trail::Trail;
+use crate::ai::answers::convert;
+use crate::ai::dialect::error::Class;
+use crate::ai::refusal::Refusal;
+use crate::ai::usage::Usage;
+use crate::clock;
+use crate::observe::Termination;
+use crate::proxy::context::RequestContext;
+use crate::proxy::exchange::{self, Unserved, hold, write_answer};
+use crate::upstream::retry::Cause;
+
+const X_TARGET: HeaderName = HeaderName::from_static("x-sluicegate-target");
+const X_ATTEMPTS: HeaderName = HeaderName::from_static("x-sluicegate-attempts");
+
+/// Serves `job` to the client of `session`.
+///
+/// # Errors
+/// When the client is gone, or saw a part of an answer that broke off.
+pub async fn serve(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    job: Job,
+    mut account: Account,
+) -> Result<(), Unserved> {
+    let mut delivery = job.wanted().delivery();
+    let mut trail = ctx.trail.take().unwrap_or_else(|| Box::new(Trail::new(ctx.started)));
+    let served = exchange_with(session, ctx, &job, &mut account, &mut delivery, &mut trail).await;
+    trail.upstream.ended = Some(clock::now());
+    if let Err(Unserved::Cut(_)) = &served {
+        trail.cancelled();
+    }
+    ctx.trail = Some(trail);
+    served
+}
+
+async fn exchange_with(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    job: &Job,
+    account: &mut Account,
+    delivery: &mut Delivery,
+    trail: &mut Trail,
+) -> Result<(), Unserved> {
+    let waited = wait(session, ctx, job.run(trail), delivery).await?;
+    tell_target(ctx, job, trail);
+    let answer = match waited {
+        Ok(answer) => *answer,
+        Err(refusal) => return delivery.refuse(session, ctx, refusal).await,
+    };
+    let Answer { fields, content } = answer;
+    match content {
+        Content::Whole { body, usage, model } => {
+            account.settle(trail, job, usage.unwrap_or_default(), usage.is_none());
+            trail.served_model = model;
+            if !delivery.has_begun() {
+                return delivery.whole(session, ctx, fields, body).await;
+            }
+            // It was promised events, and the provider gave none.
+            let Some(pieces) = convert::events(job.operation, &body) else {
+                let refusal = told_of(&Broken::Malformed);
+                return delivery.refuse(session, ctx, refusal).await;
+            };
+            for piece in pieces {
+                delivery.piece(session, piece).await?;
+            }
+            answer::last(session, Bytes::new()).await
+        }
+        Content::Bytes(live) => {
+            answer::begin(session, ctx, fields, None).await?;
+            account.settle(trail, job, Usage::default(), true);
+            bytes(session, job, live).await
+        }
+        Content::Events(mut events) => {
+            delivery.begin(session, ctx, fields).await?;
+            let passed = pass(session, ctx, job, Accounts { account, trail }, delivery, &mut events).await;
+            let (usage, estimated) = account.usage_of(events.meter());
+            account.settle(trail, job, usage, estimated);
+            trail.streamed(events.meter());
+            hold(ctx, false);
+            end(session, ctx, delivery, events, passed?, trail).await
+        }
+    }
+}
+
+/// Waits for what `coming` brings, as long as the client is there.
+pub(super) async fn wait<T>(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    coming: impl Future<Output = T>,
+    delivery: &mut Delivery,
+) -> Result<T, Unserved> {
+    tokio::pin!(coming);
+    loop {
+        tokio::select! {
+            biased;
+            came = &mut coming => return Ok(came),
+            () = delivery.due() => delivery.comment(session, ctx).await?,
+            _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+        }
+    }
+}
+
+/// How a stream went.
+enum Ending {
+    Whole,
+    OverBudget,
+    Broken(Broken),
+}
+
+/// What a stream is written down in.
+struct Accounts<'a> {
+    account: &'a mut Account,
+    trail: &'a Trail,
+}
+
+/// Passes events on until their end.
+async fn pass(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    job: &Job,
+    accounts: Accounts<'_>,
+    delivery: &mut Delivery,
+    events: &mut Events,
+) -> Result<Ending, Unserved> {
+    let Accounts { account, trail } = accounts;
+    let idle = job.plan.timeouts.idle;
+    loop {
+        let step = match events.at_hand(idle) {
+            Some(step) => step,
+            None => {
+                // Nothing more is at hand: what was held back goes out with the next look at the client's side.
+                hold(ctx, false);
+                let left = job.until.saturating_duration_since(clock::now());
+                let step = next(session, ctx, delivery, events, idle.min(left)).await?;
+                hold(ctx, true);
+                step
+            }
+        };
+        match step {
+            Step::Piece(piece) => {
+                delivery.piece(session, piece).await?;
+                if account.saw(events.meter(), trail, job) {
+                    return Ok(Ending::OverBudget);
+                }
+            }
+            Step::End => return Ok(Ending::Whole),
+            Step::Broken(broken) => return Ok(Ending::Broken(broken)),
+        }
+    }
+}
+
+async fn next(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    delivery: &mut Delivery,
+    events: &mut Events,
+    patience: Duration,
+) -> Result<Step, Unserved> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        tokio::select! {
+            biased;
+            step = events.step(left) => return Ok(step),
+            () = delivery.due() => delivery.comment(session, ctx).await?,
+            _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+        }
+    }
+}
+
+async fn end(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    delivery: &mut Delivery,
+    mut events: Box<Events>,
+    ending: Ending,
+    trail: &mut Trail,
+) -> Result<(), Unserved> {
+    match ending {
+        Ending::Whole => {
+            answer::last(session, Bytes::new()).await?;
+            events.finish().await;
+            Ok(())
+        }
+        Ending::OverBudget => {
+            let mut last = Vec::new();
+            events.cut(&mut last);
+            drop(events);
+            write_answer(session, &last).await?;
+            answer::last(session, Bytes::new()).await
+        }
+        Ending::Broken(broken) => {
+            drop(events);
+            trail.broke();
+            delivery.refuse(session, ctx, told_of(&broken)).await
+        }
+    }
+}
+
+/// Passes bytes on that nobody here reads.
+async fn bytes(session: &mut Session, job: &Job, mut live: Live) -> Result<(), Unserved> {
+    loop {
+        let read = tokio::select! {
+            biased;
+            read = live.chunk(job.plan.timeouts.idle) => read,
+            _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+        };
+        match read {
+            Ok(Some(chunk)) => write_answer(session, &chunk).await?,
+            Ok(None) => break,
+            Err(Cause::Timeout) => return Err(Unserved::Cut(Termination::UpstreamTimeout)),
+            Err(_) => return Err(Unserved::Cut(Termination::UpstreamReset)),
+        }
+    }
+    answer::last(session, Bytes::new()).await?;
+    live.finish().await;
+    Ok(())
+}
+
+/// What a client is told of a stream that broke.
+pub(super) fn told_of(broken: &Broken) -> Refusal {
+    const FAILED: StatusCode = StatusCode::BAD_GATEWAY;
+    let (status, code, message, termination) = match broken {
+        Broken::Error(error) if error.class == Class::Overloaded => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "PROVIDER_OVERLOADED",
+            "the provider is overloaded",
+            Termination::UpstreamInvalid,
+        ),
+        Broken::Error(_) => {
+            (FAILED, "PROVIDER_ERROR", "the provider failed while it answered", Termination::UpstreamInvalid)
+        }
+        Broken::Truncated => (FAILED, "PROVIDER_DISCONNECTED", "Upstream connection lost", Termination::UpstreamReset),
+        Broken::Timeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "PROVIDER_TIMEOUT",
+            "the provider stopped answering",
+            Termination::UpstreamTimeout,
+        ),
+        Broken::Malformed => (
+            FAILED,
+            "PROVIDER_INVALID_ANSWER",
+            "the provider sent something that cannot be understood",
+            Termination::UpstreamInvalid,
+        ),
+    };
+    Refusal::new(status, code, message, termination)
+}
+
+/// Says who serves, and after how many tries, where that is wanted.
+fn tell_target(ctx: &mut RequestContext, job: &Job, trail: &Trail) {
+    if let Some(last) = trail.last_try().filter(|_| job.ai.config.headers) {
+        tell(ctx, &last.name, &last.model, trail.count);
+    }
+}
+
+/// The fields that name a target.
+pub(super) fn tell(ctx: &mut RequestContext, provider: &str, model: &str, attempts: u32) {
+    let target = HeaderValue::from_maybe_shared(Bytes::from(format!("{provider}/{model}")));
+    ctx.fields.extend(target.ok().map(|target| (X_TARGET, target)));
+    ctx.fields.push((X_ATTEMPTS, HeaderValue::from(attempts)));
+}

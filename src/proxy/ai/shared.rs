@@ -1,0 +1,372 @@
+//! A request on a route with a cache: from what is kept, or from an answer under way that it shares with others.
+//!
+//! An answer that may be kept is made by a task of the worker, and the request that caused it reads it like those that
+//! came after: a client that leaves takes it from nobody, and when all have left it is ended at the provider.
+//!
+//! Kept is what is the same for the same question: without a temperature above 0, without tools, without a state at the
+//! provider; a route may say otherwise. What a client's `Cache-Control` asks for is done.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora_proxy::Session;
+
+use super::account::Account;
+use super::answer::{self, Answer, Content};
+use super::body::Body;
+use super::delivery::Delivery;
+use super::events::{Broken, Events, Step};
+use super::job::{Job, Wanted};
+use super::record::End;
+use super::serve::{self, tell, told_of, wait};
+use super::trail::Trail;
+use crate::ai::answers::{self, Answers, Begun, Form, Freshness, Joined, Kept, Key, Piece, Pilot, Rider, convert};
+use crate::ai::body::{Asked, canonical};
+use crate::ai::door::Operation;
+use crate::ai::refusal::Refusal;
+use crate::cache::RequestControl;
+use crate::clock;
+use crate::config::cache::CacheRules;
+use crate::observe::{CacheStatus, Termination};
+use crate::proxy::Gateway;
+use crate::proxy::context::RequestContext;
+use crate::proxy::exchange::{Unserved, hold};
+use crate::snapshot::ai::AiCache;
+
+const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Where the trail of an answer under way is left for the request that it was made for.
+type Report = Arc<Mutex<Option<Box<Trail>>>>;
+
+/// Serves `job` by way of the route's cache.
+///
+/// # Errors
+/// As [`serve::serve`].
+pub async fn serve(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    cache: &AiCache,
+    gateway: &Gateway,
+    job: Job,
+    account: Account,
+) -> Result<(), Unserved> {
+    let control = RequestControl::of(&session.req_header().headers);
+    let key = if control.no_store { None } else { key(ctx, cache, &job) };
+    let Some(key) = key else {
+        note(ctx, &cache.answers, CacheStatus::Bypass);
+        return serve::serve(session, ctx, job, account).await;
+    };
+    let kept = cache.answers.find(&key);
+    if let Some(kept) = kept.as_ref().filter(|_| !control.no_cache)
+        && kept.freshness(clock::now()) == Freshness::Fresh
+    {
+        drop(account);
+        return from_kept(session, ctx, cache, &job, kept, CacheStatus::Hit).await;
+    }
+    match cache.answers.join(key) {
+        None => {
+            note(ctx, &cache.answers, CacheStatus::Bypass);
+            serve::serve(session, ctx, job, account).await
+        }
+        Some(Joined::Follows(rider)) => {
+            // What others pay for costs this one nothing.
+            drop(account);
+            ride(session, ctx, cache, &job.wanted(), rider, kept, CacheStatus::Coalesced).await
+        }
+        Some(Joined::Leads(pilot, rider)) => {
+            // Another flight may have landed between the look and now.
+            let landed = cache.answers.find(&key).filter(|_| !control.no_cache);
+            if let Some(kept) = landed.filter(|kept| kept.freshness(clock::now()) == Freshness::Fresh) {
+                drop((pilot, account));
+                return from_kept(session, ctx, cache, &job, &kept, CacheStatus::Hit).await;
+            }
+            let report = Report::default();
+            let trail = ctx.trail.take().unwrap_or_else(|| Box::new(Trail::new(ctx.started)));
+            let wanted = job.wanted();
+            let flight = fly(job, account, pilot, cache.rules.clone(), trail, Arc::clone(&report), ctx.permits.clone());
+            gateway.fetches.spawn(flight);
+            let served = ride(session, ctx, cache, &wanted, rider, kept, CacheStatus::Miss).await;
+            ctx.trail = report.lock().unwrap_or_else(PoisonError::into_inner).take();
+            served
+        }
+    }
+}
+
+/// The key of what is asked; `None` when its answer may not be kept.
+fn key(ctx: &RequestContext, cache: &AiCache, job: &Job) -> Option<Key> {
+    let Body::Json(asked) = &job.body else { return None };
+    if !is_keepable(job.operation, asked, cache.any) {
+        return None;
+    }
+    let body = canonical(asked.body(), &["stream", "stream_options"]).ok()?;
+    let scope = ctx.caller.as_ref().filter(|_| !cache.rules.share_between_callers);
+    let targets: Vec<(&str, &str)> = job.targets().collect();
+    let turns = convert::turns(job.operation);
+    let asked = answers::Asked {
+        scope: scope.map(|caller| &*caller.scope),
+        route: ctx.route.as_ref().map_or("", |route| &route.config.name),
+        operation: job.operation,
+        model: job.body.model(),
+        targets: &targets,
+        body: &body,
+        stream: (!turns).then_some(asked.stream),
+    };
+    Some(asked.key())
+}
+
+fn is_keepable(operation: Operation, asked: &Asked, any: bool) -> bool {
+    use Operation::{Chat, Completions, CountTokens, Embeddings, Messages, Moderations, Rerank, Responses};
+    let door = match operation {
+        Chat | Completions | Messages | Embeddings | Rerank | Moderations | CountTokens => true,
+        // Its answer is stored at the provider by default, and named by its id later.
+        Responses => asked.store == Some(false),
+        _ => false,
+    };
+    let repeats = asked.temperature.is_none_or(|temperature| temperature == 0.0) && !asked.tools;
+    door && !asked.background && !asked.stateful && (repeats || any)
+}
+
+/// Makes the answer for all who ride along, and keeps it when it is whole.
+async fn fly(
+    job: Job,
+    mut account: Account,
+    pilot: Pilot,
+    rules: CacheRules,
+    mut trail: Box<Trail>,
+    report: Report,
+    permits: Option<Arc<crate::limit::Permits>>,
+) {
+    let _in_flight = permits;
+    let flown = tokio::select! {
+        biased;
+        flown = make(&job, &mut account, &pilot, &mut trail) => Some(flown),
+        () = pilot.abandoned() => None,
+    };
+    trail.upstream.ended = Some(clock::now());
+    let target = trail.target();
+    let usage = trail.usage;
+    if flown.is_none() {
+        trail.cancelled();
+    }
+    if Arc::strong_count(&report) == 1 {
+        // The one it was made for has left, and others were served.
+        let termination = Termination::Completed;
+        trail.count(&job.ai.books, End { status: 200, termination, duration: clock::now() - job.began });
+    }
+    // Before the riders learn of the end: the one it was made for looks for it then.
+    *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(trail);
+    match flown {
+        None => {}
+        Some(Err(refusal)) => pilot.refuse(&refusal),
+        Some(Ok(())) => {
+            let answers = Arc::clone(pilot.answers());
+            let (form, key, ticket) = pilot.finish();
+            let (ttl, stale) = (rules.ttl.unwrap_or_default(), rules.stale_if_error.unwrap_or_default());
+            if let Some(target) = target {
+                answers.keep(key, Kept { form, target, usage, at: clock::now(), ttl, stale }, ticket);
+            }
+        }
+    }
+}
+
+async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail) -> Result<(), Refusal> {
+    let Answer { fields, content } = *job.run(trail).await?;
+    let target = trail.target().ok_or_else(Refusal::internal)?;
+    let begun = |whole| Begun { fields, whole, target, attempts: trail.count };
+    match content {
+        Content::Whole { body, usage, model } => {
+            let begun = begun(Some(body));
+            account.settle(trail, job, usage.unwrap_or_default(), usage.is_none());
+            trail.served_model = model;
+            pilot.begin(begun);
+            Ok(())
+        }
+        // A door whose answers may be kept gives none.
+        Content::Bytes(_) => Err(told_of(&Broken::Malformed)),
+        Content::Events(mut events) => {
+            pilot.begin(begun(None));
+            let passed = pass(job, account, trail, pilot, &mut events).await;
+            let (usage, estimated) = account.usage_of(events.meter());
+            account.settle(trail, job, usage, estimated);
+            trail.streamed(events.meter());
+            if passed.is_err() {
+                trail.broke();
+            } else {
+                events.finish().await;
+            }
+            passed
+        }
+    }
+}
+
+async fn pass(
+    job: &Job,
+    account: &mut Account,
+    trail: &Trail,
+    pilot: &Pilot,
+    events: &mut Events,
+) -> Result<(), Refusal> {
+    loop {
+        let left = job.until.saturating_duration_since(clock::now());
+        match events.step(job.plan.timeouts.idle.min(left)).await {
+            Step::Piece(piece) => {
+                account.saw(events.meter(), trail, job);
+                if !pilot.push(piece) {
+                    return Err(told_of(&Broken::Malformed));
+                }
+            }
+            Step::End => return Ok(()),
+            Step::Broken(broken) => return Err(told_of(&broken)),
+        }
+    }
+}
+
+/// Reads an answer under way for one client.
+async fn ride(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    cache: &AiCache,
+    wanted: &Wanted,
+    mut rider: Rider,
+    kept: Option<Arc<Kept>>,
+    status: CacheStatus,
+) -> Result<(), Unserved> {
+    let mut delivery = wanted.delivery();
+    let begun = match wait(session, ctx, rider.begun(), &mut delivery).await? {
+        Ok(begun) => begun,
+        Err(refusal) => {
+            // An old answer is better than none, where the fault is the provider's (T38: the same question, a bounded age).
+            let kept = kept.filter(|kept| refusal.is_of_provider() && kept.freshness(clock::now()) != Freshness::Over);
+            if let Some(kept) = kept {
+                note(ctx, &cache.answers, CacheStatus::Stale);
+                return send_kept(session, ctx, wanted, &kept, delivery).await;
+            }
+            note(ctx, &cache.answers, status);
+            return delivery.refuse(session, ctx, refusal).await;
+        }
+    };
+    note(ctx, &cache.answers, status);
+    if wanted.headers {
+        tell(ctx, &begun.target.0, &begun.target.1, begun.attempts);
+    }
+    if let Some(body) = &begun.whole {
+        return send(session, ctx, wanted, &Form::Whole(body.clone()), begun.fields.clone(), delivery).await;
+    }
+    if !wanted.streams {
+        let gathered = wait(session, ctx, gather(&mut rider), &mut delivery).await?;
+        return match gathered {
+            Ok(pieces) => {
+                send(session, ctx, wanted, &Form::Events(pieces.into()), begun.fields.clone(), delivery).await
+            }
+            Err(refusal) => delivery.refuse(session, ctx, refusal).await,
+        };
+    }
+    delivery.begin(session, ctx, begun.fields.clone()).await?;
+    loop {
+        match rider.at_hand() {
+            Some(Ok(Some(piece))) => delivery.piece(session, piece).await?,
+            Some(Ok(None)) => {
+                hold(ctx, false);
+                return answer::last(session, Bytes::new()).await;
+            }
+            Some(Err(refusal)) => return delivery.refuse(session, ctx, refusal).await,
+            None => {
+                hold(ctx, false);
+                wait(session, ctx, rider.more(), &mut delivery).await?;
+                hold(ctx, true);
+            }
+        }
+    }
+}
+
+/// All pieces of an answer, once they are there.
+async fn gather(rider: &mut Rider) -> Result<Vec<Piece>, Refusal> {
+    let mut pieces = Vec::new();
+    loop {
+        match rider.at_hand() {
+            Some(Ok(Some(piece))) => pieces.push(piece),
+            Some(Ok(None)) => return Ok(pieces),
+            Some(Err(refusal)) => return Err(refusal),
+            None => rider.more().await,
+        }
+    }
+}
+
+async fn from_kept(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    cache: &AiCache,
+    job: &Job,
+    kept: &Kept,
+    status: CacheStatus,
+) -> Result<(), Unserved> {
+    note(ctx, &cache.answers, status);
+    let wanted = job.wanted();
+    let delivery = wanted.delivery();
+    send_kept(session, ctx, &wanted, kept, delivery).await
+}
+
+async fn send_kept(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    wanted: &Wanted,
+    kept: &Kept,
+    delivery: Delivery,
+) -> Result<(), Unserved> {
+    if wanted.headers {
+        tell(ctx, &kept.target.0, &kept.target.1, 0);
+    }
+    ctx.fields.push((header::AGE, HeaderValue::from(kept.age(clock::now()))));
+    send(session, ctx, wanted, &kept.form, HeaderMap::new(), delivery).await
+}
+
+/// Sends a whole answer in the form that the client wants.
+async fn send(
+    session: &mut Session,
+    ctx: &mut RequestContext,
+    wanted: &Wanted,
+    form: &Form,
+    mut fields: HeaderMap,
+    mut delivery: Delivery,
+) -> Result<(), Unserved> {
+    fields.remove(header::CONTENT_TYPE);
+    let unturned = || told_of(&Broken::Malformed);
+    let whole = match form {
+        Form::Whole(body) if !wanted.streams => Some(body.clone()),
+        Form::Events(pieces) if !wanted.streams => convert::whole(wanted.operation, pieces),
+        _ => None,
+    };
+    if let Some(body) = whole {
+        fields.insert(header::CONTENT_TYPE, JSON);
+        return delivery.whole(session, ctx, fields, body).await;
+    }
+    if !wanted.streams {
+        return delivery.refuse(session, ctx, unturned()).await;
+    }
+    let turned;
+    let pieces: &[Piece] = match form {
+        Form::Events(pieces) => pieces,
+        Form::Whole(body) => match convert::events(wanted.operation, body) {
+            Some(pieces) => {
+                turned = pieces;
+                &turned
+            }
+            None => return delivery.refuse(session, ctx, unturned()).await,
+        },
+    };
+    delivery.begin(session, ctx, fields).await?;
+    for piece in pieces {
+        delivery.piece(session, piece.clone()).await?;
+    }
+    hold(ctx, false);
+    answer::last(session, Bytes::new()).await
+}
+
+/// Says how the request is answered: to the client, the log and the metrics.
+fn note(ctx: &mut RequestContext, answers: &Answers, status: CacheStatus) {
+    answers.metrics().answered(status);
+    ctx.cache = Some(status);
+    ctx.fields.push((X_CACHE_STATUS, HeaderValue::from_static(status.as_str())));
+}

@@ -1,0 +1,389 @@
+//! The trail of a request through its tries: what was asked of whom, why it went on, and what the client is told when
+//! nobody served it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+
+use crate::ai::catalog::Candidate;
+use crate::ai::dialect::error::Class;
+use crate::ai::door::Operation;
+use crate::ai::meter::Meter;
+use crate::ai::refusal::Refusal;
+use crate::ai::usage::Usage;
+use crate::clock;
+use crate::config::ai::Provider;
+use crate::observe::Termination;
+use crate::observe::ai::TryOutcome;
+use crate::proxy::context::UpstreamRecord;
+use crate::snapshot::ai::ProviderState;
+
+/// The most tries that are remembered one by one.
+const MOST_REMEMBERED: usize = 32;
+
+/// One try.
+#[derive(Debug, Clone)]
+pub struct Try {
+    /// Index of the provider.
+    pub provider: usize,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The key it was asked with, when it has one.
+    pub key: Option<Arc<str>>,
+    /// What it calls the model.
+    pub model: Arc<str>,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<TryOutcome>,
+}
+
+impl Try {
+    /// How it ended; one that runs no more without an end was left by the client.
+    pub fn told(&self) -> TryOutcome {
+        self.outcome.unwrap_or(TryOutcome::Cancelled)
+    }
+}
+
+/// What became of a request so far.
+pub struct Trail {
+    /// What is asked for.
+    pub operation: Option<Operation>,
+    /// The model, as the client named it.
+    pub model: Option<Arc<str>>,
+    /// The same, as metrics name it.
+    pub label: Option<Arc<str>>,
+    /// Whether a stream is asked for.
+    pub streams: bool,
+    /// The tries, in their order.
+    pub tries: Vec<Try>,
+    /// All of them, those that are not remembered included.
+    pub count: u32,
+    /// What the members were like.
+    pub upstream: UpstreamRecord,
+    /// When the first try began.
+    pub began: Option<Instant>,
+    /// From the request's end to the first content.
+    pub first_content: Option<Duration>,
+    /// When the first content came.
+    pub first_at: Option<Instant>,
+    /// When the last content came.
+    pub last_content: Option<Instant>,
+    /// The tokens it used, as the provider counted them or as they were estimated.
+    pub usage: Option<Usage>,
+    /// Whether the provider did not count.
+    pub estimated: bool,
+    /// What it cost, in millionths of a dollar, where there is a price.
+    pub cost: Option<u64>,
+    /// What the provider says it served.
+    pub served_model: Option<Box<str>>,
+    /// The stream broke off after its first content.
+    pub broken: bool,
+    /// Tries that were refused keys.
+    refused_keys: u32,
+    /// What the client is told.
+    last: Option<Last>,
+}
+
+/// Why the last try that says something was none. The later ones of a list win over earlier ones of their kind.
+#[derive(Debug, Clone)]
+enum Last {
+    Disabled(Arc<str>),
+    Cannot(Refusal),
+    Open { provider: Arc<str>, retry_in: Duration },
+    Keys { provider: Arc<str>, refused: bool, wait: Option<Duration> },
+    Limited { provider: Arc<str>, wait: Duration },
+    Down { status: StatusCode, class: Class, wait: Option<Duration> },
+    Missed(TryOutcome),
+}
+
+impl Trail {
+    /// Nothing yet. `started`: when the request began.
+    pub fn new(started: Instant) -> Self {
+        Self {
+            operation: None,
+            model: None,
+            label: None,
+            streams: false,
+            tries: Vec::new(),
+            count: 0,
+            upstream: UpstreamRecord { started: Some(started), ..UpstreamRecord::default() },
+            began: None,
+            first_content: None,
+            first_at: None,
+            last_content: None,
+            usage: None,
+            estimated: false,
+            cost: None,
+            served_model: None,
+            broken: false,
+            refused_keys: 0,
+            last: None,
+        }
+    }
+
+    /// Tries that count against the most of a request: a key that is refused costs none.
+    pub fn counted(&self) -> u32 {
+        self.count.saturating_sub(self.refused_keys)
+    }
+
+    /// What is asked for.
+    pub(super) fn asked(&mut self, operation: Operation, model: &Arc<str>, label: &Arc<str>, streams: bool) {
+        self.operation = Some(operation);
+        self.model = Some(Arc::clone(model));
+        self.label = Some(Arc::clone(label));
+        self.streams = streams;
+    }
+
+    /// Provider and model of the try that serves.
+    pub(super) fn target(&self) -> Option<(Arc<str>, Arc<str>)> {
+        self.last_try().map(|last| (Arc::clone(&last.name), Arc::clone(&last.model)))
+    }
+
+    /// The client left.
+    pub(super) fn cancelled(&mut self) {
+        self.ended(TryOutcome::Cancelled);
+    }
+
+    /// The stream broke after its first content.
+    pub(super) fn broke(&mut self) {
+        self.broken = true;
+    }
+
+    /// What a stream told.
+    pub(super) fn streamed(&mut self, meter: &Meter) {
+        self.served_model = meter.model().map(Into::into);
+        self.last_content = Some(clock::now());
+    }
+
+    /// The try that serves, or the last one.
+    pub fn last_try(&self) -> Option<&Try> {
+        self.tries.last()
+    }
+
+    pub(super) fn begin_target(&mut self) {
+        self.upstream.tried.clear();
+    }
+
+    pub(super) fn began(&mut self, provider: &ProviderState, candidate: &Candidate, key: Option<usize>) {
+        self.count = self.count.saturating_add(1);
+        self.began.get_or_insert_with(clock::now);
+        if self.tries.len() == MOST_REMEMBERED {
+            self.tries.remove(MOST_REMEMBERED / 2);
+        }
+        let config = &provider.config;
+        self.tries.push(Try {
+            provider: candidate.provider,
+            name: Arc::clone(&config.name),
+            key: key.and_then(|key| config.keys.get(key)).map(|key| Arc::clone(&key.name)),
+            model: Arc::clone(&candidate.model),
+            outcome: None,
+        });
+    }
+
+    pub(super) fn missed(&mut self, outcome: TryOutcome) {
+        self.ended(outcome);
+        self.last = Some(Last::Missed(outcome));
+    }
+
+    pub(super) fn served(&mut self) {
+        self.ended(TryOutcome::Answered);
+    }
+
+    pub(super) fn fault(&mut self) {
+        self.ended(TryOutcome::Status4xx);
+    }
+
+    pub(super) fn down(&mut self, status: StatusCode, class: Class, wait: Option<Duration>) {
+        self.ended(outcome_of(status, class));
+        self.last = Some(Last::Down { status, class, wait });
+    }
+
+    pub(super) fn inside_stream(&mut self) {
+        self.ended(TryOutcome::StreamError);
+    }
+
+    pub(super) fn limited(&mut self, provider: &ProviderState, wait: Duration) {
+        self.ended(TryOutcome::Status429);
+        self.last = Some(Last::Limited { provider: Arc::clone(&provider.config.name), wait });
+    }
+
+    pub(super) fn key_refused(&mut self, provider: &ProviderState) {
+        self.ended(TryOutcome::KeyRefused);
+        self.refused_keys += 1;
+        self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused: true, wait: None });
+    }
+
+    /// The provider wants a key, and none is configured.
+    pub(super) fn refused_without_key(&mut self, provider: &ProviderState) {
+        self.ended(TryOutcome::KeyRefused);
+        self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused: true, wait: None });
+    }
+
+    pub(super) fn disabled(&mut self, provider: &Provider) {
+        if self.last.is_none() {
+            self.last = Some(Last::Disabled(Arc::clone(&provider.name)));
+        }
+    }
+
+    pub(super) fn cannot(&mut self, refusal: Refusal) {
+        if self.last.is_none() || matches!(self.last, Some(Last::Disabled(_))) {
+            self.last = Some(Last::Cannot(refusal));
+        }
+    }
+
+    pub(super) fn keys_out(&mut self, provider: &ProviderState, now: Instant) {
+        let wait = provider.keys.earliest(now);
+        let refused = provider.keys.are_refused(now);
+        self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused, wait });
+    }
+
+    pub(super) fn open(&mut self, provider: &ProviderState, retry_in: Duration) {
+        // What was really asked and failed tells more.
+        let known = match self.last {
+            Some(Last::Open { retry_in: known, .. }) => Some(known),
+            None | Some(Last::Disabled(_) | Last::Cannot(_)) => None,
+            Some(_) => return,
+        };
+        let retry_in = known.map_or(retry_in, |known| known.min(retry_in));
+        self.last = Some(Last::Open { provider: Arc::clone(&provider.config.name), retry_in });
+    }
+
+    /// From a stream's first content to its last.
+    pub(super) fn generation(&self) -> Option<Duration> {
+        Some(self.last_content?.saturating_duration_since(self.first_at?))
+    }
+
+    pub(super) fn first_content(&mut self) {
+        let now = clock::now();
+        self.first_content = self.upstream.started.map(|started| now.saturating_duration_since(started));
+        self.first_at = Some(now);
+        self.last_content = Some(now);
+    }
+
+    fn ended(&mut self, outcome: TryOutcome) {
+        if let Some(last) = self.tries.last_mut()
+            && last.outcome.is_none()
+        {
+            last.outcome = Some(outcome);
+        }
+    }
+
+    /// What the client is told: whose fault it is, and when it is worth to come again.
+    pub fn refusal(&self) -> Refusal {
+        const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+        match &self.last {
+            None => Refusal::new(
+                UNAVAILABLE,
+                "NO_AVAILABLE_PROVIDERS",
+                "no provider of this model is available",
+                Termination::NoMember,
+            )
+            .after(5),
+            Some(Last::Disabled(name)) => Refusal::new(
+                UNAVAILABLE,
+                "NO_AVAILABLE_PROVIDERS",
+                format!("the provider of this model, {name}, is not configured at this gateway"),
+                Termination::NoMember,
+            ),
+            Some(Last::Cannot(refusal)) => refusal.clone(),
+            Some(Last::Open { provider, retry_in }) => {
+                let message = "the provider of this model fails too often and is left alone for a while";
+                Refusal::new(UNAVAILABLE, "CIRCUIT_OPEN", message, Termination::NoMember)
+                    .after(seconds(*retry_in))
+                    .open(Arc::clone(provider))
+            }
+            Some(Last::Keys { provider, refused: true, wait }) => {
+                let message = format!(
+                    "the provider {provider} does not accept the credentials of this gateway; this is not the caller's fault"
+                );
+                let refusal = Refusal::new(UNAVAILABLE, "PROVIDER_CREDENTIALS_REFUSED", message, Termination::NoMember);
+                match wait {
+                    Some(wait) => refusal.after(seconds(*wait)),
+                    None => refusal,
+                }
+            }
+            Some(Last::Keys { provider, refused: false, wait }) => {
+                limited(provider, wait.unwrap_or(Duration::from_secs(1)))
+            }
+            Some(Last::Limited { provider, wait }) => limited(provider, *wait),
+            Some(Last::Down { status, class, wait }) => down(*status, *class, *wait),
+            Some(Last::Missed(outcome)) => missed(*outcome),
+        }
+    }
+}
+
+fn limited(provider: &str, wait: Duration) -> Refusal {
+    let message =
+        format!("the provider {provider} limits the requests of this gateway; the caller's own limits are not reached");
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "PROVIDER_RATE_LIMITED", message, Termination::NoMember)
+        .after(seconds(wait))
+}
+
+fn down(status: StatusCode, class: Class, wait: Option<Duration>) -> Refusal {
+    // What is none of a client's statuses, such as a redirect, is a fault of the provider's.
+    let known = matches!(status.as_u16(), 408 | 500..=599);
+    let status = if known { status } else { StatusCode::BAD_GATEWAY };
+    let (code, message) = match class {
+        Class::Overloaded => ("PROVIDER_OVERLOADED", "the provider is overloaded"),
+        Class::Timeout => ("PROVIDER_TIMEOUT", "the provider did not answer in time"),
+        _ => ("PROVIDER_ERROR", "the provider failed to serve this request"),
+    };
+    let refusal = Refusal::new(status, code, message, Termination::UpstreamInvalid);
+    match (wait, status) {
+        (Some(wait), _) => refusal.after(seconds(wait)),
+        (None, StatusCode::SERVICE_UNAVAILABLE) => refusal.after(1),
+        _ => refusal,
+    }
+}
+
+fn missed(outcome: TryOutcome) -> Refusal {
+    let new = |status, code, message: &'static str, termination| Refusal::new(status, code, message, termination);
+    match outcome {
+        TryOutcome::ConnectFailure => new(
+            StatusCode::BAD_GATEWAY,
+            "PROVIDER_UNREACHABLE",
+            "the provider could not be reached",
+            Termination::UpstreamConnect,
+        ),
+        TryOutcome::Timeout | TryOutcome::FirstTokenTimeout => new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "PROVIDER_TIMEOUT",
+            "the provider did not answer in time",
+            Termination::UpstreamTimeout,
+        ),
+        TryOutcome::Reset | TryOutcome::Truncated => new(
+            StatusCode::BAD_GATEWAY,
+            "PROVIDER_DISCONNECTED",
+            "the provider closed the connection before its answer was complete",
+            Termination::UpstreamReset,
+        ),
+        TryOutcome::NoMember => new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "NO_AVAILABLE_PROVIDERS",
+            "no server of this model is available",
+            Termination::NoMember,
+        )
+        .after(1),
+        _ => new(
+            StatusCode::BAD_GATEWAY,
+            "PROVIDER_INVALID_ANSWER",
+            "the provider sent an answer that cannot be understood",
+            Termination::UpstreamInvalid,
+        ),
+    }
+}
+
+fn outcome_of(status: StatusCode, class: Class) -> TryOutcome {
+    match status.as_u16() {
+        _ if class == Class::Overloaded => TryOutcome::Overloaded,
+        529 => TryOutcome::Overloaded,
+        500.. => TryOutcome::Status5xx,
+        400.. => TryOutcome::Status4xx,
+        _ => TryOutcome::Invalid,
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}

@@ -1,0 +1,182 @@
+//! The AI gateway of one generation: providers, ready to be asked, and how models find them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::PoolRoute;
+use super::books::Books;
+use crate::ai::answers::Answers;
+use crate::ai::breaker::Breakers;
+use crate::ai::catalog::Catalog;
+use crate::ai::flow::NoToken;
+use crate::ai::keys::{KeyRing, Rings};
+use crate::ai::listed::Listed;
+use crate::ai::price::Prices;
+use crate::config::UpstreamTimeouts;
+use crate::config::ai::{Ai, AiTarget, AiTimeouts, KeyPlace, KeySecret, Provider, ProviderKey};
+use crate::config::cache::{Cache, CacheRules};
+use crate::observe::metrics::Metrics;
+
+/// All that AI routes share.
+pub struct AiState {
+    /// What was configured.
+    pub config: Arc<Ai>,
+    /// By the indices of the configuration; `None` for one that is switched off and has no pool.
+    pub providers: Vec<Option<Arc<ProviderState>>>,
+    /// Finds the targets of a model.
+    pub catalog: Catalog,
+    /// What models cost.
+    pub prices: Prices,
+    /// Which targets are left alone.
+    pub breakers: Arc<Breakers>,
+    /// Lists of models that providers gave.
+    pub listed: Arc<Listed>,
+    /// Where requests are counted.
+    pub books: Books,
+}
+
+/// A provider, ready to be asked.
+pub struct ProviderState {
+    /// What was configured.
+    pub config: Arc<Provider>,
+    /// Its pool.
+    pub route: PoolRoute,
+    /// Its keys.
+    pub keys: Arc<KeyRing>,
+    /// The fields of its keys, by their indices; `None` for one that a token is made of.
+    fields: Vec<Option<(HeaderName, HeaderValue)>>,
+    /// The Host field.
+    host: HeaderValue,
+}
+
+impl ProviderState {
+    /// `config`, with its pool and its keys.
+    pub fn new(config: &Arc<Provider>, route: PoolRoute, keys: Arc<KeyRing>) -> Self {
+        let fields = config.keys.iter().map(|key| field(&config.key_place, key)).collect();
+        let member = route.pool.members().first().map(|member| HeaderValue::from_str(&member.configured));
+        let host = config.host.clone().or_else(|| member?.ok());
+        let host = host.unwrap_or(HeaderValue::from_static("localhost"));
+        Self { config: Arc::clone(config), route, keys, fields, host }
+    }
+
+    /// The Host field of requests to it.
+    pub fn host(&self) -> HeaderValue {
+        self.host.clone()
+    }
+
+    /// The field that carries its key of this index.
+    ///
+    /// # Errors
+    /// When no token can be made of it; the key is then as good as refused.
+    pub fn key_field(&self, index: usize, now: Instant) -> Result<(HeaderName, HeaderValue), NoToken> {
+        if let Some(Some(field)) = self.fields.get(index) {
+            return Ok(field.clone());
+        }
+        let key = self.config.keys.get(index).ok_or(NoToken)?;
+        Ok((header::AUTHORIZATION, self.keys.authorization(index, &key.secret, now)?))
+    }
+
+    /// The name of its key of this index; empty where it has none.
+    pub fn key_name(&self, index: Option<usize>) -> &str {
+        index.and_then(|index| self.config.keys.get(index)).map_or("", |key| &*key.name)
+    }
+}
+
+fn field(place: &KeyPlace, key: &ProviderKey) -> Option<(HeaderName, HeaderValue)> {
+    let KeySecret::Plain(secret) = &key.secret else { return None };
+    let (name, value) = match place {
+        KeyPlace::Bearer => (header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", secret.reveal()))),
+        KeyPlace::Header(name) => (name.clone(), HeaderValue::from_str(secret.reveal())),
+    };
+    let mut value = value.ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+impl AiRoute {
+    /// Whether this model may be asked for here.
+    pub fn allows(&self, model: &str) -> bool {
+        self.target.models.is_empty() || self.target.models.iter().any(|name| **name == *model)
+    }
+}
+
+/// The AI gateway on one route.
+pub struct AiRoute {
+    /// What it shares with other routes.
+    pub state: Arc<AiState>,
+    /// What it does differently.
+    pub target: AiTarget,
+    /// Its cache, when it has one.
+    pub cache: Option<AiCache>,
+}
+
+/// The cache of an AI route.
+pub struct AiCache {
+    /// What is kept.
+    pub answers: Arc<Answers>,
+    /// What is kept, and for how long.
+    pub rules: CacheRules,
+    /// Whether answers are kept that would not be the same each time.
+    pub any: bool,
+}
+
+/// What of the AI gateway outlives a snapshot.
+pub struct AiLive {
+    /// Keys that rest.
+    pub rings: Rings,
+    /// Targets that fail.
+    pub breakers: Arc<Breakers>,
+    /// Lists of models.
+    pub listed: Arc<Listed>,
+    /// Answers that are kept, by the names of their caches.
+    answers: Mutex<HashMap<Arc<str>, Arc<Answers>>>,
+}
+
+impl AiLive {
+    /// Nothing yet.
+    pub fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            rings: Rings::new(Arc::clone(metrics)),
+            breakers: Arc::new(Breakers::new(Arc::clone(metrics))),
+            listed: Arc::default(),
+            answers: Mutex::default(),
+        }
+    }
+
+    /// The answers of `cache`: those that are there, unless its bounds have changed.
+    pub fn answers(&self, cache: &Arc<Cache>, metrics: &Metrics) -> Arc<Answers> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = answers.get(&cache.name).filter(|known| known.fits(cache)) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(Answers::new(Arc::clone(cache), metrics.cache(&cache.name)));
+        answers.insert(Arc::clone(&cache.name), Arc::clone(&new));
+        new
+    }
+
+    /// Forgets what no snapshot holds any more. To be called after a swap; `state`: that of the new one.
+    pub fn retain(&self, state: Option<&AiState>) {
+        self.rings.retain();
+        self.breakers.retain(state.map(|state| &*state.config));
+        let is_there =
+            |name: &str| state.is_some_and(|state| state.config.providers.iter().any(|it| *it.name == *name));
+        self.listed.retain(is_there);
+        // One that only this map holds is used by no route.
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|_, known| Arc::strong_count(known) > 1);
+    }
+}
+
+/// How long the upstream side of a provider may take, beyond what the exchange bounds itself.
+pub fn upstream_timeouts(timeouts: &AiTimeouts) -> UpstreamTimeouts {
+    UpstreamTimeouts {
+        connect: timeouts.connect,
+        first_byte: timeouts.first_token,
+        idle: timeouts.idle,
+        write: Duration::from_secs(60),
+        ..UpstreamTimeouts::default()
+    }
+}
