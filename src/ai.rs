@@ -3,8 +3,10 @@
 //! Nothing here knows a connection: `proxy::ai` drives the exchange. What is here takes bytes and values and returns
 //! bytes and values, so that every rule is tested without a socket.
 
+pub mod body;
 pub mod dialect;
 pub mod flow;
 pub mod keys;
+pub mod json;
 pub mod sse;
 pub mod usage;

@@ -1,0 +1,369 @@
+//! JSON read where it lies: one value after the other, in order, without a tree and without an allocation (RFC 8259).
+//!
+//! What is skipped is checked as strictly as what is read. Nesting is bounded, and no depth costs stack. UTF-8 is the
+//! caller's matter: whoever needs it valid checks it before. Surrogates without their other half pass, as the grammar of
+//! JSON has them.
+//!
+//! The caller asks for what it expects: [`Reader::object`], then [`Reader::key`] and a value in turns, to the end. The
+//! `maybe_` calls skip what is of another type, for answers whose shape is the provider's matter.
+
+use std::ops::Range;
+
+pub use text::Text;
+
+#[cfg(test)]
+mod tests;
+mod text;
+
+/// How deep arrays and objects may be within each other.
+pub const MAX_DEPTH: u32 = 128;
+
+/// Why a text cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is no JSON, or not of the type that was asked for.
+    Syntax,
+    /// It is nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
+/// What the next value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `{`
+    Object,
+    /// `[`
+    Array,
+    /// `"`
+    String,
+    /// A digit or `-`.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// `null`.
+    Null,
+}
+
+/// Stands in a text, before or behind a value.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+    depth: u32,
+    /// Nothing of the innermost array or object was read yet.
+    fresh: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// At the beginning of a text.
+    pub fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, depth: 0, fresh: false }
+    }
+
+    /// The bytes read.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// What comes next, where a value has to come.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn kind(&mut self) -> Result<Kind, Fault> {
+        match self.peek()? {
+            b'{' => Ok(Kind::Object),
+            b'[' => Ok(Kind::Array),
+            b'"' => Ok(Kind::String),
+            b'-' | b'0'..=b'9' => Ok(Kind::Number),
+            b't' | b'f' => Ok(Kind::Bool),
+            b'n' => Ok(Kind::Null),
+            _ => Err(Fault::Syntax),
+        }
+    }
+
+    /// Enters an object.
+    ///
+    /// # Errors
+    /// When the next value is none, or too deep.
+    pub fn object(&mut self) -> Result<(), Fault> {
+        self.enter(b'{')
+    }
+
+    /// The next key of the object that was entered, its value being next; `None`: the object is at its end and left.
+    ///
+    /// # Errors
+    /// When the text is no JSON.
+    pub fn key(&mut self) -> Result<Option<Text<'a>>, Fault> {
+        if !self.more(b'}')? {
+            return Ok(None);
+        }
+        self.key_and_colon().map(Some)
+    }
+
+    /// Enters an array.
+    ///
+    /// # Errors
+    /// When the next value is none, or too deep.
+    pub fn array(&mut self) -> Result<(), Fault> {
+        self.enter(b'[')
+    }
+
+    /// Whether the array that was entered has another element, which is next; `false`: it is at its end and left.
+    ///
+    /// # Errors
+    /// When the text is no JSON.
+    pub fn element(&mut self) -> Result<bool, Fault> {
+        self.more(b']')
+    }
+
+    /// A string.
+    ///
+    /// # Errors
+    /// When the next value is none.
+    pub fn string(&mut self) -> Result<Text<'a>, Fault> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            self.at += text::plain(rest);
+            match self.text.get(self.at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    let escape = self.text.get(self.at + 1..).unwrap_or_default();
+                    self.at += 1 + text::escape(escape).ok_or(Fault::Syntax)?;
+                }
+                _ => return Err(Fault::Syntax),
+            }
+        }
+        let raw = self.text.get(start..self.at).unwrap_or_default();
+        self.at += 1;
+        Ok(Text::new(raw, start, escaped))
+    }
+
+    /// A number, as it is written.
+    ///
+    /// # Errors
+    /// When the next value is none.
+    pub fn number(&mut self) -> Result<&'a [u8], Fault> {
+        self.peek()?;
+        let start = self.at;
+        self.at += usize::from(self.byte() == Some(b'-'));
+        let zero = self.byte() == Some(b'0');
+        if self.digits()? > 1 && zero {
+            return Err(Fault::Syntax);
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        Ok(self.text.get(start..self.at).unwrap_or_default())
+    }
+
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// When the next value is neither.
+    pub fn bool(&mut self) -> Result<bool, Fault> {
+        let yes = self.peek()? == b't';
+        self.word(if yes { b"true" } else { b"false" })?;
+        Ok(yes)
+    }
+
+    /// Passes over the next value, whatever it is.
+    ///
+    /// # Errors
+    /// When it is no JSON, or too deep.
+    pub fn skip(&mut self) -> Result<(), Fault> {
+        let around = self.depth;
+        // A bit for each array (0) and object (1) that is open, the innermost at the lowest place.
+        let mut objects = 0_u128;
+        loop {
+            match self.peek()? {
+                b'"' => self.string().map(drop)?,
+                b't' => self.word(b"true")?,
+                b'f' => self.word(b"false")?,
+                b'n' => self.word(b"null")?,
+                b'{' => {
+                    self.object()?;
+                    objects = objects << 1 | 1;
+                }
+                b'[' => {
+                    self.array()?;
+                    objects <<= 1;
+                }
+                _ => self.number().map(drop)?,
+            }
+            // Out of all that ends here, to where the next value is.
+            loop {
+                if self.depth == around {
+                    self.fresh = false;
+                    return Ok(());
+                }
+                let object = objects & 1 == 1;
+                if self.more(if object { b'}' } else { b']' })? {
+                    if object {
+                        self.key_and_colon()?;
+                    }
+                    break;
+                }
+                objects >>= 1;
+            }
+        }
+    }
+
+    /// Passes over the next value and says where it lies.
+    ///
+    /// # Errors
+    /// When it is no JSON, or too deep.
+    pub fn span(&mut self) -> Result<Range<usize>, Fault> {
+        self.peek()?;
+        let start = self.at;
+        self.skip()?;
+        Ok(start..self.at)
+    }
+
+    /// Nothing but blanks is left.
+    ///
+    /// # Errors
+    /// When something is.
+    pub fn end(&mut self) -> Result<(), Fault> {
+        if self.depth == 0 && self.peek().is_err() { Ok(()) } else { Err(Fault::Syntax) }
+    }
+
+    /// A string, or `None` for what is none.
+    ///
+    /// # Errors
+    /// When the text is no JSON.
+    pub fn maybe_string(&mut self) -> Result<Option<Text<'a>>, Fault> {
+        if self.peek()? == b'"' { self.string().map(Some) } else { self.skip().map(|()| None) }
+    }
+
+    /// A whole number of at least 0, or `None` for what is none.
+    ///
+    /// # Errors
+    /// When the text is no JSON.
+    pub fn maybe_u64(&mut self) -> Result<Option<u64>, Fault> {
+        match self.peek()? {
+            b'-' | b'0'..=b'9' => self.number().map(whole),
+            _ => self.skip().map(|()| None),
+        }
+    }
+
+    /// A boolean, or `None` for what is none.
+    ///
+    /// # Errors
+    /// When the text is no JSON.
+    pub fn maybe_bool(&mut self) -> Result<Option<bool>, Fault> {
+        if let b't' | b'f' = self.peek()? { self.bool().map(Some) } else { self.skip().map(|()| None) }
+    }
+
+    /// Enters an object; `false`: there is none, and what is there was skipped.
+    ///
+    /// # Errors
+    /// When the text is no JSON, or too deep.
+    pub fn maybe_object(&mut self) -> Result<bool, Fault> {
+        if self.peek()? == b'{' { self.object().map(|()| true) } else { self.skip().map(|()| false) }
+    }
+
+    /// Enters an array; `false`: there is none, and what is there was skipped.
+    ///
+    /// # Errors
+    /// When the text is no JSON, or too deep.
+    pub fn maybe_array(&mut self) -> Result<bool, Fault> {
+        if self.peek()? == b'[' { self.array().map(|()| true) } else { self.skip().map(|()| false) }
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// The next byte that is no blank.
+    #[inline]
+    fn peek(&mut self) -> Result<u8, Fault> {
+        loop {
+            match self.byte().ok_or(Fault::Syntax)? {
+                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
+                byte => return Ok(byte),
+            }
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+        if self.peek()? != byte {
+            return Err(Fault::Syntax);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn enter(&mut self, open: u8) -> Result<(), Fault> {
+        self.expect(open)?;
+        if self.depth == MAX_DEPTH {
+            return Err(Fault::TooDeep);
+        }
+        self.depth += 1;
+        self.fresh = true;
+        Ok(())
+    }
+
+    /// Over the comma, or out of what ends here.
+    #[inline]
+    fn more(&mut self, close: u8) -> Result<bool, Fault> {
+        let fresh = std::mem::take(&mut self.fresh);
+        match self.peek()? {
+            byte if byte == close => {
+                self.at += 1;
+                self.depth = self.depth.checked_sub(1).ok_or(Fault::Syntax)?;
+                Ok(false)
+            }
+            _ if fresh => Ok(true),
+            b',' => {
+                self.at += 1;
+                Ok(true)
+            }
+            _ => Err(Fault::Syntax),
+        }
+    }
+
+    fn key_and_colon(&mut self) -> Result<Text<'a>, Fault> {
+        let key = self.string()?;
+        self.expect(b':')?;
+        Ok(key)
+    }
+
+    /// At least one.
+    fn digits(&mut self) -> Result<usize, Fault> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let len = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += len;
+        if len > 0 { Ok(len) } else { Err(Fault::Syntax) }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Fault> {
+        self.peek()?;
+        if !self.text.get(self.at..).unwrap_or_default().starts_with(word) {
+            return Err(Fault::Syntax);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+}
+
+/// A number of at least 0 without a fraction, however it is written (`1e3`, `100.0`); what is greater than the greatest is
+/// the greatest.
+pub fn whole(number: &[u8]) -> Option<u64> {
+    if number.len() < 20 && number.iter().all(u8::is_ascii_digit) {
+        return Some(number.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+    }
+    let number: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    // A cast from above the greatest gives the greatest.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "neither negative nor a fraction")]
+    (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
+}
