@@ -5,8 +5,10 @@
 
 pub mod body;
 pub mod dialect;
+pub mod estimate;
 pub mod flow;
-pub mod keys;
 pub mod json;
+pub mod keys;
+pub mod meter;
 pub mod sse;
 pub mod usage;

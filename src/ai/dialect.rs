@@ -2,6 +2,7 @@
 
 mod ask;
 mod chat;
+pub mod error;
 mod json;
 mod media;
 mod messages;

@@ -78,18 +78,6 @@ impl<'a> Text<'a> {
             part(rest);
         }
     }
-
-    /// How many characters it has: Unicode scalar values, each lone surrogate as one.
-    pub fn chars(&self) -> u64 {
-        let mut chars = 0;
-        let mut count = |part: &[u8]| chars += part.iter().map(|byte| u64::from(*byte & 0xc0 != 0x80)).sum::<u64>();
-        if self.escaped {
-            self.for_each(count)
-        } else {
-            count(self.raw)
-        }
-        chars
-    }
 }
 
 /// How many bytes at the beginning are neither `"` nor `\` nor a control character, eight at a time.

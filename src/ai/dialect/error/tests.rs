@@ -1,0 +1,206 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn text(status: u16) -> ErrorText<'static> {
+    ErrorText {
+        status: StatusCode::from_u16(status).unwrap(),
+        code: "CODE",
+        message: "what \"happened\"",
+        param: Some("model"),
+        request_id: "r-1",
+    }
+}
+
+fn rendered(dialect: Dialect, status: u16) -> Value {
+    serde_json::from_slice(&render(dialect, &text(status))).unwrap()
+}
+
+fn understood(status: u16, body: &str) -> ProviderError {
+    read(Dialect::Chat, StatusCode::from_u16(status).unwrap(), body.as_bytes())
+}
+
+#[test]
+fn openai_clients_read_an_error_as_openai_writes_it() {
+    let error = json!({"message": "what \"happened\"", "type": "invalid_request_error", "param": "model", "code": "CODE",
+        "request_id": "r-1"});
+    for dialect in [Dialect::Chat, Dialect::Completions, Dialect::Responses, Dialect::Other] {
+        assert_eq!(rendered(dialect, 400), json!({"error": error}));
+    }
+    for (status, kind) in [
+        (401, "authentication_error"),
+        (404, "invalid_request_error"),
+        (429, "rate_limit_error"),
+        (500, "server_error"),
+        (503, "server_error"),
+    ] {
+        assert_eq!(rendered(Dialect::Chat, status)["error"]["type"], kind, "{status}");
+    }
+}
+
+#[test]
+fn anthropic_clients_read_an_error_as_anthropic_writes_it() {
+    let error = json!({"type": "invalid_request_error", "message": "what \"happened\""});
+    assert_eq!(rendered(Dialect::Messages, 400), json!({"type": "error", "error": error, "request_id": "r-1"}));
+    for (status, kind) in [
+        (401, "authentication_error"),
+        (402, "billing_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (413, "request_too_large"),
+        (422, "invalid_request_error"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (502, "api_error"),
+        (503, "overloaded_error"),
+        (504, "timeout_error"),
+        (529, "overloaded_error"),
+    ] {
+        assert_eq!(rendered(Dialect::Messages, status)["error"]["type"], kind, "{status}");
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_ends_with_an_event_of_its_dialect() {
+    let lost = ErrorText { message: "Upstream connection lost", param: None, ..text(502) };
+    assert_eq!(
+        event(Dialect::Messages, &lost),
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Upstream connection lost\"}}\n\n"
+    );
+    assert_eq!(
+        event(Dialect::Chat, &lost),
+        "data: {\"error\":{\"message\":\"Upstream connection lost\",\"type\":\"server_error\",\"param\":null,\"code\":\"CODE\"}}\n\n"
+    );
+    let responses = event(Dialect::Responses, &lost);
+    let data = responses.strip_prefix(b"event: error\ndata: ").unwrap();
+    let data: Value = serde_json::from_slice(data).unwrap();
+    assert_eq!(
+        (&data["type"], &data["code"], &data["error"]["code"]),
+        (&json!("error"), &json!("CODE"), &json!("CODE"))
+    );
+}
+
+#[test]
+fn every_known_shape_is_understood() {
+    for (status, body, class) in [
+        (
+            401,
+            r#"{"error":{"message":"Incorrect API key","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#,
+            Class::Auth,
+        ),
+        (401, r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#, Class::Auth),
+        (401, r#"{"statusCode":401,"message":"Access denied due to invalid subscription key"}"#, Class::Auth),
+        (403, r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}"#, Class::Auth),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"@type":"x","reason":"API_KEY_INVALID"}]}}"#,
+            Class::Auth,
+        ),
+        (429, r#"{"error":{"message":"slow","type":"requests","code":"rate_limit_exceeded"}}"#, Class::RateLimited),
+        (
+            429,
+            r#"{"error":{"message":"pay","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+            Class::QuotaExhausted,
+        ),
+        (429, r#"[{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED"}}]"#, Class::RateLimited),
+        (402, "{}", Class::QuotaExhausted),
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}"#,
+            Class::QuotaExhausted,
+        ),
+        (
+            529,
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#,
+            Class::Overloaded,
+        ),
+        (503, "Service is currently degraded, please try again later", Class::Overloaded),
+        (504, "<html>", Class::Timeout),
+        (408, "", Class::Timeout),
+        (
+            400,
+            r#"{"error":{"message":"x","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
+            Class::BadRequest,
+        ),
+        (
+            400,
+            r#"{"object":"error","message":"bad","type":"BadRequestError","param":null,"code":400}"#,
+            Class::BadRequest,
+        ),
+        (
+            422,
+            r#"{"detail":[{"loc":["body"],"msg":"field required","type":"value_error.missing"}]}"#,
+            Class::BadRequest,
+        ),
+        (
+            404,
+            r#"{"error":{"message":"no such model","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#,
+            Class::NotFound,
+        ),
+        (404, r#"{"error":{"message":"no","type":"invalid_request_error"}}"#, Class::NotFound),
+        (404, r#"{"error":"model 'x' not found"}"#, Class::NotFound),
+        (413, r#"{"type":"error","error":{"type":"request_too_large","message":"x"}}"#, Class::TooLarge),
+        (
+            400,
+            r#"{"error":{"code":"content_filter","message":"filtered","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+            Class::ContentFilter,
+        ),
+        (500, r#"{"error":{"message":"oops","type":"server_error"}}"#, Class::Server),
+        (500, "null", Class::Server),
+        (502, r#"{"error":[]}"#, Class::Server),
+        (200, r#"{"success":false,"message":"x","errorCode":"500"}"#, Class::Server),
+        (200, r#"{"success":false,"message":"x","errorCode":"503"}"#, Class::Overloaded),
+        (200, r#"{"error":{"message":"x","code":null}}"#, Class::Unknown),
+        (
+            200,
+            r#"{"type":"response.failed","response":{"id":"r","status":"failed","error":{"code":"rate_limit_exceeded","message":"x"}}}"#,
+            Class::RateLimited,
+        ),
+    ] {
+        assert_eq!(understood(status, body).class, class, "{status} {body}");
+    }
+}
+
+#[test]
+fn codes_that_clients_know_are_kept() {
+    for (status, body, code) in [
+        (400, r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#, "context_length_exceeded"),
+        (404, r#"{"error":{"code":"DeploymentNotFound","message":"x"}}"#, "model_not_found"),
+        (400, r#"{"error":{"code":"anything else","message":"x"}}"#, "invalid_request"),
+        (500, "", "server_error"),
+    ] {
+        assert_eq!(understood(status, body).code(), code, "{body}");
+    }
+}
+
+#[test]
+fn the_words_of_a_provider_are_shown_only_where_the_request_is_at_fault() {
+    let error = |kind: &str| format!(r#"{{"error":{{"type":"{kind}","message":"words"}}}}"#);
+    assert_eq!(understood(400, &error("invalid_request_error")).message.as_deref(), Some("words"));
+    assert_eq!(understood(422, r#"{"detail":[{"msg":"field required"}]}"#).message.as_deref(), Some("field required"));
+    for (status, kind) in [(401, "authentication_error"), (429, "rate_limit_error"), (500, "server_error"), (529, "x")]
+    {
+        assert_eq!(understood(status, &error(kind)).message, None, "{status}");
+    }
+    assert_eq!(understood(400, "{}").message, None);
+}
+
+#[test]
+fn keys_addresses_and_accounts_are_taken_out() {
+    let shown = |message: &str| understood(400, &json!({"error": {"message": message}}).to_string()).message.unwrap();
+    for (message, left) in [
+        ("Incorrect key: sk-proj-abc123XYZ.", "Incorrect key: [redacted]"),
+        ("key 'sk-a***********bcde' is wrong", "key [redacted] is wrong"),
+        ("project (proj_abcdefgh) in org-1234567 failed", "project [redacted] in [redacted] failed"),
+        ("call http://10.0.0.5:8000/v1 failed", "call [redacted] failed"),
+        ("no api_key=AIzaSyA1234567890 here", "no [redacted] here"),
+        ("sent Authorization: Bearer abc as token", "sent Authorization: Bearer [redacted] as token"),
+        ("0123456789abcdef0123456789abcdef", "[redacted]"),
+        ("max_tokens: 100000 > 8192,\n\tthe maximum\u{7}allowed", "max_tokens: 100000 > 8192, the maximum allowed"),
+        ("messages.0.content.1.image_url.url is invalid", "messages.0.content.1.image_url.url is invalid"),
+    ] {
+        assert_eq!(shown(message), left);
+    }
+    let long = shown(&"ä ".repeat(10_000));
+    assert_eq!(long.chars().count(), 501);
+    assert!(long.ends_with('…'));
+}

@@ -1,0 +1,199 @@
+//! Estimates of tokens, for limits that must decide before a provider has counted, and where it never does.
+//!
+//! Four characters are a token; of Chinese, Japanese and Korean, two are (row F06). What is not text has a fixed number, for
+//! its size in bytes says nothing: see [`IMAGE`], [`AUDIO`] and [`DOCUMENT`]. An estimate is settled with what the provider
+//! counts, so it need not be exact; it must not be small by much, and must not be large because of an image.
+
+use super::dialect::Dialect;
+use super::json::{Fault, Kind, Reader, Text};
+
+#[cfg(test)]
+mod tests;
+
+/// Tokens of an image, for a provider of OpenAI's kind: one of 1024 by 1024 in high detail, 85 and 170 for each of 4 tiles.
+pub const IMAGE: u64 = 765;
+
+/// Tokens of an image at Anthropic: the largest that is not scaled down, width times height divided by 750.
+pub const IMAGE_ANTHROPIC: u64 = 1_600;
+
+/// Tokens of an image at Gemini: 258 for each of 4 tiles.
+pub const IMAGE_GEMINI: u64 = 1_032;
+
+/// Tokens of a sound: a minute, of 10 tokens a second (OpenAI; Gemini has 32).
+pub const AUDIO: u64 = 600;
+
+/// Tokens of a document, such as a PDF: a page, as Anthropic has it.
+pub const DOCUMENT: u64 = 3_000;
+
+/// The outermost members that a model reads.
+const READ: [&[u8]; 16] = [
+    b"messages",
+    b"prompt",
+    b"suffix",
+    b"input",
+    b"instructions",
+    b"system",
+    b"tools",
+    b"functions",
+    b"response_format",
+    b"text",
+    b"contents",
+    b"systemInstruction",
+    b"query",
+    b"documents",
+    b"texts",
+    b"inputs",
+];
+
+/// Of these the names within count as well: schemas and the arguments of calls.
+const WITH_NAMES: [&[u8]; 6] = [b"tools", b"functions", b"response_format", b"text", b"arguments", b"args"];
+
+/// The tokens of a request's JSON body. What cannot be read counts up to there.
+pub fn input_tokens(body: &[u8], dialect: Dialect) -> u64 {
+    let mut estimate = Estimate { dialect, weight: 0, tokens: 0 };
+    // A body that breaks off is refused elsewhere.
+    let _ = estimate.body(&mut Reader::new(body));
+    estimate.tokens.saturating_add(output_tokens(estimate.weight))
+}
+
+/// The tokens of so many characters, of which those of Chinese, Japanese and Korean were counted twice.
+pub fn output_tokens(chars: u64) -> u64 {
+    chars.div_ceil(4)
+}
+
+/// The characters of a string; those of Chinese, Japanese and Korean count twice.
+pub(in crate::ai) fn weight(text: &Text<'_>) -> u64 {
+    if !text.is_escaped() {
+        return weight_of(text.raw());
+    }
+    let mut weight = 0;
+    text.for_each(|part| weight += weight_of(part));
+    weight
+}
+
+/// Of UTF-8, each byte that begins a character counts; those from U+3000 on begin with 0xe3 or more.
+fn weight_of(text: &[u8]) -> u64 {
+    text.iter().map(|byte| u64::from(*byte & 0xc0 != 0x80) + u64::from(*byte >= 0xe3)).sum()
+}
+
+struct Estimate {
+    dialect: Dialect,
+    /// Of the text.
+    weight: u64,
+    /// Of everything else.
+    tokens: u64,
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The name of the member that it is, or is in a list of.
+    name: &'a [u8],
+    /// The name of the member that the object is which it is in.
+    around: &'a [u8],
+    /// Names count as well.
+    names: bool,
+    /// A number is a token.
+    ids: bool,
+}
+
+impl Estimate {
+    fn body(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        reader.object()?;
+        while let Some(key) = reader.key()? {
+            let name = key.raw();
+            if READ.contains(&name) {
+                let ids = matches!(name, b"prompt" | b"input" | b"inputs");
+                self.value(reader, Place { name, around: b"", names: WITH_NAMES.contains(&name), ids })?;
+            } else {
+                reader.skip()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A value, with all that is in it: as deep as a reader goes, and no deeper.
+    fn value(&mut self, reader: &mut Reader<'_>, place: Place<'_>) -> Result<(), Fault> {
+        match reader.kind()? {
+            Kind::String => {
+                let text = reader.string()?;
+                self.string(&text, place);
+            }
+            Kind::Number if place.ids => {
+                reader.number()?;
+                self.tokens += 1;
+            }
+            Kind::Number => self.weight += reader.number()?.len() as u64,
+            Kind::Bool | Kind::Null => {
+                reader.skip()?;
+                self.tokens += u64::from(place.names);
+            }
+            Kind::Array => {
+                reader.array()?;
+                while reader.element()? {
+                    self.value(reader, place)?;
+                }
+            }
+            Kind::Object => {
+                reader.object()?;
+                while let Some(key) = reader.key()? {
+                    let name = key.raw();
+                    if place.names {
+                        self.weight += weight(&key);
+                    }
+                    // The input of a call, unlike that of a request.
+                    let names = place.names || WITH_NAMES.contains(&name) || name == b"input";
+                    self.value(reader, Place { name, around: place.name, names, ids: false })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn string(&mut self, text: &Text<'_>, place: Place<'_>) {
+        match media(text, place) {
+            Some(Media::Image) => {
+                self.tokens += match self.dialect {
+                    Dialect::Messages => IMAGE_ANTHROPIC,
+                    Dialect::Gemini => IMAGE_GEMINI,
+                    _ => IMAGE,
+                };
+            }
+            Some(Media::Audio) => self.tokens += AUDIO,
+            Some(Media::Document) => self.tokens += DOCUMENT,
+            Some(Media::Sealed) => {}
+            None => self.weight += weight(text),
+        }
+    }
+}
+
+/// What a string is that is no text.
+enum Media {
+    Image,
+    Audio,
+    Document,
+    /// For its maker only.
+    Sealed,
+}
+
+/// By its place, for an object may have its type behind its data; and by its beginning, where it tells.
+fn media(text: &Text<'_>, place: Place<'_>) -> Option<Media> {
+    let start = text.raw().get(..32).unwrap_or_else(|| text.raw());
+    let typed = |usual: Media| match start {
+        // Of the types of documents, the one with pages. In base64 it begins with `%PDF`.
+        [b'd', b'a', b't', b'a', b':', b'a', b'p', b'p', ..] | [b'J', b'V', b'B', b'E', b'R', ..] => Media::Document,
+        [b'd', b'a', b't', b'a', b':', b'a', b'u', b'd', ..] => Media::Audio,
+        _ => usual,
+    };
+    match (place.around, place.name) {
+        (b"input_audio", b"data") => Some(Media::Audio),
+        (b"source" | b"inline_data" | b"inlineData", b"data") => Some(typed(Media::Image)),
+        (b"image_url" | b"source", b"url") => Some(typed(Media::Image)),
+        (_, b"image_url") => Some(typed(Media::Image)),
+        (b"fileData" | b"file_data", b"fileUri" | b"file_uri") => Some(typed(Media::Image)),
+        (_, b"file_data" | b"file_url" | b"file_id") => Some(typed(Media::Document)),
+        (_, b"signature" | b"thoughtSignature" | b"thought_signature" | b"encrypted_content") => Some(Media::Sealed),
+        (b"content", b"data") => Some(Media::Sealed),
+        _ => None,
+    }
+}

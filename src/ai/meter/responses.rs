@@ -1,0 +1,119 @@
+//! Events of OpenAI's Responses; those of its streams of images, speech and transcripts are of the same kind.
+
+use super::{Event, Meter, is_something, usage};
+use crate::ai::estimate;
+use crate::ai::json::{Fault, Kind, Reader, Text};
+
+/// Takes in an event. Its name is in its data, too; where it is not, that of the frame counts.
+pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>, name: &[u8]) -> Result<Event, Fault> {
+    let mut kind = None;
+    let mut delta = None;
+    let mut failed = false;
+    reader.object()?;
+    while let Some(key) = reader.key()? {
+        match key.raw() {
+            b"type" => kind = reader.maybe_string()?,
+            b"delta" => delta = reader.maybe_string()?,
+            b"response" => answer(meter, reader)?,
+            b"usage" => meter.usage = usage::openai(reader)?.or(meter.usage),
+            b"error" => failed |= is_something(reader)?,
+            b"success" => failed |= reader.maybe_bool()? == Some(false),
+            _ => reader.skip()?,
+        }
+    }
+    if failed {
+        return Ok(Event::Error);
+    }
+    let kind = kind.as_ref().map_or(name, Text::raw);
+    if let Some(delta) = delta
+        && kind.ends_with(b".delta")
+        // Sound has its length in seconds, and its words in the transcript.
+        && !kind.ends_with(b"audio.delta")
+    {
+        meter.chars += estimate::weight(&delta);
+        return Ok(if delta.is_empty() { Event::Startup } else { Event::Content });
+    }
+    Ok(kind_of(kind))
+}
+
+fn kind_of(kind: &[u8]) -> Event {
+    match kind {
+        b"response.completed" | b"response.incomplete" | b"response.cancelled" => Event::Terminal,
+        b"image_generation.completed" | b"image_edit.completed" => Event::Terminal,
+        b"speech.audio.done" | b"transcript.text.done" => Event::Terminal,
+        b"response.failed" | b"error" => Event::Error,
+        _ => {
+            let last = kind.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+            match last {
+                b"created" | b"queued" | b"in_progress" | b"added" | b"searching" | b"generating" | b"interpreting" => {
+                    Event::Startup
+                }
+                b"delta" | b"done" | b"completed" | b"partial_image" => Event::Content,
+                _ => Event::Other,
+            }
+        }
+    }
+}
+
+/// A response as its events have it, or a whole one from behind its `{`: its model, its usage and how it ended.
+fn answer(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    if !reader.maybe_object()? {
+        return Ok(());
+    }
+    while let Some(key) = reader.key()? {
+        match key.raw() {
+            b"model" => meter.named(reader)?,
+            b"usage" => meter.usage = usage::openai(reader)?.or(meter.usage),
+            b"status" => status(meter, reader)?,
+            b"incomplete_details" => incomplete(meter, reader)?,
+            _ => reader.skip()?,
+        }
+    }
+    Ok(())
+}
+
+/// How a response ended, if it has.
+pub(super) fn status(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    match reader.maybe_string()? {
+        // The reason says more, wherever it stands.
+        Some(status) if matches!(status.raw(), b"completed" | b"incomplete") && meter.finish.is_none() => {
+            meter.finish = status.str().map(Into::into);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Why a response is not complete.
+pub(super) fn incomplete(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    if !reader.maybe_object()? {
+        return Ok(());
+    }
+    while let Some(key) = reader.key()? {
+        match reader.kind()? {
+            Kind::String if key.raw() == b"reason" => meter.finish = reader.string()?.str().map(Into::into),
+            _ => reader.skip()?,
+        }
+    }
+    Ok(())
+}
+
+/// What a whole response says: the strings in which its items have text, arguments and summaries.
+pub(super) fn output(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    if !reader.maybe_array()? {
+        return Ok(());
+    }
+    while reader.element()? {
+        if !reader.maybe_object()? {
+            continue;
+        }
+        while let Some(key) = reader.key()? {
+            match key.raw() {
+                b"content" | b"summary" => output(meter, reader)?,
+                b"text" | b"refusal" | b"arguments" | b"name" | b"input" => drop(meter.said(reader)?),
+                _ => reader.skip()?,
+            }
+        }
+    }
+    Ok(())
+}

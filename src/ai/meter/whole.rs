@@ -1,0 +1,83 @@
+//! Answers that come as one body.
+
+use http::StatusCode;
+
+use super::{Meter, chat, gemini, is_something, messages, responses, usage};
+use crate::ai::dialect::Dialect;
+use crate::ai::dialect::error::{self, ProviderError};
+use crate::ai::json::{Fault, Reader};
+use crate::ai::usage::Usage;
+
+/// What a whole answer tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// What the provider counted.
+    pub usage: Option<Usage>,
+    /// The model that it says it is.
+    pub model: Option<Box<str>>,
+    /// Why the answer ended, in the provider's word.
+    pub finish: Option<Box<str>>,
+    /// It is an error, for all that its status says (row F08).
+    pub error: Option<ProviderError>,
+    /// The characters of the answer, as [`Meter::output_chars`] has them.
+    pub output_chars: u64,
+}
+
+/// Reads an answer with a status of success: of chats and completions, and of embeddings, rerankers, images and sound. What
+/// is no JSON tells nothing.
+pub fn whole(dialect: Dialect, body: &[u8]) -> Whole {
+    let mut meter = Meter::new(dialect);
+    let failed = read(&mut meter, &mut Reader::new(body)).unwrap_or(false);
+    Whole {
+        usage: meter.usage,
+        model: meter.model,
+        finish: meter.finish,
+        error: failed.then(|| error::read(dialect, StatusCode::OK, body)),
+        output_chars: meter.chars,
+    }
+}
+
+/// Takes everything in; whether it is an error.
+fn read(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
+    let mut failed = false;
+    if !reader.maybe_object()? {
+        return Ok(false);
+    }
+    while let Some(key) = reader.key()? {
+        match (key.raw(), meter.dialect) {
+            (b"error", _) => failed |= is_something(reader)?,
+            (b"success", _) => failed |= reader.maybe_bool()? == Some(false),
+            (b"model" | b"modelVersion", _) => meter.named(reader)?,
+            (b"usage", Dialect::Messages) => messages::take_usage(meter, reader)?,
+            (b"usage", _) => meter.usage = usage::openai(reader)?.or(meter.usage),
+            (b"usageMetadata", _) => meter.usage = usage::gemini(reader)?.or(meter.usage),
+            (b"meta", Dialect::Other) => meter.usage = usage::cohere(reader)?.or(meter.usage),
+            (b"choices", Dialect::Chat | Dialect::Completions) => {
+                if reader.maybe_array()? {
+                    while reader.element()? {
+                        chat::choice(meter, reader)?;
+                    }
+                }
+            }
+            (b"content", Dialect::Messages) => {
+                if reader.maybe_array()? {
+                    while reader.element()? {
+                        messages::block(meter, reader)?;
+                    }
+                }
+            }
+            (b"stop_reason", Dialect::Messages) => {
+                if let Some(reason) = reader.maybe_string()? {
+                    meter.ended(0, &reason);
+                }
+            }
+            (b"output", Dialect::Responses) => responses::output(meter, reader)?,
+            (b"status", Dialect::Responses) => responses::status(meter, reader)?,
+            (b"incomplete_details", Dialect::Responses) => responses::incomplete(meter, reader)?,
+            (b"candidates", Dialect::Gemini) => drop(gemini::candidates(meter, reader, &mut false)?),
+            (b"promptFeedback", Dialect::Gemini) => drop(gemini::blocked(meter, reader)?),
+            _ => reader.skip()?,
+        }
+    }
+    Ok(failed)
+}
