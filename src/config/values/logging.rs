@@ -6,6 +6,7 @@ use crate::config::problem::{list, nearest};
 /// The targets of the process log, without `sluicegate::` in front. A level for `server` goes for `server::reload` too.
 const TARGETS: [&str; 16] = [
     "admin",
+    "ai",
     "admin::control",
     "admin::tokens",
     "audit",
