@@ -54,7 +54,7 @@ impl Prices {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < MOST_TOLD && !told.contains(&both) {
             let shown: String = model.chars().take(100).flat_map(char::escape_default).collect();
-            warn!("model {shown} of provider {provider} has no price and counts as free (ai.prices.unknown: zero)");
+            warn!(target: "ai", "model {shown} of provider {provider} has no price and counts as free (ai.prices.unknown: zero)");
             told.push(both);
         }
     }
@@ -77,7 +77,8 @@ pub fn cost(price: &Price, usage: &Usage) -> u64 {
         (said, output),
         (usage.reasoning, reasoning.unwrap_or(output)),
     ];
-    let total: u128 = parts.iter().map(|(tokens, price)| u128::from(*tokens) * u128::from(*price)).sum();
+    let cost = |(tokens, price): &(u64, u64)| u128::from(*tokens) * u128::from(*price);
+    let total: u128 = parts.iter().map(cost).fold(0, u128::saturating_add);
     u64::try_from(total.div_ceil(PER)).unwrap_or(u64::MAX)
 }
 

@@ -16,7 +16,7 @@ fn cache(max_entries: u64, max_bytes: u64) -> Arc<Answers> {
         tag_headers: Vec::new(),
         rules: CacheRules::default(),
     };
-    let metrics = Metrics::new(Identity { instance_id: "1".to_owned(), version: "0".to_owned() });
+    let metrics = Metrics::new(&Identity { instance_id: "1".to_owned(), version: "0".to_owned() });
     Arc::new(Answers::new(Arc::new(config), metrics.cache("answers")))
 }
 

@@ -294,7 +294,10 @@ routes:
     assert_eq!(targets[0], AiTarget::default());
     assert_eq!(targets[1], AiTarget::default());
     let fields = vec!["context_management".to_owned()];
-    assert_eq!(targets[2], AiTarget { models: vec!["m".into()], strip_body_fields: fields, cut_over_budget: true });
+    assert_eq!(
+        targets[2],
+        AiTarget { models: vec!["m".into()], strip_body_fields: fields, cut_over_budget: true, ..AiTarget::default() }
+    );
 }
 
 #[test]

@@ -4,11 +4,11 @@ use super::{Wrong, one_of, quote};
 use crate::config::problem::{list, nearest};
 
 /// The targets of the process log, without `sluicegate::` in front. A level for `server` goes for `server::reload` too.
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 17] = [
     "admin",
-    "ai",
     "admin::control",
     "admin::tokens",
+    "ai",
     "audit",
     "auth",
     "balance",
