@@ -4,11 +4,13 @@
 //! bytes and values, so that every rule is tested without a socket.
 
 pub mod body;
+pub mod breaker;
 pub mod dialect;
 pub mod estimate;
 pub mod flow;
 pub mod json;
 pub mod keys;
 pub mod meter;
+pub mod reset;
 pub mod sse;
 pub mod usage;

@@ -5,6 +5,7 @@
 //! the sums.
 
 pub mod access_log;
+pub mod ai;
 pub mod audit;
 pub mod logging;
 pub mod metrics;

@@ -21,22 +21,24 @@ use http::HeaderValue;
 use log::{Level, debug, error, info, log, warn};
 use ring::digest::{Context, SHA256};
 
-use super::flow::{NoToken, Token};
-use crate::config::ai::{KeySecret, Provider, ProviderKind};
-use crate::observe::metrics::{CredentialMetrics, Metrics};
+use super::flow::{self, NoToken, Token};
+use crate::config::ai::{KeySecret, Provider};
+pub use crate::observe::metrics::KeyState;
+use crate::observe::metrics::{CredentialMetrics, KeySample, Metrics, Sampler};
 use condition::{Condition, Use};
 
 mod condition;
 #[cfg(test)]
 mod tests;
 
-pub use condition::KeyState;
-
 /// What is known of the keys of all providers, over reloads.
 pub struct Rings {
     keys: Mutex<HashMap<Identity, Weak<Key>>>,
-    rings: Mutex<HashMap<Arc<str>, Weak<KeyRing>>>,
+    /// The newest of each provider.
+    rings: Arc<Mutex<HashMap<Arc<str>, Weak<KeyRing>>>>,
     metrics: Arc<Metrics>,
+    /// Held so that scrapes can ask as long as this lives.
+    _sampler: Arc<Sampler<KeySample>>,
 }
 
 /// What makes a key the same one after a reload.
@@ -86,9 +88,16 @@ pub struct KeyStatus {
 }
 
 impl Rings {
-    /// Nothing known yet. `metrics` counts how often a key is used.
+    /// Nothing known yet. `metrics` counts how often a key is used, and shows its state.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { keys: Mutex::default(), rings: Mutex::default(), metrics }
+        let rings = Arc::<Mutex<HashMap<Arc<str>, Weak<KeyRing>>>>::default();
+        let sampled = Arc::clone(&rings);
+        let sampler: Arc<Sampler<KeySample>> = Arc::new(move |now| {
+            let rings: Vec<Arc<KeyRing>> = lock(&sampled).values().filter_map(Weak::upgrade).collect();
+            rings.iter().flat_map(|ring| ring.samples(now)).collect()
+        });
+        metrics.watch_keys(&sampler);
+        Self { keys: Mutex::default(), rings, metrics, _sampler: sampler }
     }
 
     /// The keys of `provider`, with what is known of them. To be called when a snapshot is built.
@@ -98,7 +107,7 @@ impl Rings {
             Share { weight: key.weight.max(1), key: self.key(&provider.name, &key.name, digest) }
         });
         let shares: Vec<Share> = shares.collect();
-        let level = if provider.kind == ProviderKind::Flow { Level::Info } else { Level::Debug };
+        let level = flow::level(&provider.kind);
         let mut rings = lock(&self.rings);
         let known = rings.get(&provider.name).and_then(Weak::upgrade);
         if let Some(known) = known.filter(|known| known.level == level && known.is_of(&shares)) {
@@ -230,6 +239,14 @@ impl KeyRing {
             }
         };
         self.keys.iter().map(status).collect()
+    }
+
+    fn samples(&self, now: Instant) -> impl Iterator<Item = KeySample> {
+        self.keys.iter().map(move |share| KeySample {
+            provider: Arc::clone(&self.provider),
+            name: Arc::clone(&share.key.name),
+            state: share.key.usable(now).state(),
+        })
     }
 
     fn choose(&self, now: Instant, tried: &[usize]) -> Option<usize> {

@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use crate::observe::ai::Tokens;
+
 /// Tokens of one answer.
 ///
 /// OpenAI counts cached tokens within its prompt tokens, Anthropic beside its input tokens: here they are always within
@@ -34,5 +36,12 @@ impl AddAssign for Usage {
         self.cache_write = self.cache_write.saturating_add(other.cache_write);
         self.output = self.output.saturating_add(other.output);
         self.reasoning = self.reasoning.saturating_add(other.reasoning);
+    }
+}
+
+impl From<Usage> for Tokens {
+    fn from(usage: Usage) -> Self {
+        let Usage { input, cache_read, cache_write, output, reasoning } = usage;
+        Self { input, output, cache_read, cache_write, reasoning }
     }
 }

@@ -25,6 +25,17 @@
 //! | `attempts`, `retried?` | tries at members; why there was more than one, separated by commas |
 //! | `connect_ms?`, `first_byte_ms?`, `upstream_ms?` | of the last attempt: to connect, to the first byte, in all |
 //! | `upstream_status?` | what the member answered |
+//! | `operation?`, `model?` | on an `ai` route, which holds for all until `termination`: the door; the model asked for |
+//! | `model_served?` | what the provider calls the model it was asked for |
+//! | `provider?`, `provider_key?` | names of the provider that answered, or was asked last, and of its key |
+//! | `stream?` | `true` or `false`: whether the client asked for a stream |
+//! | `tries?` | a list of objects with `provider`, `key?` and `outcome`, a word of [`TryOutcome`](super::ai::TryOutcome) |
+//! | `tries_untold?` | how many more than [`MOST_TRIES`](super::ai::MOST_TRIES) there were |
+//! | `tokens_input?`, `tokens_output?`, `tokens_cache_read?`, `tokens_cache_write?`, `tokens_reasoning?` | all or none |
+//! | `tokens_estimated?` | `true` when they were counted here, because the provider did not say |
+//! | `cost_usd?` | with six decimals |
+//! | `first_token_ms?` | from the request's header block to the provider's first content |
+//! | `broken?` | `true` when a stream broke after its first content |
 //! | `termination` | a word of [`Termination`] |
 //! | `user_agent?`, `referer?` | 512 bytes each |
 //!
@@ -38,6 +49,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ai::AiRecord;
 use super::writer::LogFile;
 use super::{RetryReasons, Termination};
 use crate::config::AccessFormat;
@@ -108,6 +120,8 @@ pub struct AccessRecord<'a> {
     pub upstream_time: Option<Duration>,
     /// What the member answered.
     pub upstream_status: Option<u16>,
+    /// What there is to say of a request to the AI gateway.
+    pub ai: Option<&'a AiRecord>,
     /// How it ended.
     pub termination: Termination,
     /// The User-Agent header.

@@ -23,7 +23,10 @@ use crate::clock;
 use crate::config::audit::EventKind;
 use security::SecurityMetrics;
 
-pub use ai::CredentialMetrics;
+pub use ai::{
+    AiGatewayMetrics, AiModelMetrics, AiObservation, AiProviderMetrics, BreakerSample, BreakerState, CredentialMetrics,
+    KeySample, KeyState, NO_PROVIDER, OTHER_MODEL, Sampler,
+};
 pub use auth::AuthFailures;
 pub use caches::{CacheMetrics, Held};
 pub use connections::{Connection, ListenerMetrics};
@@ -45,6 +48,7 @@ mod render;
 mod requests;
 mod sanitized;
 mod security;
+mod statuses;
 mod tokens;
 
 /// The content type of [`Metrics::render`].
@@ -57,11 +61,11 @@ const MOST_NAMES: usize = 4096;
 /// All metrics of the process. Made once; survives reloads.
 pub struct Metrics {
     identity: Identity,
+    ai: ai::AiMetrics,
     process: ProcessCollector,
     routes: Named<RouteMetrics>,
     pools: Named<PoolMetrics>,
     caches: Named<CacheMetrics>,
-    credentials: Named<CredentialMetrics>,
     listeners: Named<ListenerMetrics>,
     jwks: Named<JwksMetrics>,
     revoked: Arc<RevokedMetrics>,
@@ -96,11 +100,11 @@ impl Metrics {
     pub fn new(identity: &Identity) -> Self {
         Self {
             identity: identity.clone(),
+            ai: ai::AiMetrics::default(),
             process: ProcessCollector::for_self(),
             routes: Named::default(),
             pools: Named::default(),
             caches: Named::default(),
-            credentials: Named::default(),
             listeners: Named::default(),
             jwks: Named::default(),
             revoked: Arc::default(),
@@ -138,14 +142,6 @@ impl Metrics {
     /// The metrics of the cache called `name`, made at the first call. Taken when a snapshot is built.
     pub fn cache(&self, name: &str) -> Arc<CacheMetrics> {
         get_or_make(&self.caches, name, CacheMetrics::new)
-    }
-
-    /// The metrics of the credential `name` of `provider`, made at the first call. Taken when a snapshot is built.
-    pub fn credential(&self, provider: &Arc<str>, name: &Arc<str>) -> Arc<CredentialMetrics> {
-        // No name of a provider has a slash in it.
-        let both = format!("{provider}/{name}");
-        let make = |_| CredentialMetrics::new(Arc::clone(provider), Arc::clone(name));
-        get_or_make(&self.credentials, &both, make)
     }
 
     /// The metrics of the listener at `address`, as configured.

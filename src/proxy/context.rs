@@ -13,6 +13,7 @@ use crate::auth::{Caller, Hidden};
 use crate::balance::{Member, Pick};
 use crate::clock;
 use crate::limit::Permits;
+use crate::observe::ai::AiRecord;
 use crate::observe::metrics::InFlight;
 use crate::observe::trace::{RequestId, Trace};
 use crate::observe::{CacheStatus, RetryReasons, Termination};
@@ -55,6 +56,8 @@ pub struct RequestContext {
     pub fields: Vec<(HeaderName, HeaderValue)>,
     /// How the route's cache answered it.
     pub cache: Option<CacheStatus>,
+    /// What there is to say of it on an AI route.
+    pub ai: Option<Box<AiRecord>>,
     /// Whether it is left out of the access log: health and the like.
     pub quiet: bool,
     /// What became of its attempts.
@@ -118,6 +121,7 @@ impl RequestContext {
             masking: None,
             fields: Vec::new(),
             cache: None,
+            ai: None,
             quiet: false,
             upstream: UpstreamRecord::default(),
             body_in: 0,

@@ -98,6 +98,7 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
         first_byte: upstream.first_byte,
         upstream_time: between(upstream.started, upstream.ended),
         upstream_status: upstream.status,
+        ai: ctx.ai.as_deref(),
         termination: observation.termination,
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),

@@ -59,6 +59,7 @@ impl Refusal {
             first_byte: None,
             upstream_time: None,
             upstream_status: None,
+            ai: None,
             termination: if status == 408 { Termination::ClientTimeout } else { Termination::ClientInvalid },
             user_agent: None,
             referer: None,

@@ -2,41 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::observe::metrics::KeyState;
+
 /// For how long a probe may say nothing before another request is let through.
 pub(super) const PROBE_MOST: Duration = Duration::from_secs(60);
 /// The longest a key is left alone, whatever the configuration says: a bound that keeps the clock's arithmetic safe.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Whether a key may be used, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyState {
-    /// It is used.
-    Ready,
-    /// It has nothing left, by its provider's own word: others are used before it.
-    Spared,
-    /// Its provider said when to come again.
-    Resting,
-    /// Its provider refused it, not long ago.
-    Failed,
-    /// It was refused, and one request tries whether it is good again; or the next one will.
-    Probing,
-}
-
-impl KeyState {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ready, Self::Spared, Self::Resting, Self::Failed, Self::Probing];
-
-    /// The stable word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Spared => "spared",
-            Self::Resting => "resting",
-            Self::Failed => "failed",
-            Self::Probing => "probing",
-        }
-    }
-}
 
 /// What was said of a key.
 #[derive(Debug, Clone, Copy, Default)]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::condition::PROBE_MOST;
 use super::*;
 use crate::clock;
-use crate::config::ai::{KeyPlace, ProviderKey};
+use crate::config::ai::{KeyPlace, ProviderKey, ProviderKind};
 use crate::config::secret::Secret;
 use crate::observe::Identity as Program;
 

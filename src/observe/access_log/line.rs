@@ -9,6 +9,8 @@ use crate::config::AccessFormat;
 use crate::observe::escape::{self, Escape};
 use crate::observe::timestamp;
 
+mod ai;
+
 /// Bytes of path and query together, before escaping.
 const URI_MOST: usize = 8 * 1024;
 /// Bytes of User-Agent and of Referer, before escaping.
@@ -41,6 +43,9 @@ fn json(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     millis(buf, b",\"duration_ms\":", Some(record.duration));
     optional(buf, b",\"route\":\"", record.route);
     json_upstream(buf, record);
+    if let Some(record) = record.ai {
+        ai::json(buf, record);
+    }
     text(buf, b",\"termination\":\"", record.termination.as_str());
     if let Some(agent) = record.user_agent {
         buf.extend_from_slice(b",\"user_agent\":\"");

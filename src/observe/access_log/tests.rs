@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::observe::RetryReason;
+use crate::observe::ai::{MOST_TRIES, Operation, Tokens, Try, TryOutcome};
 
 fn record() -> AccessRecord<'static> {
     AccessRecord {
@@ -40,6 +41,7 @@ fn record() -> AccessRecord<'static> {
         first_byte: Some(Duration::from_micros(8_120)),
         upstream_time: Some(Duration::from_millis(12)),
         upstream_status: Some(200),
+        ai: None,
         termination: Termination::Completed,
         user_agent: Some(b"curl/8.5.0"),
         referer: Some(b"https://example.com/?page=2&token=sk-secret"),
@@ -121,6 +123,75 @@ fn the_combined_format_is_what_log_readers_know_with_more_behind_it() {
         )
     );
     assert!(text(AccessFormat::Combined, &bare()).ends_with(" - - - 0 0.012345 - - client_closed\n"));
+}
+
+fn ai_record() -> AiRecord {
+    let mut record = AiRecord::new(Operation::Chat);
+    let one = |provider: &str, outcome| Try { provider: provider.into(), key: Some("key-1".into()), outcome };
+    record.tried(one("openai", TryOutcome::Status429));
+    record.tried(Try { key: None, ..one("gpus", TryOutcome::BreakerOpen) });
+    record.tried(one("anthropic", TryOutcome::Answered));
+    record.model = "gpt-4".to_owned();
+    record.served = Some("claude-sonnet-4-5".into());
+    record.provider = Some("anthropic".into());
+    record.key = Some("key-1".into());
+    record.stream = true;
+    record.tokens = Some(Tokens { input: 1_200, output: 80, cache_read: 1_000, cache_write: 100, reasoning: 40 });
+    record.estimated = true;
+    record.cost = Some(12_345);
+    record.first_token = Some(Duration::from_micros(456_789));
+    record.broken = true;
+    record
+}
+
+#[test]
+fn a_request_to_the_ai_gateway_tells_who_was_tried_and_what_it_cost() {
+    let ai = ai_record();
+    let expected = concat!(
+        r#","upstream_status":200,"operation":"chat","model":"gpt-4","model_served":"claude-sonnet-4-5","#,
+        r#""provider":"anthropic","provider_key":"key-1","stream":true,"#,
+        r#""tries":[{"provider":"openai","key":"key-1","outcome":"status_429"},"#,
+        r#"{"provider":"gpus","outcome":"breaker_open"},{"provider":"anthropic","key":"key-1","outcome":"answered"}],"#,
+        r#""tokens_input":1200,"tokens_output":80,"tokens_cache_read":1000,"tokens_cache_write":100,"#,
+        r#""tokens_reasoning":40,"tokens_estimated":true,"cost_usd":0.012345,"first_token_ms":456.789,"broken":true,"#,
+        r#""termination":"completed","#
+    );
+    let line = text(AccessFormat::Json, &AccessRecord { ai: Some(&ai), ..record() });
+    assert!(line.contains(expected), "{line}");
+    assert!(serde_json::from_str::<Value>(&line).is_ok());
+}
+
+#[test]
+fn what_is_not_known_of_a_request_to_the_ai_gateway_is_left_out() {
+    let ai = AiRecord::new(Operation::Models);
+    let line = text(AccessFormat::Json, &AccessRecord { ai: Some(&ai), ..bare() });
+    assert!(line.contains(r#""operation":"models","stream":false,"termination":"#), "{line}");
+}
+
+#[test]
+fn the_combined_format_is_the_same_for_requests_to_the_ai_gateway() {
+    let ai = ai_record();
+    let with = AccessRecord { ai: Some(&ai), ..record() };
+    assert_eq!(text(AccessFormat::Combined, &with), text(AccessFormat::Combined, &record()));
+}
+
+#[test]
+fn a_request_that_was_tried_without_end_still_makes_a_line_of_bounded_length() {
+    let (mut ai, evil) = (ai_record(), "\u{1}".repeat(20_000));
+    for _ in 0..1_000 {
+        ai.tried(Try {
+            provider: "p".repeat(64).into(),
+            key: Some("k".repeat(64).into()),
+            outcome: TryOutcome::KeyRefused,
+        });
+    }
+    ai.model.clone_from(&evil);
+    let record = AccessRecord { ai: Some(&ai), path: &evil, ..record() };
+    let line = json(&record);
+    assert_eq!(line["tries"].as_array().unwrap().len(), MOST_TRIES);
+    assert_eq!(line["tries_untold"], 1_003 - MOST_TRIES);
+    assert_eq!(line["model"].as_str().unwrap().len(), 256);
+    assert!(text(AccessFormat::Json, &record).len() < 60 * 1024);
 }
 
 #[test]

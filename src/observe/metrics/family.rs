@@ -33,8 +33,13 @@ impl Families {
     }
 
     pub(super) fn counter(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: u64) {
+        self.amount(name, help, labels, value as f64);
+    }
+
+    /// A counter of what is not counted in whole numbers.
+    pub(super) fn amount(&mut self, name: &'static str, help: &str, labels: &Labels<'_>, value: f64) {
         let mut counter = proto::Counter::default();
-        counter.set_value(value as f64);
+        counter.set_value(value);
         let mut metric = self.metric(labels);
         metric.set_counter(counter);
         self.push(name, help, MetricType::COUNTER, metric);

@@ -34,9 +34,7 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for cache in lock(&metrics.caches).values() {
         cache.collect(&mut out);
     }
-    for credential in lock(&metrics.credentials).values() {
-        credential.collect(&mut out);
-    }
+    metrics.ai.collect(&mut out);
     for pool in pools {
         pool.collect(&mut out);
     }

@@ -8,6 +8,7 @@ use http::Method;
 
 use super::counters::{Counters, MOST_SHARDS};
 use super::family::{Families, Histogram};
+use super::statuses::Statuses;
 use crate::observe::{Termination, shard};
 
 /// Upper bounds of the duration buckets, in milliseconds. Alert rules need 0.5, 1, 2 and 5 seconds (A4.04).
@@ -224,27 +225,12 @@ struct Series {
     duration_nanos: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    /// By hundreds; a hundred is made when a status of it is first seen.
-    statuses: [OnceLock<Box<Hundred>>; 10],
-}
-
-/// Counters for `x00` to `x99`.
-struct Hundred([AtomicU64; 100]);
-
-impl Default for Hundred {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
+    statuses: Statuses,
 }
 
 impl Series {
     fn record(&self, observation: &Observation) {
-        let status = usize::from(observation.status.min(999));
-        if let Some(hundred) = self.statuses.get(status / 100)
-            && let Some(counter) = hundred.get_or_init(Box::default).0.get(status % 100)
-        {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.statuses.add(observation.status);
         self.bytes_in.fetch_add(observation.bytes_in, Ordering::Relaxed);
         self.bytes_out.fetch_add(observation.bytes_out, Ordering::Relaxed);
         if observation.kind == Kind::Request {
@@ -265,13 +251,8 @@ impl Series {
         total.duration_nanos += self.duration_nanos.load(Ordering::Relaxed);
         total.bytes_in += self.bytes_in.load(Ordering::Relaxed);
         total.bytes_out += self.bytes_out.load(Ordering::Relaxed);
-        for (hundred, counters) in (0u16..).zip(&self.statuses) {
-            for (rest, counter) in (0u16..).zip(counters.get().iter().flat_map(|hundred| &hundred.0)) {
-                let count = counter.load(Ordering::Relaxed);
-                if count > 0 {
-                    *total.statuses.entry(hundred * 100 + rest).or_default() += count;
-                }
-            }
+        for (status, count) in self.statuses.counts() {
+            *total.statuses.entry(status).or_default() += count;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::observe::{RetryReason, Termination};
 
-fn metrics() -> Metrics {
+pub(super) fn metrics() -> Metrics {
     Metrics::new(&Identity { instance_id: "gw-1".into(), version: "0.1.0".into() })
 }
 
@@ -41,10 +41,10 @@ fn pool(members: Vec<MemberSample>) -> PoolSample {
 }
 
 /// A scrape, read back: series (name and labels as written) to value. Checks the format on the way.
-struct Scrape(BTreeMap<String, f64>);
+pub(super) struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
-    fn of(metrics: &Metrics, pools: &[PoolSample]) -> Self {
+    pub(super) fn of(metrics: &Metrics, pools: &[PoolSample]) -> Self {
         let text = String::from_utf8(metrics.render(pools)).unwrap();
         let (mut helped, mut types, mut series) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let mut family = String::new();
@@ -79,13 +79,13 @@ impl Scrape {
     }
 
     /// The value of the only series of `name` with all of `labels`.
-    fn get(&self, name: &str, labels: &[&str]) -> f64 {
+    pub(super) fn get(&self, name: &str, labels: &[&str]) -> f64 {
         let found: Vec<_> = self.all(name).filter(|(key, _)| labels.iter().all(|label| key.contains(label))).collect();
         assert_eq!(found.len(), 1, "{name} {labels:?}: {found:?}");
         found[0].1
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = (&str, f64)> {
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = (&str, f64)> {
         let with_labels = format!("{name}{{");
         self.0
             .iter()

@@ -1,0 +1,73 @@
+//! The AI gateway as a whole: the time that it takes itself, and its cache.
+
+use std::time::Duration;
+
+use super::buckets::{Buckets, NANOS};
+use crate::observe::CacheStatus;
+use crate::observe::ai::Phase;
+use crate::observe::metrics::counters::Counters;
+use crate::observe::metrics::family::Families;
+
+/// Nanoseconds: from 10 microseconds to 10 seconds.
+const PHASE_BOUNDS: [u64; 14] = [
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    25_000_000,
+    100_000_000,
+    500_000_000,
+    1_000_000_000,
+    10_000_000_000,
+];
+
+/// What is counted of the AI gateway as a whole.
+pub struct AiGatewayMetrics {
+    phases: [Buckets<{ PHASE_BOUNDS.len() + 2 }>; Phase::ALL.len()],
+    cache: Counters<{ CacheStatus::ALL.len() }>,
+}
+
+impl Default for AiGatewayMetrics {
+    fn default() -> Self {
+        Self { phases: std::array::from_fn(|_| Buckets::new(&PHASE_BOUNDS)), cache: Counters::new() }
+    }
+}
+
+impl AiGatewayMetrics {
+    /// Records how long a part of the gateway's own work took.
+    pub fn phase(&self, phase: Phase, time: Duration) {
+        if let Some(buckets) = self.phases.get(phase as usize) {
+            buckets.record_time(time);
+        }
+    }
+
+    /// Counts a request on an `ai` route with a cache by how it was answered.
+    pub fn cached(&self, status: CacheStatus) {
+        self.cache.add(status as usize, 1);
+    }
+
+    pub(super) fn collect(&self, out: &mut Families) {
+        for (phase, buckets) in Phase::ALL.iter().zip(&self.phases) {
+            let help = "Time that the gateway itself took for a request to a model, by what it did.";
+            let labels = [("phase", phase.as_str())];
+            buckets.collect(out, "sluicegate_ai_phase_seconds", help, &labels, NANOS);
+        }
+        let help = "The share of requests to models that a cache answered, of those that it was asked for; 0 before the first.";
+        out.gauge("ai_gateway_cache_hit_ratio", help, &[], self.hit_ratio());
+    }
+
+    fn hit_ratio(&self) -> f64 {
+        let count = |status: CacheStatus| self.cache.sum(status as usize);
+        let hits = count(CacheStatus::Hit)
+            + count(CacheStatus::Stale)
+            + count(CacheStatus::Revalidated)
+            + count(CacheStatus::Coalesced);
+        let asked = hits + count(CacheStatus::Miss);
+        if asked == 0 { 0.0 } else { hits as f64 / asked as f64 }
+    }
+}
