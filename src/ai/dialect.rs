@@ -3,6 +3,7 @@
 mod ask;
 mod chat;
 pub mod error;
+mod gemini;
 mod json;
 mod media;
 mod messages;

@@ -263,6 +263,21 @@ impl<'a> Ask<'a> {
         Ok(())
     }
 
+    /// The turns with the parts that can be said alone. Those of which nothing is left are left out, and those around
+    /// them are one.
+    pub(super) fn turns_of(&self, can_be_said: impl Fn(&Part<'_>) -> bool) -> Vec<(Role, Vec<&Part<'a>>)> {
+        let mut turns: Vec<(Role, Vec<&Part<'a>>)> = Vec::with_capacity(self.turns.len());
+        for Turn { role, parts } in &self.turns {
+            let parts: Vec<_> = parts.iter().filter(|part| can_be_said(part)).collect();
+            match turns.last_mut() {
+                _ if parts.is_empty() => {}
+                Some((last, before)) if last == role => before.extend(parts),
+                _ => turns.push((*role, parts)),
+            }
+        }
+        turns
+    }
+
     /// All of the system prompt in one, turn by turn.
     pub(super) fn system_text(&self) -> Option<Cow<'_, str>> {
         match self.system.as_slice() {
@@ -270,6 +285,17 @@ impl<'a> Ask<'a> {
             [one] => Some(Cow::Borrowed(one)),
             many => Some(Cow::Owned(many.iter().map(|text| &**text).collect::<Vec<_>>().join("\n\n"))),
         }
+    }
+}
+
+impl Outcome<'_> {
+    /// Its texts, line by line.
+    pub(super) fn text(&self) -> String {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            Part::Text(text, _) => Some(&**text),
+            _ => None,
+        });
+        texts.collect::<Vec<_>>().join("\n")
     }
 }
 

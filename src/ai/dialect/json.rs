@@ -1,5 +1,7 @@
 //! JSON, written as it is made: no tree and no copy of what is in hand already.
 
+use std::borrow::Cow;
+
 /// The members of an object that is being written.
 pub(super) struct Object<'o> {
     out: &'o mut Vec<u8>,
@@ -88,6 +90,24 @@ impl List<'_> {
     }
 }
 
+/// JSON without the blanks between its parts; what is between quotes stays as it is.
+pub(super) fn compact(json: &str) -> Cow<'_, str> {
+    let is_blank = |byte: u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+    if !json.bytes().any(is_blank) {
+        return Cow::Borrowed(json);
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    let kept = json.chars().filter(|c| {
+        let was_escaped = escaped;
+        escaped = quoted && !was_escaped && *c == '\\';
+        if *c == '"' && !was_escaped {
+            quoted = !quoted;
+        }
+        quoted || !u8::try_from(*c).is_ok_and(is_blank)
+    });
+    Cow::Owned(kept.collect())
+}
+
 fn comma(out: &mut Vec<u8>, empty: &mut bool) {
     if !std::mem::replace(empty, false) {
         out.push(b',');
@@ -147,6 +167,11 @@ mod tests {
         });
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text, r#"{"a":"b","c":["d",{"e":1}],"f":{},"g":0.7,"h":true,"i":null,"j":"k\"l"}"#);
+    }
+
+    #[test]
+    fn blanks_go_but_for_those_in_strings() {
+        assert_eq!(compact("{ \"a b\" : [ 1 ,\n 2 ], \"c\":\"d \\\" e\\\\\" }"), r#"{"a b":[1,2],"c":"d \" e\\"}"#);
     }
 
     proptest! {

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::ask::Source;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::ask::{Kind, Media, Source};
 use super::text::Text;
 use super::translate::Untranslatable;
 
@@ -28,6 +31,48 @@ pub(super) fn source<'a>(url: Text<'a>, at: &str) -> Result<Source<'a>, Untransl
         Cow::Owned(mut url) => Cow::Owned(url.split_off(comma + 1)),
     };
     Ok(Source::Data { mime: mime.into(), data: Text(data) })
+}
+
+/// A document whose bytes are plain text, as that text; any other as it is.
+///
+/// # Errors
+///
+/// They are no UTF-8, or no Base64.
+pub(super) fn plain<'a>(source: Source<'a>, at: &str) -> Result<Source<'a>, Untranslatable> {
+    let Source::Data { mime, data } = source else { return Ok(source) };
+    if !mime.starts_with("text/") {
+        return Ok(Source::Data { mime, data });
+    }
+    let text = STANDARD.decode(data.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(|text| Source::Plain(text.into()))
+        .ok_or_else(|| Untranslatable::at(at, "a text whose bytes are no UTF-8 in base64".to_owned()))
+}
+
+/// The type that the end of an address's path shows.
+///
+/// # Errors
+///
+/// It shows none that is known.
+pub(super) fn type_of(media: &Media<'_>, url: &str) -> Result<&'static str, Untranslatable> {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let ending = path.rsplit(['/', '.']).next().unwrap_or_default().to_ascii_lowercase();
+    let mime = match (media.kind, ending.as_str()) {
+        (Kind::Image, "png") => "image/png",
+        (Kind::Image, "jpg" | "jpeg") => "image/jpeg",
+        (Kind::Image, "webp") => "image/webp",
+        (Kind::Image, "heic") => "image/heic",
+        (Kind::Image, "heif") => "image/heif",
+        (Kind::Document, _) => "application/pdf",
+        _ => {
+            return Err(Untranslatable::at(
+                &media.at,
+                "this model's provider has to be told the type of what it fetches, and this address does not show \
+                 one; send the bytes as a data URL"
+                    .to_owned(),
+            ));
+        }
+    };
+    Ok(mime)
 }
 
 #[cfg(test)]

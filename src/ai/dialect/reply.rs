@@ -1,6 +1,6 @@
 //! An answer as all dialects mean it: whole, or piece by piece.
 
-use super::ask::{Part, Seal};
+use super::ask::{Call, Part, Seal};
 use super::text::Text;
 use crate::ai::usage::Usage;
 
@@ -65,4 +65,62 @@ pub(super) enum Piece<'a> {
     Usage(Usage),
     Stop(Stop),
     End,
+}
+
+/// A whole answer, put together from pieces.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    id: String,
+    model: String,
+    parts: Vec<Part<'static>>,
+    stop: Stop,
+    usage: Usage,
+}
+
+impl Collected {
+    pub(super) fn put(&mut self, piece: &Piece<'_>) {
+        match piece {
+            Piece::Start { id, model } => {
+                (*id).clone_into(&mut self.id);
+                (*model).clone_into(&mut self.model);
+            }
+            Piece::Text(text) => match self.parts.last_mut() {
+                Some(Part::Text(last, None)) => last.0.to_mut().push_str(text),
+                _ => self.parts.push(Part::Text(owned(text), None)),
+            },
+            Piece::Thinking(text) => match self.parts.last_mut() {
+                Some(Part::Thinking(last, Seal::None)) => last.0.to_mut().push_str(text),
+                _ => self.parts.push(Part::Thinking(owned(text), Seal::None)),
+            },
+            Piece::Seal(Seal::GeminiText(seal)) => match self.parts.last_mut() {
+                Some(Part::Text(_, sealed @ None)) => *sealed = Some(owned(seal)),
+                Some(Part::Thinking(_, sealed @ Seal::None)) => *sealed = Seal::GeminiText(owned(seal)),
+                _ => self.parts.push(Part::Text(Text::default(), Some(owned(seal)))),
+            },
+            Piece::Call { id, name, seal } => self.parts.push(Part::Call(Call {
+                id: owned(id),
+                name: owned(name),
+                arguments: Text::default(),
+                seal: seal.map(owned),
+            })),
+            Piece::Arguments(json) => {
+                if let Some(Part::Call(call)) = self.parts.last_mut() {
+                    call.arguments.0.to_mut().push_str(json);
+                }
+            }
+            Piece::Usage(usage) => self.usage = *usage,
+            Piece::Stop(stop) => stop.clone_into(&mut self.stop),
+            // Gemini, which alone is read so, gives no others.
+            Piece::Seal(_) | Piece::Redacted(_) | Piece::Refusal(_) | Piece::PartEnd | Piece::End => {}
+        }
+    }
+
+    pub(super) fn into_reply(self) -> Reply<'static> {
+        let Self { id, model, parts, stop, usage } = self;
+        Reply { id: id.into(), model: model.into(), parts, stop, usage }
+    }
+}
+
+fn owned(text: &str) -> Text<'static> {
+    Text::from(text.to_owned())
 }

@@ -68,7 +68,7 @@ impl Effort {
         }
     }
 
-    const fn budget(self) -> u64 {
+    pub(super) const fn budget(self) -> u64 {
         match self {
             Self::Minimal => 1024,
             Self::Low => 2048,
@@ -77,7 +77,7 @@ impl Effort {
         }
     }
 
-    const fn of_budget(tokens: u64) -> Self {
+    pub(super) const fn of_budget(tokens: u64) -> Self {
         match tokens {
             0..=4096 => Self::Low,
             4097..=16384 => Self::Medium,
@@ -170,7 +170,7 @@ fn takes_budget(model: &str) -> bool {
 }
 
 /// The first number of a name, and the one after it, if it is short: a date is no version.
-fn version_of(name: &str) -> Option<(u32, u32)> {
+pub(super) fn version_of(name: &str) -> Option<(u32, u32)> {
     let short = |word: &str| word.parse::<u32>().ok().filter(|number| *number < 100);
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric()).skip_while(|word| short(word).is_none());
     let major = words.next().and_then(short)?;

@@ -16,10 +16,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ask::Ask;
+use super::json::compact;
 use super::names::Names;
 use super::reply::Piece;
 use super::text::Text;
-use super::{Dialect, chat, messages};
+use super::{Dialect, chat, gemini, messages};
 use crate::clock;
 
 /// A request in the provider's dialect.
@@ -99,6 +100,11 @@ impl Untranslatable {
             Err(error) => (error.path().to_string(), error.into_inner()),
         };
         let why = why(&error);
+        let path = match (path.as_str(), missing_field(&error)) {
+            (".", Some(field)) => field,
+            (path, Some(field)) => format!("{path}.{field}"),
+            _ => path,
+        };
         if path == "." || !error.is_data() {
             return Self { message: format!("the body cannot be read: {why}"), param: None };
         }
@@ -118,17 +124,25 @@ fn why(error: &serde_json::Error) -> String {
         return format!("no valid JSON at line {}, column {}", error.line(), error.column());
     }
     let text = error.to_string();
-    for about in ["unknown field `", "missing field `", "duplicate field `"] {
-        let name = text.strip_prefix(about).and_then(|rest| rest.split('`').next());
-        if let Some(name) = name {
-            let about = about.trim_end_matches([' ', '`']);
-            return format!("{about} `{}`", name.chars().take(64).collect::<String>());
+    for (begins, about) in [
+        ("unknown field `", "it is not known, and cannot be said to this model's provider"),
+        ("missing field `", "it is missing"),
+        ("duplicate field `", "it is there twice"),
+    ] {
+        if text.starts_with(begins) {
+            return about.to_owned();
         }
     }
     match text.rsplit_once(", expected ") {
         Some((_, expected)) => format!("expected {}", in_words(expected.split(" at line ").next().unwrap_or_default())),
         None => "not what is expected here".to_owned(),
     }
+}
+
+fn missing_field(error: &serde_json::Error) -> Option<String> {
+    let text = error.to_string();
+    let name = text.strip_prefix("missing field `")?.split('`').next()?;
+    Some(name.to_owned())
 }
 
 /// What serde calls a thing, in the words of JSON.
@@ -157,7 +171,8 @@ impl Malformed {
     }
 
     pub(super) fn json(error: &serde_json::Error) -> Self {
-        Self { message: Cow::Owned(why(error)) }
+        let missing = missing_field(error).map(|field| format!("no field `{field}`"));
+        Self { message: Cow::Owned(missing.unwrap_or_else(|| why(error))) }
     }
 }
 
@@ -184,6 +199,7 @@ pub fn request(client: Dialect, provider: Dialect, body: &[u8], model: &str) -> 
     match (client, provider) {
         (Dialect::Messages, Dialect::Chat) => chat::write(&ask, model, &mut names, &mut out)?,
         (Dialect::Chat, Dialect::Messages) => messages::write(&ask, model, &mut names, &mut out)?,
+        (_, Dialect::Gemini) => gemini::write(&ask, client, model, &mut names, &mut out)?,
         _ => return Err(unspoken(client, provider)),
     }
     Ok(Translated { body: out, notes: Notes::new(&ask, model, names) })
@@ -197,13 +213,16 @@ fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Untranslatable> {
     serde_json::from_slice(body).map_err(|_| Untranslatable::of::<T>(body))
 }
 
-/// The text of a JSON object; nothing at all is an empty one. `None`: it is something else.
+/// The text of a JSON object, without blanks; nothing at all is an empty one. `None`: it is something else.
 pub(super) fn object(text: Text<'_>) -> Option<Text<'_>> {
     if text.is_blank() {
         return Some("{}".into());
     }
     let is_object = text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(&text).is_ok();
-    is_object.then_some(text)
+    is_object.then(|| match text.0 {
+        Cow::Borrowed(text) => Text(compact(text)),
+        Cow::Owned(text) => compact(&text).into_owned().into(),
+    })
 }
 
 /// A whole answer of a provider, for a client.
@@ -215,6 +234,7 @@ pub fn answer(provider: Dialect, client: Dialect, body: &[u8], notes: &Notes) ->
     let reply = match provider {
         Dialect::Chat => chat::read_answer(body)?,
         Dialect::Messages => messages::read_answer(body)?,
+        Dialect::Gemini => gemini::read_answer(body)?.into_reply(),
         _ => return Err(Malformed::new("no such provider is translated")),
     };
     let mut out = Vec::with_capacity(body.len().saturating_add(512));
@@ -239,6 +259,7 @@ pub struct Stream {
 enum Reader {
     Chat(chat::Reader),
     Messages(messages::Reader),
+    Gemini(gemini::Reader),
 }
 
 #[derive(Debug)]
@@ -261,6 +282,7 @@ impl Stream {
     pub fn new(provider: Dialect, client: Dialect, notes: Notes) -> Self {
         let reader = match provider {
             Dialect::Messages => Reader::Messages(messages::Reader::default()),
+            Dialect::Gemini => Reader::Gemini(gemini::Reader::default()),
             _ => Reader::Chat(chat::Reader::default()),
         };
         let writer = match client {
@@ -286,6 +308,7 @@ impl Stream {
         match reader {
             Reader::Chat(reader) => reader.event(data, &mut sink),
             Reader::Messages(reader) => reader.event(data, &mut sink),
+            Reader::Gemini(reader) => reader.event(data, &mut sink),
         }
     }
 
@@ -304,6 +327,7 @@ impl Stream {
         match reader {
             Reader::Chat(reader) => reader.finish(&mut sink),
             Reader::Messages(reader) => reader.finish(&mut sink),
+            Reader::Gemini(reader) => reader.finish(&mut sink),
         }
     }
 

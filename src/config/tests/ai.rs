@@ -213,7 +213,10 @@ fn what_belongs_to_a_kind_is_kept_with_it() {
 fn models_may_be_written_short() {
     let target = |provider, model: Option<&str>, weight| ModelTarget { provider, model: model.map(Into::into), weight };
     let text = |model: &str| {
-        providers("a: { kind: openai, keys: k }\nb: { kind: openai, keys: l }", &format!("models: {{ m: {model} }}"))
+        providers(
+            "a: { kind: openai, keys: k }\nb: { kind: openai, keys: l }",
+            &format!("models: {{ m: {model}, all: [a, b] }}"),
+        )
     };
     for (model, ranks) in [
         ("a", vec![vec![target(0, None, 1)]]),
@@ -223,11 +226,11 @@ fn models_may_be_written_short() {
         ("[{ provider: a }, b/x]", vec![vec![target(0, None, 1)], vec![target(1, Some("x"), 1)]]),
         ("{ targets: a }", vec![vec![target(0, None, 1)]]),
         (
-            "{ targets: [{ provider: a, weight: 9 }, { provider: b, weight: 1 }, a/x, { provider: b, model: y, weight: 2 }] }",
+            "{ targets: [{ provider: a, weight: 9 }, { provider: b, weight: 1 }, a/x, { provider: b, model: y, weight: 2 }, { provider: a, model: z, weight: 3 }] }",
             vec![
                 vec![target(0, None, 9), target(1, None, 1)],
                 vec![target(0, Some("x"), 1)],
-                vec![target(1, Some("y"), 2)],
+                vec![target(1, Some("y"), 2), target(0, Some("z"), 3)],
             ],
         ),
     ] {
@@ -316,6 +319,43 @@ fn a_section_that_no_route_uses_is_warned_of() {
 }
 
 #[test]
+fn what_has_no_effect_is_warned_of() {
+    let two = "a: { kind: openai, keys: k }\nb: { kind: openai, keys: l }";
+    for (models, told) in [
+        (
+            "m: [{ provider: a, weight: 9 }, b]",
+            "ai.models.m[0].weight: there is nothing to share: no neighbour has a weight",
+        ),
+        (
+            "m: [a, { provider: b, weight: 9 }]",
+            "ai.models.m[1].weight: there is nothing to share: no neighbour has a weight",
+        ),
+        ("m: a", "ai.providers.b: no model names this provider, so it is never asked"),
+    ] {
+        assert_eq!(warnings(&providers(two, &format!("models: {{ {models} }}"))), [told], "{models}");
+    }
+}
+
+#[test]
+fn keys_that_leave_the_house_unencrypted_are_warned_of() {
+    let warned = |url: &str| warnings(&provider(&format!("kind: openai, keys: k, base_url: \"{url}\""))).len();
+    for url in ["http://api.example.com", "http://203.0.113.9:8000", "http://[2001:db8::1]"] {
+        assert_eq!(warned(url), 1, "{url}");
+    }
+    for url in [
+        "https://api.example.com",
+        "http://10.0.0.1",
+        "http://127.0.0.1:1",
+        "http://[::1]",
+        "http://gpu1",
+        "http://llm.internal",
+    ] {
+        assert_eq!(warned(url), 0, "{url}");
+    }
+    assert!(warnings(&provider("kind: openai_compatible, base_url: \"http://api.example.com\"")).is_empty(), "no key");
+}
+
+#[test]
 fn answers_of_models_may_be_cached() {
     let text = provider("kind: openai, keys: k")
         + "routes: { match: /a/, ai: {}, cache: { use: c, stale_if_error: 5s } }\ncaches: { c: { ttl: 5m, heuristic: false } }\n";
@@ -329,7 +369,7 @@ fn no_secret_of_a_provider_shows() {
     let file = directory.path().join("secrets.json");
     std::fs::write(&file, "[{ name: 'a', clientId: 'c', clientSecret: 'hunter2-flow', tenant: 't' }]").unwrap();
     let list = format!(
-        "a: {{ kind: openai, keys: [hunter2-a, {{ secret: \"${{K}}\", name: x }}], headers: {{ authorization-2: \"${{K}}\" }}, key_header: x-k }}\nb: {{ kind: flow, credentials: {} }}",
+        "a: {{ kind: openai, keys: [hunter2-a, {{ secret: \"${{K}}\", name: x }}], headers: {{ x-own: hunter2-literal, authorization: \"${{K}}\" }}, key_header: x-k }}\nb: {{ kind: flow, credentials: {} }}",
         file.display()
     );
     let environment = Environment::of([("K", "hunter2-of-the-environment")]);

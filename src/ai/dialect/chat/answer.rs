@@ -162,8 +162,10 @@ fn message(parts: &[Part<'_>], notes: &Notes, o: &mut Object<'_>) {
             Part::Refusal(said) => refusal.push(&**said),
             Part::Thinking(thought, by) => {
                 thoughts.push(&**thought);
-                if matches!(by, Seal::Anthropic(_)) {
-                    blocks.push(part);
+                match by {
+                    Seal::Anthropic(_) => blocks.push(part),
+                    Seal::GeminiText(by) => seal = Some(by),
+                    Seal::None | Seal::Chat(_) | Seal::Gemini(_) => {}
                 }
             }
             Part::Redacted(_) => blocks.push(part),

@@ -153,7 +153,10 @@ impl<'a> ContentPart<'a> {
                 Ok(media(Kind::Image, media::source(image.url, at)?, None))
             }
             ("file", None, None, None, Some(file), None) => match (file.file_data, file.file_id) {
-                (Some(data), None) => Ok(media(Kind::Document, media::source(data, at)?, file.filename)),
+                (Some(data), None) => {
+                    let source = media::plain(media::source(data, at)?, at)?;
+                    Ok(media(Kind::Document, source, file.filename))
+                }
                 _ => Err(refused("a file of OpenAI's cannot be read by this model; send its bytes as `file_data`")),
             },
             ("input_audio", None, None, None, None, Some(audio)) => {

@@ -120,7 +120,7 @@ impl Reader {
     ///
     /// The answer was not complete.
     pub(in super::super) fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        let stop = self.stop.take().ok_or(Malformed::new("the stream ended before its answer did"))?;
+        let stop = self.stop.take().ok_or(Malformed::new("the answer ended without a reason to stop"))?;
         self.seal(sink);
         sink.put(&Piece::Stop(stop.with_calls(self.calls > 0)));
         sink.put(&Piece::End);

@@ -249,11 +249,7 @@ impl Content<'_> {
 }
 
 fn result_text(outcome: &Outcome<'_>) -> String {
-    let texts = outcome.parts.iter().filter_map(|part| match part {
-        Part::Text(text, _) => Some(&**text),
-        _ => None,
-    });
-    let text = texts.collect::<Vec<_>>().join("\n");
+    let text = outcome.text();
     if outcome.is_error { format!("Error: {text}") } else { text }
 }
 
@@ -299,7 +295,7 @@ fn assistant(turn: &Turn<'_>, names: &mut Names, list: &mut List<'_>) {
         }
         if thoughts.iter().any(|(_, seal)| !seal.is_empty()) {
             message.list("thinking_blocks", |list| {
-                for (text, seal) in &thoughts {
+                for (text, seal) in thoughts.iter().filter(|(_, seal)| !seal.is_empty()) {
                     list.object(|block| {
                         block.text("type", "thinking");
                         block.text("thinking", text);

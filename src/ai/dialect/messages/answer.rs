@@ -3,11 +3,13 @@
 //! What is read may have fields that are not named here: providers add to their answers, and a client that asked in
 //! another dialect did not ask for them.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::ask::{Call, Part, Seal};
-use super::super::json::{List, Object, object};
+use super::super::json::{List, Object, compact, object};
 use super::super::reply::{Reply, Stop};
 use super::super::text::Text;
 use super::super::translate::{Malformed, Notes};
@@ -71,7 +73,7 @@ impl<'a> Block<'a> {
             "tool_use" => Ok(Part::Call(Call {
                 id: self.id.ok_or(Malformed::new("a call of a tool without an id"))?,
                 name: self.name.ok_or(Malformed::new("a call of a tool without a name"))?,
-                arguments: self.input.map_or_else(|| "{}".into(), |input| input.get().into()),
+                arguments: Text(self.input.map_or(Cow::Borrowed("{}"), |input| compact(input.get()))),
                 seal: None,
             })),
             _ => Err(Malformed::new("a block of a type that was not asked for")),

@@ -12,7 +12,13 @@
 //! | ids of calls that are more than letters, digits, `_` and `-` | their digest |
 
 use super::super::Dialect;
-use super::super::ask::{Ask, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool, Turn};
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::super::ask::{Ask, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool};
 use super::super::json::{List, Object, object};
 use super::super::names::{Names, call_id, digest};
 use super::super::thinking::{ForMessages, ThinkingConfig};
@@ -108,17 +114,8 @@ fn text_block(text: &str, o: &mut Object<'_>) {
     o.text("text", text);
 }
 
-/// Turns of which nothing is left are left out, and those around them are one.
 fn messages(ask: &Ask<'_>, names: &mut Names, list: &mut List<'_>) -> Result<(), Untranslatable> {
-    let mut turns: Vec<(Role, Vec<&Part<'_>>)> = Vec::with_capacity(ask.turns.len());
-    for Turn { role, parts } in &ask.turns {
-        let parts: Vec<_> = parts.iter().filter(|part| is_sayable(part)).collect();
-        match turns.last_mut() {
-            _ if parts.is_empty() => {}
-            Some((last, before)) if last == role => before.extend(parts),
-            _ => turns.push((*role, parts)),
-        }
-    }
+    let turns = ask.turns_of(is_sayable);
     if turns.is_empty() {
         return Err(Untranslatable::at("messages", "this model needs one of a user's".to_owned()));
     }
@@ -246,7 +243,7 @@ fn tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
                 if let Some(description) = description {
                     tool.text("description", description);
                 }
-                tool.raw("input_schema", schema.map_or(r#"{"type":"object","properties":{}}"#, |schema| schema.get()));
+                tool.raw("input_schema", &input_schema(*schema));
                 if *strict {
                     tool.flag("strict", true);
                 }
@@ -271,6 +268,24 @@ fn tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
             choice.flag("disable_parallel_tool_use", true);
         }
     });
+}
+
+/// A schema always has a type here; one that says nothing is that of an object.
+fn input_schema<'s>(schema: Option<&'s RawValue>) -> Cow<'s, str> {
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(rename = "type")]
+        kind: Option<IgnoredAny>,
+    }
+    let Some(schema) = schema.map(RawValue::get) else { return Cow::Borrowed(r#"{"type":"object","properties":{}}"#) };
+    let typed = serde_json::from_str::<Typed>(schema).is_ok_and(|typed| typed.kind.is_some());
+    match schema.trim_start().strip_prefix('{') {
+        Some(rest) if !typed => {
+            let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
+            Cow::Owned(format!(r#"{{"type":"object"{comma}{rest}"#))
+        }
+        _ => Cow::Borrowed(schema),
+    }
 }
 
 fn sampling(ask: &Ask<'_>, body: &mut Object<'_>) {

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod golden;
+
 fn asked(client: Dialect, provider: Dialect, body: &Value) -> Value {
     let translated = request(client, provider, body.to_string().as_bytes(), "the-model").expect("it is translated");
     serde_json::from_slice(&translated.body).expect("it is JSON")
@@ -37,13 +39,17 @@ fn a_request_of_chat_is_asked_of_messages() {
 #[test]
 fn a_refusal_names_the_field_and_repeats_nothing_of_the_request() {
     let cases = [
-        (r#"{"messages":[],"logitbias":"S3CRET"}"#, "logitbias", "logitbias: unknown field `logitbias`"),
+        (
+            r#"{"messages":[],"logitbias":"S3CRET"}"#,
+            "logitbias",
+            "logitbias: it is not known, and cannot be said to this model's provider",
+        ),
         (
             r#"{"messages":[{"role":"user","content":[{"type":"text","txet":"S3CRET"}]}]}"#,
             "messages[0].content[0].txet",
-            "messages[0].content[0].txet: unknown field `txet`",
+            "messages[0].content[0].txet: it is not known, and cannot be said to this model's provider",
         ),
-        (r#"{"messages":[{"content":"S3CRET"}]}"#, "messages[0]", "messages[0]: missing field `role`"),
+        (r#"{"messages":[{"content":"S3CRET"}]}"#, "messages[0].role", "messages[0].role: it is missing"),
         (r#"{"messages":[],"temperature":"S3CRET"}"#, "temperature", "temperature: expected a number"),
         (r#"{"messages":"S3CRET"}"#, "messages", "messages: expected a list"),
     ];

@@ -11,7 +11,7 @@ use serde_path_to_error::{Segment, Track};
 use super::super::{Resolver, tls};
 use super::keys::Keys;
 use crate::config::ai::{KeySecret, ProviderKey};
-use crate::config::problem::{Finding, KeyPath};
+use crate::config::problem::{Finding, KeyPath, nearest};
 use crate::config::raw::RawProvider;
 use crate::config::secret::Secret;
 use crate::config::values;
@@ -39,9 +39,11 @@ pub(super) fn credentials(path: &KeyPath, raw: &RawProvider, enabled: bool, reso
     if !enabled {
         return found;
     }
-    resolver.warn_of_readers(&place, &file);
     match read(&file, resolver) {
-        Ok(keys) => found.keys = keys,
+        Ok(keys) => {
+            found.keys = keys;
+            resolver.warn_of_readers(&place, &file);
+        }
         Err(reasons) => {
             for reason in reasons {
                 let finding = Finding::value(&place, format!("{}: {reason}", file.display()));
@@ -119,18 +121,60 @@ fn keys(entries: &[Entry], insecure_dev: bool) -> Result<Vec<ProviderKey>, Vec<S
     if wrong.is_empty() { Ok(found.into_iter().map(|(_, key)| key).collect()) } else { Err(wrong) }
 }
 
-// Debug is left out: it holds a secret. `agent` and `appToAccess` belong to other programs that read the file.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+// Debug is left out: it holds a secret.
+#[derive(Default)]
 struct Entry {
     name: Value,
     client_id: Value,
     client_secret: Value,
     tenant: Value,
-    #[serde(rename = "agent")]
-    _agent: Value,
-    #[serde(rename = "appToAccess")]
-    _app_to_access: Value,
+}
+
+/// The fields of an entry; the last two belong to other programs that read the file.
+const FIELDS: [&str; 6] = ["name", "clientId", "clientSecret", "tenant", "agent", "appToAccess"];
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            // A field that is none is not shown: in a damaged file it may be a piece of a secret.
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+                let (mut entry, mut other) = (Entry::default(), [Value::default(), Value::default()]);
+                while let Some(field) = map.next_key::<String>()? {
+                    let [agent, app] = &mut other;
+                    let place = match field.as_str() {
+                        "name" => &mut entry.name,
+                        "clientId" => &mut entry.client_id,
+                        "clientSecret" => &mut entry.client_secret,
+                        "tenant" => &mut entry.tenant,
+                        "agent" => agent,
+                        "appToAccess" => app,
+                        _ => {
+                            return Err(A::Error::custom(match nearest(&field, FIELDS) {
+                                Some(near) => format!("a field is unknown, did you mean {near}?"),
+                                None => "a field is unknown".to_owned(),
+                            }));
+                        }
+                    };
+                    if place.0.is_some() {
+                        return Err(A::Error::custom(format!("{field} stands here twice")));
+                    }
+                    *place = map.next_value()?;
+                }
+                Ok(entry)
+            }
+        }
+
+        // As a struct, which is a map and nothing else.
+        deserializer.deserialize_struct("Entry", &FIELDS, Fields)
+    }
 }
 
 impl Entry {

@@ -37,7 +37,20 @@ pub(super) fn models(
         }
         models.push(Arc::new(model(&path, name, raw, providers, timeouts, resolver)));
     }
+    warn_unused(&models, providers, resolver);
     models
+}
+
+/// Warns of providers that no model names: where models are listed, nobody else is asked.
+fn warn_unused(models: &[Arc<Model>], providers: &[Arc<Provider>], resolver: &mut Resolver<'_>) {
+    let section = KeyPath::default().key("ai").key("providers");
+    for (index, provider) in providers.iter().enumerate().filter(|(_, provider)| provider.enabled) {
+        let named = models.iter().flat_map(|model| model.ranks.iter().flatten()).any(|target| target.provider == index);
+        if !named {
+            resolver
+                .warn(Finding::key(&section.key(&provider.name), "no model names this provider, so it is never asked"));
+        }
+    }
 }
 
 fn model(
@@ -113,6 +126,7 @@ fn ranks(
 ) -> Vec<Vec<ModelTarget>> {
     let mut ranks: Vec<Vec<ModelTarget>> = Vec::new();
     let mut seen: Vec<(&KeyPath, ModelTarget)> = Vec::new();
+    let mut weights: Vec<(&KeyPath, usize)> = Vec::new();
     let mut open = false;
     for (path, raw) in list {
         let (found, weighted) = target(path, raw, providers, resolver);
@@ -130,11 +144,18 @@ fn ranks(
             resolver.report(finding.hint("a larger share is a larger `weight`"));
         }
         seen.push((path, found.clone()));
+        weights.extend(weighted.then_some((path, ranks.len().saturating_sub(usize::from(open && weighted)))));
         match ranks.last_mut().filter(|_| open && weighted) {
             Some(rank) => rank.push(found),
             None => ranks.push(vec![found]),
         }
         open = weighted;
+    }
+    for (path, rank) in weights {
+        if ranks.get(rank).is_some_and(|rank| rank.len() == 1) && !resolver.doubtful(path) {
+            let finding = Finding::key(&path.key("weight"), "there is nothing to share: no neighbour has a weight");
+            resolver.warn(finding.hint("targets without a weight are tried one after the other"));
+        }
     }
     ranks
 }

@@ -1,5 +1,6 @@
 //! One provider: what it is, where it is, and how it is asked.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, header};
@@ -7,11 +8,11 @@ use http::{HeaderName, HeaderValue, header};
 use super::super::{Resolver, headers};
 use super::keys::{self, Keys};
 use super::site::{self, Site};
-use crate::config::Pool;
 use crate::config::ai::{AiTimeouts, KeyPlace, Provider, ProviderKind, Speech};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{RawAi, RawProvider};
 use crate::config::values::{self, Wrong, quote};
+use crate::config::{Member, MemberAddress, Pool};
 
 /// The longest name of a model, in bytes.
 const MAX_MODEL: usize = 256;
@@ -149,6 +150,10 @@ fn provider(
         resolver.warn(finding.hint("requests that only it could answer get 503; `enabled: false` says so on purpose"));
     }
     let enabled = enabled && lacking.is_none();
+    if enabled && !keys.is_empty() && made.as_ref().is_some_and(in_the_open) {
+        let finding = Finding::value(&path.key("base_url"), "keys go to this address in plain text");
+        resolver.warn(finding.hint("write https://, unless every machine on the way is yours"));
+    }
     let key_place = key_place(path, raw, kind, resolver);
     let (headers, named_host) = fields(path, raw, (!keys.is_empty()).then_some(&key_place), resolver);
     let provider = Provider {
@@ -161,13 +166,27 @@ fn provider(
         key_place,
         models: resolver.list(&path.key("models"), raw.models.as_ref(), model_name),
         headers,
-        speaks: resolver.list(&path.key("speaks"), raw.speaks.as_ref(), |text| {
-            let words = [("messages", Speech::Messages), ("responses", Speech::Responses)];
-            values::one_of(text, "a dialect", &words)
-        }),
+        speaks: resolver.list(&path.key("speaks"), raw.speaks.as_ref(), |text| speech(text, kind)),
         enabled,
     };
     (provider, made.filter(|_| enabled))
+}
+
+/// Whether what is sent leaves the networks that belong to an operator, unencrypted. Of a name without a dot or one that
+/// ends in `.internal` or `.local` that is not assumed.
+fn in_the_open(pool: &Pool) -> bool {
+    let public = |member: &Member| match &member.address {
+        MemberAddress::Unix(_) => false,
+        MemberAddress::Socket(address) => match address.ip().to_canonical() {
+            IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+            IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+        },
+        MemberAddress::Host { host, .. } => {
+            let own = [".internal", ".local", ".localhost", ".lan"];
+            host.contains('.') && !own.iter().any(|end| host.ends_with(end))
+        }
+    };
+    pool.tls.is_none() && pool.members.iter().any(public)
 }
 
 /// One of which nothing is known but its name.
@@ -223,6 +242,16 @@ fn described(path: &KeyPath, raw: &RawProvider, kind: Kind, resolver: &mut Resol
         Kind::Gemini => ProviderKind::Gemini,
         Kind::Compatible => ProviderKind::OpenAiCompatible,
         Kind::Flow => ProviderKind::Flow,
+    }
+}
+
+fn speech(text: &str, kind: Kind) -> Result<Speech, Wrong> {
+    let words = [("messages", Speech::Messages), ("responses", Speech::Responses)];
+    match values::one_of(text, "a dialect", &words)? {
+        Speech::Responses if matches!(kind, Kind::OpenAi | Kind::Azure) => {
+            Err(Wrong::new(format!("{} speaks `responses` as it is", kind.as_str())).hint("remove it"))
+        }
+        speech => Ok(speech),
     }
 }
 
@@ -302,10 +331,12 @@ fn fields(
             let finding = Finding::key(&path, "this header is set twice");
             resolver.report(finding.hint("the case of a header has no meaning"));
         }
-        let Some(value) = headers::value(&path, value, resolver) else { continue };
+        let Some(mut value) = headers::value(&path, value, resolver) else { continue };
         if name == header::HOST {
             host = Some(value);
         } else {
+            // What tells a gateway from others is often a secret, whatever its name.
+            value.set_sensitive(true);
             found.push((name, value));
         }
     }

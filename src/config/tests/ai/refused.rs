@@ -65,6 +65,7 @@ fn providers_are() {
             ("a version of another kind", provider("kind: gemini, keys: k, api_version: v1")),
             ("a version", provider("kind: anthropic, keys: k, api_version: \"a&b\"")),
             ("a dialect", provider("kind: openai_compatible, base_url: \"http://h:1\", speaks: message")),
+            ("a dialect that it has", provider("kind: openai, keys: k, speaks: [messages, responses]")),
             ("a dialect of another kind", provider("kind: anthropic, keys: k, speaks: responses")),
             ("a field for the key", provider("kind: openai, keys: k, key_header: Content-Length")),
             ("a field for no key", provider("kind: openai_compatible, base_url: \"http://h:1\", key_header: x-k")),

@@ -1,0 +1,215 @@
+//! An answer of Gemini, whole or as a stream: its events are answers too, each with the parts that are new.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::super::ask::Seal;
+use super::super::json::compact;
+use super::super::names::digest;
+use super::super::reply::{Collected, Piece, Stop};
+use super::super::text::Text;
+use super::super::translate::{Malformed, Sink};
+use crate::ai::usage::Usage;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(borrow)]
+    candidates: Option<Vec<Candidate<'a>>>,
+    #[serde(borrow)]
+    prompt_feedback: Option<PromptFeedback<'a>>,
+    usage_metadata: Option<UsageOf>,
+    #[serde(borrow)]
+    model_version: Option<Text<'a>>,
+    #[serde(borrow)]
+    response_id: Option<Text<'a>>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate<'a> {
+    #[serde(borrow)]
+    content: Option<Content<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Content<'a> {
+    #[serde(borrow)]
+    parts: Option<Vec<PartOf<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PartOf<'a> {
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    thought: Option<bool>,
+    #[serde(borrow)]
+    thought_signature: Option<Text<'a>>,
+    #[serde(borrow)]
+    function_call: Option<FunctionCall<'a>>,
+    inline_data: Option<IgnoredAny>,
+    executable_code: Option<IgnoredAny>,
+    code_execution_result: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct FunctionCall<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PromptFeedback<'a> {
+    #[serde(borrow)]
+    block_reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UsageOf {
+    prompt_token_count: Option<u64>,
+    tool_use_prompt_token_count: Option<u64>,
+    cached_content_token_count: Option<u64>,
+    candidates_token_count: Option<u64>,
+    thoughts_token_count: Option<u64>,
+}
+
+impl From<UsageOf> for Usage {
+    fn from(of: UsageOf) -> Self {
+        let reasoning = of.thoughts_token_count.unwrap_or(0);
+        let tools = of.tool_use_prompt_token_count.unwrap_or(0);
+        Self {
+            input: of.prompt_token_count.unwrap_or(0).saturating_add(tools),
+            cache_read: of.cached_content_token_count.unwrap_or(0),
+            cache_write: 0,
+            output: of.candidates_token_count.unwrap_or(0).saturating_add(reasoning),
+            reasoning,
+        }
+    }
+}
+
+/// # Errors
+///
+/// It is no answer of Gemini's, or says no reason to stop.
+pub(in super::super) fn read(body: &[u8]) -> Result<Collected, Malformed> {
+    let mut reader = Reader::default();
+    let mut collected = Collected::default();
+    reader.read(body, &mut |piece| collected.put(piece))?;
+    reader.end(&mut |piece| collected.put(piece))?;
+    Ok(collected)
+}
+
+/// Reads what Gemini sends.
+#[derive(Debug, Default)]
+pub(in super::super) struct Reader {
+    id: Option<String>,
+    calls: usize,
+    stop: Option<Stop>,
+}
+
+impl Reader {
+    /// # Errors
+    ///
+    /// The event is none of Gemini's, an error, or has parts that were not asked for.
+    pub(in super::super) fn event(&mut self, data: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
+        self.read(data, &mut |piece| sink.put(piece))
+    }
+
+    /// At the end of the stream, which has no event of its own.
+    ///
+    /// # Errors
+    ///
+    /// The answer was not complete.
+    pub(in super::super) fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), Malformed> {
+        self.end(&mut |piece| sink.put(piece))
+    }
+
+    fn read(&mut self, data: &[u8], put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
+        let body: Body<'_> = serde_json::from_slice(data).map_err(|error| Malformed::json(&error))?;
+        if body.error.is_some() {
+            return Err(Malformed::new("an error in the stream"));
+        }
+        if let Some(usage) = body.usage_metadata {
+            put(&Piece::Usage(usage.into()));
+        }
+        if self.id.is_none() {
+            let (id, model) = (body.response_id.unwrap_or_default(), body.model_version.unwrap_or_default());
+            put(&Piece::Start { id: &id, model: &model });
+            self.id = Some(id.0.into_owned());
+        }
+        if body.prompt_feedback.and_then(|feedback| feedback.block_reason).is_some() {
+            self.stop = Some(Stop::Filter);
+        }
+        if let Some(candidate) = body.candidates.unwrap_or_default().into_iter().next() {
+            let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
+            parts.into_iter().try_for_each(|part| self.part(part, put))?;
+            if let Some(reason) = candidate.finish_reason {
+                self.stop = Some(stop(&reason)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
+        let stop = self.stop.take().ok_or(Malformed::new("the answer ended without a reason to stop"))?;
+        put(&Piece::Stop(stop.with_calls(self.calls > 0)));
+        put(&Piece::End);
+        Ok(())
+    }
+
+    fn part(&mut self, part: PartOf<'_>, put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
+        if part.inline_data.is_some() || part.executable_code.is_some() || part.code_execution_result.is_some() {
+            return Err(Malformed::new("a part of a type that was not asked for"));
+        }
+        let seal = part.thought_signature.filter(|seal| !seal.is_empty());
+        if let Some(call) = part.function_call {
+            let answer = self.id.as_deref().unwrap_or_default();
+            let place = self.calls.to_le_bytes();
+            let id = format!("call_{}", digest(&[answer.as_bytes(), &place, call.name.as_bytes()], 12));
+            self.calls += 1;
+            put(&Piece::Call { id: &id, name: &call.name, seal: seal.as_deref() });
+            put(&Piece::Arguments(&compact(call.args.map_or("{}", RawValue::get))));
+            put(&Piece::PartEnd);
+            return Ok(());
+        }
+        match part.text.filter(|text| !text.is_empty()) {
+            Some(text) if part.thought == Some(true) => put(&Piece::Thinking(&text)),
+            Some(text) => put(&Piece::Text(&text)),
+            None => {}
+        }
+        if let Some(seal) = seal {
+            put(&Piece::Seal(Seal::GeminiText(seal)));
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+///
+/// The model called a tool in a way that cannot be read, or broke off: there is no such end elsewhere.
+fn stop(reason: &str) -> Result<Stop, Malformed> {
+    match reason {
+        "MAX_TOKENS" => Ok(Stop::Length),
+        "SAFETY"
+        | "RECITATION"
+        | "BLOCKLIST"
+        | "PROHIBITED_CONTENT"
+        | "SPII"
+        | "IMAGE_SAFETY"
+        | "IMAGE_PROHIBITED_CONTENT"
+        | "IMAGE_RECITATION"
+        | "MODEL_ARMOR" => Ok(Stop::Filter),
+        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "MALFORMED_RESPONSE" | "TOO_MANY_TOOL_CALLS" => {
+            Err(Malformed::new("a call of a tool that the provider itself could not read"))
+        }
+        _ => Ok(Stop::End),
+    }
+}

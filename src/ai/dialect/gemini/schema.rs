@@ -1,0 +1,382 @@
+//! JSON Schema, brought into the part of it that Gemini reads.
+//!
+//! Kept as they are: `type`, `description`, `title`, `properties`, `required`, `items`, `anyOf`, `enum` of strings,
+//! `format` where Gemini knows it, `nullable`, `minimum`, `maximum`, the bounds of lengths and numbers of items and
+//! properties, `pattern`, `default`, `example`, `propertyOrdering`, each in its place: models fill in what they read
+//! first. A `$ref` into the schema itself is put in; one that leads to itself, or out of the schema, is refused.
+//!
+//! `oneOf` is `anyOf`; a list of types is `anyOf` them, with `null` as `nullable`; `const` is an `enum` of one;
+//! `allOf` of one is that one. What else narrows the values (`exclusiveMinimum`, `not`, `patternProperties`) is written
+//! into the description, where the model reads it, as JSON. Left out are words that say nothing to a model: `$schema`,
+//! `$id`, `$defs`, `definitions`, `$comment`, `additionalProperties`, `strict`, `examples`, `deprecated`, `readOnly`,
+//! `writeOnly`.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::super::json::{Object, compact, object};
+use super::super::text::Text;
+use super::super::translate::Untranslatable;
+
+/// How deep a schema may go, references included.
+const DEEPEST: usize = 24;
+
+/// How many bytes of schemas may be read for one request: references of references double with each step.
+const MOST: usize = 16 << 20;
+
+/// The members of an object, in their order.
+struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Read)
+    }
+}
+
+impl<'a> Members<'a> {
+    fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(name, _)| &**name == key).map(|(_, value)| *value)
+    }
+}
+
+/// Writes the schemas of one request.
+pub(super) struct Schemas {
+    /// Bytes that may still be read, each reference anew.
+    left: usize,
+}
+
+impl Schemas {
+    pub(super) const fn new() -> Self {
+        Self { left: MOST }
+    }
+
+    /// Writes what `raw` says into `o`. `at` is the field it came in.
+    ///
+    /// # Errors
+    ///
+    /// References that lead nowhere or to themselves, several schemas that all must hold, and what is too deep or, with
+    /// its references put in, too long.
+    pub(super) fn write(&mut self, raw: &RawValue, at: &str, o: &mut Object<'_>) -> Result<(), Untranslatable> {
+        let mut walk = Walk { root: raw, at, left: &mut self.left, within: Vec::new(), depth: 0 };
+        walk.node(raw, o)
+    }
+
+    /// Whether the schema is that of an object without members: Gemini wants none in its place.
+    pub(super) fn is_empty(raw: &RawValue) -> bool {
+        let Ok(members) = serde_json::from_str::<Members<'_>>(raw.get()) else { return false };
+        let says_more = ["$ref", "anyOf", "oneOf", "allOf"].iter().any(|key| members.get(key).is_some());
+        let properties = members.get("properties").and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok());
+        !says_more && properties.is_none_or(|properties| properties.0.is_empty())
+    }
+}
+
+/// One schema, as it is gone through.
+struct Walk<'r, 'l> {
+    root: &'r RawValue,
+    at: &'r str,
+    left: &'l mut usize,
+    /// References that what is written now lies within.
+    within: Vec<String>,
+    depth: usize,
+}
+
+/// A node with its references put in.
+struct Node<'r> {
+    members: Members<'r>,
+    nullable: bool,
+    types: Vec<Text<'r>>,
+}
+
+impl<'r> Walk<'r, '_> {
+    fn node(&mut self, raw: &'r RawValue, o: &mut Object<'_>) -> Result<(), Untranslatable> {
+        if raw.get() == "true" {
+            return Ok(());
+        }
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(self.refused("the schema is too deep for this model"));
+        }
+        let within = self.within.len();
+        let node = self.flat(raw)?;
+        let written = match node.types.as_slice() {
+            [] => self.fields(&node, None, o),
+            [one] => {
+                o.text("type", one);
+                self.fields(&node, Some(one), o)
+            }
+            many => {
+                annotate(&node, None, o);
+                o.list("anyOf", |list| {
+                    many.iter().try_for_each(|one| {
+                        list.object(|o| {
+                            o.text("type", one);
+                            self.constraints(&node, Some(one), o)
+                        })
+                    })
+                })
+            }
+        };
+        self.within.truncate(within);
+        self.depth -= 1;
+        written
+    }
+
+    /// The node without what leads to another: references, `allOf` of one, and `anyOf` of one and `null`.
+    fn flat(&mut self, raw: &'r RawValue) -> Result<Node<'r>, Untranslatable> {
+        let mut members = self.members(raw)?;
+        let mut nullable = false;
+        for _ in 0..DEEPEST {
+            let inner = if let Some(reference) = members.take("$ref") {
+                self.resolve(reference)?
+            } else if let Some(all) = members.take("allOf") {
+                let all = self.list(all)?;
+                let [one] = all.as_slice() else {
+                    return Err(self.refused("`allOf` of several schemas says more than this model can be told"));
+                };
+                *one
+            } else if let Some((only, key)) = self.only_branch(&members)? {
+                members.take(key);
+                nullable = true;
+                only
+            } else {
+                let (types, null) = self.types(&members)?;
+                return Ok(Node { members, nullable: nullable || null, types });
+            };
+            members = self.members(inner)?.under(members);
+        }
+        Err(self.refused("the schema is too deep for this model"))
+    }
+
+    /// The one branch that is not `null`, where there are these two.
+    fn only_branch(&mut self, members: &Members<'r>) -> Result<Option<(&'r RawValue, &'static str)>, Untranslatable> {
+        for key in ["anyOf", "oneOf"] {
+            let Some(branches) = members.get(key) else { continue };
+            let branches = self.list(branches)?;
+            let others: Vec<_> = branches.iter().filter(|branch| !is_null(branch)).collect();
+            if let ([only], true) = (others.as_slice(), others.len() < branches.len()) {
+                return Ok(Some((only, key)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The types but for `null`, and whether it was among them.
+    fn types(&self, members: &Members<'r>) -> Result<(Vec<Text<'r>>, bool), Untranslatable> {
+        let Some(raw) = members.get("type") else { return Ok((Vec::new(), false)) };
+        if let Ok(one) = serde_json::from_str::<Text<'_>>(raw.get()) {
+            return Ok((vec![one], false));
+        }
+        let Ok(mut types) = serde_json::from_str::<Vec<Text<'_>>>(raw.get()) else {
+            return Err(self.refused("a `type` that is neither a word nor a list of them"));
+        };
+        let before = types.len();
+        types.retain(|one| &**one != "null");
+        let null = types.len() < before;
+        Ok((types, null))
+    }
+
+    fn fields(&mut self, node: &Node<'r>, kind: Option<&str>, o: &mut Object<'_>) -> Result<(), Untranslatable> {
+        annotate(node, kind, o);
+        self.constraints(node, kind, o)
+    }
+
+    /// All but the words that describe, as far as they are about this type.
+    fn constraints(&mut self, node: &Node<'r>, kind: Option<&str>, o: &mut Object<'_>) -> Result<(), Untranslatable> {
+        for (key, raw) in &node.members.0 {
+            match place_of(key, raw, kind) {
+                Place::Same => o.raw(key, raw.get()),
+                Place::Schema => o.object(key, |o| self.node(raw, o))?,
+                Place::Schemas => {
+                    let members = self.members(raw)?;
+                    o.object(key, |o| {
+                        members.0.iter().try_for_each(|(name, raw)| o.object(name, |o| self.node(raw, o)))
+                    })?;
+                }
+                Place::AnyOf => {
+                    let branches = self.list(raw)?;
+                    o.list("anyOf", |list| {
+                        let mut branches = branches.iter().filter(|branch| !is_null(branch));
+                        branches.try_for_each(|branch| list.object(|o| self.node(branch, o)))
+                    })?;
+                }
+                Place::Enum(words) => {
+                    if kind.is_none() {
+                        o.text("type", "string");
+                    }
+                    o.list("enum", |list| words.iter().for_each(|word| list.text(word)));
+                }
+                Place::Nowhere | Place::Description => {}
+            }
+        }
+        if kind == Some("array") && node.members.get("items").is_none() {
+            o.object("items", |_| ());
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, reference: &'r RawValue) -> Result<&'r RawValue, Untranslatable> {
+        let Ok(reference) = serde_json::from_str::<String>(reference.get()) else {
+            return Err(self.refused("a `$ref` that is no word"));
+        };
+        let Some(pointer) = reference.strip_prefix("#/") else {
+            return Err(self.refused("a `$ref` out of the schema, or to all of it, which this model cannot follow"));
+        };
+        if self.within.contains(&reference) {
+            return Err(self.refused("a `$ref` that leads to itself, which this model cannot follow"));
+        }
+        let mut at = self.root;
+        for step in pointer.split('/') {
+            let step = step.replace("~1", "/").replace("~0", "~");
+            let found = self.members(at)?.get(&step);
+            at = found.ok_or_else(|| self.refused("a `$ref` that leads nowhere"))?;
+        }
+        self.within.push(reference);
+        Ok(at)
+    }
+
+    fn members(&mut self, raw: &'r RawValue) -> Result<Members<'r>, Untranslatable> {
+        self.spend(raw)?;
+        serde_json::from_str(raw.get()).map_err(|_| self.refused("no schema where one has to be"))
+    }
+
+    fn list(&mut self, raw: &'r RawValue) -> Result<Vec<&'r RawValue>, Untranslatable> {
+        self.spend(raw)?;
+        serde_json::from_str(raw.get()).map_err(|_| self.refused("no list of schemas where one has to be"))
+    }
+
+    fn spend(&mut self, raw: &RawValue) -> Result<(), Untranslatable> {
+        let left = self.left.checked_sub(raw.get().len());
+        *self.left = left.ok_or_else(|| self.refused("the schema, with its references put in, is too long"))?;
+        Ok(())
+    }
+
+    fn refused(&self, why: &str) -> Untranslatable {
+        Untranslatable::at(self.at, why.to_owned())
+    }
+}
+
+impl<'a> Members<'a> {
+    fn take(&mut self, key: &str) -> Option<&'a RawValue> {
+        let at = self.0.iter().position(|(name, _)| &**name == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// These, with `over` in their place where both say something.
+    fn under(self, over: Self) -> Self {
+        let mut members: Vec<_> = self.0.into_iter().filter(|(key, _)| over.get(key).is_none()).collect();
+        members.extend(over.0);
+        Self(members)
+    }
+}
+
+fn is_null(raw: &RawValue) -> bool {
+    let members = serde_json::from_str::<Members<'_>>(raw.get());
+    members.is_ok_and(|members| members.0.len() == 1 && members.get("type").is_some_and(|t| t.get() == "\"null\""))
+}
+
+/// What becomes of a word of JSON Schema.
+enum Place<'a> {
+    Same,
+    Schema,
+    Schemas,
+    AnyOf,
+    Enum(Vec<Text<'a>>),
+    /// Gemini has no word for it, and the model reads it in the description.
+    Description,
+    Nowhere,
+}
+
+fn place_of<'a>(key: &str, raw: &'a RawValue, kind: Option<&str>) -> Place<'a> {
+    let about = |wanted: &[&str], place| match kind {
+        Some(kind) if !wanted.contains(&kind) => Place::Nowhere,
+        _ => place,
+    };
+    match key {
+        "properties" => about(&["object"], Place::Schemas),
+        "required" | "minProperties" | "maxProperties" | "propertyOrdering" => about(&["object"], Place::Same),
+        "items" if raw.get().starts_with('{') => about(&["array"], Place::Schema),
+        "minItems" | "maxItems" => about(&["array"], Place::Same),
+        "minLength" | "maxLength" | "pattern" => about(&["string"], Place::Same),
+        "minimum" | "maximum" => about(&["number", "integer"], Place::Same),
+        "anyOf" | "oneOf" => Place::AnyOf,
+        "enum" => words(raw).map_or(Place::Description, Place::Enum),
+        "const" => match serde_json::from_str(raw.get()) {
+            Ok(word) => Place::Enum(vec![word]),
+            Err(_) => Place::Description,
+        },
+        "format" => match (kind, raw.get()) {
+            (None | Some("string"), "\"date-time\"") => Place::Same,
+            (Some("number"), "\"float\"" | "\"double\"") | (Some("integer"), "\"int32\"" | "\"int64\"") => Place::Same,
+            _ => Place::Description,
+        },
+        "title" | "default" | "example" => Place::Same,
+        "type"
+        | "description"
+        | "nullable"
+        | "$schema"
+        | "$id"
+        | "$defs"
+        | "definitions"
+        | "$comment"
+        | "strict"
+        | "additionalProperties"
+        | "examples"
+        | "deprecated"
+        | "readOnly"
+        | "writeOnly" => Place::Nowhere,
+        _ => Place::Description,
+    }
+}
+
+/// The strings of an `enum`, but for `null`; `None`: it has others too.
+fn words(raw: &RawValue) -> Option<Vec<Text<'_>>> {
+    let words: Vec<Option<Text<'_>>> = serde_json::from_str(raw.get()).ok()?;
+    Some(words.into_iter().flatten().collect())
+}
+
+/// `description`, with what else must hold, and `nullable`.
+fn annotate(node: &Node<'_>, kind: Option<&str>, o: &mut Object<'_>) {
+    let said = node.members.get("description").and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok());
+    let more: Vec<_> =
+        node.members.0.iter().filter(|(key, raw)| matches!(place_of(key, raw, kind), Place::Description)).collect();
+    if !more.is_empty() {
+        let mut rules = Vec::new();
+        object(&mut rules, |o| more.iter().for_each(|(key, raw)| o.raw(key, &compact(raw.get()))));
+        let rules = String::from_utf8_lossy(&rules);
+        match said {
+            Some(said) => o.joined("description", &[&said, "\n\nIt must also satisfy ", &rules]),
+            None => o.joined("description", &["It must satisfy ", &rules]),
+        }
+    } else if let Some(said) = said {
+        o.text("description", &said);
+    }
+    let null_word = node.members.get("enum").is_some_and(|raw| {
+        serde_json::from_str::<Vec<Option<serde::de::IgnoredAny>>>(raw.get())
+            .is_ok_and(|list| list.iter().any(Option::is_none))
+    });
+    let said = node.members.get("nullable").is_some_and(|raw| raw.get() == "true");
+    let branch = ["anyOf", "oneOf"].iter().filter_map(|key| node.members.get(key)).any(|raw| {
+        serde_json::from_str::<Vec<&RawValue>>(raw.get()).is_ok_and(|list| list.iter().any(|branch| is_null(branch)))
+    });
+    if node.nullable || null_word || said || branch {
+        o.flag("nullable", true);
+    }
+}
