@@ -15,7 +15,6 @@ use crate::auth::{Caller, Hidden};
 use crate::balance::{Member, Pick};
 use crate::clock;
 use crate::limit::Permits;
-use crate::observe::ai::AiRecord;
 use crate::observe::metrics::InFlight;
 use crate::observe::trace::{RequestId, Trace};
 use crate::observe::{CacheStatus, RetryReasons, Termination};
@@ -62,8 +61,6 @@ pub struct RequestContext {
     pub trail: Option<Box<Trail>>,
     /// How the route's cache answered it.
     pub cache: Option<CacheStatus>,
-    /// What there is to say of it on an AI route.
-    pub ai: Option<Box<AiRecord>>,
     /// Whether it is left out of the access log: health and the like.
     pub quiet: bool,
     /// What became of its attempts.
@@ -129,7 +126,6 @@ impl RequestContext {
             door: None,
             trail: None,
             cache: None,
-            ai: None,
             quiet: false,
             upstream: UpstreamRecord::default(),
             body_in: 0,
