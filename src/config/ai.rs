@@ -181,9 +181,10 @@ pub struct ModelTarget {
 pub struct AiTimeouts {
     /// For the connection, TLS included. Default 5 s.
     pub connect: Duration,
-    /// From the request's end to the first content of a stream, or to the header block of a whole answer. Default 60 s.
+    /// From the request's end to the first content of a stream (row B10). Default 30 s.
     pub first_token: Duration,
-    /// Between two reads of the answer. Default 120 s.
+    /// Between two reads of the answer, and from the request's end to a whole answer's header block: a model writes all of
+    /// it before that. Default four times `first_token`.
     pub idle: Duration,
     /// For all tries and the whole answer. Default 600 s.
     pub total: Duration,
@@ -193,7 +194,7 @@ impl Default for AiTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            first_token: Duration::from_secs(60),
+            first_token: Duration::from_secs(30),
             idle: Duration::from_secs(120),
             total: Duration::from_secs(600),
         }
@@ -218,13 +219,14 @@ pub struct Breaker {
 pub struct Hold {
     /// Bytes. Default 64 KiB.
     pub bytes: usize,
-    /// From its header block. Default 10 s.
-    pub time: Duration,
+    /// From its header block; then what is held goes out, and no other target can take over. `None`: as long as its first
+    /// content is waited for.
+    pub time: Option<Duration>,
 }
 
 impl Default for Hold {
     fn default() -> Self {
-        Self { bytes: 64 << 10, time: Duration::from_secs(10) }
+        Self { bytes: 64 << 10, time: None }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::observe::Termination;
 use crate::snapshot::ai::AiRoute;
 use account::Account;
 use body::Body;
-use job::Job;
+use job::{Job, LONG};
 use outgoing::Draft;
 use trail::Trail;
 
@@ -48,8 +48,6 @@ pub mod serve;
 pub mod shared;
 pub mod trail;
 
-/// Bodies that are longer are read by a thread that has nothing else to do, so that no stream waits for it.
-const LONG: usize = 64 << 10;
 /// The most memory that is taken for a body before it is there.
 const MOST_AT_ONCE: usize = 1 << 20;
 /// What a request that names no bound is reserved for its answer, in tokens.
@@ -167,7 +165,7 @@ async fn prepare(
         ai: Arc::clone(&route.state),
         connector: Arc::clone(&gateway.connector),
         operation,
-        body,
+        body: Arc::new(body),
         draft,
         plan,
         strip: route.target.strip_body_fields.clone(),

@@ -51,10 +51,12 @@ pub(super) fn ai(raw: &RawConfig, pools: &mut Vec<Arc<Pool>>, resolver: &mut Res
 /// The timeouts at `path` over those of `base`.
 fn timeouts(path: &KeyPath, raw: Option<&RawAiTimeouts>, base: AiTimeouts, resolver: &mut Resolver<'_>) -> AiTimeouts {
     let Some(raw) = raw else { return base };
+    let first_token = resolver.duration(&path.key("first_token"), &raw.first_token, base.first_token);
+    let idle = if raw.first_token.is_some() { first_token * 4 } else { base.idle };
     let found = AiTimeouts {
         connect: resolver.duration(&path.key("connect"), &raw.connect, base.connect),
-        first_token: resolver.duration(&path.key("first_token"), &raw.first_token, base.first_token),
-        idle: resolver.duration(&path.key("idle"), &raw.idle, base.idle),
+        first_token,
+        idle: resolver.duration(&path.key("idle"), &raw.idle, idle),
         total: resolver.duration(&path.key("total"), &raw.total, base.total),
     };
     for (key, text, part) in
@@ -94,7 +96,7 @@ fn hold(path: &KeyPath, raw: Option<&RawHold>, resolver: &mut Resolver<'_>) -> H
     let bytes = resolver.size(&path.key("bytes"), &raw.bytes, 0..=MAX_HOLD);
     Hold {
         bytes: bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default.bytes),
-        time: resolver.duration_from(&path.key("time"), &raw.time, default.time, Duration::ZERO),
+        time: raw.time.is_some().then(|| resolver.duration_from(&path.key("time"), &raw.time, SECOND, Duration::ZERO)),
     }
 }
 

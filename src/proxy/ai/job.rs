@@ -37,6 +37,8 @@ use crate::snapshot::ai::{AiState, ProviderState};
 use crate::upstream::connect::Connector;
 use crate::upstream::retry::Cause;
 
+/// Bodies that are longer are worked on by a thread that has nothing else to do, so that no stream waits for it.
+pub const LONG: usize = 64 << 10;
 /// The most of a whole answer that is kept in memory.
 const MOST_WHOLE: usize = 64 << 20;
 /// The most of a provider's error that is read.
@@ -57,7 +59,7 @@ pub struct Job {
     /// What is asked for.
     pub operation: Operation,
     /// Its body, as it came.
-    pub body: Body,
+    pub body: Arc<Body>,
     /// Its fields.
     pub draft: Draft,
     /// Whom to try.
@@ -139,7 +141,7 @@ impl Job {
 
     /// How the client wants the answer.
     pub fn wanted(&self) -> Wanted {
-        let asks = match &self.body {
+        let asks = match &*self.body {
             Body::Json(asked) => asked.include_usage,
             Body::Form(_) => true,
         };
@@ -233,7 +235,7 @@ impl Job {
             trail.disabled(config);
             return Went::Next;
         };
-        let prepared = match self.prepare(candidate, provider) {
+        let prepared = match self.prepare(candidate, provider).await {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 trail.cannot(refusal);
@@ -301,18 +303,15 @@ impl Job {
     }
 
     /// The body for `candidate`, in the dialect of its provider.
-    fn prepare(&self, candidate: &Candidate, provider: &ProviderState) -> Result<Prepared, Refusal> {
+    async fn prepare(&self, candidate: &Candidate, provider: &ProviderState) -> Result<Prepared, Refusal> {
         let unsupported = || {
             let message = format!("the provider of this model does not offer {}", self.operation.path());
             Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_OPERATION", message)
         };
         let way = way(&provider.config, self.operation).ok_or_else(unsupported)?;
-        let asked = match &self.body {
+        let asked = match &*self.body {
             Body::Json(asked) => asked,
-            Body::Form(form) => {
-                let body = form.with_model(&candidate.model);
-                return Ok(Prepared { way, body, notes: None });
-            }
+            Body::Form(form) => return Ok(Prepared { way, body: form.with_model(&candidate.model), notes: None }),
         };
         let mut edit = asked.edit();
         for name in &self.strip {
@@ -326,13 +325,18 @@ impl Job {
             }
             return Ok(Prepared { way, body: edit.build(), notes: None });
         };
-        let translated = translate::request(self.operation.dialect(), dialect, &edit.build(), &candidate.model);
+        let (body, client, model) = (edit.build(), self.operation.dialect(), Arc::clone(&candidate.model));
+        let translate = move || translate::request(client, dialect, &body, &model);
+        let translated = if asked.body().len() > LONG {
+            // No stream of this worker waits for it.
+            tokio::task::spawn_blocking(translate).await.map_err(|_| Refusal::internal())?
+        } else {
+            translate()
+        };
         let translated = translated.map_err(|cannot| {
-            let message = cannot.message;
-            Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message).param(cannot.param)
+            Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
         })?;
-        let (body, notes) = (Bytes::from(translated.body), Some(translated.notes));
-        Ok(Prepared { way, body, notes })
+        Ok(Prepared { way, body: Bytes::from(translated.body), notes: Some(translated.notes) })
     }
 
     async fn attempt(&self, attempt: Attempt<'_>, trail: &mut Trail) -> Result<Box<Answer>, Missed> {
@@ -434,7 +438,7 @@ impl Job {
         let start = Start {
             until: answered.until,
             bytes: hold.bytes,
-            held_until: now.checked_add(hold.time).unwrap_or(answered.until),
+            held_until: hold.time.and_then(|time| now.checked_add(time)).unwrap_or(answered.until),
         };
         let started = events.start(&start).await;
         match started {

@@ -17,7 +17,7 @@ use super::answer::{self, Answer, Content};
 use super::body::Body;
 use super::delivery::Delivery;
 use super::events::{Broken, Events, Step};
-use super::job::{Job, Wanted};
+use super::job::{Job, LONG, Wanted};
 use super::record::End;
 use super::serve::{self, tell, told_of, wait};
 use super::trail::Trail;
@@ -53,7 +53,7 @@ pub async fn serve(
     account: Account,
 ) -> Result<(), Unserved> {
     let control = RequestControl::of(&session.req_header().headers);
-    let key = if control.no_store { None } else { key(ctx, cache, &job) };
+    let key = if control.no_store { None } else { key(ctx, cache, &job).await };
     let Some(key) = key else {
         note(ctx, &cache.answers, CacheStatus::Bypass);
         return serve::serve(session, ctx, job, account).await;
@@ -95,12 +95,18 @@ pub async fn serve(
 }
 
 /// The key of what is asked; `None` when its answer may not be kept.
-fn key(ctx: &RequestContext, cache: &AiCache, job: &Job) -> Option<Key> {
-    let Body::Json(asked) = &job.body else { return None };
+async fn key(ctx: &RequestContext, cache: &AiCache, job: &Job) -> Option<Key> {
+    let Body::Json(asked) = &*job.body else { return None };
     if !is_keepable(job.operation, asked, cache.any) {
         return None;
     }
-    let body = canonical(asked.body(), &["stream", "stream_options"]).ok()?;
+    let body = asked.body().clone();
+    let digest = move || canonical(&body, &["stream", "stream_options"]);
+    let body = if asked.body().len() > LONG {
+        tokio::task::spawn_blocking(digest).await.ok()?.ok()?
+    } else {
+        digest().ok()?
+    };
     let scope = ctx.caller.as_ref().filter(|_| !cache.rules.share_between_callers);
     let targets: Vec<(&str, &str)> = job.targets().collect();
     let turns = convert::turns(job.operation);
