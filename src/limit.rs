@@ -222,6 +222,11 @@ impl RouteLimits {
         (!limits.is_empty()).then(|| Self { route: Arc::clone(route), early, late, budgets, policy })
     }
 
+    /// Whether money is limited here.
+    pub fn limit_cost(&self) -> bool {
+        self.budgets.iter().any(|(_, limit)| limit.config.cost.is_some())
+    }
+
     /// Takes from every limit on requests that need not know the model, or from none. `fields` get what the answer tells
     /// of limits, either way.
     ///

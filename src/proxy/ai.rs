@@ -198,7 +198,8 @@ fn reserve(
 ) -> Result<Option<Reserved>, Unready> {
     let Some(route) = ctx.route.clone() else { return Ok(None) };
     let Some(limits) = &route.limits else { return Ok(None) };
-    let estimate = Estimate { tokens: job.tokens, cost: job.estimated_cost(input, output)? };
+    let cost = if limits.limit_cost() { job.estimated_cost(input, output)? } else { 0 };
+    let estimate = Estimate { tokens: job.tokens, cost };
     let asked = limit::Asked {
         client: ctx.client,
         caller: ctx.caller.as_deref(),
