@@ -115,7 +115,8 @@ async fn read_until(tcp: &mut TcpStream, text: &str) -> String {
     let mut heard = Vec::new();
     while !String::from_utf8_lossy(&heard).contains(text) {
         let mut buffer = [0; 4096];
-        let n = tcp.read(&mut buffer).await.unwrap();
+        let reading = tokio::time::timeout(Duration::from_secs(10), tcp.read(&mut buffer)).await;
+        let n = reading.unwrap_or_else(|_| panic!("{text:?} did not come")).unwrap();
         assert_ne!(n, 0, "the connection ended before {text:?}");
         heard.extend_from_slice(&buffer[..n]);
     }
