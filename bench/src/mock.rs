@@ -1,11 +1,82 @@
-//! A backend for tests, demos and benchmarks: JAiRouter's paths and shapes (requirements F01 to F20), plain web paths, and every fault
-//! a backend can show a proxy, on order.
-//!
-//! A fault comes from the test ([`Mock::fail_next`], [`Mock::set_fault`]), from the request (`x-mock-*` headers or query keys), or from
-//! `POST /mock/fault`. Every answer names its backend in `X-Upstream`.
+//! A backend for tests, demos and benchmarks: every AI provider that the gateway speaks to, JAiRouter's paths and shapes
+//! (requirements F01 to F20), plain web paths, and every fault a backend can show a proxy, on order.
 //!
 //! It runs on the runtime that starts it, so a test must not block its only thread while it expects answers.
-//! It is not a model: the answers are fixed texts, and nothing checks the sense of a request.
+//! It is not a model: the answers follow fixed rules, and nothing checks the sense of a request. Its form is checked, as the
+//! provider does: missing fields, roles, calls of tools without results, signatures of thinking.
+//!
+//! # Doors
+//!
+//! | path | provider |
+//! |---|---|
+//! | `/v1/chat/completions`, `completions`, `responses`, `embeddings`, `rerank`, `images/*`, `audio/*`, `models` | OpenAI; also below `/api` (JAiRouter), `/v1beta/openai` (Gemini) and `/openai/v1` (Azure) |
+//! | `/v1/messages`, `/v1/messages/count_tokens` | Anthropic |
+//! | `/openai/deployments/NAME/...?api-version=` | Azure; a stream begins with the filter's chunk without choices |
+//! | `/v1beta/models/NAME:generateContent`, `:streamGenerateContent` (an array without `?alt=sse`), `:countTokens`, `:embedContent`, `:batchEmbedContents`; `/v1` too | Gemini |
+//! | `/flow-llm-proxy/...` | Flow: any of the above, with a token that is verified always (C11) |
+//!
+//! The order `flavour` makes the doors in OpenAI's shape those of `vllm` (no `/v1/messages`), `vllm-messages` or `jairouter`.
+//!
+//! # What is answered
+//!
+//! - `This is ID answering a question of N characters.`: the characters of all texts, system and tool results included. `, N
+//!   images` and `, N tool results` come before the full stop where there are any.
+//! - A question `say TEXT` is answered with the text. One for JSON has a value that fits its schema: texts `mock 1`, numbers `1`.
+//! - A question with tools that has `call NAME` calls that tool, with `call NAME twice` twice at once; so does a tool choice that
+//!   demands it. The arguments fit the schema: `mock 1` in the first call, `mock 2` in the second. Tool results, those since
+//!   the last turn of the assistant, lead to text.
+//! - Thinking comes where the dialect asks for it, and is signed; a later turn whose signature is wrong or missing is refused.
+//! - Stop sequences and the longest output are kept to, and the reason to stop is told.
+//! - A token of the prompt is four characters (rounded up over the whole, at least one), an image is a hundred tokens. A token
+//!   of output is one event: a word of text or thinking with the space after it, or eight characters of JSON or arguments.
+//!
+//! # Orders
+//!
+//! A request orders with a header `x-mock-NAME: VALUE` or a query key of that name; [`Mock::set_order`] and `POST /mock/orders`
+//! order for every AI request.
+//!
+//! | order | effect |
+//! |---|---|
+//! | `status: 503` | this status, with the provider's error at a door |
+//! | `delay: 200ms` | a pause before the headers |
+//! | `fault: ...` | one of the faults below |
+//! | `error:` `router` `auth` `documented` `fallback` `ok-false` `html` | JAiRouter's error bodies, or a balancer's page; with an `error@` fault of a stream, the shape of its event |
+//! | `sse: events=N,interval=50ms` (or `rate=20`)`,size=1KiB,stamp` | so many pieces of text at this pace, padded; stamped ones are `INDEX@MICROSECONDS ` |
+//! | `usage: in=1000,out=500,cached=200,written=100,reasoning=50` | what is said (and booked) about tokens; cached and written ones are part of `in` |
+//! | `framing: split=3,gap=1ms,together=10,crlf,cr,comments,multiline,tight,bom` | how events are put on the wire; see [`Framing`] |
+//! | `think: 1` or `redacted` | thinking, whatever was asked |
+//! | `finish:` `filter` `pause` `length` | the reason to stop |
+//! | `flavour:` `openai` `vllm` `vllm-messages` `jairouter` | whose manner OpenAI's doors have |
+//! | `strict: 1` | fields that the provider does not know are refused, with Gemini also in the schemas of functions |
+//! | `leak: 1` | the answer carries the key it was asked with, and a cookie |
+//! | `body-size: 100MiB`, `chunked: 1` | a body of this size where no door is; no `Content-Length` |
+//!
+//! # Faults
+//!
+//! A fault comes from the test ([`Mock::fail_next`], [`Mock::set_fault`], [`Mock::plan`]), from `POST /mock/fault`, or from the
+//! request. The names are those of [`Fault`]:
+//!
+//! | fault | effect |
+//! |---|---|
+//! | `503` | this status, in the provider's shape at a door |
+//! | `refuse:` `key` `forbidden` `quota` `model` `context` `filter` `overloaded` | what this provider says then |
+//! | `rate-limit:6m` | 429 with the provider's reset headers |
+//! | `close` `reset` `stall` `slow:2s` `garbage` | before the headers |
+//! | `close-mid` `reset-mid` `stall-mid` | at half of a body, after the first event of a stream |
+//! | `TWIST@STAGE` | in a stream: `error`, `error:529`, `close`, `reset`, `finish` (a good end without the rest), `stall`, `ping:100ms` (a stall that pings), `garbage`, `huge:1MiB`, `delay:2s`; at `headers`, `start` (behind the opening events), `N` (behind so many events of content), `end` (before the last event) |
+//! | `no-usage` `invalid-json` `empty` `ok-false` `wrong-type` `ignores-stream` | a 200 that is wrong |
+//! | `framed:crlf,split=3` | the framing of the order, as a fault |
+//!
+//! So no first token is `stall@start`, a slow one `delay:2s@start`, no terminal event `finish@end`, a truncated stream `close@3`.
+//!
+//! # Keys, models, books
+//!
+//! Any key may ask for any model. [`Mock::require_keys`], [`Mock::set_key`] and [`Mock::set_models`] change that, as do `POST
+//! /mock/keys` and `/mock/models`; each provider looks for its own header and refuses in its own way. [`Mock::ledger`] and `GET
+//! /mock/ledger` tell what each key asked of each model, how it ended and the tokens that were served. A prompt is booked with
+//! the first event of content or the last byte of a whole answer, output as its events are written.
+//!
+//! Every answer names its backend in `X-Upstream`.
 
 mod ai;
 mod answer;

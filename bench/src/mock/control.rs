@@ -173,9 +173,14 @@ fn stats(shared: &Shared) -> Value {
     })
 }
 
+/// How much of a body is told.
+const TOLD_BODY: usize = 64 << 10;
+
 fn requests(shared: &Shared) -> Value {
     let one = |seen: &super::Seen| {
+        let body = seen.body.get(..TOLD_BODY).unwrap_or(&seen.body);
         json!({
+            "body": String::from_utf8_lossy(body),
             "method": seen.method.as_str(), "path_and_query": seen.path_and_query, "body_len": seen.body_len,
             "version": format!("{:?}", seen.version), "headers": super::backend::headers_json(&seen.headers),
         })

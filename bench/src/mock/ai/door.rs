@@ -76,8 +76,14 @@ impl Door {
         if let Some(rest) = path.strip_prefix("/v1beta/openai/") {
             return Self::openai(rest);
         }
-        if let Some(rest) = path.strip_prefix("/v1beta/models") {
+        if let Some(rest) = path.strip_prefix("/v1beta/models").or_else(|| path.strip_prefix("/v1alpha/models")) {
             return Self::gemini(rest);
+        }
+        // Gemini's stable version shares its prefix with OpenAI's models.
+        if let Some(rest) = path.strip_prefix("/v1/models").filter(|rest| rest.contains(':'))
+            && let Some(door) = Self::gemini(rest).filter(|door| door.service != Service::Model)
+        {
+            return Some(door);
         }
         match path {
             "/rerank" | "/v2/rerank" => return Self::openai("rerank"),
@@ -182,6 +188,8 @@ mod tests {
         let gemini = (Shape::Gemini, Scheme::Google, Service::Generate { stream: true }, Some("g".to_owned()));
         assert_eq!(known("/v1beta/models/g:streamGenerateContent"), Some(gemini));
         assert_eq!(known("/v1/messages"), Some((Shape::Anthropic, Scheme::Anthropic, Service::Messages, None)));
+        assert_eq!(known("/v1/models/g:streamGenerateContent"), known("/v1beta/models/g:streamGenerateContent"));
+        assert_eq!(known("/v1/models/qwen2:7b").map(|door| door.2), Some(Service::Model));
         for other in ["/v1/chat", "/", "/v1/chat/completions/x", "/openai/deployments/x", "/v1beta/models/g:tune"] {
             assert_eq!(known(other), None, "{other}");
         }

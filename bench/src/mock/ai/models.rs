@@ -10,10 +10,12 @@ use crate::mock::answer::{self, Answer};
 
 /// The answer to `GET models` and `GET models/NAME`.
 pub(super) fn answer(call: &Call, scene: &Scene) -> Result<Answer, Trouble> {
+    // Three providers have this path; the header of the key tells them apart.
     let anthropic = scene.upload.headers.contains_key("anthropic-version");
+    let google = call.door.shape == Shape::Gemini || scene.upload.headers.contains_key("x-goog-api-key");
     let models = scene.shared.keys.models();
-    let one: fn(&str) -> Value = match (call.door.shape, anthropic) {
-        (Shape::Gemini, _) => gemini,
+    let one: fn(&str) -> Value = match (google, anthropic) {
+        (true, _) => gemini,
         (_, true) => claude,
         _ => openai,
     };
@@ -21,8 +23,8 @@ pub(super) fn answer(call: &Call, scene: &Scene) -> Result<Answer, Trouble> {
         return Ok(answer::json(StatusCode::OK, &one(&call.model)));
     }
     let list: Vec<Value> = models.iter().map(|model| one(model)).collect();
-    let list = match (call.door.shape, anthropic) {
-        (Shape::Gemini, _) => json!({"models": list}),
+    let list = match (google, anthropic) {
+        (true, _) => json!({"models": list}),
         (_, true) => json!({
             "data": list, "has_more": false, "first_id": models.first(), "last_id": models.last(),
         }),

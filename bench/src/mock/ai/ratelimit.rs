@@ -52,6 +52,11 @@ pub(super) fn describe(door: &Door, scene: &Scene, key: &str, answer: &mut Answe
         let name = HeaderName::from_static(name);
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
+    if door.shape == Shape::Anthropic {
+        for name in ["anthropic-ratelimit-requests-reset", "anthropic-ratelimit-tokens-reset"] {
+            headers.entry(name).or_insert_with(|| moment(Duration::from_secs(60)));
+        }
+    }
     if scene.orders.leak {
         leak(door, key, headers);
     }
@@ -94,14 +99,20 @@ pub(super) fn of_trouble(trouble: &Trouble, manner: Manner, headers: &mut Header
             put(headers, "x-ratelimit-reset-requests", &seconds(reset).to_string());
         }
         Shape::Anthropic if limited => {
-            let at = SignedDuration::try_from(reset).ok().and_then(|reset| Timestamp::now().checked_add(reset).ok());
-            let at = at.map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
             put(headers, "anthropic-ratelimit-requests-remaining", "0");
-            put(headers, "anthropic-ratelimit-requests-reset", &at);
-            put(headers, "anthropic-ratelimit-tokens-reset", &at);
+            headers.insert("anthropic-ratelimit-requests-reset", moment(reset));
+            headers.insert("anthropic-ratelimit-tokens-reset", moment(reset));
         }
         _ => {}
     }
+}
+
+/// The moment after this time, rounded up to seconds, as RFC 3339 writes it.
+fn moment(after: Duration) -> HeaderValue {
+    let after = after + Duration::from_millis(999);
+    let at = SignedDuration::try_from(after).ok().and_then(|after| Timestamp::now().checked_add(after).ok());
+    let text = at.map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
@@ -115,14 +126,16 @@ pub(super) fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// A duration as OpenAI writes it: `1s`, `6m0s`, `1h0m0s`, `8.64s`, `120ms`.
+/// A duration as OpenAI writes it, rounded up to milliseconds: `1s`, `6m0s`, `1h0m0s`, `8.64s`, `120ms`.
 pub(super) fn go_duration(time: Duration) -> String {
-    if time < Duration::from_secs(1) {
-        return format!("{}ms", time.as_millis());
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    if millis < 1000 {
+        return format!("{millis}ms");
     }
-    let (hours, minutes) = (time.as_secs() / 3600, time.as_secs() / 60 % 60);
-    let fraction = format!("{:.3}", time.as_secs_f64() % 60.0);
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+    let fraction = format!("{}.{:03}", millis / 1000 % 60, millis % 1000);
     let rest = fraction.trim_end_matches('0').trim_end_matches('.');
+    let rest = if rest.is_empty() { "0" } else { rest };
     match (hours, minutes) {
         (0, 0) => format!("{rest}s"),
         (0, _) => format!("{minutes}m{rest}s"),
@@ -138,9 +151,10 @@ mod tests {
     fn durations_are_written_as_openai_does() {
         let written = |ms| go_duration(Duration::from_millis(ms));
         assert_eq!(
-            [120, 1000, 8640, 360_000, 3_600_000, 61_500].map(written),
-            ["120ms", "1s", "8.64s", "6m0s", "1h0m0s", "1m1.5s"]
+            [120, 1000, 8640, 10_000, 359_999, 360_000, 3_600_000, 61_500].map(written),
+            ["120ms", "1s", "8.64s", "10s", "5m59.999s", "6m0s", "1h0m0s", "1m1.5s"]
         );
+        assert_eq!(go_duration(Duration::from_nanos(59_999_999_999)), "1m0s");
         assert_eq!(seconds(Duration::from_millis(1001)), 2);
     }
 }

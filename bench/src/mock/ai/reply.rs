@@ -23,6 +23,9 @@ use crate::mock::ledger::Tokens;
 /// Characters of a piece of JSON.
 const PIECE: usize = 8;
 
+/// Words of a whole text; a stream may have more.
+const LONGEST: usize = 1_000_000;
+
 /// One answer.
 pub(super) struct Reply {
     /// The words of the thinking; empty where there is none.
@@ -126,7 +129,7 @@ impl Reply {
 
     /// The whole text.
     pub(super) fn text(&self) -> String {
-        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX).min(LONGEST);
         self.words.iter().cycle().take(count).map(String::as_str).collect()
     }
 
