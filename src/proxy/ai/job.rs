@@ -434,11 +434,12 @@ impl Job {
         let translator = notes.map(|notes| Box::new(translate::Stream::new(dialect, self.operation.dialect(), notes)));
         let mut events = Events::new(live, Meter::new(dialect), translator);
         let hold = self.ai.config.hold;
+        let held_to_the_end = hold.time >= self.ai.config.timeouts.first_token;
         let now = clock::now();
         let start = Start {
             until: answered.until,
             bytes: hold.bytes,
-            held_until: hold.time.and_then(|time| now.checked_add(time)).unwrap_or(answered.until),
+            held_until: if held_to_the_end { answered.until } else { now + hold.time },
         };
         let started = events.start(&start).await;
         match started {
