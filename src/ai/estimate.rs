@@ -63,17 +63,41 @@ pub fn output_tokens(chars: u64) -> u64 {
 
 /// The characters of a string; those of Chinese, Japanese and Korean count twice.
 pub(in crate::ai) fn weight(text: &Text<'_>) -> u64 {
-    if !text.is_escaped() {
-        return weight_of(text.raw());
+    let mut weight = weight_of(text.raw());
+    let mut rest = text.raw();
+    while text.is_escaped()
+        && let Some(at) = memchr::memchr(b'\\', rest)
+    {
+        let escape = rest.get(at + 1..).unwrap_or_default();
+        let (len, counts) = match escape {
+            [b'u', a, b, ..] => (5, weight_of_unit(*a, *b)),
+            _ => (1, 1),
+        };
+        // So far it counts as it is written, with its `\`.
+        weight = (weight + counts).saturating_sub(len as u64 + 1);
+        rest = escape.get(len..).unwrap_or_default();
     }
-    let mut weight = 0;
-    text.for_each(|part| weight += weight_of(part));
     weight
+}
+
+/// Of `\uabcd`, by its first two digits. Of two surrogates, the first one counts for both.
+fn weight_of_unit(a: u8, b: u8) -> u64 {
+    match (a.to_ascii_lowercase(), b.to_ascii_lowercase()) {
+        (b'd', b'c'..=b'f') => 0,
+        (b'0'..=b'2', _) => 1,
+        _ => 2,
+    }
 }
 
 /// Of UTF-8, each byte that begins a character counts; those from U+3000 on begin with 0xe3 or more.
 fn weight_of(text: &[u8]) -> u64 {
-    text.iter().map(|byte| u64::from(*byte & 0xc0 != 0x80) + u64::from(*byte >= 0xe3)).sum()
+    // A byte holds the sum of so many, and sums of bytes that cannot overflow are what a processor does many of at once.
+    let of_chunk = |chunk: &[u8]| {
+        chunk.iter().fold(0_u8, |sum, byte| {
+            sum.wrapping_add(u8::from(*byte & 0xc0 != 0x80)).wrapping_add(u8::from(*byte >= 0xe3))
+        })
+    };
+    text.chunks(64).map(|chunk| u64::from(of_chunk(chunk))).sum()
 }
 
 struct Estimate {
