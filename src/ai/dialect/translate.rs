@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use super::ask::Ask;
 use super::json::compact;
 use super::names::Names;
-use super::reply::Piece;
+use super::reply::{Piece, Stop};
 use super::text::Text;
 use super::{Dialect, chat, gemini, messages};
 use crate::clock;
@@ -329,6 +329,18 @@ impl Stream {
             Reader::Messages(reader) => reader.finish(&mut sink),
             Reader::Gemini(reader) => reader.finish(&mut sink),
         }
+    }
+
+    /// No more is wanted of the provider: ends the client's stream properly where it stands, as one that ran out of tokens,
+    /// with the usage that is known by then.
+    pub fn cut(&mut self, out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        let Self { reader: _, writer, notes, begun, ended } = self;
+        let mut sink = Sink { writer, notes, begun, ended, out };
+        sink.put(&Piece::Stop(Stop::Length));
+        sink.put(&Piece::End);
     }
 
     /// Whether the client has got its last event.

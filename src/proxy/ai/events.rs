@@ -165,8 +165,7 @@ impl Events {
     /// Writes a proper end in the client's dialect over what is still to come.
     pub fn cut(&mut self, out: &mut Vec<u8>) {
         if let Some(translator) = &mut self.translator {
-            // What is cut has no proper end of its own; what there is of one is written.
-            let _ = translator.finish(out);
+            translator.cut(out);
         }
     }
 

@@ -3,7 +3,9 @@
 //! Left out, as without effect on the answer's content: `store`, `metadata`, `prediction`, `prompt_cache_key`,
 //! `prompt_cache_retention`, `prompt_cache_options`, `stream_options.include_obfuscation`, a part's
 //! `prompt_cache_breakpoint` and `cache_control`, the `name` of a message and the `detail` of an image; of an earlier
-//! answer that comes back, `annotations`, and the `index` of its calls. They are the fields whose names begin with `_`.
+//! answer that comes back, `annotations`, the `index` of its calls, what OpenAI's SDK has parsed of it (`parsed`,
+//! `parsed_arguments`), and what other gateways add (`reasoning_details`, `provider_specific_fields`). They are the fields
+//! whose names begin with `_`.
 //!
 //! Beside OpenAI's own fields there are those in which thinking comes back, as [`super`] writes them, and `top_k`, which
 //! most servers that speak Chat take.
@@ -104,6 +106,8 @@ pub(super) struct Message<'a> {
     #[serde(borrow)]
     pub(super) reasoning_content: Option<Text<'a>>,
     #[serde(borrow)]
+    pub(super) reasoning: Option<Text<'a>>,
+    #[serde(borrow)]
     pub(super) thinking_blocks: Option<Vec<ThinkingBlock<'a>>>,
     #[serde(borrow)]
     pub(super) extra_content: Option<ExtraContent<'a>>,
@@ -113,6 +117,12 @@ pub(super) struct Message<'a> {
     _name: Option<IgnoredAny>,
     #[serde(rename = "annotations")]
     _annotations: Option<IgnoredAny>,
+    #[serde(rename = "parsed")]
+    _parsed: Option<IgnoredAny>,
+    #[serde(rename = "reasoning_details")]
+    _reasoning_details: Option<IgnoredAny>,
+    #[serde(rename = "provider_specific_fields")]
+    _provider_specific_fields: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +197,8 @@ pub(super) struct Function<'a> {
     pub(super) name: Text<'a>,
     #[serde(borrow)]
     pub(super) arguments: Text<'a>,
+    #[serde(rename = "parsed_arguments")]
+    _parsed_arguments: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

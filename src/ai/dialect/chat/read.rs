@@ -94,7 +94,7 @@ impl<'a> Message<'a> {
                 Ok(())
             }
             "assistant" => {
-                let mut said = thoughts(self.reasoning_content, self.thinking_blocks);
+                let mut said = thoughts(self.reasoning_content.or(self.reasoning), self.thinking_blocks);
                 let seal = self.extra_content.and_then(ExtraContent::signature);
                 let texts = content.into_iter().chain(self.refusal.map(|text| Part::Text(text, None)));
                 said.extend(texts.filter(|part| !matches!(part, Part::Text(text, _) if text.is_empty())));

@@ -2,8 +2,9 @@
 //!
 //! Left out, as without effect on the answer's content: `cache_control` everywhere, `diagnostics`, a tool's
 //! `eager_input_streaming`, an image's `transformations`, the `display` of thinking (what is thought is shown by who
-//! thinks), `citations` of an earlier answer's text, and of `context_management` the clearing of thinking, which goes to
-//! no other provider anyway. They are the fields whose names begin with `_`, but for the last.
+//! thinks), `citations` of an earlier answer's text and what Anthropic's SDK has parsed of it (`parsed_output`), and of
+//! `context_management` the clearing of thinking, which goes to no other provider anyway. They are the fields whose names
+//! begin with `_`, but for the last.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -106,6 +107,8 @@ pub(super) struct Block<'a> {
     _cache_control: Option<IgnoredAny>,
     #[serde(rename = "transformations")]
     _transformations: Option<IgnoredAny>,
+    #[serde(rename = "parsed_output")]
+    _parsed_output: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

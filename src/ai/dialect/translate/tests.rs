@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod accumulate;
 mod golden;
+mod properties;
 
 fn asked(client: Dialect, provider: Dialect, body: &Value) -> Value {
     let translated = request(client, provider, body.to_string().as_bytes(), "the-model").expect("it is translated");
@@ -69,4 +71,120 @@ fn a_body_that_is_no_json_is_refused_with_its_place() {
         refused(Dialect::Messages, Dialect::Chat, "{\"max_tokens\":1,").message,
         "the body cannot be read: no valid JSON at line 1, column 16"
     );
+}
+
+#[test]
+fn a_stream_that_is_cut_ends_as_one_that_ran_out_of_tokens() {
+    let sse = golden::files("stream/messages").into_iter().find(|(name, _)| name == "tools").unwrap().1;
+    let frames: Vec<&str> =
+        sse.split_terminator("\n\n").filter_map(|frame| frame.split_once("data: ").map(|(_, d)| d)).collect();
+    for events in 0..=frames.len() {
+        let mut stream = Stream::new(Dialect::Messages, Dialect::Chat, golden::notes());
+        let mut out = Vec::new();
+        frames.iter().take(events).for_each(|data| stream.event(data.as_bytes(), &mut out).unwrap());
+        stream.cut(&mut out);
+        let message = accumulate::stream(Dialect::Chat, std::str::from_utf8(&out).unwrap());
+        let reason = if events == frames.len() { "tool_calls" } else { "length" };
+        assert_eq!(message["choices"][0]["finish_reason"], reason, "after {events} events");
+        assert!(stream.is_complete());
+    }
+}
+
+#[test]
+fn a_tool_keeps_the_clients_name_for_it_in_whole_answers_and_in_streams() {
+    let name = "a_tool_whose_name_is_far_longer_than_the_sixty_four_letters_that_chat_takes";
+    let body = json!({
+        "model": "x", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"name": name, "input_schema": {"type": "object"}}], "tool_choice": {"type": "tool", "name": name},
+    });
+    let translated = request(Dialect::Messages, Dialect::Chat, body.to_string().as_bytes(), "m").unwrap();
+    let asked: Value = serde_json::from_slice(&translated.body).unwrap();
+    let short = asked["tools"][0]["function"]["name"].as_str().unwrap();
+    assert!(short.len() <= 64, "{short}");
+    assert_eq!(asked["tool_choice"]["function"]["name"], short);
+
+    let call = json!({"index": 0, "id": "c", "type": "function", "function": {"name": short, "arguments": "{}"}});
+    let whole = json!({"id": "1", "choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]});
+    let whole = answer(Dialect::Chat, Dialect::Messages, whole.to_string().as_bytes(), &translated.notes).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&whole).unwrap()["content"][0]["name"], name);
+
+    let mut stream = Stream::new(Dialect::Chat, Dialect::Messages, translated.notes);
+    let mut out = Vec::new();
+    let chunk = json!({"id": "1", "choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]});
+    stream.event(chunk.to_string().as_bytes(), &mut out).unwrap();
+    stream.event(b"[DONE]", &mut out).unwrap();
+    let message = accumulate::stream(Dialect::Messages, std::str::from_utf8(&out).unwrap());
+    assert_eq!(message["content"][0]["name"], name);
+}
+
+#[test]
+fn usage_ends_a_stream_of_chat_only_where_it_was_asked_for() {
+    let sse = golden::files("stream/messages").into_iter().find(|(name, _)| name == "text").unwrap().1;
+    for asked_for in [false, true] {
+        let mut stream =
+            Stream::new(Dialect::Messages, Dialect::Chat, Notes { include_usage: asked_for, ..golden::notes() });
+        let mut out = Vec::new();
+        for (_, data) in accumulate::events(&sse) {
+            stream.event(data.as_bytes(), &mut out).unwrap();
+        }
+        let message = accumulate::stream(Dialect::Chat, std::str::from_utf8(&out).unwrap());
+        assert_eq!(message["usage"].is_object(), asked_for);
+    }
+}
+
+#[test]
+fn schemas_keep_the_order_of_their_members() {
+    let schema = r#"{"type":"object","properties":{"zulu":{"type":"string"},"alpha":{"type":"string"},"mike":{"type":"string"}}}"#;
+    let body = format!(
+        r#"{{"messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]}}"#
+    );
+    for provider in [Dialect::Messages, Dialect::Gemini] {
+        let asked = request(Dialect::Chat, provider, body.as_bytes(), "m").unwrap().body;
+        let asked = String::from_utf8(asked).unwrap();
+        let at = |word: &str| asked.find(word).expect("it is there");
+        assert!(at("zulu") < at("alpha") && at("alpha") < at("mike"), "{asked}");
+    }
+}
+
+#[test]
+fn a_schema_whose_references_double_is_refused_in_no_time() {
+    let mut defs = serde_json::Map::new();
+    for step in 0..20 {
+        let next = json!({"$ref": format!("#/$defs/d{}", step + 1)});
+        defs.insert(format!("d{step}"), json!({"type": "object", "properties": {"a": next, "b": next}}));
+    }
+    defs.insert("d20".to_owned(), json!({"type": "string"}));
+    let schema = json!({"$defs": defs, "type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}});
+    let body = json!({
+        "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+    });
+    let began = crate::clock::now();
+    let refused = refused(Dialect::Chat, Dialect::Gemini, &body.to_string());
+    assert!(refused.message.contains("too long"), "{refused}");
+    assert!(began.elapsed().as_secs() < 20, "it took {:?}", began.elapsed());
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for body in [
+        format!(r#"{{"messages":{deep}}}"#),
+        format!(r#"{{"messages":[{{"role":"user","content":{deep}}}]}}"#),
+        format!(r#"{{"messages":[],"metadata":{deep}}}"#),
+    ] {
+        refused(Dialect::Chat, Dialect::Messages, &body);
+    }
+}
+
+#[test]
+fn a_prompt_with_images_of_megabytes_is_written_once() {
+    let data = "A".repeat(5 << 20);
+    let body = format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{data}"}}}}]}}]}}"#
+    );
+    for provider in [Dialect::Messages, Dialect::Gemini] {
+        let asked = request(Dialect::Chat, provider, body.as_bytes(), "m").unwrap().body;
+        assert!(asked.len() < body.len() + 512 && asked.capacity() < body.len() + 4096, "{}", asked.capacity());
+    }
 }
