@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sluicegate::cli::check;
-use sluicegate::config::{Environment, Loaded, Overrides, Severity, parse};
+use sluicegate::config::ai::ModelTarget;
+use sluicegate::config::{Environment, Loaded, Overrides, Severity, Target, parse};
 
 /// Credentials of Flow, as people write them.
 const SECRETS: &str = "[ // two
@@ -99,8 +100,61 @@ fn every_file_loads_without_a_warning() {
     for file in files.iter().filter(|file| !file.ends_with("api-keys.yaml")) {
         let name = file.display().to_string();
         let loaded = load(&name, &fs::read_to_string(file).unwrap(), scratch.path());
-        assert_eq!(loaded.warnings, [], "{name}");
+        let warned: Vec<&str> = loaded.warnings.iter().map(|problem| problem.key.as_str()).collect();
+        // What is kept short there: a key that never expires, and a provider that is there to show how it is written.
+        let expected: &[&str] =
+            if file.ends_with("ai.yaml") { &["auth.api_keys.keys", "ai.providers.flow"] } else { &[] };
+        assert_eq!(warned, expected, "{name}: {:?}", loaded.warnings);
     }
+}
+
+#[test]
+fn the_example_of_models_does_what_it_says() {
+    let scratch = scratch();
+    let config = load("ai.yaml", &read("examples/ai.yaml"), scratch.path()).config;
+    let pools: Vec<&str> = config.pools.iter().map(|pool| &*pool.name).collect();
+    assert_eq!(pools, ["vllm", "ai:anthropic", "ai:azure", "ai:flow", "ai:openai"]);
+    let ai = config.ai.as_ref().unwrap();
+    let name = |index: usize| &*ai.providers[index].name;
+    let models: Vec<_> = ai.models.iter().map(|model| {
+        let rank = |rank: &Vec<ModelTarget>| {
+            rank.iter()
+                .map(|target| (name(target.provider), target.model.as_deref(), target.weight))
+                .collect::<Vec<_>>()
+        };
+        (&*model.name, model.ranks.iter().map(rank).collect::<Vec<_>>())
+    });
+    let models: Vec<_> = models.collect();
+    assert_eq!(
+        models,
+        [
+            ("gpt-3.5-turbo", vec![vec![("openai", None, 9), ("azure", None, 1)]]),
+            ("gpt-4", vec![vec![("openai", None, 1)], vec![("anthropic", Some("claude-sonnet-4-5"), 1)]]),
+            ("llama-3", vec![vec![("gpus", Some("meta-llama/Llama-3-70b"), 1)]]),
+        ]
+    );
+    let flow = ai.providers.iter().find(|provider| &*provider.name == "flow").unwrap();
+    assert_eq!((flow.keys.len(), flow.base_path.as_str()), (2, "/flow-llm-proxy"));
+    assert!(ai.providers.iter().all(|provider| provider.enabled));
+    for route in &config.routes {
+        assert!(matches!(route.target, Target::Ai(_)) && route.limits.len() == 4 && route.cache.is_some());
+    }
+}
+
+#[test]
+fn the_example_of_models_starts_with_one_key_alone() {
+    let scratch = scratch();
+    let (text, _) = in_scratch(&read("examples/ai.yaml"), scratch.path().to_str().unwrap());
+    let environment =
+        Environment::of([("GATEWAY_API_KEY", "0c7d05b9f3e625c1e8d0a7f2b4936a8e"), ("OPENAI_API_KEY", "sk-1234")]);
+    let loaded =
+        parse("ai.yaml", &text, &Overrides::default(), &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    let ai = loaded.config.ai.unwrap();
+    let on: Vec<&str> =
+        ai.providers.iter().filter(|provider| provider.enabled).map(|provider| &*provider.name).collect();
+    assert_eq!(on, ["flow", "gpus", "openai"]);
+    let told = loaded.warnings.iter().filter(|problem| problem.message.ends_with("this provider is switched off"));
+    assert_eq!(told.count(), 2, "{:?}", loaded.warnings);
 }
 
 /// The default file with everything that is commented out active.

@@ -292,15 +292,16 @@ fn the_admin_listener_may_be_written_as_its_address() {
 /// A file that loads, changed in a few places.
 fn damaged() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;
-    const GOOD: &str = include_str!("../../conf/examples/jairouter.yaml");
+    const GOOD: [&str; 2] =
+        [include_str!("../../conf/examples/jairouter.yaml"), include_str!("../../conf/examples/ai.yaml")];
     const PIECES: [&str; 16] =
         ["", ":", "- ", "[", "]", "{", "}", "&a ", "*a", "\"", "\n", "  ", "${X}", "$", "#", "\u{e9}\t"];
-    let lines = GOOD.lines().count();
-    let change = (0..lines, 0_usize..60, prop::sample::select(PIECES.to_vec()), 0_usize..8, any::<bool>());
-    prop::collection::vec(change, 1..6).prop_map(|changes| {
-        let mut text: Vec<Vec<char>> = GOOD.lines().map(|line| line.chars().collect()).collect();
+    let change = (0_usize..200, 0_usize..60, prop::sample::select(PIECES.to_vec()), 0_usize..8, any::<bool>());
+    (prop::sample::select(GOOD.to_vec()), prop::collection::vec(change, 1..6)).prop_map(|(good, changes)| {
+        let mut text: Vec<Vec<char>> = good.lines().map(|line| line.chars().collect()).collect();
         for (line, column, piece, cut, whole) in changes {
-            let line = &mut text[line];
+            let lines = text.len();
+            let line = &mut text[line % lines];
             let start = if whole { 0 } else { column.min(line.len()) };
             let end = if whole { line.len() } else { (start + cut).min(line.len()) };
             line.splice(start..end, piece.chars());
@@ -312,7 +313,7 @@ fn damaged() -> impl proptest::strategy::Strategy<Value = String> {
 proptest::proptest! {
     #[test]
     fn no_damage_panics_and_all_that_is_told_can_be_shown(text in damaged()) {
-        let environment = Environment::of([]).without_files();
+        let environment = Environment::of([("OPENAI_API_KEY", "sk-1"), ("GATEWAY_API_KEY", "0c7d05b9f3e6")]).without_files();
         if let Err(errors) = parse("f", &text, &Overrides::default(), &environment) {
             proptest::prop_assert!(!errors.problems.is_empty() && errors.problems.len() <= MAX_PROBLEMS);
             proptest::prop_assert!(!errors.to_string().is_empty());

@@ -20,7 +20,7 @@ mod provider;
 mod route;
 mod site;
 
-pub(super) use route::{target, usable_cache};
+pub(super) use route::{has_budget, target, usable_cache};
 
 /// The most requests that one request may become.
 const MAX_ATTEMPTS: u32 = 20;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::target::target;
-use super::{Resolver, auth, caches, cors, headers, limits, sanitize, server};
+use super::{Resolver, ai, auth, caches, cors, headers, limits, sanitize, server};
 use crate::config::ai::Ai;
 use crate::config::auth::Auth;
 use crate::config::cache::Cache;
@@ -13,7 +13,7 @@ use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawConfig, RawMatch, RawRewrite, RawRoute, RawRouteAi};
 use crate::config::sanitize::Sanitize;
 use crate::config::values::{self, Wrong, address};
-use crate::config::{HeaderMatch, Match, PathPattern, Pool, Rewrite, Route, Server};
+use crate::config::{HeaderMatch, Match, PathPattern, Pool, Rewrite, Route, Server, Target};
 
 /// What the one route takes that a file with `ai` and no routes has.
 const AI_PREFIX: &str = "/v1/";
@@ -113,9 +113,14 @@ fn route(
     let upgrades = raw.sanitize.is_none() && raw.ai.is_none();
     let websocket = resolver.boolean(&path.key("websocket"), &raw.websocket, upgrades);
     let auth = auth::of_route(path, raw, guards.auth.as_deref(), resolver);
+    let limits = limits::of_route(path, raw, &auth, &guards.limits, resolver);
+    let target = target(path, raw, &matching.path, (pools, guards.ai.as_ref()), resolver)?;
+    if let Target::Ai(target) = &target {
+        ai::has_budget(path, target, &limits, &guards.limits, resolver);
+    }
     Some(Route {
         name: name.into(),
-        target: target(path, raw, &matching.path, (pools, guards.ai.as_ref()), resolver)?,
+        target,
         matching,
         allow,
         deny,
@@ -124,7 +129,7 @@ fn route(
         response_headers,
         max_body,
         websocket,
-        limits: limits::of_route(path, raw, &auth, &guards.limits, resolver),
+        limits,
         auth,
         forward_credentials: auth::forwards(path, raw, guards.auth.as_deref(), resolver),
         cors: cors::of_route(path, raw, guards.cors.as_ref(), resolver),

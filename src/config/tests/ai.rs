@@ -285,7 +285,8 @@ fn a_route_says_which_models_it_serves_and_what_it_takes_out() {
 routes:
   - { match: /a/, ai: true }
   - { match: /b/, ai: {} }
-  - { match: /c/, ai: { models: [m], strip_body_fields: context_management, cut_over_budget: true } }
+  - { match: /c/, limits: l, ai: { models: [m], strip_body_fields: context_management, cut_over_budget: true } }
+limits: { l: { key: global, tokens: 1000/1h } }
 ";
     let text = providers("p: { kind: openai, keys: k }", "models: { m: p }") + routes;
     let config = config(&text);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::Resolver;
 use super::provider::model_name;
 use crate::config::ai::{Ai, AiTarget};
+use crate::config::limit::Limit;
 use crate::config::problem::{Finding, KeyPath, nearest};
 use crate::config::raw::{Or, RawCache, RawRoute, RawRouteAi};
 use crate::config::values::{Wrong, quote};
@@ -102,9 +103,25 @@ fn of_pools(path: &KeyPath, raw: &RawRoute, resolver: &mut Resolver<'_>) {
     }
 }
 
+/// Reports a wish to cut streams where there is no budget that they could run over.
+pub(in crate::config::resolve) fn has_budget(
+    path: &KeyPath,
+    target: &AiTarget,
+    of_route: &[usize],
+    limits: &[Arc<Limit>],
+    resolver: &mut Resolver<'_>,
+) {
+    let budget = of_route.iter().filter_map(|index| limits.get(*index)).any(|limit| limit.has_budget());
+    if target.cut_over_budget && !budget && !resolver.doubtful(&path.key("limits")) {
+        let path = path.key("ai").key("cut_over_budget");
+        let finding = Finding::key(&path, "no limit of this route counts tokens or money");
+        resolver.report(finding.expected("one in `limits` with `tokens` or `cost`"));
+    }
+}
+
 /// Reports what a cache says that has no meaning for answers of models. `raw` is what the route says itself, `rules` all
 /// that hold. Models say nothing of freshness, conditions or cookies, so of the rules of HTTP only how long an answer
-/// serves is left, and who gets it.
+/// serves is left, who gets it, and whether clients may ask past it.
 pub(in crate::config::resolve) fn usable_cache(
     path: &KeyPath,
     raw: Option<&RawCache>,
@@ -117,14 +134,15 @@ pub(in crate::config::resolve) fn usable_cache(
         ("override_ttl", raw.override_ttl.is_some()),
         ("stale_while_revalidate", raw.stale_while_revalidate.is_some()),
         ("heuristic", raw.heuristic.is_some()),
-        ("request_directives", raw.request_directives.is_some()),
         ("key_headers", raw.key_headers.is_some()),
         ("store_set_cookie", raw.store_set_cookie.is_some()),
         ("store_error_bodies", raw.store_error_bodies.is_some()),
     ];
     for (key, _) in given.iter().filter(|(_, given)| *given) {
         let finding = Finding::key(&path.key(key), format!("`{key}` has no meaning for answers of models"));
-        resolver.report(finding.hint("what counts here: ttl, stale_if_error and share_between_callers"));
+        resolver.report(
+            finding.hint("what counts here: ttl, stale_if_error, request_directives and share_between_callers"),
+        );
     }
     if raw.key_headers.is_none() && !rules.key_headers.is_empty() {
         let finding =

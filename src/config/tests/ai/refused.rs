@@ -156,12 +156,16 @@ fn routes_are() {
             ("masking", route("ai: {}, sanitize: pii") + "sanitize: { pii: { rules: email } }\n"),
             ("a model", route("ai: { models: [gpt4, other] }")),
             ("a field", route("ai: { strip_body_fields: [model, \"\"] }")),
+            (
+                "a cut without a budget",
+                route("ai: { cut_over_budget: true }, limits: l") + "limits: { l: { key: global, rate: 1/s } }\n",
+            ),
             ("an option", route("ai: { model: gpt-4 }")),
             ("a cache without a time", cached("c", "max_entries: 10")),
             ("a cache by fields", cached("c", "ttl: 1m, key_headers: x-tenant")),
             (
                 "rules of HTTP",
-                cached("{ use: c, heuristic: true, key_headers: x-a, request_directives: true }", "ttl: 1m"),
+                cached("{ use: c, heuristic: true, key_headers: x-a, request_directives: false }", "ttl: 1m"),
             ),
             ("no routes and no section", "listen: 127.0.0.1:80\n".to_owned()),
             ("routes misspelt", section("") + "rotes: { respond: 200 }\n"),
