@@ -43,6 +43,7 @@ pub mod answer;
 mod control;
 mod endpoint;
 mod health;
+pub mod providers;
 mod purge;
 mod scrape;
 pub mod stats;

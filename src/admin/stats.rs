@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answer::Answer;
+use super::providers::ProviderStatus;
 use super::status::{MemberStatus, PoolStatus, Status};
 
 /// Between two looks of an open page, in seconds.
@@ -52,6 +53,7 @@ fn page(status: &Status) -> Markup {
                     pre { (reason) }
                 }
                 @for jwks in &status.jwks { p { (jwks.text()) } }
+                @for trouble in status.providers.iter().flat_map(ProviderStatus::troubles) { p.note { (trouble) } }
                 @for pool in &status.pools { (table(pool)) }
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use super::providers::ProviderStatus;
 use super::scrape::strategy;
 use super::tokens::JwksStatus;
 use crate::balance::Pool;
@@ -41,6 +42,9 @@ pub struct Status {
     /// Keys of issuers of tokens that are fetched.
     #[serde(default)]
     pub jwks: Vec<JwksStatus>,
+    /// The providers of models, in the order of their names.
+    #[serde(default)]
+    pub providers: Vec<ProviderStatus>,
     /// The pools, in the order of their names.
     pub pools: Vec<PoolStatus>,
 }
@@ -157,6 +161,7 @@ impl Status {
             last_reload_refusal: admin.reloader.last_refusal(),
             restart_needed: admin.reloader.restart_needed(),
             jwks: JwksStatus::all(admin, snapshot),
+            providers: ProviderStatus::all(snapshot),
             pools: snapshot.pools.iter().map(|pool| PoolStatus::of(pool)).collect(),
         }
     }

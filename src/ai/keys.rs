@@ -158,13 +158,34 @@ impl KeyRing {
     ///
     /// A key whose cool-down is over is given to one request alone. That request is to end in [`Self::succeeded`],
     /// [`Self::refused`] or, when it says nothing about the key, [`Self::released`]; without any of these, the next
-    /// one is let through after a minute.
+    /// one is let through a quarter of a minute later.
     pub fn pick(&self, now: Instant, tried: &[usize]) -> Option<usize> {
-        let index = self.choose(now, tried)?;
-        let key = &self.keys.get(index)?.key;
-        key.metrics.used();
-        log!(target: "ai", self.level, "Using configuration '{}'", key.name);
-        Some(index)
+        if let [only] = &*self.keys {
+            return (tried.is_empty() && lock(&only.key.condition).enter(now)).then_some(0);
+        }
+        let mut owed = lock(&self.owed);
+        // Whoever is chosen and cannot be entered was taken as a probe from another generation meanwhile.
+        for _ in 0..self.keys.len() {
+            let usable = |index: usize| match self.keys.get(index) {
+                Some(share) if !tried.contains(&index) => Some(share.key.usable(now)).filter(Use::is_open),
+                _ => None,
+            };
+            let fresh = (0..self.keys.len()).any(|index| usable(index).is_some_and(|usable| !usable.is_spared()));
+            let index =
+                self.turn(&mut owed, |index| usable(index).is_some_and(|usable| !(fresh && usable.is_spared())))?;
+            if lock(&self.keys.get(index)?.key.condition).enter(now) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// Counts and logs that a request is sent with the key.
+    pub fn used(&self, index: usize) {
+        if let Some(Share { key, .. }) = self.keys.get(index) {
+            key.metrics.used();
+            log!(target: "ai", self.level, "Using configuration '{}'", key.name);
+        }
     }
 
     /// The provider refused the key (401, 403): it is set aside for `cooldown`.
@@ -253,27 +274,6 @@ impl KeyRing {
             name: Arc::clone(&share.key.name),
             state: share.key.usable(now).state(),
         })
-    }
-
-    fn choose(&self, now: Instant, tried: &[usize]) -> Option<usize> {
-        if let [only] = &*self.keys {
-            return (tried.is_empty() && lock(&only.key.condition).enter(now)).then_some(0);
-        }
-        let mut owed = lock(&self.owed);
-        // Whoever is chosen and cannot be entered was taken as a probe from another generation meanwhile.
-        for _ in 0..self.keys.len() {
-            let usable = |index: usize| match self.keys.get(index) {
-                Some(share) if !tried.contains(&index) => Some(share.key.usable(now)).filter(Use::is_open),
-                _ => None,
-            };
-            let fresh = (0..self.keys.len()).any(|index| usable(index).is_some_and(|usable| !usable.is_spared()));
-            let index =
-                self.turn(&mut owed, |index| usable(index).is_some_and(|usable| !(fresh && usable.is_spared())))?;
-            if lock(&self.keys.get(index)?.key.condition).enter(now) {
-                return Some(index);
-            }
-        }
-        None
     }
 
     /// One turn among those that `may`: each is owed its weight, the one owed most is served and pays for all.

@@ -27,6 +27,7 @@ use crate::ai::refusal::Refusal;
 use crate::clock;
 use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
+use crate::observe::ai::Phase;
 use crate::snapshot::ai::AiRoute;
 use account::Account;
 use body::Body;
@@ -79,7 +80,9 @@ pub async fn serve(
     if door.operation == Operation::Models {
         return models::serve(session, ctx, route, gateway, door.model.as_deref()).await;
     }
+    let reading = route.state.books.gateway.begin(Phase::Read);
     let body = read_body(session, ctx).await?;
+    drop(reading);
     let dialect = door.operation.error_dialect();
     match prepare(session, ctx, route, gateway, door.operation, body).await {
         Ok((job, account)) => match &route.cache {
@@ -151,9 +154,14 @@ async fn prepare(
     body: Bytes,
 ) -> Result<(Job, Account), Unready> {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE).cloned();
+    let gauges = &route.state.books.gateway;
+    let parsing = gauges.begin(Phase::Parse);
     let Read { body, input } = read(operation, content_type, body).await?;
+    drop(parsing);
     let model: Arc<str> = body.model().into();
+    let choosing = gauges.begin(Phase::Choose);
     let plan = plan(route, &model)?;
+    drop(choosing);
     if let Some(trail) = &mut ctx.trail {
         trail.asked(operation, &model, &plan.label, body.streams());
     }
@@ -175,7 +183,9 @@ async fn prepare(
         began: ctx.started,
         until: clock::now().checked_add(timeouts.total).unwrap_or(ctx.started),
     };
+    let limiting = gauges.begin(Phase::Limit);
     let reserved = reserve(session, ctx, &job, input, output)?;
+    drop(limiting);
     Ok((job, Account::new(reserved, input)))
 }
 

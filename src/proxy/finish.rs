@@ -7,6 +7,7 @@ use super::ai::record::End;
 use super::context::RequestContext;
 use super::guard::identity;
 use super::rejection::Rejection;
+use crate::ai::flow;
 use crate::clock;
 use crate::config::audit::EventKind;
 use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
@@ -32,6 +33,12 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
     }
     if let (Some(trail), Some(state)) = (&ctx.trail, &ctx.snapshot.ai) {
         trail.count(&state.books, End { status, termination, duration });
+        if let Some(status) = ctx.cache {
+            state.books.gateway.cached(status);
+        }
+        if let Some(provider) = trail.last_try().and_then(|last| state.config.providers.get(last.provider)) {
+            flow::processed(&provider.kind, status);
+        }
     }
     match termination {
         Termination::ClientInvalid => audit(session, ctx, EventKind::SuspiciousRequest, "not_http"),

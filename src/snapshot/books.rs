@@ -26,6 +26,7 @@ struct Models {
 impl Books {
     /// Those for `config`.
     pub fn new(config: &Ai, metrics: &Metrics) -> Self {
+        metrics.ai_targets(config);
         let names = |provider: usize| {
             let asked = config.models.iter().filter(move |model| {
                 model.ranks.iter().flatten().any(|target| target.provider == provider) && *model.name != *"*"

@@ -12,6 +12,7 @@ fn status(members: Vec<MemberStatus>) -> Status {
         max_connections: 4096,
         last_reload_refusal: None,
         jwks: Vec::new(),
+        providers: Vec::new(),
         pools: vec![PoolStatus {
             name: "my pool".to_owned(),
             balance: "round_robin".to_owned(),

@@ -85,6 +85,32 @@ fn a_good_probe_closes_it_with_nothing_counted() {
 }
 
 #[test]
+fn what_was_counted_before_it_opened_does_not_open_it_again() {
+    // The window is longer than the breaker is open.
+    let settings = Settings { window: 300 * SECOND, ..SETTINGS };
+    let now = clock::now();
+    let mut circuit = Circuit::new(now);
+    for _ in 0..10 {
+        let pass = circuit.admit(&settings, now).unwrap();
+        circuit.report(&settings, pass, false, now);
+    }
+    let after = now + settings.reset;
+    for good in [true, false] {
+        let pass = circuit.admit(&settings, after).unwrap();
+        circuit.report(&settings, pass, good, after);
+    }
+    assert_eq!(circuit.state(after), BreakerState::Closed, "one failure since");
+}
+
+#[test]
+fn it_may_be_forgotten_as_soon_as_the_window_is_over() {
+    let (mut circuit, now) = (Circuit::new(clock::now()), clock::now());
+    send(&mut circuit, false, now);
+    assert!(!circuit.is_idle(now + Duration::from_millis(9_900)));
+    assert!(circuit.is_idle(now + 10 * SECOND));
+}
+
+#[test]
 fn a_probe_that_fails_opens_it_for_as_long_again() {
     let now = clock::now();
     let (mut circuit, after) = (opened(now), now + SETTINGS.reset);

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::observe::metrics::KeyState;
 
-/// For how long a probe may say nothing before another request is let through.
-pub(super) const PROBE_MOST: Duration = Duration::from_secs(60);
+/// For how long a probe may say nothing before another request is let through. The task of one may be gone, so this is not
+/// as long as an answer may take.
+pub(super) const PROBE_MOST: Duration = Duration::from_secs(15);
 /// The longest a key is left alone, whatever the configuration says: a bound that keeps the clock's arithmetic safe.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 

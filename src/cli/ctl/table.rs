@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::admin::providers::ProviderStatus;
 use crate::admin::stats::span;
 use crate::admin::status::{Changed, MemberStatus, ReloadDone, Status};
 
@@ -32,6 +33,9 @@ pub(super) fn show(status: &Status) -> String {
     }
     for jwks in &status.jwks {
         text.extend(["\n", &jwks.text()]);
+    }
+    for trouble in status.providers.iter().flat_map(ProviderStatus::troubles) {
+        text.extend(["\n", &trouble]);
     }
     for pool in status.pools.iter().filter(|pool| !pool.usable) {
         text.extend(["\npool ", &pool.name, " has no usable member"]);
@@ -130,6 +134,7 @@ mod tests {
             restart_needed: Vec::new(),
             max_connections: 4096,
             jwks: Vec::new(),
+            providers: Vec::new(),
             pools: vec![PoolStatus {
                 name: "app".to_owned(),
                 balance: "round_robin".to_owned(),
@@ -168,13 +173,21 @@ mod tests {
         let mut status = status(vec![MemberStatus { ejected_seconds: Some(12.3), ..member("a:1") }]);
         status.draining = true;
         status.last_reload_refusal = Some("a.yaml:1:1: no\n  | x".to_owned());
+        status.providers.push(ProviderStatus {
+            name: "openai".to_owned(),
+            kind: "openai".to_owned(),
+            enabled: false,
+            keys: Vec::new(),
+            breakers: Vec::new(),
+        });
         status.pools[0].usable = false;
         let text = show(&status);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with(", draining"), "{text}");
+        let off = "provider openai is off: it has no key, or is switched off";
         assert_eq!(
-            lines[1..5],
-            ["last reload refused:", "  a.yaml:1:1: no", "    | x", "pool app has no usable member",]
+            lines[1..6],
+            ["last reload refused:", "  a.yaml:1:1: no", "    | x", off, "pool app has no usable member"]
         );
         assert!(text.contains("ejected 12s"), "{text}");
     }

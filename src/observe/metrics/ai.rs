@@ -7,14 +7,14 @@
 //! Labels are bounded: providers and keys are names of the configuration, a model is one that a snapshot has asked for by
 //! name or [`OTHER_MODEL`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::family::Families;
 use super::{Metrics, Named, get_or_make, lock};
 use crate::clock;
-use crate::config::ai::Provider;
+use crate::config::ai::{Ai, Provider};
 
 pub use credential::CredentialMetrics;
 pub use gateway::AiGatewayMetrics;
@@ -49,6 +49,8 @@ pub(super) struct AiMetrics {
     /// By `provider/key`.
     credentials: Named<CredentialMetrics>,
     breakers: Mutex<Option<Weak<Sampler<BreakerSample>>>>,
+    /// The models of each provider that breakers are told apart by, as the provider calls them.
+    targets: Mutex<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
     keys: Mutex<Option<Weak<Sampler<KeySample>>>>,
 }
 
@@ -82,6 +84,24 @@ impl Metrics {
         get_or_make(&self.ai.credentials, &both, make)
     }
 
+    /// Takes over which models the configuration names for each provider, as the provider calls them. Breakers of these
+    /// are shown one by one; those of others, which only clients name, are shown as [`OTHER_MODEL`].
+    pub fn ai_targets(&self, ai: &Ai) {
+        let mut targets: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+        for provider in &ai.providers {
+            targets.entry(Arc::clone(&provider.name)).or_default().extend(provider.models.iter().cloned());
+        }
+        for model in &ai.models {
+            for target in model.ranks.iter().flatten() {
+                let served = target.model.as_ref().or((*model.name != *"*").then_some(&model.name));
+                if let (Some(provider), Some(served)) = (ai.providers.get(target.provider), served) {
+                    targets.entry(Arc::clone(&provider.name)).or_default().insert(Arc::clone(served));
+                }
+            }
+        }
+        *lock(&self.ai.targets) = targets;
+    }
+
     /// Shows the breakers that `sampler` brings, for as long as it lives.
     pub fn watch_breakers(&self, sampler: &Arc<Sampler<BreakerSample>>) {
         *lock(&self.ai.breakers) = Some(Arc::downgrade(sampler));
@@ -109,9 +129,8 @@ impl AiMetrics {
         if !models.is_empty() {
             self.gateway.collect(out);
         }
-        let known = |provider: &str, model: &str| {
-            models.iter().any(|metrics| &**metrics.provider() == provider && &**metrics.model() == model)
-        };
+        let targets = lock(&self.targets).clone();
+        let known = |provider: &str, model: &str| targets.get(provider).is_some_and(|models| models.contains(model));
         // In the list and here: whoever holds one more is a snapshot.
         let held = providers.iter().filter(|provider| Arc::strong_count(provider) > 2).map(|provider| provider.name());
         let mut worst: BTreeMap<&str, BreakerState> = held.map(|name| (&**name, BreakerState::Closed)).collect();

@@ -32,7 +32,7 @@ use crate::ai::reset;
 use crate::ai::usage::Usage;
 use crate::ai::way::{Way, way};
 use crate::clock;
-use crate::observe::ai::TryOutcome;
+use crate::observe::ai::{Phase, TryOutcome};
 use crate::snapshot::ai::{AiState, ProviderState};
 use crate::upstream::connect::Connector;
 use crate::upstream::retry::Cause;
@@ -247,6 +247,7 @@ impl Job {
         let mut again = false;
         while self.may_try(trail) {
             let now = clock::now();
+            let choosing = self.ai.books.gateway.begin(Phase::Choose);
             let key = match provider.keys.pick(now, &tried_keys) {
                 Some(key) => Some(key),
                 None if config.keys.is_empty() => None,
@@ -271,6 +272,7 @@ impl Job {
                     continue;
                 }
             };
+            drop(choosing);
             let attempt = Attempt { provider, candidate, prepared: &prepared, key, trial };
             match self.attempt(attempt, trail).await {
                 Ok(answer) => return Went::Answer(answer),
@@ -325,6 +327,7 @@ impl Job {
             }
             return Ok(Prepared { way, body: edit.build(), notes: None });
         };
+        let working = self.ai.books.gateway.begin(Phase::Translate);
         let (body, client, model) = (edit.build(), self.operation.dialect(), Arc::clone(&candidate.model));
         let translate = move || translate::request(client, dialect, &body, &model);
         let translated = if asked.body().len() > LONG {
@@ -333,6 +336,7 @@ impl Job {
         } else {
             translate()
         };
+        drop(working);
         let translated = translated.map_err(|cannot| {
             Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
         })?;
@@ -365,8 +369,15 @@ impl Job {
             timeouts,
             until,
         };
+        if let Some(key) = key {
+            provider.keys.used(key);
+        }
         trail.began(provider, candidate, key);
+        trail.upstream.connect = None;
         let called = call::call(provider, &self.connector, &outgoing, &terms, &mut trail.upstream).await;
+        if let Some(connect) = trail.upstream.connect {
+            self.ai.books.gateway.phase(Phase::Connect, connect);
+        }
         let live = match called {
             Ok(live) => live,
             Err(none) => {
@@ -434,12 +445,11 @@ impl Job {
         let translator = notes.map(|notes| Box::new(translate::Stream::new(dialect, self.operation.dialect(), notes)));
         let mut events = Events::new(live, Meter::new(dialect), translator);
         let hold = self.ai.config.hold;
-        let held_to_the_end = hold.time >= self.ai.config.timeouts.first_token;
         let now = clock::now();
         let start = Start {
             until: answered.until,
             bytes: hold.bytes,
-            held_until: if held_to_the_end { answered.until } else { now + hold.time },
+            held_until: hold.time.and_then(|time| now.checked_add(time)).unwrap_or(answered.until),
         };
         let started = events.start(&start).await;
         match started {
@@ -489,7 +499,10 @@ impl Job {
             return Err(self.miss(answered, Fault { verdict, status, headers: &headers, error, body: None }, trail));
         }
         let translated = match &answered.prepared.notes {
-            Some(notes) => translate::answer(dialect, self.operation.dialect(), &body, notes).map(Bytes::from),
+            Some(notes) => {
+                let _working = self.ai.books.gateway.begin(Phase::Translate);
+                translate::answer(dialect, self.operation.dialect(), &body, notes).map(Bytes::from)
+            }
             None => Ok(body),
         };
         let Ok(body) = translated else {

@@ -1,8 +1,9 @@
 //! The AI gateway as a whole: the time that it takes itself, and its cache.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::buckets::{Buckets, NANOS};
+use crate::clock;
 use crate::observe::CacheStatus;
 use crate::observe::ai::Phase;
 use crate::observe::metrics::counters::Counters;
@@ -39,6 +40,11 @@ impl Default for AiGatewayMetrics {
 }
 
 impl AiGatewayMetrics {
+    /// Begins a part of the gateway's own work, which ends when the guard is dropped.
+    pub fn begin(&self, phase: Phase) -> Working<'_> {
+        Working { metrics: self, phase, began: clock::now() }
+    }
+
     /// Records how long a part of the gateway's own work took.
     pub fn phase(&self, phase: Phase, time: Duration) {
         if let Some(buckets) = self.phases.get(phase as usize) {
@@ -69,5 +75,19 @@ impl AiGatewayMetrics {
             + count(CacheStatus::Coalesced);
         let asked = hits + count(CacheStatus::Miss);
         if asked == 0 { 0.0 } else { hits as f64 / asked as f64 }
+    }
+}
+
+/// A part of the gateway's own work.
+#[must_use = "the work ends when this is dropped"]
+pub struct Working<'a> {
+    metrics: &'a AiGatewayMetrics,
+    phase: Phase,
+    began: Instant,
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.metrics.phase(self.phase, clock::now().saturating_duration_since(self.began));
     }
 }

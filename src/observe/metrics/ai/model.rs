@@ -84,16 +84,6 @@ impl AiModelMetrics {
         }
     }
 
-    /// The provider's name.
-    pub fn provider(&self) -> &Arc<str> {
-        &self.provider
-    }
-
-    /// The model's name.
-    pub fn model(&self) -> &Arc<str> {
-        &self.model
-    }
-
     pub(super) fn set_kind(&self, kind: Option<&ProviderKind>) {
         *lock(&self.kind) = kind.map_or(NO_PROVIDER, gen_ai_name);
     }
@@ -173,8 +163,10 @@ impl AiModelMetrics {
                 broken += if outcome == Outcome::Broken { count } else { 0 };
             }
         }
-        let help = "Streams that broke after their first content.";
-        out.counter("sluicegate_ai_broken_streams_total", help, &[provider, model], broken);
+        if broken > 0 {
+            let help = "Streams that broke after their first content.";
+            out.counter("sluicegate_ai_broken_streams_total", help, &[provider, model], broken);
+        }
     }
 
     fn collect_usage(&self, out: &mut Families, reported: u64, estimated: u64) {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::ai::{KeyPlace, Provider, ProviderKind};
+use crate::config::ai::{Ai, AiTimeouts, Hold, KeyPlace, Model, ModelTarget, Prices, Provider, ProviderKind};
 use crate::observe::CacheStatus;
 use crate::observe::ai::{Operation, Outcome, Phase, Tokens, TryOutcome};
 use crate::observe::metrics::tests::{Scrape, metrics};
@@ -53,7 +53,7 @@ fn one_request_is_counted_under_every_name() {
     }
     assert_eq!(scrape.get("sluicegate_ai_cost_dollars_total", &target), 2.5);
     assert_eq!(scrape.get("sluicegate_ai_usage_total", &[r#"source="provider""#]), 1.0);
-    assert_eq!(scrape.get("sluicegate_ai_broken_streams_total", &target), 0.0);
+    assert_eq!(scrape.all("sluicegate_ai_broken_streams_total").count(), 0);
     for (name, le, sum) in [
         ("gen_ai_server_request_duration_seconds", "2.56", 2.56),
         ("gen_ai_server_time_to_first_token_seconds", "0.5", 0.3),
@@ -138,6 +138,26 @@ fn the_time_of_each_phase_is_shown() {
     }
 }
 
+/// Asks openai for gpt-4, and for gpt-4o under another name; for anything else, too.
+fn ai() -> Ai {
+    let target = |model: Option<&str>| ModelTarget { provider: 0, model: model.map(Into::into), weight: 1 };
+    let model = |name: &str, target| {
+        Arc::new(Model { name: name.into(), ranks: vec![vec![target]], timeouts: AiTimeouts::default() })
+    };
+    Ai {
+        providers: vec![Arc::new(provider("openai", ProviderKind::OpenAi))],
+        models: vec![model("gpt-4", target(None)), model("best", target(Some("gpt-4o"))), model("*", target(None))],
+        attempts: 3,
+        timeouts: AiTimeouts::default(),
+        breaker: None,
+        key_cooldown: Duration::from_secs(60),
+        hold: Hold::default(),
+        keepalive: Duration::from_secs(10),
+        headers: true,
+        prices: Prices::default(),
+    }
+}
+
 fn breaker(key: &str, model: &str, state: BreakerState) -> BreakerSample {
     BreakerSample { provider: "openai".into(), key: key.into(), model: model.into(), state }
 }
@@ -147,12 +167,13 @@ fn the_state_of_breakers_is_told_under_three_names() {
     let metrics = metrics();
     let (openai, _azure) = (metrics.ai_provider("openai"), metrics.ai_provider("azure"));
     metrics.ai_provider("gone");
-    let _model = metrics.ai_model(Some(&provider("openai", ProviderKind::OpenAi)), "gpt-4");
+    metrics.ai_targets(&ai());
     openai.breaker(BreakerState::Open);
     let sampler: Arc<Sampler<BreakerSample>> = Arc::new(|_| {
         vec![
             breaker("key-1", "gpt-4", BreakerState::Open),
             breaker("key-2", "gpt-4", BreakerState::HalfOpen),
+            breaker("key-2", "gpt-4o", BreakerState::Open),
             breaker("key-1", "invented-1", BreakerState::Closed),
             breaker("key-1", "invented-2", BreakerState::HalfOpen),
         ]
@@ -164,8 +185,9 @@ fn the_state_of_breakers_is_told_under_three_names() {
             let (key, model) = (format!(r#"upstream="{key}""#), format!(r#"model="{model}""#));
             scrape.get(name, &[r#"service="openai""#, &key, &model])
         };
-        assert_eq!([state("key-1", "gpt-4"), state("key-2", "gpt-4"), state("key-1", "other")], [1.0, 2.0, 2.0]);
-        assert_eq!(scrape.all(name).count(), 3, "a client cannot make series by inventing models");
+        assert_eq!([state("key-1", "gpt-4"), state("key-2", "gpt-4"), state("key-2", "gpt-4o")], [1.0, 2.0, 1.0]);
+        assert_eq!(state("key-1", "other"), 2.0);
+        assert_eq!(scrape.all(name).count(), 4, "a client cannot make series by inventing models");
     }
     let one_hot = |provider: &str| {
         let provider = format!(r#"provider="{provider}""#);

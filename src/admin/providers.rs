@@ -1,0 +1,163 @@
+//! Providers of models, as `/control/status` tells of them: their keys, and the breakers of their targets.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ai::keys::{KeyState, KeyStatus};
+use crate::clock;
+use crate::observe::metrics::{BreakerSample, BreakerState};
+use crate::snapshot::Snapshot;
+
+/// A provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    /// The key under `ai.providers`.
+    pub name: String,
+    /// What it is, as in the configuration.
+    pub kind: String,
+    /// `false`: none of its keys is there, or it is switched off.
+    pub enabled: bool,
+    /// Its keys, in the order of the configuration.
+    pub keys: Vec<ProviderKeyStatus>,
+    /// Breakers of its targets that have counted something lately.
+    pub breakers: Vec<BreakerStatus>,
+}
+
+/// A key of a provider. Nothing of its secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProviderKeyStatus {
+    /// Its name.
+    pub name: String,
+    /// Its share beside the others.
+    pub weight: u32,
+    /// `ready`, `spared`, `resting`, `failed` or `probing`.
+    pub state: String,
+    /// For how many more seconds it is not used.
+    pub out_seconds: Option<f64>,
+    /// Requests that were sent with it.
+    pub requests: u64,
+}
+
+/// The breaker of one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    /// The name of the key; empty where there is none.
+    pub key: String,
+    /// The model, as the provider calls it.
+    pub model: String,
+    /// `closed`, `half_open` or `open`.
+    pub state: String,
+}
+
+impl ProviderStatus {
+    /// The providers of `snapshot`.
+    pub(super) fn all(snapshot: &Snapshot) -> Vec<Self> {
+        let Some(ai) = &snapshot.ai else { return Vec::new() };
+        let now = clock::now();
+        let breakers = ai.breakers.samples(now);
+        let status = ai.config.providers.iter().zip(&ai.providers).map(|(config, state)| {
+            let keys = state.as_ref().map(|state| state.keys.status(now)).unwrap_or_default();
+            let mut of: Vec<_> =
+                breakers.iter().filter(|sample| sample.provider == config.name).map(BreakerStatus::of).collect();
+            of.sort_by(|one, other| (&one.key, &one.model).cmp(&(&other.key, &other.model)));
+            Self {
+                name: config.name.to_string(),
+                kind: config.kind.as_str().to_owned(),
+                enabled: config.enabled,
+                keys: keys.iter().map(ProviderKeyStatus::of).collect(),
+                breakers: of,
+            }
+        });
+        status.collect()
+    }
+
+    /// What is not as it should be, for people: a line each.
+    pub fn troubles(&self) -> Vec<String> {
+        let Self { name, .. } = self;
+        if !self.enabled {
+            return vec![format!("provider {name} is off: it has no key, or is switched off")];
+        }
+        let key = |key: &ProviderKeyStatus| {
+            let left = key.out_seconds.map(|left| format!(", for {left:.0}s")).unwrap_or_default();
+            format!("provider {name}: key {} is {}{left}", key.name, key.state)
+        };
+        let breaker = |breaker: &BreakerStatus| {
+            let of = if breaker.key.is_empty() { String::new() } else { format!(" with key {}", breaker.key) };
+            format!("provider {name}: the breaker of {}{of} is {}", breaker.model, breaker.state.replace('_', "-"))
+        };
+        let keys = self.keys.iter().filter(|key| key.state != KeyState::Ready.as_str()).map(key);
+        let breakers =
+            self.breakers.iter().filter(|breaker| breaker.state != BreakerState::Closed.as_str()).map(breaker);
+        keys.chain(breakers).collect()
+    }
+}
+
+impl ProviderKeyStatus {
+    fn of(key: &KeyStatus) -> Self {
+        let lasts = Some(key.lasts).filter(|lasts| *lasts > Duration::ZERO);
+        Self {
+            name: key.name.to_string(),
+            weight: key.weight,
+            state: key.state.as_str().to_owned(),
+            out_seconds: lasts.map(|lasts| lasts.as_secs_f64()),
+            requests: key.requests,
+        }
+    }
+}
+
+impl BreakerStatus {
+    fn of(sample: &BreakerSample) -> Self {
+        Self { key: sample.key.to_string(), model: sample.model.to_string(), state: sample.state.as_str().to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, state: &str, out_seconds: Option<f64>) -> ProviderKeyStatus {
+        ProviderKeyStatus { name: name.to_owned(), weight: 1, state: state.to_owned(), out_seconds, requests: 0 }
+    }
+
+    fn provider() -> ProviderStatus {
+        let breaker = |key: &str, state: &str| BreakerStatus {
+            key: key.to_owned(),
+            model: "gpt-4".to_owned(),
+            state: state.to_owned(),
+        };
+        ProviderStatus {
+            name: "openai".to_owned(),
+            kind: "openai".to_owned(),
+            enabled: true,
+            keys: vec![key("a", "ready", None), key("b", "failed", Some(41.7)), key("c", "probing", None)],
+            breakers: vec![breaker("a", "closed"), breaker("b", "half_open"), breaker("", "open")],
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_as_it_should_be_is_a_line() {
+        assert_eq!(
+            provider().troubles(),
+            [
+                "provider openai: key b is failed, for 42s",
+                "provider openai: key c is probing",
+                "provider openai: the breaker of gpt-4 with key b is half-open",
+                "provider openai: the breaker of gpt-4 is open",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_provider_that_is_off_is_one_line() {
+        let off = ProviderStatus { enabled: false, ..provider() };
+        assert_eq!(off.troubles(), ["provider openai is off: it has no key, or is switched off"]);
+    }
+
+    #[test]
+    fn programs_read_back_what_is_written() {
+        let text = serde_json::to_string(&provider()).unwrap();
+        let read: ProviderStatus = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.keys, read.breakers), (provider().keys, provider().breakers));
+    }
+}
