@@ -116,12 +116,12 @@ fn the_example_of_models_does_what_it_says() {
     assert_eq!(pools, ["vllm", "ai:anthropic", "ai:azure", "ai:flow", "ai:openai"]);
     let ai = config.ai.as_ref().unwrap();
     let name = |index: usize| &*ai.providers[index].name;
-    let models: Vec<_> = ai.models.iter().map(|model| {
-        let rank = |rank: &Vec<ModelTarget>| {
-            rank.iter()
-                .map(|target| (name(target.provider), target.model.as_deref(), target.weight))
-                .collect::<Vec<_>>()
-        };
+    let target = |target: &ModelTarget| {
+        let model = target.model.as_ref().map(ToString::to_string);
+        (name(target.provider), model, target.weight)
+    };
+    let models = ai.models.iter().map(|model| {
+        let rank = |rank: &Vec<ModelTarget>| rank.iter().map(target).collect::<Vec<_>>();
         (&*model.name, model.ranks.iter().map(rank).collect::<Vec<_>>())
     });
     let models: Vec<_> = models.collect();
@@ -129,8 +129,8 @@ fn the_example_of_models_does_what_it_says() {
         models,
         [
             ("gpt-3.5-turbo", vec![vec![("openai", None, 9), ("azure", None, 1)]]),
-            ("gpt-4", vec![vec![("openai", None, 1)], vec![("anthropic", Some("claude-sonnet-4-5"), 1)]]),
-            ("llama-3", vec![vec![("gpus", Some("meta-llama/Llama-3-70b"), 1)]]),
+            ("gpt-4", vec![vec![("openai", None, 1)], vec![("anthropic", Some("claude-sonnet-4-5".to_owned()), 1)]]),
+            ("llama-3", vec![vec![("gpus", Some("meta-llama/Llama-3-70b".to_owned()), 1)]]),
         ]
     );
     let flow = ai.providers.iter().find(|provider| &*provider.name == "flow").unwrap();

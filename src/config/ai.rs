@@ -219,14 +219,14 @@ pub struct Breaker {
 pub struct Hold {
     /// Bytes. Default 64 KiB.
     pub bytes: usize,
-    /// From its header block; then what is held goes out, and no other target can take over. `None`: as long as its first
-    /// content is waited for.
-    pub time: Option<Duration>,
+    /// From its header block; then what is held goes out, and no other target can take over. Default: as long as the first
+    /// content may take (`first_token`).
+    pub time: Duration,
 }
 
 impl Default for Hold {
     fn default() -> Self {
-        Self { bytes: 64 << 10, time: None }
+        Self { bytes: 64 << 10, time: AiTimeouts::default().first_token }
     }
 }
 

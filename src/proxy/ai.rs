@@ -39,6 +39,7 @@ pub mod account;
 pub mod answer;
 pub mod body;
 pub mod call;
+pub mod cut;
 pub mod delivery;
 pub mod events;
 pub mod job;

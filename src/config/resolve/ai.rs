@@ -41,7 +41,7 @@ pub(super) fn ai(raw: &RawConfig, pools: &mut Vec<Arc<Pool>>, resolver: &mut Res
         timeouts,
         breaker: breaker(&path.key("breaker"), raw.breaker.as_ref(), resolver),
         key_cooldown: resolver.duration(&path.key("key_cooldown"), &raw.key_cooldown, 60 * SECOND),
-        hold: hold(&path.key("hold"), raw.hold.as_ref(), resolver),
+        hold: hold(&path.key("hold"), raw.hold.as_ref(), &timeouts, resolver),
         keepalive: keepalive(&path, raw, resolver),
         headers: resolver.boolean(&path.key("headers"), &raw.headers, true),
         prices: prices::prices(&path.key("prices"), raw.prices.as_ref(), resolver),
@@ -90,13 +90,13 @@ fn breaker(path: &KeyPath, raw: Option<&Or<RawBreaker>>, resolver: &mut Resolver
     })
 }
 
-fn hold(path: &KeyPath, raw: Option<&RawHold>, resolver: &mut Resolver<'_>) -> Hold {
-    let default = Hold::default();
+fn hold(path: &KeyPath, raw: Option<&RawHold>, timeouts: &AiTimeouts, resolver: &mut Resolver<'_>) -> Hold {
+    let default = Hold { time: timeouts.first_token, ..Hold::default() };
     let Some(raw) = raw else { return default };
     let bytes = resolver.size(&path.key("bytes"), &raw.bytes, 0..=MAX_HOLD);
     Hold {
         bytes: bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default.bytes),
-        time: raw.time.is_some().then(|| resolver.duration_from(&path.key("time"), &raw.time, SECOND, Duration::ZERO)),
+        time: resolver.duration_from(&path.key("time"), &raw.time, default.time, Duration::ZERO),
     }
 }
 

@@ -257,7 +257,7 @@ fn the_breaker_may_be_off_and_the_rest_be_set() {
     let ai = ai(&providers("p: { kind: openai, keys: k }", more));
     assert!(ai.breaker.is_none() && !ai.headers);
     assert_eq!((ai.attempts, ai.key_cooldown), (20, Duration::from_secs(300)));
-    assert_eq!((ai.hold.bytes, ai.hold.time, ai.keepalive), (0, Some(Duration::ZERO), Duration::ZERO));
+    assert_eq!((ai.hold.bytes, ai.hold.time, ai.keepalive), (0, Duration::ZERO, Duration::ZERO));
 }
 
 #[test]

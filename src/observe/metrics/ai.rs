@@ -93,7 +93,7 @@ impl Metrics {
         }
         for model in &ai.models {
             for target in model.ranks.iter().flatten() {
-                let served = target.model.as_ref().or((*model.name != *"*").then_some(&model.name));
+                let served = target.model.as_ref().or_else(|| (*model.name != *"*").then_some(&model.name));
                 if let (Some(provider), Some(served)) = (ai.providers.get(target.provider), served) {
                     targets.entry(Arc::clone(&provider.name)).or_default().insert(Arc::clone(served));
                 }

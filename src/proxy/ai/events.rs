@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::call::Live;
+use super::cut::Watch;
 use crate::ai::answers::Piece;
 use crate::ai::dialect::error::ProviderError;
-use crate::ai::dialect::translate;
+use crate::ai::dialect::{Dialect, translate};
 use crate::ai::estimate;
 use crate::ai::meter::{Kind, Meter};
 use crate::ai::sse::{Decoder, Frame, MAX_EVENT};
@@ -29,6 +30,8 @@ pub struct Events {
     decoder: Decoder,
     meter: Meter,
     translator: Option<Box<translate::Stream>>,
+    /// What a stream that passes has open.
+    watch: Watch,
     /// For the client, in order.
     ready: VecDeque<Piece>,
     ready_bytes: usize,
@@ -76,12 +79,13 @@ pub struct Start {
 
 impl Events {
     /// The stream that `live` brings.
-    pub fn new(live: Live, meter: Meter, translator: Option<Box<translate::Stream>>) -> Self {
+    pub fn new(live: Live, dialect: Dialect, translator: Option<Box<translate::Stream>>) -> Self {
         Self {
             live,
             decoder: Decoder::new(MAX_EVENT),
-            meter,
+            meter: Meter::new(dialect),
             translator,
+            watch: Watch::new(dialect),
             ready: VecDeque::new(),
             ready_bytes: 0,
             worked_off: 0,
@@ -162,10 +166,11 @@ impl Events {
         }
     }
 
-    /// Writes a proper end in the client's dialect over what is still to come.
+    /// Writes a proper end in the client's dialect over what is still to come: the answer was as long as it may be.
     pub fn cut(&mut self, out: &mut Vec<u8>) {
-        if let Some(translator) = &mut self.translator {
-            translator.cut(out);
+        match &mut self.translator {
+            Some(translator) => translator.cut(out),
+            None => self.watch.cut(self.meter.model().unwrap_or_default(), out),
         }
     }
 
@@ -213,7 +218,10 @@ impl Events {
                 }
                 self.push(Bytes::from(out), false);
             }
-            None => self.push(frame.into_raw(), kind == Kind::Usage),
+            None => {
+                self.watch.frame(&frame);
+                self.push(frame.into_raw(), kind == Kind::Usage);
+            }
         }
         if kind == Kind::Terminal {
             self.close();

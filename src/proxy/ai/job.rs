@@ -26,7 +26,7 @@ use crate::ai::catalog::{Candidate, Plan};
 use crate::ai::dialect::error::{self, ProviderError};
 use crate::ai::dialect::translate;
 use crate::ai::door::Operation;
-use crate::ai::meter::{Meter, whole};
+use crate::ai::meter::whole;
 use crate::ai::refusal::Refusal;
 use crate::ai::reset;
 use crate::ai::usage::Usage;
@@ -443,13 +443,14 @@ impl Job {
         let dialect = answered.prepared.way.dialect(self.operation);
         let notes = answered.prepared.notes.clone();
         let translator = notes.map(|notes| Box::new(translate::Stream::new(dialect, self.operation.dialect(), notes)));
-        let mut events = Events::new(live, Meter::new(dialect), translator);
+        let mut events = Events::new(live, dialect, translator);
         let hold = self.ai.config.hold;
+        let held_to_the_end = hold.time >= self.ai.config.timeouts.first_token;
         let now = clock::now();
         let start = Start {
             until: answered.until,
             bytes: hold.bytes,
-            held_until: hold.time.and_then(|time| now.checked_add(time)).unwrap_or(answered.until),
+            held_until: if held_to_the_end { answered.until } else { now + hold.time },
         };
         let started = events.start(&start).await;
         match started {
