@@ -63,7 +63,7 @@
 //! | `rate-limit:6m` | 429 with the provider's reset headers |
 //! | `close` `reset` `stall` `slow:2s` `garbage` | before the headers |
 //! | `close-mid` `reset-mid` `stall-mid` | at half of a body, after the first event of a stream |
-//! | `TWIST@STAGE` | in a stream: `error`, `error:529`, `close`, `reset`, `finish` (a good end without the rest), `stall`, `ping:100ms` (a stall that pings), `garbage`, `huge:1MiB`, `delay:2s`; at `headers`, `start` (behind the opening events), `N` (behind so many events of content), `end` (before the last event) |
+//! | `TWIST@STAGE` | in a stream: `error`, `error:529`, `close`, `tear` (a close in the next event), `reset`, `finish` (a good end without the rest), `stall`, `ping:100ms` (a stall that pings), `garbage`, `huge:1MiB`, `delay:2s`; at `headers`, `start` (behind the opening events), `N` (behind so many events of content), `end` (before the last event) |
 //! | `no-usage` `invalid-json` `empty` `ok-false` `wrong-type` `ignores-stream` | a 200 that is wrong |
 //! | `framed:crlf,split=3` | the framing of the order, as a fault |
 //!

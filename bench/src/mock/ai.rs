@@ -19,6 +19,7 @@ use super::wire::Conn;
 mod chat;
 mod door;
 mod error;
+mod failure;
 mod flow;
 mod gemini;
 mod jairouter;

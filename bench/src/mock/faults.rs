@@ -32,7 +32,8 @@ pub(super) const FLUSH: Duration = Duration::from_millis(30);
 /// [`Twist::Reset`], which over HTTP/2 resets its own stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Answers with this status; 429 and 503 carry `Retry-After: 1`. The body is short, and on an AI path the provider's own.
+    /// Answers with this status; 429 and 503 carry `Retry-After: 1`. The body is short. On an AI path body and headers are the
+    /// provider's own, and Gemini and JAiRouter have no such header.
     Status(u16),
     /// Reads the request, then closes (FIN) without an answer.
     CloseBeforeHeaders,
@@ -93,6 +94,8 @@ pub enum Twist {
     Error(u16),
     /// The connection is closed, in the middle of the body.
     Close,
+    /// The same, in the middle of the next event.
+    Tear,
     /// The connection is reset; over HTTP/2 the stream.
     Reset,
     /// The body ends in good order, without the events that are missing.
@@ -189,13 +192,14 @@ impl FromStr for Stage {
 impl FromStr for Twist {
     type Err = ();
 
-    /// Reads `error`, `error:529`, `close`, `reset`, `finish`, `stall`, `ping:100ms`, `garbage`, `huge:1MiB`, `delay:2s`.
+    /// Reads `error`, `error:529`, `close`, `tear`, `reset`, `finish`, `stall`, `ping:100ms`, `garbage`, `huge:1MiB`, `delay:2s`.
     fn from_str(name: &str) -> Result<Self, ()> {
         let (name, value) = name.split_once(':').unwrap_or((name, ""));
         Ok(match (name, value) {
             ("error", "") => Self::Error(500),
             ("error", status) => Self::Error(StatusCode::from_str(status).map_err(drop)?.as_u16()),
             ("close", "") => Self::Close,
+            ("tear", "") => Self::Tear,
             ("reset", "") => Self::Reset,
             ("finish", "") => Self::Finish,
             ("stall", "") => Self::Stall,
@@ -254,7 +258,7 @@ impl Ending {
             Fault::CloseMidBody => Some(Self::Close),
             Fault::ResetMidBody => Some(Self::Reset),
             Fault::StallMidBody => Some(Self::Stall),
-            Fault::At(_, Twist::Close) if !is_stream => Some(Self::Close),
+            Fault::At(_, Twist::Close | Twist::Tear) if !is_stream => Some(Self::Close),
             Fault::At(_, Twist::Reset) if !is_stream => Some(Self::Reset),
             Fault::At(_, Twist::Stall | Twist::Ping(_)) if !is_stream => Some(Self::Stall),
             _ => None,

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::door::Shape;
 use super::error::Trouble;
+use super::failure::{Failure, Voice};
 use super::json::OPENAI;
-use super::play::{Failure, Score, Voice, play};
+use super::play::{Score, play};
 use super::reply::{Finish, Invocation, Reply};
 use super::script::{Beat, Form, OUTPUT, Part, TEXT, TOTAL};
 use super::{Call, Scene};

@@ -5,8 +5,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::error::Trouble;
+use super::failure::{Failure, Voice};
 use super::json::{self, GEMINI};
-use super::play::{Failure, Score, Voice, play};
+use super::play::{Score, play};
 use super::question::Role;
 use super::reply::{Finish, Invocation, Reply, signature};
 use super::script::{Beat, Form, OUTPUT, Part, TEXT, TOTAL, Words};

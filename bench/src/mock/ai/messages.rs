@@ -4,8 +4,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::error::Trouble;
+use super::failure::{Failure, Voice};
 use super::json::ANTHROPIC;
-use super::play::{Failure, Score, Voice, play};
+use super::play::{Score, play};
 use super::reply::{Finish, Invocation, Reply, signature};
 use super::script::{Beat, Form, Part, TEXT, Words};
 use super::{Call, Scene};

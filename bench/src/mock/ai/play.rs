@@ -10,14 +10,14 @@ use bytes::{Bytes, BytesMut};
 use futures::stream;
 use http::Version;
 use hyper::body::Frame;
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::error::{Manner, Trouble};
+use super::error::Trouble;
+use super::failure::{Failure, Voice};
 use super::script::{Beat, Part, Words, put_number};
-use super::{Scene, jairouter, json, of_stream};
+use super::{Scene, of_stream};
 use crate::mock::answer::{self, Answer, Payload};
-use crate::mock::faults::{ErrorShape, FLUSH, Framing, Stage, Twist};
+use crate::mock::faults::{FLUSH, Framing, Stage, Twist};
 use crate::mock::ledger::{Serves, Tokens};
 use crate::mock::sse;
 use crate::mock::wire::Conn;
@@ -34,29 +34,6 @@ pub(super) struct Score {
     /// What an idle connection is kept awake with.
     pub(super) ping: &'static str,
     pub(super) failure: Failure,
-}
-
-/// How a dialect ends a stream that fails.
-pub(super) struct Failure {
-    pub(super) manner: Manner,
-    pub(super) number: u64,
-    /// JAiRouter's shape in place of the dialect's.
-    pub(super) shape: Option<ErrorShape>,
-    pub(super) voice: Voice,
-}
-
-/// The ways of saying it.
-pub(super) enum Voice {
-    /// `data: {"error": ...}`.
-    Data,
-    /// The same, then `[DONE]`.
-    DataThenDone,
-    /// `event: error`.
-    Event,
-    /// `event: error`, then `response.failed` with this response, whose `error` is null.
-    Response(Box<Value>),
-    /// An element of a JSON array, which ends there.
-    Element,
 }
 
 /// The answer that plays it.
@@ -200,11 +177,20 @@ impl Player {
 
     /// The next event of the script, counted; its text is `instead` where that is given.
     fn fill(&mut self, instead: Option<&str>) -> Bytes {
+        let event = self.render(instead);
+        self.output += self.score.beats.get(self.beat).map_or(0, |beat| beat.tokens);
+        self.count(self.beat);
+        self.done += 1;
+        self.events += 1;
+        event
+    }
+
+    fn render(&mut self, instead: Option<&str>) -> Bytes {
         let Some(beat) = self.score.beats.get(self.beat) else {
             return Bytes::new();
         };
-        self.output += beat.tokens;
-        let total = self.score.usage.input + self.output;
+        let output = self.output + beat.tokens;
+        let total = self.score.usage.input + output;
         self.buffer.reserve(ROOM);
         let mut stamp = BytesMut::new();
         let text = match (&beat.words, instead) {
@@ -223,10 +209,7 @@ impl Player {
                 std::str::from_utf8(&stamp).unwrap_or_default()
             }
         };
-        beat.form.fill(&mut self.buffer, text, self.events, self.output, total);
-        self.count(self.beat);
-        self.done += 1;
-        self.events += 1;
+        beat.form.fill(&mut self.buffer, text, self.events, output, total);
         self.buffer.split().freeze()
     }
 
@@ -303,6 +286,13 @@ impl Player {
                 self.serves.spoil();
                 return Turn::Send(Bytes::from_static(self.score.failure.garbage().as_bytes()));
             }
+            Twist::Tear => {
+                // Half of an event says nothing, so nothing is counted.
+                let event = self.render(None);
+                self.twist = Some((Stage::Headers, Twist::Close));
+                self.serves.spoil();
+                return Turn::Send(event.slice(..event.len() / 2));
+            }
             Twist::Huge(size) => {
                 self.twist = None;
                 return self.huge(size).map_or(Turn::GoOn, Turn::Send);
@@ -351,45 +341,5 @@ impl Player {
         (self.beat, self.done) = place;
         self.score.said += 1;
         Some(event)
-    }
-}
-
-impl Failure {
-    /// The events that say why the stream ends; `events` came before.
-    fn text(&self, trouble: &Trouble, events: u64) -> String {
-        let body = match self.shape {
-            Some(shape) => jairouter::in_stream(shape),
-            None => trouble.body(self.manner, self.number),
-        };
-        match &self.voice {
-            Voice::Data => format!("data: {body}\n\n"),
-            Voice::DataThenDone => format!("data: {body}\n\ndata: [DONE]\n\n"),
-            Voice::Event => format!("event: error\ndata: {body}\n\n"),
-            Voice::Element => format!("{}{body}\n]\n", if events == 0 { "[" } else { ",\r\n" }),
-            Voice::Response(response) => self.of_response(trouble, response, events),
-        }
-    }
-
-    fn of_response(&self, trouble: &Trouble, response: &Value, events: u64) -> String {
-        let (code, message) = trouble.of_response();
-        let error = json!({
-            "type": "error", "sequence_number": events, "code": code, "message": message, "param": null,
-        });
-        let mut response = response.clone();
-        response["status"] = "failed".into();
-        response["error"] = json!({"code": code, "message": message});
-        let failed = json!({"type": "response.failed", "sequence_number": events + 1, "response": response});
-        let [error, failed] = [error, failed].map(|value| json::written(&value, json::OPENAI));
-        format!("event: error\ndata: {error}\n\nevent: response.failed\ndata: {failed}\n\n")
-    }
-
-    /// An event that is none.
-    fn garbage(&self) -> &'static str {
-        match self.voice {
-            Voice::Data | Voice::DataThenDone => "data: {\"id\":\"mock\",\"choices\":[{\"delta\":{\"conte\n\n",
-            Voice::Event => "event: content_block_delta\ndata: {\"type\":\"content_block_de\n\n",
-            Voice::Response(_) => "event: response.output_text.delta\ndata: {\"type\":\"response.outp\n\n",
-            Voice::Element => ",\r\n{\"candidates\": [{\"conte",
-        }
     }
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::error::Trouble;
+use super::failure::{Failure, Voice};
 use super::json::OPENAI;
-use super::play::{Failure, Score, Voice, play};
+use super::play::{Score, play};
 use super::reply::{Finish, Reply};
 use super::{Call, Scene};
 use crate::mock::answer::Answer;

@@ -47,6 +47,11 @@ async fn a_stream_is_cut_closed_reset_or_just_ends() {
     mock.set_fault(at(Stage::After(1), Twist::Close));
     let closed = stream(&mock, CHAT).await;
     assert_eq!((words(&closed).as_str(), closed.end, closed.text.ends_with("0\r\n\r\n")), ("one ", Ok(()), false));
+    mock.set_fault(at(Stage::After(1), Twist::Tear));
+    let torn = stream(&mock, CHAT).await;
+    let half = torn.events().last().copied().unwrap_or_default().to_owned();
+    assert_eq!((words(&torn).as_str(), torn.text.ends_with("0\r\n\r\n")), ("one ", false));
+    assert!(half.starts_with('{') && serde_json::from_str::<Value>(&half).is_err(), "{half}");
     mock.set_fault(at(Stage::After(2), Twist::Reset));
     let reset = stream(&mock, MESSAGES).await;
     assert_eq!((words(&reset).as_str(), reset.end), ("one two ", Err(ErrorKind::ConnectionReset)));
@@ -54,7 +59,7 @@ async fn a_stream_is_cut_closed_reset_or_just_ends() {
     let unfinished = stream(&mock, MESSAGES).await;
     assert_eq!((unfinished.names().last(), unfinished.text.ends_with("0\r\n\r\n")), (Some(&"message_delta"), true));
     assert!(!stream(&mock, CHAT).await.events().contains(&"[DONE]"));
-    assert_eq!((mock.cancelled(), mock.ledger().total().failed), (0, 4));
+    assert_eq!((mock.cancelled(), mock.ledger().total().failed), (0, 5));
 }
 
 #[tokio::test]
