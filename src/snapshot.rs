@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::ai::answers::Answers;
 use crate::ai::catalog::Catalog;
 use crate::ai::price::Prices;
 use crate::auth::{Authenticator, Tokens};
@@ -62,6 +63,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The answers of models in the cache called `name`, where a route keeps any.
+    pub fn answers(&self, name: &str) -> Option<&Arc<Answers>> {
+        let caches = self.routes.iter().filter_map(|route| route.ai.as_ref()?.cache.as_ref());
+        caches.map(|cache| &cache.answers).find(|answers| *answers.config().name == *name)
+    }
+
     /// Its log files.
     pub fn logs(&self) -> Logs {
         Logs { access: self.access.clone(), audit: Arc::clone(&self.audit) }

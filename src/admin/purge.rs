@@ -27,7 +27,10 @@ pub(super) async fn run(snapshot: &Snapshot, name: &str, head: &Parts) -> Result
     let purge = purge(head.uri.query().unwrap_or_default()).ok_or_else(|| Answer::bad_request(EXPECTED))?;
     // It walks every entry of a cache, and this thread has checks to send and certificates to reload meanwhile.
     let store = Arc::clone(store);
-    let purged = tokio::task::spawn_blocking(move || store.purge(&purge)).await;
+    // Answers of models have no URL and no tag of their own.
+    let answers = snapshot.answers(name).filter(|_| purge == Purge::All).cloned();
+    let purge_all = move || store.purge(&purge) + answers.map_or(0, |answers| answers.purge());
+    let purged = tokio::task::spawn_blocking(purge_all).await;
     let failed = |_| Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "purge", "the purge did not come to its end");
     Ok(Purged { cache: name.to_owned(), purged: purged.map_err(failed)? })
 }

@@ -211,6 +211,8 @@ impl Answers {
             return;
         }
         self.kept.insert(key, Arc::new(kept));
+        // Answers are few and large: the bounds hold at once, and not a while later.
+        self.kept.run_pending_tasks();
         // A purge that began after the last look may have passed by this place already.
         if ticket != self.ticket() {
             self.kept.invalidate(&key);

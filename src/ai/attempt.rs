@@ -33,6 +33,8 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
         429 if class == Class::QuotaExhausted => Verdict::KeySpent,
         429 => Verdict::Limited,
         408 => Verdict::Down,
+        // Gemini says so with 400.
+        400..=499 if class == Class::Auth => Verdict::KeyRefused,
         400..=499 if class == Class::Overloaded => Verdict::Down,
         400..=499 => Verdict::Fault,
         // A redirect is none that a client may be sent to, and nothing follows it here.

@@ -77,6 +77,12 @@ impl Catalog {
         Some(Plan { label, candidates: vec![candidate], timeouts: self.config.timeouts })
     }
 
+    /// The way to `model` of the provider of this index alone.
+    pub fn at(&self, provider: usize, model: &str) -> Plan {
+        let candidates = vec![Candidate { provider, model: model.into() }];
+        Plan { label: Arc::from("other"), candidates, timeouts: self.config.timeouts }
+    }
+
     /// Whether any model may be asked for, and not only those of the configuration.
     pub fn is_open(&self) -> bool {
         self.entries.is_empty() || self.entries.contains_key("*")

@@ -113,6 +113,11 @@ impl Operation {
         }
     }
 
+    /// Whether it uses tokens that are paid for.
+    pub const fn charges(self) -> bool {
+        !matches!(self, Self::CountTokens | Self::Models)
+    }
+
     /// The service that permissions name (row F03); `None`: whoever comes in may.
     pub const fn service(self) -> Option<&'static str> {
         Some(match self {

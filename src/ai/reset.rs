@@ -46,6 +46,17 @@ pub fn rest_of(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     said.map(bounded)
 }
 
+/// How long to wait, as Gemini says it in the body of an error (`"retryDelay": "17s"`).
+pub fn rest_in(body: &[u8]) -> Option<Duration> {
+    const FIELD: &[u8] = b"\"retryDelay\"";
+    let at = memchr::memmem::find(body, FIELD)? + FIELD.len();
+    let rest = body.get(at..)?;
+    let text = rest.split(|&byte| byte == b'"').nth(1)?;
+    let seconds = std::str::from_utf8(text).ok()?.strip_suffix('s')?;
+    let seconds: f64 = seconds.parse().ok()?;
+    (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(MOST.as_secs_f64())).max(LEAST))
+}
+
 /// How long a key has nothing left, by an answer that was good: until the windows that are used up begin anew. From [`LEAST`]
 /// to [`MOST`]; `None` when something is left, or the provider does not say.
 pub fn proactive(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {

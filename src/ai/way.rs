@@ -70,7 +70,7 @@ pub fn target(
     match &provider.kind {
         ProviderKind::AzureOpenAi { api_version, deployments } => {
             let deployment = deployments.iter().find(|(name, _)| name == model).map_or(model, |(_, to)| to);
-            let deployment = utf8_percent_encode(deployment, SEGMENT);
+            let deployment = segment(deployment);
             match operation {
                 // Stateful by design: its path names no deployment.
                 Operation::Responses => format!("{base}/openai/responses?api-version={api_version}"),
@@ -79,7 +79,7 @@ pub fn target(
         }
         ProviderKind::Gemini => {
             let model = model.strip_prefix("models/").unwrap_or(model);
-            let model = utf8_percent_encode(model, SEGMENT);
+            let model = segment(model);
             if streams {
                 format!("{base}/models/{model}:streamGenerateContent?alt=sse")
             } else {
@@ -95,6 +95,14 @@ pub fn target(
             None => format!("{base}/{door}"),
         },
     }
+}
+
+/// A name as one segment of a path; `..` alone would be more than that.
+fn segment(name: &str) -> String {
+    if name.bytes().all(|byte| byte == b'.') {
+        return name.replace('.', "%2E");
+    }
+    utf8_percent_encode(name, SEGMENT).to_string()
 }
 
 #[cfg(test)]

@@ -135,14 +135,14 @@ fn take_route(
     host: &str,
 ) -> Admission {
     let request = session.req_header();
+    if let Target::Ai(_) = route.config.target {
+        ctx.door = at_door(&route.config, path);
+    }
     if !is_allowed(&route.config, ctx.client) {
         return Admission::reject(Rejection::Forbidden);
     }
     if content_length(&request.headers).is_some_and(|length| length > route.config.max_body) {
         return Admission::reject(Rejection::PayloadTooLarge);
-    }
-    if let Target::Ai(_) = route.config.target {
-        ctx.door = at_door(&route.config, path);
     }
     if let Some(admission) = guard::guard(session, ctx, route) {
         return admission;

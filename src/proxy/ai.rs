@@ -85,13 +85,21 @@ pub async fn serve(
     let body = read_body(session, ctx).await?;
     drop(reading);
     let dialect = door.operation.error_dialect();
-    match prepare(session, ctx, route, gateway, door.operation, body).await {
-        Ok((job, account)) => match &route.cache {
-            Some(cache) => Box::pin(shared::serve(session, ctx, cache, gateway, job, account)).await,
-            None => Box::pin(serve::serve(session, ctx, job, account)).await,
-        },
-        Err(Unready::Refused(refusal)) => refuse(session, ctx, refusal, dialect).await,
-        Err(Unready::Rejected(rejection)) => Err(Unserved::Rejected(rejection, Termination::Rejected)),
+    let job = match prepare(session, ctx, route, gateway, door.operation, body).await {
+        Ok(job) => job,
+        Err(unready) => return unready.tell(session, ctx, dialect).await,
+    };
+    match &route.cache {
+        Some(cache) => Box::pin(shared::serve(session, ctx, cache, gateway, job)).await,
+        None => alone(session, ctx, job).await,
+    }
+}
+
+/// Serves a request for its client alone, past any cache.
+async fn alone(session: &mut Session, ctx: &mut RequestContext, job: Job) -> Result<(), Unserved> {
+    match open(session, ctx, &job) {
+        Ok(account) => Box::pin(serve::serve(session, ctx, job, account)).await,
+        Err(unready) => unready.tell(session, ctx, job.operation.error_dialect()).await,
     }
 }
 
@@ -99,6 +107,15 @@ pub async fn serve(
 enum Unready {
     Refused(Refusal),
     Rejected(Rejection),
+}
+
+impl Unready {
+    async fn tell(self, session: &mut Session, ctx: &mut RequestContext, dialect: Dialect) -> Result<(), Unserved> {
+        match self {
+            Self::Refused(refusal) => refuse(session, ctx, refusal, dialect).await,
+            Self::Rejected(rejection) => Err(Unserved::Rejected(rejection, Termination::Rejected)),
+        }
+    }
 }
 
 impl From<Refusal> for Unready {
@@ -145,7 +162,7 @@ async fn read(operation: Operation, content_type: Option<HeaderValue>, body: Byt
     Ok(read?)
 }
 
-/// Makes the request ready for its first try: it is read, its model found, and what it may use is reserved.
+/// Makes the request ready for its first try: it is read, and its model found.
 async fn prepare(
     session: &Session,
     ctx: &mut RequestContext,
@@ -153,7 +170,7 @@ async fn prepare(
     gateway: &Gateway,
     operation: Operation,
     body: Bytes,
-) -> Result<(Job, Account), Unready> {
+) -> Result<Job, Unready> {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE).cloned();
     let gauges = &route.state.books.gateway;
     let parsing = gauges.begin(Phase::Parse);
@@ -161,16 +178,17 @@ async fn prepare(
     drop(parsing);
     let model: Arc<str> = body.model().into();
     let choosing = gauges.begin(Phase::Choose);
-    let plan = plan(route, &model)?;
+    let plan = plan(ctx, route, gateway, &model).await?;
     drop(choosing);
     if let Some(trail) = &mut ctx.trail {
         trail.asked(operation, &model, &plan.label, body.streams());
     }
     let most_output = body.most_output().unwrap_or(USUAL_OUTPUT);
     let output = if operation.generates() { most_output.saturating_mul(body.answers()) } else { 0 };
+    let (input, output) = if operation.charges() { (input, output) } else { (0, 0) };
     let draft = Draft::new(session, ctx, operation)?;
     let timeouts = plan.timeouts;
-    let job = Job {
+    Ok(Job {
         ai: Arc::clone(&route.state),
         connector: Arc::clone(&gateway.connector),
         operation,
@@ -179,38 +197,41 @@ async fn prepare(
         plan,
         strip: route.target.strip_body_fields.clone(),
         client: ctx.client,
-        tokens: input.saturating_add(output),
+        input,
+        output,
         cut_over_budget: route.target.cut_over_budget,
         began: ctx.started,
         until: clock::now().checked_add(timeouts.total).unwrap_or(ctx.started),
-    };
-    let limiting = gauges.begin(Phase::Limit);
-    let reserved = reserve(session, ctx, &job, input, output)?;
-    drop(limiting);
-    Ok((job, Account::new(reserved, input)))
+    })
+}
+
+/// Opens the account of `job`: what it may use is set aside.
+fn open(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Account, Unready> {
+    let _limiting = job.ai.books.gateway.begin(Phase::Limit);
+    Ok(Account::new(reserve(session, ctx, job)?, job.input))
 }
 
 /// The targets of `model` on this route.
-fn plan(route: &AiRoute, model: &str) -> Result<Plan, Refusal> {
-    let plan = if route.allows(model) { route.state.catalog.plan(model) } else { None };
-    plan.ok_or_else(|| {
+async fn plan(ctx: &RequestContext, route: &AiRoute, gateway: &Gateway, model: &str) -> Result<Plan, Refusal> {
+    let state = &route.state;
+    let mut plan = state.plan(model);
+    if plan.is_none() && state.catalog.is_open() {
+        // Nobody has said yet who has it.
+        models::learn(state, &gateway.connector, ctx).await;
+        plan = state.plan(model);
+    }
+    plan.filter(|_| route.allows(model)).ok_or_else(|| {
         let message = "the model is not known here, or may not be asked for; GET models lists those that may";
         Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_MODEL", message).param(Some("model"))
     })
 }
 
 /// Takes what the request may use out of the limits of its route.
-fn reserve(
-    session: &Session,
-    ctx: &mut RequestContext,
-    job: &Job,
-    input: u64,
-    output: u64,
-) -> Result<Option<Reserved>, Unready> {
+fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Option<Reserved>, Unready> {
     let Some(route) = ctx.route.clone() else { return Ok(None) };
     let Some(limits) = &route.limits else { return Ok(None) };
-    let cost = if limits.limit_cost() { job.estimated_cost(input, output)? } else { 0 };
-    let estimate = Estimate { tokens: job.tokens, cost };
+    let cost = if limits.limit_cost() { job.estimated_cost()? } else { 0 };
+    let estimate = Estimate { tokens: job.tokens(), cost };
     let asked = limit::Asked {
         client: ctx.client,
         caller: ctx.caller.as_deref(),

@@ -10,11 +10,12 @@ use super::PoolRoute;
 use super::books::Books;
 use crate::ai::answers::Answers;
 use crate::ai::breaker::Breakers;
-use crate::ai::catalog::Catalog;
+use crate::ai::catalog::{Catalog, Plan};
 use crate::ai::flow::NoToken;
 use crate::ai::keys::{KeyRing, Rings};
 use crate::ai::listed::Listed;
 use crate::ai::price::Prices;
+use crate::clock;
 use crate::config::UpstreamTimeouts;
 use crate::config::ai::{Ai, AiTarget, AiTimeouts, KeyPlace, KeySecret, Provider, ProviderKey};
 use crate::config::cache::{Cache, CacheRules};
@@ -50,6 +51,22 @@ pub struct ProviderState {
     fields: Vec<Option<(HeaderName, HeaderValue)>>,
     /// The Host field.
     host: HeaderValue,
+}
+
+impl AiState {
+    /// How a request for `model` goes: by the catalogue, else, where any model may be asked for, by what providers lately
+    /// said they have.
+    pub fn plan(&self, model: &str) -> Option<Plan> {
+        self.catalog.plan(model).or_else(|| {
+            let now = clock::now();
+            let has = |provider: &Provider| {
+                let names = self.listed.known(&provider.name, now);
+                provider.enabled && names.is_some_and(|names| names.iter().any(|name| **name == *model))
+            };
+            let found = self.config.providers.iter().position(|provider| has(provider));
+            found.filter(|_| self.catalog.is_open()).map(|provider| self.catalog.at(provider, model))
+        })
+    }
 }
 
 impl ProviderState {

@@ -58,9 +58,21 @@ impl Account {
         job.cut_over_budget && !reserved.remaining_allows(self.seen)
     }
 
+    /// A whole answer was given: its provider counted `usage`, or it has so many characters.
+    pub fn settle_whole(&mut self, trail: &mut Trail, job: &Job, usage: Option<Usage>, chars: u64) {
+        match usage {
+            Some(usage) => self.settle(trail, job, usage, false),
+            None => {
+                let output = estimate::output_tokens(chars);
+                self.settle(trail, job, Usage { input: self.input, output, ..Usage::default() }, true);
+            }
+        }
+    }
+
     /// The request has used `usage`; `estimated`: its provider did not say so.
     pub fn settle(&mut self, trail: &mut Trail, job: &Job, usage: Usage, estimated: bool) {
-        let usage = if estimated && usage.total() == 0 { Usage { input: self.input, ..usage } } else { usage };
+        // Asking what something would cost costs nothing.
+        let usage = if job.operation.charges() { usage } else { Usage::default() };
         let cost = trail.last_try().and_then(|last| job.cost(last, &usage));
         trail.usage = Some(usage);
         trail.estimated = estimated;

@@ -10,12 +10,13 @@ use pingora_proxy::Session;
 
 use super::call::Live;
 use super::events::Events;
+use crate::ai::breaker::Trial;
 use crate::ai::usage::Usage;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{Unserved, cut_by_client};
 use crate::proxy::forward::complete_response;
 
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// Proxies in front of us are not to hold events back (row C22).
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -42,6 +43,8 @@ pub struct Answer {
     pub fields: HeaderMap,
     /// What it says.
     pub content: Content,
+    /// Told how a stream ends.
+    pub trial: Option<Trial>,
 }
 
 /// What an answer says.
@@ -52,6 +55,8 @@ pub enum Content {
         body: Bytes,
         /// The tokens that the provider counted.
         usage: Option<Usage>,
+        /// Characters of what the model wrote.
+        chars: u64,
         /// The model that the provider names.
         model: Option<Box<str>>,
     },

@@ -197,6 +197,11 @@ impl Live {
         self.upstream.resp_header()
     }
 
+    /// The index of the member that gives it.
+    pub fn member(&self) -> usize {
+        self.pick.member.index
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.upstream.get_status().unwrap_or(StatusCode::BAD_GATEWAY)

@@ -11,22 +11,25 @@ pub struct Watch {
     /// Blocks that Anthropic's stream has begun, and ended.
     begun: u64,
     ended: u64,
+    /// The last event of OpenAI's stream: its end bears the same id.
+    last: Option<Frame>,
 }
 
 impl Watch {
     /// Nothing is open.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, begun: 0, ended: 0 }
+        Self { dialect, begun: 0, ended: 0, last: None }
     }
 
     /// Takes in an event that goes on to the client.
     pub fn frame(&mut self, frame: &Frame) {
-        if self.dialect == Dialect::Messages {
-            match frame.event() {
-                b"content_block_start" => self.begun += 1,
-                b"content_block_stop" => self.ended += 1,
-                _ => {}
+        match self.dialect {
+            Dialect::Messages if frame.event() == b"content_block_start" => self.begun += 1,
+            Dialect::Messages if frame.event() == b"content_block_stop" => self.ended += 1,
+            Dialect::Chat | Dialect::Completions if frame.has_data() && !frame.is_done() => {
+                self.last = Some(frame.clone());
             }
+            _ => {}
         }
     }
 

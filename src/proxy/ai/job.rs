@@ -26,6 +26,7 @@ use crate::ai::catalog::{Candidate, Plan};
 use crate::ai::dialect::error::{self, ProviderError};
 use crate::ai::dialect::translate;
 use crate::ai::door::Operation;
+use crate::ai::json::Reader;
 use crate::ai::meter::whole;
 use crate::ai::refusal::Refusal;
 use crate::ai::reset;
@@ -68,8 +69,10 @@ pub struct Job {
     pub strip: Vec<String>,
     /// The client.
     pub client: IpAddr,
-    /// Tokens it is estimated to use.
-    pub tokens: u64,
+    /// Tokens that its prompt is estimated to have.
+    pub input: u64,
+    /// Tokens that its answers may have at most, or as many as is usual.
+    pub output: u64,
     /// Whether a stream that runs over its budget is cut.
     pub cut_over_budget: bool,
     /// When it began.
@@ -139,6 +142,11 @@ impl Job {
         self.body.streams()
     }
 
+    /// Tokens that it may use.
+    pub fn tokens(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
     /// How the client wants the answer.
     pub fn wanted(&self) -> Wanted {
         let asks = match &*self.body {
@@ -172,8 +180,8 @@ impl Job {
     ///
     /// # Errors
     /// When none of them has a price, and such requests are refused where money is limited.
-    pub fn estimated_cost(&self, input: u64, output: u64) -> Result<u64, Refusal> {
-        let usage = Usage { input, output, ..Usage::default() };
+    pub fn estimated_cost(&self) -> Result<u64, Refusal> {
+        let usage = Usage { input: self.input, output: self.output, ..Usage::default() };
         let costs = self.plan.candidates.iter().filter_map(|candidate| {
             let provider = self.ai.config.providers.get(candidate.provider).filter(|provider| provider.enabled)?;
             Some(self.ai.prices.cost(provider, &candidate.model, self.body.model(), &usage))
@@ -365,7 +373,7 @@ impl Job {
             client: self.client,
             path_and_query: &self.draft.path,
             headers: self.draft.headers(),
-            tokens: self.tokens,
+            tokens: self.tokens(),
             timeouts,
             until,
         };
@@ -395,8 +403,14 @@ impl Job {
                 });
             }
         };
+        let member = live.member();
         let answered = Answered { provider, prepared, key, trial, until };
-        self.take(answered, live, trail).await
+        let taken = self.take(answered, live, trail).await;
+        if matches!(taken, Err(Missed::Member)) {
+            // Another member of the pool may do better; this one is not asked twice in a row.
+            trail.upstream.tried.push(member);
+        }
+        taken
     }
 
     /// Takes in an answer whose header block is there.
@@ -493,6 +507,11 @@ impl Job {
             }
         };
         let dialect = answered.prepared.way.dialect(self.operation);
+        if !is_whole_json(&body).await {
+            answered.trial.failed();
+            trail.missed(TryOutcome::Invalid);
+            return Err(Missed::Member);
+        }
         let whole = whole(dialect, &body);
         if let Some(error) = whole.error {
             let verdict = judge_inside(error.class);
@@ -512,15 +531,23 @@ impl Job {
             return Err(Missed::Member);
         };
         trail.first_content();
-        let content = Content::Whole { body, usage: whole.usage, model: whole.model };
+        let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model };
         Ok(self.served(answered, headers, content, trail))
     }
 
     fn served(&self, answered: Answered<'_>, headers: HeaderMap, content: Content, trail: &mut Trail) -> Box<Answer> {
-        answered.trial.succeeded();
         trail.served();
         let translated = answered.prepared.way != Way::Pass;
-        Box::new(Answer { fields: passed_fields(&headers, translated), content })
+        let fields = passed_fields(&headers, translated);
+        // A probe has found out what it was to; another stream is only good when it was whole.
+        let trial = match &content {
+            Content::Events(_) if !answered.trial.is_probe() => Some(answered.trial),
+            _ => {
+                answered.trial.succeeded();
+                None
+            }
+        };
+        Box::new(Answer { fields, content, trial })
     }
 
     /// What an answer that is not served means.
@@ -528,7 +555,7 @@ impl Job {
         let Answered { provider, prepared, key, trial, .. } = answered;
         let Fault { verdict, status, headers, error, body } = fault;
         let (now, wall) = (clock::now(), clock::wall());
-        let rest = reset::rest_of(headers, wall);
+        let rest = reset::rest_of(headers, wall).or_else(|| reset::rest_in(body.as_deref().unwrap_or_default()));
         match verdict {
             Verdict::Serve | Verdict::Fault => {
                 trial.succeeded();
@@ -620,6 +647,19 @@ pub(super) async fn body_of(mut live: Live, most: usize, patience: Duration) -> 
     }
     live.finish().await;
     Ok(Bytes::from(body))
+}
+
+/// Whether a body is JSON to its end: half an answer is none.
+async fn is_whole_json(body: &Bytes) -> bool {
+    fn check(body: &[u8]) -> bool {
+        let mut reader = Reader::new(body);
+        std::str::from_utf8(body).is_ok() && reader.skip().is_ok() && reader.end().is_ok()
+    }
+    if body.len() <= LONG {
+        return check(body);
+    }
+    let body = body.clone();
+    tokio::task::spawn_blocking(move || check(&body)).await.unwrap_or(false)
 }
 
 async fn next(live: &mut Live, patience: Duration) -> Result<Option<Bytes>, TryOutcome> {

@@ -118,16 +118,16 @@ async fn collect(route: &AiRoute, connector: &Arc<Connector>, ctx: &RequestConte
     let state = &route.state;
     let mut models: Vec<(Box<str>, Arc<str>)> = Vec::new();
     for name in state.catalog.names() {
-        let owner = state.catalog.plan(name).and_then(|plan| plan.candidates.first().map(|first| first.provider));
-        let owner = owner.and_then(|index| state.config.providers.get(index)).map(|owner| Arc::clone(&owner.name));
-        models.push(((&**name).into(), owner.unwrap_or_else(|| "sluicegate".into())));
+        let plan = state.catalog.plan(name);
+        let providers = plan.iter().flat_map(|plan| &plan.candidates);
+        let mut providers = providers.filter_map(|candidate| state.config.providers.get(candidate.provider));
+        // What nobody serves is not offered.
+        if let Some(owner) = providers.find(|provider| provider.enabled) {
+            models.push(((&**name).into(), Arc::clone(&owner.name)));
+        }
     }
     if state.catalog.is_open() {
-        let lists = state.providers.iter().flatten().filter(|provider| provider.config.enabled);
-        let lists = join_all(
-            lists.map(|provider| async { (&provider.config, names(provider, connector, &state.listed, ctx).await) }),
-        );
-        for (provider, names) in lists.await {
+        for (provider, names) in learn(state, connector, ctx).await {
             let written = provider.models.iter().map(|name| &**name);
             for name in written.chain(names.iter().map(|name| &**name)) {
                 let id = asked_as(state, provider, name);
@@ -140,9 +140,23 @@ async fn collect(route: &AiRoute, connector: &Arc<Connector>, ctx: &RequestConte
     models
 }
 
+/// What the providers that are on say they have: as they said it lately, or asked now.
+pub async fn learn<'a>(
+    state: &'a AiState,
+    connector: &Arc<Connector>,
+    ctx: &RequestContext,
+) -> Vec<(&'a Arc<Provider>, Names)> {
+    let providers = state.providers.iter().flatten().filter(|provider| provider.config.enabled);
+    let lists = providers.map(|provider| async {
+        let names = names(provider, connector, &state.listed, ctx).await;
+        (&provider.config, names)
+    });
+    join_all(lists).await
+}
+
 /// The name by which a client gets to this model of this provider.
 fn asked_as(state: &AiState, provider: &Provider, name: &str) -> Box<str> {
-    let found = state.catalog.plan(name).and_then(|plan| plan.candidates.first().map(|first| first.provider));
+    let found = state.plan(name).and_then(|plan| plan.candidates.first().map(|first| first.provider));
     let found = found.and_then(|index| state.config.providers.get(index));
     if found.is_some_and(|found| found.name == provider.name) {
         name.into()

@@ -20,7 +20,6 @@ use super::trail::Trail;
 use crate::ai::answers::convert;
 use crate::ai::dialect::error::Class;
 use crate::ai::refusal::Refusal;
-use crate::ai::usage::Usage;
 use crate::clock;
 use crate::observe::Termination;
 use crate::proxy::context::RequestContext;
@@ -65,10 +64,10 @@ async fn exchange_with(
         Ok(answer) => *answer,
         Err(refusal) => return delivery.refuse(session, ctx, refusal).await,
     };
-    let Answer { fields, content } = answer;
+    let Answer { fields, content, trial } = answer;
     match content {
-        Content::Whole { body, usage, model } => {
-            account.settle(trail, job, usage.unwrap_or_default(), usage.is_none());
+        Content::Whole { body, usage, chars, model } => {
+            account.settle_whole(trail, job, usage, chars);
             trail.served_model = model;
             if !delivery.has_begun() {
                 return delivery.whole(session, ctx, fields, body).await;
@@ -85,7 +84,7 @@ async fn exchange_with(
         }
         Content::Bytes(live) => {
             answer::begin(session, ctx, fields, None).await?;
-            account.settle(trail, job, Usage::default(), true);
+            account.settle_whole(trail, job, None, 0);
             bytes(session, job, live).await
         }
         Content::Events(mut events) => {
@@ -95,6 +94,12 @@ async fn exchange_with(
             account.settle(trail, job, usage, estimated);
             trail.streamed(events.meter());
             hold(ctx, false);
+            match (&passed, trial) {
+                (Ok(Ending::Broken(_)), Some(trial)) => trial.failed(),
+                (Ok(_), Some(trial)) => trial.succeeded(),
+                // A client that left says nothing about the provider.
+                (_, _) => {}
+            }
             end(session, ctx, delivery, events, passed?, trail).await
         }
     }

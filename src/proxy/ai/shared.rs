@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora_proxy::Session;
 
 use super::account::Account;
@@ -19,7 +19,7 @@ use super::delivery::Delivery;
 use super::events::{Broken, Events, Step};
 use super::job::{Job, LONG, Wanted};
 use super::record::End;
-use super::serve::{self, tell, told_of, wait};
+use super::serve::{tell, told_of, wait};
 use super::trail::Trail;
 use crate::ai::answers::{self, Answers, Begun, Form, Freshness, Joined, Kept, Key, Piece, Pilot, Rider, convert};
 use crate::ai::body::{Asked, canonical};
@@ -43,45 +43,51 @@ type Report = Arc<Mutex<Option<Box<Trail>>>>;
 /// Serves `job` by way of the route's cache.
 ///
 /// # Errors
-/// As [`serve::serve`].
+/// As [`super::serve`].
 pub async fn serve(
     session: &mut Session,
     ctx: &mut RequestContext,
     cache: &AiCache,
     gateway: &Gateway,
     job: Job,
-    account: Account,
 ) -> Result<(), Unserved> {
     let control = RequestControl::of(&session.req_header().headers);
     let key = if control.no_store { None } else { key(ctx, cache, &job).await };
     let Some(key) = key else {
         note(ctx, &cache.answers, CacheStatus::Bypass);
-        return serve::serve(session, ctx, job, account).await;
+        return super::alone(session, ctx, job).await;
     };
     let kept = cache.answers.find(&key);
     if let Some(kept) = kept.as_ref().filter(|_| !control.no_cache)
         && kept.freshness(clock::now()) == Freshness::Fresh
     {
-        drop(account);
         return from_kept(session, ctx, cache, &job, kept, CacheStatus::Hit).await;
     }
     match cache.answers.join(key) {
         None => {
             note(ctx, &cache.answers, CacheStatus::Bypass);
-            serve::serve(session, ctx, job, account).await
+            super::alone(session, ctx, job).await
         }
         Some(Joined::Follows(rider)) => {
             // What others pay for costs this one nothing.
-            drop(account);
             ride(session, ctx, cache, &job.wanted(), rider, kept, CacheStatus::Coalesced).await
         }
         Some(Joined::Leads(pilot, rider)) => {
             // Another flight may have landed between the look and now.
             let landed = cache.answers.find(&key).filter(|_| !control.no_cache);
             if let Some(kept) = landed.filter(|kept| kept.freshness(clock::now()) == Freshness::Fresh) {
-                drop((pilot, account));
+                drop(pilot);
                 return from_kept(session, ctx, cache, &job, &kept, CacheStatus::Hit).await;
             }
+            let account = match super::open(session, ctx, &job) {
+                Ok(account) => account,
+                Err(unready) => {
+                    // Those who joined meanwhile have limits of their own: they are asked to come again.
+                    pilot.refuse(&overtaken());
+                    note(ctx, &cache.answers, CacheStatus::Miss);
+                    return unready.tell(session, ctx, job.operation.error_dialect()).await;
+                }
+            };
             let report = Report::default();
             let trail = ctx.trail.take().unwrap_or_else(|| Box::new(Trail::new(ctx.started)));
             let wanted = job.wanted();
@@ -92,6 +98,12 @@ pub async fn serve(
             served
         }
     }
+}
+
+/// What those are told who joined an answer that its first client may not have.
+fn overtaken() -> Refusal {
+    let message = "another request for the same was refused by a limit just now";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TRY_AGAIN", message, Termination::Rejected).after(1)
 }
 
 /// The key of what is asked; `None` when its answer may not be kept.
@@ -178,13 +190,13 @@ async fn fly(
 }
 
 async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail) -> Result<(), Refusal> {
-    let Answer { fields, content } = *job.run(trail).await?;
+    let Answer { fields, content, trial } = *job.run(trail).await?;
     let target = trail.target().ok_or_else(Refusal::internal)?;
     let begun = |whole| Begun { fields, whole, target, attempts: trail.count };
     match content {
-        Content::Whole { body, usage, model } => {
+        Content::Whole { body, usage, chars, model } => {
             let begun = begun(Some(body));
-            account.settle(trail, job, usage.unwrap_or_default(), usage.is_none());
+            account.settle_whole(trail, job, usage, chars);
             trail.served_model = model;
             pilot.begin(begun);
             Ok(())
@@ -197,6 +209,11 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
             let (usage, estimated) = account.usage_of(events.meter());
             account.settle(trail, job, usage, estimated);
             trail.streamed(events.meter());
+            match (&passed, trial) {
+                (Err(_), Some(trial)) => trial.failed(),
+                (Ok(()), Some(trial)) => trial.succeeded(),
+                (_, None) => {}
+            }
             if passed.is_err() {
                 trail.broke();
             } else {

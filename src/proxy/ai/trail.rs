@@ -141,7 +141,11 @@ impl Trail {
 
     /// The client left.
     pub(super) fn cancelled(&mut self) {
-        self.ended(TryOutcome::Cancelled);
+        if let Some(last) = self.tries.last_mut()
+            && matches!(last.outcome, None | Some(TryOutcome::Answered))
+        {
+            last.outcome = Some(TryOutcome::Cancelled);
+        }
     }
 
     /// The stream broke after its first content.
