@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::door::Operation;
 use super::usage::Usage;
 use crate::config::cache::Cache;
-use crate::observe::metrics::CacheMetrics;
+use crate::observe::metrics::{CacheMetrics, Held};
 
 pub use flight::{Begun, Flight, Joined, Piece, Pilot, Rider};
 
@@ -95,7 +95,6 @@ impl Form {
 }
 
 /// An answer that is kept.
-#[derive(Debug)]
 pub struct Kept {
     /// What it says.
     pub form: Form,
@@ -109,6 +108,8 @@ pub struct Kept {
     pub ttl: Duration,
     /// For how long past that it serves when no provider does.
     pub stale: Duration,
+    /// Counts it, while it is kept.
+    pub held: Option<Held>,
 }
 
 /// How an entry may be used.
@@ -206,10 +207,11 @@ impl Answers {
     }
 
     /// Keeps an answer, unless it is too large or anything was purged since `ticket`.
-    pub fn keep(&self, key: Key, kept: Kept, ticket: u64) {
+    pub fn keep(&self, key: Key, mut kept: Kept, ticket: u64) {
         if kept.form.bytes() > self.config.max_object || kept.ttl.is_zero() || ticket != self.ticket() {
             return;
         }
+        kept.held = Some(self.metrics.hold(kept.form.bytes() + OVERHEAD));
         self.kept.insert(key, Arc::new(kept));
         // Answers are few and large: the bounds hold at once, and not a while later.
         self.kept.run_pending_tasks();

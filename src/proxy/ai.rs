@@ -177,11 +177,14 @@ async fn prepare(
     let Read { body, input } = read(operation, content_type, body).await?;
     drop(parsing);
     let model: Arc<str> = body.model().into();
+    if let Some(trail) = &mut ctx.trail {
+        trail.asked(operation, &model, body.streams());
+    }
     let choosing = gauges.begin(Phase::Choose);
     let plan = plan(ctx, route, gateway, &model).await?;
     drop(choosing);
     if let Some(trail) = &mut ctx.trail {
-        trail.asked(operation, &model, &plan.label, body.streams());
+        trail.label = Some(Arc::clone(&plan.label));
     }
     let most_output = body.most_output().unwrap_or(USUAL_OUTPUT);
     let output = if operation.generates() { most_output.saturating_mul(body.answers()) } else { 0 };

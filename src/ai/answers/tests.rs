@@ -28,6 +28,7 @@ fn kept(text: &'static str, at: Instant) -> Kept {
         at,
         ttl: Duration::from_secs(10),
         stale: Duration::from_secs(5),
+        held: None,
     }
 }
 

@@ -56,10 +56,12 @@ impl Watch {
                 if let Some(choice) = choice.as_object_mut() {
                     choice.insert(said.0.to_owned(), said.1);
                 }
-                let created = crate::clock::wall_millis() / 1000;
-                let last =
-                    json!({"id": "cut", "object": object, "created": created, "model": model, "choices": [choice]});
-                event(None, last);
+                let known = self.last.as_ref().and_then(|frame| serde_json::from_slice(frame.data()).ok());
+                let mut last: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
+                last.insert("object".to_owned(), json!(object));
+                last.entry("model").or_insert_with(|| json!(model));
+                last.insert("choices".to_owned(), json!([choice]));
+                event(None, json!(last));
                 out.extend_from_slice(b"data: [DONE]\n\n");
             }
             Dialect::Responses => {

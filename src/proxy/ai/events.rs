@@ -209,6 +209,10 @@ impl Events {
             self.broken = Some(Broken::Error(error));
             return false;
         }
+        if kind == Kind::Unreadable {
+            self.fail(Broken::Malformed);
+            return false;
+        }
         match &mut self.translator {
             Some(translator) => {
                 let mut out = Vec::new();

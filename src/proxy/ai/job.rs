@@ -215,6 +215,7 @@ impl Job {
             }
         }
         // Once more, where it may have been a moment's weakness (T40: once, and not at the same time as all others).
+        let refusal = trail.refusal();
         if !again.is_empty() && self.may_try(trail) {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(BACKOFF))).await;
             for candidate in again.into_iter().filter_map(|index| self.plan.candidates.get(index)) {
@@ -228,7 +229,7 @@ impl Job {
                 }
             }
         }
-        Err(trail.refusal())
+        Err(refusal)
     }
 
     fn may_try(&self, trail: &Trail) -> bool {
@@ -475,7 +476,7 @@ impl Job {
             Err(Broken::Error(error)) => {
                 let verdict = judge_inside(error.class);
                 let status = error.class.status();
-                trail.inside_stream();
+                trail.inside_stream(error.class);
                 Err(self.miss(answered, Fault { verdict, status, headers: &headers, error, body: None }, trail))
             }
             Err(broken) => {

@@ -130,9 +130,9 @@ async fn collect(route: &AiRoute, connector: &Arc<Connector>, ctx: &RequestConte
         for (provider, names) in learn(state, connector, ctx).await {
             let written = provider.models.iter().map(|name| &**name);
             for name in written.chain(names.iter().map(|name| &**name)) {
-                let id = asked_as(state, provider, name);
-                if !models.iter().any(|(known, _)| *known == id) {
-                    models.push((id, Arc::clone(&provider.name)));
+                // Of a name that several have, one is meant.
+                if !models.iter().any(|(known, _)| **known == *name) {
+                    models.push((asked_as(state, provider, name), Arc::clone(&provider.name)));
                 }
             }
         }

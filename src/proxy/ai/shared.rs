@@ -183,7 +183,7 @@ async fn fly(
             let (form, key, ticket) = pilot.finish();
             let (ttl, stale) = (rules.ttl.unwrap_or_default(), rules.stale_if_error.unwrap_or_default());
             if let Some(target) = target {
-                answers.keep(key, Kept { form, target, usage, at: clock::now(), ttl, stale }, ticket);
+                answers.keep(key, Kept { form, target, usage, at: clock::now(), ttl, stale, held: None }, ticket);
             }
         }
     }

@@ -127,10 +127,9 @@ impl Trail {
     }
 
     /// What is asked for.
-    pub(super) fn asked(&mut self, operation: Operation, model: &Arc<str>, label: &Arc<str>, streams: bool) {
+    pub(super) fn asked(&mut self, operation: Operation, model: &Arc<str>, streams: bool) {
         self.operation = Some(operation);
         self.model = Some(Arc::clone(model));
-        self.label = Some(Arc::clone(label));
         self.streams = streams;
     }
 
@@ -202,8 +201,9 @@ impl Trail {
         self.last = Some(Last::Down { status, class, wait });
     }
 
-    pub(super) fn inside_stream(&mut self) {
-        self.ended(TryOutcome::StreamError);
+    pub(super) fn inside_stream(&mut self, class: Class) {
+        let overloaded = class == Class::Overloaded;
+        self.ended(if overloaded { TryOutcome::Overloaded } else { TryOutcome::StreamError });
     }
 
     pub(super) fn limited(&mut self, provider: &ProviderState, wait: Duration) {
