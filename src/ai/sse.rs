@@ -57,6 +57,18 @@ impl Frame {
         self.raw
     }
 
+    /// The bytes with a blank line at their end, which the rest of a stream may lack: without it, what is written behind
+    /// would be a part of this event.
+    pub fn into_closed(self) -> Bytes {
+        let missing: &[u8] = match &*self.raw {
+            [.., b'\n', b'\n'] | [.., b'\r', b'\r'] | [.., b'\n', b'\r', b'\n'] => return self.raw,
+            [.., b'\n'] | [.., b'\n', b'\r'] => b"\n",
+            // Behind a `\r`, the first one is of the same line end.
+            _ => b"\n\n",
+        };
+        [&self.raw, missing].concat().into()
+    }
+
     /// The name of the event; empty where it has none.
     pub fn event(&self) -> &[u8] {
         self.raw.get(self.event.clone()).unwrap_or_default()

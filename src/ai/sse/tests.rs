@@ -132,6 +132,26 @@ fn what_a_broken_stream_leaves_is_given_at_its_end() {
 }
 
 #[test]
+fn what_is_left_can_be_closed_so_that_more_may_follow() {
+    for rest in
+        ["data: a", "data: a\n", "data: a\r\n", "data: a\r", "data: a\n\r", "data: a\r\n\r", ": a", "\u{feff}data: a"]
+    {
+        let mut decoder = Decoder::new(MAX_EVENT);
+        decoder.push(Bytes::from_static(rest.as_bytes()));
+        assert!(decoder.next().is_none());
+        let closed = decoder.finish().unwrap().into_closed();
+        let both = [&closed[..], b"data: b\n\n"].concat();
+        let (frames, _) = decode(MAX_EVENT, [both.as_slice()]);
+        assert_eq!((frames.len(), frames[1].2.as_slice()), (2, b"b".as_slice()), "{rest:?}");
+    }
+    for whole in ["data: a\n\n", "data: a\r\n\r\n", "data: a\r\r"] {
+        let mut decoder = Decoder::new(MAX_EVENT);
+        decoder.push(Bytes::from_static(whole.as_bytes()));
+        assert_eq!(decoder.next().unwrap().unwrap().into_closed(), whole);
+    }
+}
+
+#[test]
 fn an_event_has_a_bound() {
     assert!(!decode(9, [b"data: a\n\ndata: b\n\n".as_slice()]).1);
     assert!(decode(8, [b"data: a\n\n".as_slice()]).1);
