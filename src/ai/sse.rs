@@ -35,6 +35,8 @@ pub struct Frame {
     raw: Bytes,
     event: Range<usize>,
     data: Data,
+    /// Its blank line was there.
+    is_whole: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +54,11 @@ impl Frame {
         &self.raw
     }
 
-    /// The exact bytes, with the blank line.
-    pub fn into_raw(self) -> Bytes {
-        self.raw
-    }
-
-    /// The bytes with a blank line at their end, which the rest of a stream may lack: without it, what is written behind
-    /// would be a part of this event.
+    /// The exact bytes of a whole frame; those of the rest of a stream with the blank line that it lacks, without which
+    /// what is written behind would be a part of it.
     pub fn into_closed(self) -> Bytes {
         let missing: &[u8] = match &*self.raw {
-            [.., b'\n', b'\n'] | [.., b'\r', b'\r'] | [.., b'\n', b'\r', b'\n'] => return self.raw,
+            _ if self.is_whole => return self.raw,
             [.., b'\n'] | [.., b'\n', b'\r'] => b"\n",
             // Behind a `\r`, the first one is of the same line end.
             _ => b"\n\n",
@@ -165,7 +162,7 @@ impl Decoder {
             self.partial.extend_from_slice(&last);
             self.partial.split().freeze()
         };
-        Some(Ok(self.frame(raw)))
+        Some(Ok(self.frame(raw, true)))
     }
 
     /// What is left at the end of the body, read as if a blank line came: some servers leave the last one out. A stream
@@ -175,14 +172,14 @@ impl Decoder {
         self.input = Bytes::new();
         self.finder = Finder::default();
         let rest = self.partial.split().freeze();
-        (!rest.is_empty()).then(|| self.frame(rest))
+        (!rest.is_empty()).then(|| self.frame(rest, false))
     }
 
-    fn frame(&mut self, raw: Bytes) -> Frame {
+    fn frame(&mut self, raw: Bytes, is_whole: bool) -> Frame {
         let from = if self.first && raw.starts_with(BOM) { BOM.len() } else { 0 };
         self.first = false;
         let (event, data) = fields(&raw, from);
-        Frame { raw, event, data }
+        Frame { raw, event, data, is_whole }
     }
 }
 

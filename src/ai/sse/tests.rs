@@ -144,7 +144,7 @@ fn what_is_left_can_be_closed_so_that_more_may_follow() {
         let (frames, _) = decode(MAX_EVENT, [both.as_slice()]);
         assert_eq!((frames.len(), frames[1].2.as_slice()), (2, b"b".as_slice()), "{rest:?}");
     }
-    for whole in ["data: a\n\n", "data: a\r\n\r\n", "data: a\r\r"] {
+    for whole in ["data: a\n\n", "data: a\r\n\r\n", "data: a\r\r", "\n"] {
         let mut decoder = Decoder::new(MAX_EVENT);
         decoder.push(Bytes::from_static(whole.as_bytes()));
         assert_eq!(decoder.next().unwrap().unwrap().into_closed(), whole);

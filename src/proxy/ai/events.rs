@@ -224,7 +224,7 @@ impl Events {
             }
             None => {
                 self.watch.frame(&frame);
-                self.push(frame.into_raw(), kind == Kind::Usage);
+                self.push(frame.into_closed(), kind == Kind::Usage);
             }
         }
         if kind == Kind::Terminal {
