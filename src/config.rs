@@ -199,6 +199,8 @@ pub struct Server {
     pub timeouts: ServerTimeouts,
     /// Whether a crash may leave a core, with every secret in it. Default false.
     pub core_dumps: bool,
+    /// Where what is used of budgets outlives the process. `None`: where the system says, or nowhere.
+    pub state_dir: Option<PathBuf>,
     /// Security headers set on every answer that does not have them. Default on.
     pub security_headers: bool,
 }

@@ -17,8 +17,10 @@
 //! answer: `proxy` does.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -29,10 +31,12 @@ use crate::config::limit::{Budget, Limit, LimitKey, MOST_PER_ROUTE};
 use crate::observe::metrics::{LimitGauges, LimitMetrics, Metrics};
 use account::Rule;
 use ledger::Ledger;
+use ledger::format::Record;
 use meter::Meter;
 use round::Round;
 use state::{Permit, State};
 
+pub use ledger::keeper::Keeper;
 pub use reserve::{Estimate, Reserved, Spent};
 
 pub mod account;
@@ -62,10 +66,13 @@ impl Permits {
 
 /// What every limit of the process remembers.
 pub struct Limits {
-    states: Mutex<HashMap<Identity, Weak<State>>>,
-    ledger: Arc<Ledger>,
+    states: Arc<States>,
+    /// Decided when the first budget comes.
+    ledger: OnceLock<Arc<Ledger>>,
     epoch: Instant,
 }
+
+type States = Mutex<HashMap<Identity, Weak<State>>>;
 
 /// What makes a limit the same one after a reload.
 #[derive(PartialEq, Eq, Hash)]
@@ -167,7 +174,7 @@ impl Refusal {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { states: Mutex::default(), ledger: Arc::new(Ledger::default()), epoch: clock::now() }
+        Self { states: Arc::default(), ledger: OnceLock::new(), epoch: clock::now() }
     }
 }
 
@@ -190,16 +197,46 @@ impl Limits {
         state.set_increment(increment, clock::now());
         for unit in Unit::ALL {
             if let Some(budget) = unit.budget(config) {
-                let make = |rule: &Arc<Rule>| Meter::new(unit, config, rule, &self.ledger, state.gauges());
+                let ledger = self.ledger.get_or_init(Arc::default);
+                let make = |rule: &Arc<Rule>, moment| Meter::new(unit, config, rule, moment, ledger, state.gauges());
                 state.set_rule(unit, Rule::new(budget), make);
             }
         }
         Limiter { config: Arc::clone(config), state }
     }
 
+    /// Keeps budgets in the folder `path`, and takes over what is in it. To be called before the first budget comes.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, another process does, or a budget came before.
+    pub fn keep_in(&self, path: &Path, metrics: &Metrics) -> io::Result<Keeper> {
+        let late = || io::Error::new(io::ErrorKind::AlreadyExists, "budgets are counted already");
+        if self.is_decided() {
+            return Err(late());
+        }
+        let opened = Keeper::open(path)?;
+        self.ledger.set(Arc::clone(&opened.ledger)).map_err(|_| late())?;
+        let states = Arc::clone(&self.states);
+        let accounts = move |show: &mut dyn FnMut(Record)| {
+            let states = states.lock().unwrap_or_else(PoisonError::into_inner);
+            let alive: Vec<_> = states.values().filter_map(Weak::upgrade).collect();
+            drop(states);
+            alive.iter().for_each(|state| state.for_each_account(show));
+        };
+        opened.start(Box::new(accounts), metrics.ledger())
+    }
+
+    /// Whether it is decided where budgets are kept: in a folder, or nowhere, as there was a budget before one was given.
+    pub fn is_decided(&self) -> bool {
+        self.ledger.get().is_some()
+    }
+
     /// Forgets limits that no snapshot holds any more. To be called after a swap.
     pub fn retain(&self) {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, state| state.strong_count() > 0);
+        if let Some(ledger) = self.ledger.get() {
+            ledger.drop_unclaimed();
+        }
     }
 }
 

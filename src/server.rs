@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::audit::Audit as AuditConfig;
 use crate::config::jwt::Jwt;
 use crate::config::{self, AccessLog as AccessConfig, Config, ConfigErrors, Environment, Loaded, Overrides};
+use crate::limit::Limits;
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::{Audit, Auditing, webhook};
 use crate::observe::logging::Logging;
@@ -31,6 +32,7 @@ use crate::upstream::resolve::Addresses;
 use drain::Drain;
 use listener::{Bound, Listener};
 use reload::Reloader;
+use state::StateDirectory;
 use worker::{Handle as WorkerHandle, Parts, Worker};
 
 pub mod drain;
@@ -39,6 +41,7 @@ pub mod listener;
 pub mod refusal;
 pub mod reload;
 pub mod secrecy;
+pub mod state;
 pub mod tls;
 pub mod worker;
 
@@ -78,6 +81,14 @@ pub enum StartError {
     Log {
         /// Which file.
         path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory that the configuration names for what outlives the process cannot be used.
+    #[error("cannot keep state in {}: {source}", path.display())]
+    State {
+        /// Which directory.
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -133,7 +144,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let addresses = Arc::new(Addresses::default());
     let tokens = Arc::new(Tokens::new(issuers(&config), &metrics));
     runtime.block_on(async { tokio::join!(addresses.fill(&config), tokens.sources.fill(issuers(&config))) });
-    let shared = Arc::new(Shared::new(Arc::clone(&config), logs, addresses, Arc::clone(&metrics), tokens));
+    let (limits, state) = open_limits(&config, &options, &metrics)?;
+    let shared = Arc::new(Shared::new(Arc::clone(&config), logs, addresses, Arc::clone(&metrics), tokens, limits));
     let listeners = listeners(&config, &metrics)?;
     let drain = Drain::new();
     let workers = Workers::start(&config, &shared, &drain, &listeners, &bound)?;
@@ -144,6 +156,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         Arc::clone(&auditing),
         listeners,
         Arc::clone(&config),
+        Arc::clone(&state),
     ));
     metrics.config_loaded();
     debug!("process log to stderr{}", config.log.file.as_ref().map_or("", |_| " and a file"));
@@ -166,11 +179,24 @@ pub fn run(options: Options) -> Result<(), StartError> {
         }
     });
     workers.stop();
+    state.end();
     write_last_lines(&shared);
     info!("{SERVICE} has ended");
     logging.flush();
     runtime.shutdown_background();
     Ok(())
+}
+
+/// What limits remember, and where that outlives the process.
+fn open_limits(
+    config: &Config,
+    options: &Options,
+    metrics: &Metrics,
+) -> Result<(Limits, Arc<StateDirectory>), StartError> {
+    let limits = Limits::default();
+    let state = StateDirectory::new(config, &options.environment);
+    state.begin(config, &limits, metrics).map_err(|(path, source)| StartError::State { path, source })?;
+    Ok((limits, Arc::new(state)))
 }
 
 fn tell_of_start(config: &Config, identity: &Identity, begun: Instant) {

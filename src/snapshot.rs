@@ -150,7 +150,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Keys of issuers, and revoked tokens.
     pub tokens: Arc<Tokens>,
-    limits: Limits,
+    /// What limits remember.
+    pub limits: Limits,
     budgets: Mutex<HashMap<Arc<str>, Arc<Budget>>>,
     caches: Caches,
     ai: AiLive,
@@ -164,9 +165,10 @@ impl Shared {
         addresses: Arc<Addresses>,
         metrics: Arc<Metrics>,
         tokens: Arc<Tokens>,
+        limits: Limits,
     ) -> Self {
         let live = Live::default();
-        let (limits, budgets) = (Limits::default(), Mutex::default());
+        let budgets = Mutex::default();
         let (caches, ai) = (Caches::default(), AiLive::new(&metrics));
         let lasting = Lasting {
             live: &live,
@@ -301,10 +303,12 @@ fn ai_state(config: &Arc<Ai>, asks: &mut Asks<'_>) -> AiState {
         let route = asks.pool(&target)?;
         Some(Arc::new(ProviderState::new(provider, route, live.rings.ring(provider))))
     });
+    let providers = providers.collect();
+    let pool_names: Vec<&str> = asks.pools.iter().map(|pool| &**pool.name()).collect();
     AiState {
-        providers: providers.collect(),
+        providers,
         catalog: Catalog::new(config),
-        prices: Prices::new(&config.prices),
+        prices: Prices::new(config, &pool_names, &asks.lasting.metrics.unpriced()),
         breakers: Arc::clone(&live.breakers),
         listed: Arc::clone(&live.listed),
         books: Books::new(config, asks.lasting.metrics),

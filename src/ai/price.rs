@@ -1,125 +1,235 @@
-//! Prices: provider, model and tokens -> millionths of a dollar, in whole numbers, rounded up.
+//! Prices: a model and what it used -> millionths of a dollar.
 //!
-//! A price of the configuration is found by the provider's name for the model, then by the client's. A server of one's own
-//! (`openai_compatible`) costs nothing unless it has a price. What a model without a price means is configured; it is
-//! never silently free.
+//! A table of list prices is part of the program (`packaging/prices.json`: its version, date and sources stand in it);
+//! `ai.prices.file` puts another in its place, and `ai.prices.models` single prices over it. Whole numbers only: a request
+//! costs the exact sum of what it used, rounded up to a millionth of a dollar once.
+//!
+//! **Names.** A price holds for its exact name, and for that name with one suffix that means a snapshot of the same model:
+//! `-latest`, a date (`-2024-08-06`, `-20250929`, `@20250929`) or a revision of three digits (`-001`). Nothing else is
+//! cut off, so `gpt-4o-mini` never costs what `gpt-4o` does. An exact name wins over a cut one, and a price of the
+//! configuration over one of the table. The name is that which the provider has for the model; only the configuration's
+//! prices are looked for by the client's too.
+//!
+//! **Whose price.** A provider of OpenAI, Azure, Anthropic or Gemini is looked up among the prices of its vendor (of
+//! Azure, those of OpenAI), one of Flow or an `openai_compatible` one among none but those of the configuration. Servers of
+//! one's own (`openai_compatible` with a pool of the file, or without keys) cost nothing unless they are priced there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use log::warn;
 
 use super::usage::Usage;
-use crate::config::ai::{self, Price, Provider, ProviderKind, UnknownPrice};
+use crate::config::ai::{Ai, LongContext, MADE_POOL, Price, PriceTable, Provider, ProviderKind, UnknownPrice, Vendor};
+use crate::observe::metrics::Unpriced;
 
-/// Prices are for so many tokens.
-const PER: u128 = 1_000_000;
-/// The most models without a price that the log is told of, each once.
-const MOST_TOLD: usize = 1000;
+/// Models that are warned of, once each.
+const MAX_WARNED: usize = 1_000;
 
 /// What models cost.
 pub struct Prices {
-    models: HashMap<Arc<str>, Price>,
+    table: Arc<PriceTable>,
+    /// Prices of the configuration, by model.
+    own: HashMap<Arc<str>, Price>,
     unknown: UnknownPrice,
-    told: Mutex<Vec<Box<str>>>,
+    /// By the places of the providers.
+    providers: Vec<Seller>,
+    warned: Mutex<HashSet<String>>,
+    unpriced: Arc<Unpriced>,
 }
 
+/// Who is paid for a provider's models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seller {
+    /// One whose list is known.
+    Vendor(Vendor),
+    /// Nobody: the server is one's own.
+    Nobody,
+    /// Somebody.
+    Unknown,
+}
+
+/// A price of nothing.
+const FREE: Price =
+    Price { input: 0, cached_input: None, cache_write: None, output: 0, reasoning: None, long_context: None };
+
 impl Prices {
-    /// Those of `config`.
-    pub fn new(config: &ai::Prices) -> Self {
-        Self { models: config.models.iter().cloned().collect(), unknown: config.unknown, told: Mutex::default() }
+    /// The prices that `ai` asks for; `pools` has the names of the configuration's, in their order.
+    pub fn new(ai: &Ai, pools: &[&str], unpriced: &Arc<Unpriced>) -> Self {
+        Self {
+            table: Arc::clone(&ai.prices.table),
+            own: ai.prices.models.iter().cloned().collect(),
+            unknown: ai.prices.unknown,
+            providers: ai.providers.iter().map(|provider| seller(provider, pools)).collect(),
+            warned: Mutex::default(),
+            unpriced: Arc::clone(unpriced),
+        }
     }
 
-    /// What `usage` of the model called `served` by `provider`, and `asked` by the client, costs; `None`: it has no price, and
-    /// such requests are refused where money is limited.
-    pub fn cost(&self, provider: &Provider, served: &str, asked: &str, usage: &Usage) -> Option<u64> {
-        if let Some(price) = self.models.get(served).or_else(|| self.models.get(asked)) {
-            return Some(cost(price, usage));
-        }
-        if provider.kind == ProviderKind::OpenAiCompatible {
-            return Some(0);
+    /// Which table it is: the version that stands in it.
+    pub fn version(&self) -> &str {
+        &self.table.version
+    }
+
+    /// What `usage` costs at the provider number `provider` of [`Ai::providers`], which calls the model `served`, for a client
+    /// that asked for `asked`; in millionths of a dollar. A model without a price costs what the configuration says of such;
+    /// `None`: it has them refused where money is limited, and what they cost is not known.
+    pub fn cost(&self, provider: usize, served: &str, asked: &str, usage: &Usage) -> Option<u64> {
+        let price = self.price(provider, served, asked).or(match &self.unknown {
+            UnknownPrice::Block => None,
+            UnknownPrice::Zero => Some(&FREE),
+            UnknownPrice::Default(price) => Some(price),
+        });
+        price.map(|price| cost(price, usage))
+    }
+
+    /// The most that a request can cost there, whatever is read from caches or written to them; to be asked where money is
+    /// limited. Models without a price are counted, and told once each.
+    pub fn estimate(&self, provider: usize, served: &str, asked: &str, input: u64, output: u64) -> Option<u64> {
+        if let Some(price) = self.price(provider, served, asked) {
+            return Some(most(price, input, output));
         }
         match &self.unknown {
-            UnknownPrice::Block => None,
-            UnknownPrice::Default(price) => Some(cost(price, usage)),
+            UnknownPrice::Block => {
+                self.unpriced.blocked();
+                self.warn_once(served, "is refused: money is limited, and nobody knows what it costs");
+                None
+            }
             UnknownPrice::Zero => {
-                self.tell(&provider.name, served);
+                self.unpriced.free();
+                self.warn_once(served, "counts as free, for nobody knows what it costs");
                 Some(0)
+            }
+            UnknownPrice::Default(price) => {
+                self.unpriced.by_default();
+                Some(most(price, input, output))
             }
         }
     }
 
-    fn tell(&self, provider: &str, model: &str) {
-        let both = format!("{provider}/{model}").into_boxed_str();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < MOST_TOLD && !told.contains(&both) {
-            let shown: String = model.chars().take(100).flat_map(char::escape_default).collect();
-            warn!(target: "ai", "model {shown} of provider {provider} has no price and counts as free (ai.prices.unknown: zero)");
-            told.push(both);
+    /// The price of a model; `None` when there is none.
+    fn price(&self, provider: usize, served: &str, asked: &str) -> Option<&Price> {
+        let served = served.strip_prefix("models/").unwrap_or(served);
+        let seller = self.providers.get(provider).copied().unwrap_or(Seller::Unknown);
+        let listed = |name: &str| match seller {
+            Seller::Vendor(vendor) => self.table.get(vendor, name),
+            Seller::Nobody | Seller::Unknown => None,
+        };
+        let named = |name: &str| self.own.get(name).or_else(|| listed(name));
+        let by_client = || self.own.get(asked).or_else(|| self.own.get(snapshot_of(asked)?));
+        let free = if seller == Seller::Nobody { Some(&FREE) } else { None };
+        named(served).or_else(|| named(snapshot_of(served)?)).or_else(by_client).or(free)
+    }
+
+    /// A client names the model, so neither the text nor the number of these may be without a bound.
+    fn warn_once(&self, model: &str, what: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < MAX_WARNED && !warned.contains(model) {
+            warned.insert(model.to_owned());
+            drop(warned);
+            let shown: String = model.chars().take(80).flat_map(char::escape_debug).collect();
+            warn!(target: "ai", "the model `{shown}` {what}; give it a price under ai.prices.models");
         }
     }
 }
 
-/// What `usage` costs at `price`.
-pub fn cost(price: &Price, usage: &Usage) -> u64 {
-    let long = price.long_context.filter(|long| usage.input > long.above);
-    let (input, output) = long.map_or((price.input, price.output), |long| (long.input, long.output));
-    let (cached, written, reasoning) = match long {
-        Some(long) => (long.cached_input, long.cache_write, long.reasoning),
-        None => (price.cached_input, price.cache_write, price.reasoning),
-    };
+/// What `usage` costs, in millionths of a dollar, rounded up.
+fn cost(price: &Price, usage: &Usage) -> u64 {
+    let rates = Rates::of(price, usage.input);
+    // Providers count the parts within the whole; one that does not is charged for what it says of each.
     let plain = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
-    let said = usage.output.saturating_sub(usage.reasoning);
+    let spoken = usage.output.saturating_sub(usage.reasoning);
     let parts = [
-        (plain, input),
-        (usage.cache_read, cached.unwrap_or(input)),
-        (usage.cache_write, written.unwrap_or(input)),
-        (said, output),
-        (usage.reasoning, reasoning.unwrap_or(output)),
+        (plain, rates.input),
+        (usage.cache_read, rates.cached_input),
+        (usage.cache_write, rates.cache_write),
+        (spoken, rates.output),
+        (usage.reasoning, rates.reasoning),
     ];
-    let cost = |(tokens, price): &(u64, u64)| u128::from(*tokens) * u128::from(*price);
-    let total: u128 = parts.iter().map(cost).fold(0, u128::saturating_add);
-    u64::try_from(total.div_ceil(PER)).unwrap_or(u64::MAX)
+    let whole = parts.iter().fold(0_u128, |sum, (tokens, rate)| {
+        // Of two numbers of 64 bits: it fits.
+        sum.saturating_add(u128::from(*tokens) * u128::from(*rate))
+    });
+    // Prices are for a million tokens.
+    u64::try_from(whole.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// The most that `input` and `output` tokens can cost.
+fn most(price: &Price, input: u64, output: u64) -> u64 {
+    let rates = Rates::of(price, input);
+    let dearest = Price {
+        input: rates.input.max(rates.cached_input).max(rates.cache_write),
+        output: rates.output.max(rates.reasoning),
+        ..FREE
+    };
+    cost(&dearest, &Usage { input, output, ..Usage::default() })
+}
+
+/// The prices that hold for one request.
+struct Rates {
+    input: u64,
+    cached_input: u64,
+    cache_write: u64,
+    output: u64,
+    reasoning: u64,
+}
+
+impl Rates {
+    fn of(price: &Price, input_tokens: u64) -> Self {
+        let (input, cached_input, cache_write, output, reasoning) = match price.long_context {
+            Some(LongContext { above, input, cached_input, cache_write, output, reasoning })
+                if input_tokens > above =>
+            {
+                (input, cached_input, cache_write, output, reasoning)
+            }
+            _ => (price.input, price.cached_input, price.cache_write, price.output, price.reasoning),
+        };
+        Self {
+            input,
+            cached_input: cached_input.unwrap_or(input),
+            cache_write: cache_write.unwrap_or(input),
+            output,
+            reasoning: reasoning.unwrap_or(output),
+        }
+    }
+}
+
+fn seller(provider: &Provider, pools: &[&str]) -> Seller {
+    match &provider.kind {
+        ProviderKind::OpenAi | ProviderKind::AzureOpenAi { .. } => Seller::Vendor(Vendor::OpenAi),
+        ProviderKind::Anthropic { .. } => Seller::Vendor(Vendor::Anthropic),
+        ProviderKind::Gemini => Seller::Vendor(Vendor::Gemini),
+        ProviderKind::Flow => Seller::Unknown,
+        ProviderKind::OpenAiCompatible => {
+            let of_file = pools.get(provider.pool).is_some_and(|name| !name.starts_with(MADE_POOL));
+            if of_file || provider.keys.is_empty() { Seller::Nobody } else { Seller::Unknown }
+        }
+    }
+}
+
+/// The name of the model that `name` is a snapshot of, when it is one.
+fn snapshot_of(name: &str) -> Option<&str> {
+    if let Some(base) = name.strip_suffix("-latest") {
+        return Some(base);
+    }
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let at = name.rfind(['-', '@'])?;
+    let (base, last) = (name.get(..at)?, name.get(at + 1..)?);
+    let is_hyphen = name.get(at..=at) == Some("-");
+    match last.len() {
+        8 if digits(last) => Some(base),
+        3 if digits(last) && is_hyphen => Some(base),
+        // `-2024-08-06`: two more parts before it.
+        2 if digits(last) && is_hyphen => {
+            let (base, month) = base.rsplit_once('-')?;
+            let (base, year) = base.rsplit_once('-')?;
+            let date = digits(year) && year.len() == 4 && digits(month) && month.len() == 2;
+            date.then_some(base)
+        }
+        _ => None,
+    }
+    .filter(|base| !base.is_empty())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::ai::LongContext;
-
-    const PRICE: Price = Price {
-        input: 2_500_000,
-        cached_input: Some(1_250_000),
-        cache_write: None,
-        output: 10_000_000,
-        reasoning: None,
-        long_context: None,
-    };
-
-    #[test]
-    fn tokens_cost_what_they_are() {
-        let usage = Usage { input: 1000, cache_read: 400, output: 100, ..Usage::default() };
-        // 600 at 2.50, 400 at 1.25, 100 at 10.00 dollars for a million.
-        assert_eq!(cost(&PRICE, &usage), 1500 + 500 + 1000);
-        assert_eq!(cost(&PRICE, &Usage { output: 1, ..Usage::default() }), 10);
-        assert_eq!(cost(&PRICE, &Usage::default()), 0);
-    }
-
-    #[test]
-    fn a_part_of_a_millionth_counts_as_one() {
-        let price = Price { input: 1, ..Price::default() };
-        assert_eq!(cost(&price, &Usage { input: 1, ..Usage::default() }), 1);
-        assert_eq!(cost(&price, &Usage { input: u64::MAX, ..Usage::default() }), u64::MAX / 1_000_000 + 1);
-        let dear = Price { input: u64::MAX, output: u64::MAX, ..Price::default() };
-        assert_eq!(cost(&dear, &Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() }), u64::MAX);
-    }
-
-    #[test]
-    fn a_long_prompt_changes_the_price_of_the_whole_request() {
-        let long = LongContext { above: 200_000, input: 5_000_000, output: 15_000_000, ..LongContext::default() };
-        let price = Price { long_context: Some(long), ..PRICE };
-        let usage = |input| Usage { input, output: 1000, ..Usage::default() };
-        assert_eq!(cost(&price, &usage(200_000)), 500_000 + 10_000);
-        assert_eq!(cost(&price, &usage(200_001)), 1_000_005 + 15_000);
-    }
-}
+mod tests;

@@ -1,24 +1,57 @@
-//! What accounts are found by.
+//! The ledger: what accounts are found by, and how they outlive the process.
 //!
-//! Keys are hashes under a random seed, which is drawn once: a client cannot aim at another's account.
+//! Keys are hashes under a random seed: a client cannot aim at another's account. Where a folder is given
+//! ([`keeper`]), seed and accounts are kept in it ([`folder`], [`format`]):
+//!
+//! - Every change of an account leaves a note of how it stands. A note takes the place of the last one of its account, so
+//!   that what waits is bounded by the accounts, and by [`MAX_NOTES`]. No worker waits for a disk.
+//! - The keeper's thread writes notes to the journal as they come, and now and then all accounts to the state.
+//! - What a process had set aside when it was killed was never settled, and its work may have been done: it counts as used
+//!   when it is read again. So a crash gives no money away; at worst a request is charged its whole estimate.
+//!
+//! **Bound on what is lost:** `kill -9` loses what happened in the last 10 ms and while a state is being collected, a power
+//! cut what happened in the last second. In a clean end nothing is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest, Sha256};
 
+use super::account::Saved;
 use super::table::NOBODY;
+use format::Record;
+
+pub mod folder;
+pub mod format;
+pub mod keeper;
 
 /// Bytes of a seed.
 pub const SEED_BYTES: usize = 32;
 
-/// The book that all accounts of a process are in.
+/// Accounts whose notes may wait. Beyond, the keeper writes a state instead, which has all of them.
+const MAX_NOTES: usize = 1 << 16;
+
+/// The book that all accounts of a process are in. The default forgets everything when the process ends.
 #[derive(Default)]
 pub struct Ledger {
     seed: Seed,
+    /// `None`: nothing is kept.
+    notes: Option<Arc<Notes>>,
+    /// What was found of the last run and nobody has asked for yet, by meter.
+    found: Mutex<folder::Found>,
 }
 
 /// What keys are hashed under. It is a secret: it has no Debug.
 pub struct Seed([u8; SEED_BYTES]);
+
+impl Seed {
+    fn bytes(&self) -> &[u8; SEED_BYTES] {
+        &self.0
+    }
+}
 
 impl Default for Seed {
     /// One that nobody knows.
@@ -38,6 +71,11 @@ impl Default for Seed {
 }
 
 impl Ledger {
+    fn kept(folder: &folder::Folder, found: folder::Found, notes: &Arc<Notes>) -> Self {
+        let seed = Seed(*folder.seed().bytes());
+        Self { seed, notes: Some(Arc::clone(notes)), found: Mutex::new(found) }
+    }
+
     /// The key of what is fed: never [`NOBODY`].
     pub fn key(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> u64 {
         let mut digest = Sha256::new_with_prefix(self.seed.0);
@@ -46,4 +84,107 @@ impl Ledger {
         let first = digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
         first.max(NOBODY + 1)
     }
+
+    /// Notes how the account of `key` stands. To be called while nobody else can change it, so that the last note is the
+    /// last change.
+    pub fn note(&self, meter: u64, key: u64, saved: impl FnOnce() -> Saved) {
+        if let Some(notes) = &self.notes {
+            notes.put(Record { meter, key, saved: saved() });
+        }
+    }
+
+    /// What was found of `meter`; it is only given once.
+    pub fn claim(&self, meter: u64) -> Vec<(u64, Saved)> {
+        lock(&self.found).remove(&meter).unwrap_or_default()
+    }
+
+    /// Drops what nobody has claimed: its limits are not in the configuration any more.
+    pub fn drop_unclaimed(&self) {
+        lock(&self.found).clear();
+    }
 }
+
+/// Notes on their way to the keeper.
+#[derive(Default)]
+struct Notes {
+    waiting: Mutex<Waiting>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    notes: HashMap<(u64, u64), Saved>,
+    /// There were more than may wait.
+    overflowed: bool,
+    /// The keeper sleeps until the next note.
+    asleep: bool,
+    /// The keeper is to write all, and to end.
+    ended: bool,
+}
+
+/// What the keeper wakes up to.
+struct Woken {
+    notes: HashMap<(u64, u64), Saved>,
+    overflowed: bool,
+    ended: bool,
+}
+
+impl Notes {
+    fn put(&self, record: Record) {
+        let mut waiting = lock(&self.waiting);
+        let place = (record.meter, record.key);
+        if waiting.notes.len() >= MAX_NOTES && !waiting.notes.contains_key(&place) {
+            waiting.overflowed = true;
+        } else {
+            waiting.notes.insert(place, record.saved);
+        }
+        // A worker pays for waking only one that sleeps.
+        if std::mem::take(&mut waiting.asleep) {
+            drop(waiting);
+            self.woken.notify_one();
+        }
+    }
+
+    fn end(&self) {
+        lock(&self.waiting).ended = true;
+        self.woken.notify_one();
+    }
+
+    /// Waits for notes or the end, at most `time`, and takes what there is.
+    fn wait(&self, time: Duration) -> Woken {
+        let idle = |waiting: &mut Waiting| waiting.notes.is_empty() && !waiting.ended;
+        let mut waiting = lock(&self.waiting);
+        if idle(&mut waiting) {
+            waiting.asleep = true;
+            let woken = self.woken.wait_timeout_while(waiting, time, idle);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+            waiting.asleep = false;
+        }
+        Self::take_from(&mut waiting)
+    }
+
+    /// Waits for the end alone, at most `time`.
+    fn pause(&self, time: Duration) {
+        drop(self.woken.wait_timeout_while(lock(&self.waiting), time, |waiting| !waiting.ended));
+    }
+
+    fn take(&self) -> Woken {
+        Self::take_from(&mut lock(&self.waiting))
+    }
+
+    fn take_from(waiting: &mut Waiting) -> Woken {
+        Woken {
+            notes: std::mem::take(&mut waiting.notes),
+            overflowed: std::mem::take(&mut waiting.overflowed),
+            ended: waiting.ended,
+        }
+    }
+}
+
+/// Nothing is left half done under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

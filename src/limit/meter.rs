@@ -1,19 +1,23 @@
-//! A meter: the accounts of one unit under one limit, by key.
+//! A meter: the accounts of one unit under one limit, by key. Every change is noted in the ledger.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Unit;
 use super::account::{Account, Lack, Moment, Rule, Standing};
 use super::ledger::Ledger;
-use super::table::Table;
+use super::ledger::format::Record;
+use super::table::{Entry, Table};
 use super::whom::Whom;
-use crate::config::limit::Limit;
+use crate::config::limit::{Limit, LimitKey};
 use crate::observe::metrics::{BudgetGauges, LimitGauges};
 
 /// The accounts of one unit under one limit.
 pub struct Meter {
     unit: Unit,
+    /// What it is found by in the ledger.
+    id: u64,
     /// Those with units set aside are never forgotten, for somebody will settle.
     accounts: Table<Account>,
     ledger: Arc<Ledger>,
@@ -21,12 +25,35 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Nothing used yet of the budget of `limit` that is `rule`.
-    pub fn new(unit: Unit, limit: &Limit, rule: &Arc<Rule>, ledger: &Arc<Ledger>, gauges: &Arc<LimitGauges>) -> Self {
+    /// That of the budget of `limit` that is `rule`: with what the ledger has of it from before the process.
+    pub fn new(
+        unit: Unit,
+        limit: &Limit,
+        rule: &Arc<Rule>,
+        moment: Moment,
+        ledger: &Arc<Ledger>,
+        gauges: &Arc<LimitGauges>,
+    ) -> Self {
         let accounts = Table::new(limit.max_entries, rule, true, Arc::clone(gauges));
-        let meter = Self { unit, accounts, ledger: Arc::clone(ledger), gauges: Arc::clone(gauges) };
+        let id = id(unit, limit, ledger);
+        let meter = Self { unit, id, accounts, ledger: Arc::clone(ledger), gauges: Arc::clone(gauges) };
         meter.numbers().is_counted.store(true, Ordering::Relaxed);
+        for (key, saved) in ledger.claim(id) {
+            let restored = Account::restored(&saved, rule, moment);
+            if restored.idle_in(rule, moment) != Some(0) {
+                meter.accounts.change(key, moment, |account, _| *account = restored);
+            }
+        }
         meter
+    }
+
+    /// Shows how every account stands that is not as good as none.
+    pub fn for_each(&self, moment: Moment, show: &mut dyn FnMut(Record)) {
+        self.accounts.for_each(|key, account, rule| {
+            if account.idle_in(rule, moment) != Some(0) {
+                show(Record { meter: self.id, key, saved: account.save(rule, moment) });
+            }
+        });
     }
 
     /// Changes the budget; what was used stays used, in units.
@@ -67,6 +94,7 @@ impl Meter {
     pub fn reserve(&self, key: u64, moment: Moment, estimate: u64) -> Result<(u64, Standing), Lack> {
         let reserve = |account: &mut Account, rule: &Arc<Rule>| {
             let held = account.reserve(rule, moment, estimate)?;
+            self.note(key, account, rule, moment);
             Ok((held, account.look(rule, moment)))
         };
         let full = || Err(Lack { standing: self.look(key, moment), wait: 0 });
@@ -82,7 +110,11 @@ impl Meter {
     pub fn extend(&self, key: u64, moment: Moment, more: u64) -> bool {
         let extend = |account: &mut Account, rule: &Arc<Rule>| {
             // More than the budget never is there; less of it would not do.
-            more <= rule.units() && account.reserve(rule, moment, more).is_ok()
+            let done = more <= rule.units() && account.reserve(rule, moment, more).is_ok();
+            if done {
+                self.note(key, account, rule, moment);
+            }
+            done
         };
         let done = self.accounts.change(key, moment, extend).unwrap_or(false);
         if done {
@@ -95,7 +127,10 @@ impl Meter {
     /// `used` units were used of the `held` that were set aside in one reservation: the rest is given back, and what is
     /// beyond is charged, into debt if need be.
     pub fn settle(&self, key: u64, moment: Moment, held: u64, used: u64) {
-        let settle = |account: &mut Account, rule: &Arc<Rule>| account.settle(rule, moment, held, used);
+        let settle = |account: &mut Account, rule: &Arc<Rule>| {
+            account.settle(rule, moment, held, used);
+            self.note(key, account, rule, moment);
+        };
         // There always is room: accounts with units set aside stay, and others may go.
         self.accounts.change(key, moment, settle);
         let numbers = self.numbers();
@@ -110,12 +145,35 @@ impl Meter {
         found.unwrap_or_else(|| look(Account::default(), &self.accounts.unit()))
     }
 
+    /// Under the lock of its shard, so that notes come in the order of the changes.
+    fn note(&self, key: u64, account: &Account, rule: &Rule, moment: Moment) {
+        self.ledger.note(self.id, key, || account.save(rule, moment));
+    }
+
     fn numbers(&self) -> &BudgetGauges {
         match self.unit {
             Unit::Tokens => &self.gauges.tokens,
             Unit::Cost => &self.gauges.cost,
         }
     }
+}
+
+/// What makes a meter the same one after a restart: unit, name, and what the limit counts by.
+fn id(unit: Unit, limit: &Limit, ledger: &Ledger) -> u64 {
+    let by: Cow<'_, str> = match &limit.key {
+        LimitKey::ClientIp { ipv6_prefix } => format!("client_ip/{ipv6_prefix}").into(),
+        LimitKey::ApiKey => "api_key".into(),
+        LimitKey::Route => "route".into(),
+        LimitKey::Global => "global".into(),
+        LimitKey::Model => "model".into(),
+        LimitKey::Header(name) => format!("header({name})").into(),
+    };
+    let unit = match unit {
+        Unit::Tokens => "tokens",
+        Unit::Cost => "cost",
+    };
+    // No name has a zero in it.
+    ledger.key(|to| to(["meter", unit, &limit.name, &by].join("\0").as_bytes()))
 }
 
 // Relaxed: they are only read to be shown.

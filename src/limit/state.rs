@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::Unit;
 use super::account::{Moment, Rule};
 use super::bucket::{Bucket, Empty, Level};
+use super::ledger::format::Record;
 use super::meter::Meter;
 use super::table::{NOBODY, Table};
 use crate::clock;
@@ -69,11 +70,17 @@ impl State {
         self.meters.get(unit as usize)?.get()
     }
 
+    /// Shows every account of its budgets that is not as good as none.
+    pub fn for_each_account(&self, show: &mut dyn FnMut(Record)) {
+        let moment = self.moment(clock::now());
+        self.meters.iter().filter_map(OnceLock::get).for_each(|meter| meter.for_each(moment, show));
+    }
+
     /// What budget the accounts of `unit` have: those there are, or those that `make` makes of it.
-    pub fn set_rule(&self, unit: Unit, rule: Rule, make: impl FnOnce(&Arc<Rule>) -> Meter) {
+    pub fn set_rule(&self, unit: Unit, rule: Rule, make: impl FnOnce(&Arc<Rule>, Moment) -> Meter) {
         let (rule, moment) = (Arc::new(rule), self.moment(clock::now()));
         if let Some(meter) = self.meters.get(unit as usize) {
-            meter.get_or_init(|| make(&rule)).set_rule(&rule, moment);
+            meter.get_or_init(|| make(&rule, moment)).set_rule(&rule, moment);
         }
     }
 

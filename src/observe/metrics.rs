@@ -30,7 +30,7 @@ pub use ai::{
 pub use auth::AuthFailures;
 pub use caches::{CacheMetrics, Held};
 pub use connections::{Connection, ListenerMetrics};
-pub use limits::{BudgetGauges, LimitGauges, LimitMetrics, LimitOutcome};
+pub use limits::{BudgetGauges, LedgerGauges, LimitGauges, LimitMetrics, LimitOutcome, Unpriced};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};
@@ -72,6 +72,8 @@ pub struct Metrics {
     sanitize: Named<SanitizeMetrics>,
     limits: Named<LimitMetrics>,
     limit_gauges: Mutex<BTreeMap<Arc<str>, Weak<LimitGauges>>>,
+    ledger: Arc<LedgerGauges>,
+    unpriced: Arc<Unpriced>,
     logs: Mutex<BTreeMap<&'static str, Weak<LogFile>>>,
     auth_failures: Arc<AuthFailures>,
     reload: Mutex<Reload>,
@@ -111,6 +113,8 @@ impl Metrics {
             sanitize: Named::default(),
             limits: Named::default(),
             limit_gauges: Mutex::default(),
+            ledger: Arc::default(),
+            unpriced: Arc::default(),
             logs: Mutex::default(),
             auth_failures: Arc::new(AuthFailures::new()),
             reload: Mutex::default(),
@@ -176,6 +180,16 @@ impl Metrics {
         let mut watched = lock(&self.limit_gauges);
         watched.retain(|_, gauges| gauges.strong_count() > 0);
         watched.insert(Arc::clone(name), Arc::downgrade(gauges));
+    }
+
+    /// How the keeping of budgets goes.
+    pub fn ledger(&self) -> Arc<LedgerGauges> {
+        Arc::clone(&self.ledger)
+    }
+
+    /// Where models without a price are counted.
+    pub fn unpriced(&self) -> Arc<Unpriced> {
+        Arc::clone(&self.unpriced)
     }
 
     /// Exports the lost lines of a log file under `log="name"` for as long as the file lives.

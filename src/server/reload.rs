@@ -11,6 +11,7 @@ use log::{error, info, warn};
 use tokio::task::JoinHandle;
 
 use super::listener::{Listener, certified_keys};
+use super::state::StateDirectory;
 use super::{Options, issuers, open_access, open_audit};
 use crate::balance::health::HealthChecks;
 use crate::config::audit::EventKind;
@@ -29,6 +30,7 @@ pub struct Reloader {
     auditing: Arc<Auditing>,
     listeners: Arc<[Arc<Listener>]>,
     started_with: Arc<Config>,
+    state: Arc<StateDirectory>,
     /// One reload at a time. Holds what follows the snapshot.
     followers: tokio::sync::Mutex<Followers>,
     last_refusal: Mutex<Option<String>>,
@@ -77,10 +79,11 @@ impl Reloader {
         auditing: Arc<Auditing>,
         listeners: Arc<[Arc<Listener>]>,
         started_with: Arc<Config>,
+        state: Arc<StateDirectory>,
     ) -> Self {
         let followers = tokio::sync::Mutex::default();
         let (last_refusal, waiting) = (Mutex::default(), Mutex::default());
-        Self { options, shared, logging, auditing, listeners, started_with, followers, last_refusal, waiting }
+        Self { options, shared, logging, auditing, listeners, started_with, state, followers, last_refusal, waiting }
     }
 
     /// What requests share.
@@ -164,6 +167,7 @@ impl Reloader {
         } else {
             open_audit(config.log.audit.as_ref(), &self.auditing).map_err(|error| error.to_string())?
         };
+        self.keep_state(&config).await?;
         self.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
         let sources = &self.shared.tokens.sources;
         tokio::join!(self.shared.addresses.fill(&config), sources.fill(issuers(&config)));
@@ -184,6 +188,14 @@ impl Reloader {
         self.follow(followers, &snapshot);
         let warnings = warnings.iter().map(ToString::to_string).collect();
         Ok(Reloaded { generation: snapshot.generation, restart_needed, warnings })
+    }
+
+    /// The first limit on tokens or money brings its state with it. Files are read off this thread.
+    async fn keep_state(&self, config: &Arc<Config>) -> Result<(), String> {
+        let (config, shared, state) = (Arc::clone(config), Arc::clone(&self.shared), Arc::clone(&self.state));
+        let begin = move || state.begin(&config, &shared.limits, &shared.metrics);
+        let begun = tokio::task::spawn_blocking(begin).await.map_err(|error| error.to_string())?;
+        begun.map_err(|(path, error)| format!("cannot keep state in {}: {error}", path.display()))
     }
 
     /// Waits until addresses of members change, and publishes them.
@@ -272,6 +284,7 @@ fn restart_needed(started: &Config, now: &Config) -> Vec<String> {
     differ("server.instance_id", before.instance_id != after.instance_id);
     differ("server.keepalive_requests", before.keepalive_requests != after.keepalive_requests);
     differ("server.core_dumps", before.core_dumps != after.core_dumps);
+    differ("server.state_dir", before.state_dir != after.state_dir);
     let revoked = |config: &Config| issuers(config).map_or(DEFAULT_MAX_REVOKED, |jwt| jwt.revoked.max_entries);
     differ("auth.jwt.revoked.max_entries", revoked(started) != revoked(now));
     differ("server.upstream_keepalive", before.upstream_keepalive != after.upstream_keepalive);

@@ -1,6 +1,6 @@
 //! `admin`, `server`, `log` and `security_headers`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -85,6 +85,7 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
         upstream_keepalive: resolver.number(&path.key("upstream_keepalive"), &raw.upstream_keepalive, 512, 1..=100_000),
         timeouts: timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), resolver),
         core_dumps: resolver.boolean(&path.key("core_dumps"), &raw.core_dumps, false),
+        state_dir: state_dir(&path.key("state_dir"), &raw.state_dir, resolver),
         security_headers,
     }
 }
@@ -109,6 +110,15 @@ pub(super) fn max_body(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>)
         Err(wrong) => Err(wrong.expected("a size such as 100MiB, or `unlimited`")),
     };
     resolver.get(path, text, parse)
+}
+
+/// An absolute path; it need not be there yet.
+fn state_dir(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<PathBuf> {
+    resolver.get(path, text, |text| {
+        let wrong = || Wrong::not(text, "the absolute path of a directory").expected("one such as /var/lib/sluicegate");
+        let is_path = text.starts_with('/') && text.len() > 1 && !text.contains('\0');
+        if is_path { Ok(PathBuf::from(text)) } else { Err(wrong()) }
+    })
 }
 
 fn security_headers(text: &Text, resolver: &mut Resolver<'_>) -> bool {

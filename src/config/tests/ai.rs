@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::ai::{
-    Ai, AiTarget, AiTimeouts, Hold, KeyPlace, KeySecret, ModelTarget, Price, Prices, Provider, ProviderKey,
-    ProviderKind, Speech, UnknownPrice,
+    Ai, AiTarget, AiTimeouts, Hold, KeyPlace, KeySecret, ModelTarget, Price, Provider, ProviderKey, ProviderKind,
+    Speech, UnknownPrice, Vendor,
 };
 
 mod flow;
@@ -54,7 +54,8 @@ fn the_shortest_section_gets_every_default_and_a_route() {
     let breaker = ai.breaker.unwrap();
     assert_eq!((breaker.error_percent, breaker.min_requests), (50, 10));
     assert_eq!((breaker.window, breaker.reset), (Duration::from_secs(10), Duration::from_secs(30)));
-    assert_eq!(ai.prices, Prices::default());
+    assert_eq!((ai.prices.unknown, ai.prices.models.len()), (UnknownPrice::Block, 0));
+    assert!(ai.prices.table.get(Vendor::OpenAi, "gpt-4o").is_some(), "the table of the program");
     assert!(ai.models.is_empty(), "every model is served by its name");
     let [route] = config.routes.as_slice() else { panic!("one route was expected") };
     assert_eq!(&*route.name, "ai");
@@ -277,6 +278,24 @@ prices:
     assert_eq!((long.above, long.input, long.output, long.reasoning), (200_000, 5_000_000, 20_000_000, None));
     let zero = ai(&providers("p: { kind: openai, keys: k }", "prices: { unknown: zero }"));
     assert_eq!(zero.prices.unknown, UnknownPrice::Zero);
+}
+
+#[test]
+fn a_table_of_prices_takes_the_place_of_the_programs_and_what_is_wrong_with_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("prices.json");
+    let table = r#"{ "format": 1, "version": "ours", "date": "2026-11-28", "unit": "dollars", "sources": [],
+        "models": [{ "vendor": "gemini", "model": "m", "input": "0.5", "output": "1" }] }"#;
+    let text = providers("p: { kind: openai, keys: k }", &format!("prices: {{ file: {} }}", file.display()));
+    let error = |text: &str| told(&refused(text)).join("\n").replace(directory.path().to_str().unwrap(), "DIR");
+    assert!(error(&text).contains("ai.prices.file: DIR/prices.json does not exist"));
+    std::fs::write(&file, table).unwrap();
+    let prices = ai(&text).prices.clone();
+    assert_eq!((prices.table.version.as_str(), prices.table.all().count()), ("ours", 1));
+    assert_eq!(prices.table.get(Vendor::Gemini, "m").unwrap().input, 500_000);
+    std::fs::write(&file, table.replace("0.5", "a lot")).unwrap();
+    let told = error(&text);
+    assert!(told.contains("DIR/prices.json: the price of m: `a lot` is not an amount of dollars"), "{told}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{Wrong, one_of, quote};
 use crate::config::problem::{list, nearest};
 
 /// The targets of the process log, without `sluicegate::` in front. A level for `server` goes for `server::reload` too.
-const TARGETS: [&str; 17] = [
+const TARGETS: [&str; 18] = [
     "admin",
     "admin::control",
     "admin::tokens",
@@ -12,6 +12,7 @@ const TARGETS: [&str; 17] = [
     "audit",
     "auth",
     "balance",
+    "limit",
     "observe::metrics::render",
     "panic",
     "resolve",

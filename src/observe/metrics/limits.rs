@@ -173,3 +173,63 @@ impl LimitGauges {
         self.cost.collect(limit, "usd", MICROS as f64, out);
     }
 }
+
+/// How the keeping of budgets over restarts goes.
+#[derive(Debug, Default)]
+pub struct LedgerGauges {
+    saved: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl LedgerGauges {
+    /// Counts a state that was written, or could not be.
+    pub fn saved(&self, ok: bool) {
+        let counter = if ok { &self.saved } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing where nothing is kept.
+    pub(super) fn collect(&self, out: &mut Families) {
+        let counts =
+            [("ok", &self.saved), ("failed", &self.failed)].map(|(result, n)| (result, n.load(Ordering::Relaxed)));
+        if counts.iter().any(|(_, count)| *count > 0) {
+            let help = "States of limits that were written for the next start, by result.";
+            counts.iter().for_each(|(result, count)| {
+                out.counter("sluicegate_limit_state_saves_total", help, &[("result", result)], *count);
+            });
+        }
+    }
+}
+
+/// Models without a price, where money is limited.
+#[derive(Debug, Default)]
+pub struct Unpriced {
+    blocked: AtomicU64,
+    free: AtomicU64,
+    by_default: AtomicU64,
+}
+
+impl Unpriced {
+    /// Counts one that was refused.
+    pub fn blocked(&self) {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that counted as free.
+    pub fn free(&self) {
+        self.free.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that cost the default.
+    pub fn by_default(&self) {
+        self.by_default.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn collect(&self, out: &mut Families) {
+        let help = "Tries at models without a price where money is limited, by what became of them.";
+        for (outcome, count) in [("blocked", &self.blocked), ("free", &self.free), ("default", &self.by_default)] {
+            let labels = [("outcome", outcome)];
+            out.counter("sluicegate_ai_unpriced_total", help, &labels, count.load(Ordering::Relaxed));
+        }
+    }
+}

@@ -31,6 +31,8 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
         pool.collect(&mut out);
     }
     collect_limits(metrics, &mut out);
+    metrics.ledger.collect(&mut out);
+    metrics.unpriced.collect(&mut out);
     for cache in lock(&metrics.caches).values() {
         cache.collect(&mut out);
     }

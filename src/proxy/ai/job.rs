@@ -172,8 +172,7 @@ impl Job {
 
     /// What `usage` costs at the target of `served`, in millionths of a dollar; `None` where there is no price.
     pub fn cost(&self, served: &Try, usage: &Usage) -> Option<u64> {
-        let provider = self.ai.config.providers.get(served.provider)?;
-        self.ai.prices.cost(provider, &served.model, self.body.model(), usage)
+        self.ai.prices.cost(served.provider, &served.model, self.body.model(), usage)
     }
 
     /// What it may cost at the dearest of its targets, in millionths of a dollar.
@@ -181,10 +180,11 @@ impl Job {
     /// # Errors
     /// When none of them has a price, and such requests are refused where money is limited.
     pub fn estimated_cost(&self) -> Result<u64, Refusal> {
-        let usage = Usage { input: self.input, output: self.output, ..Usage::default() };
+        let (input, output) = (self.input, self.output);
         let costs = self.plan.candidates.iter().filter_map(|candidate| {
-            let provider = self.ai.config.providers.get(candidate.provider).filter(|provider| provider.enabled)?;
-            Some(self.ai.prices.cost(provider, &candidate.model, self.body.model(), &usage))
+            self.ai.config.providers.get(candidate.provider).filter(|provider| provider.enabled)?;
+            let prices = &self.ai.prices;
+            Some(prices.estimate(candidate.provider, &candidate.model, self.body.model(), input, output))
         });
         let mut dearest = 0;
         for cost in costs {

@@ -1,25 +1,30 @@
 //! `ai.prices`: dollars for a million tokens, as exact decimals.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::super::{Resolver, tls};
 use super::provider::model_name;
-use crate::config::ai::{LongContext, Price, Prices, UnknownPrice};
+use crate::config::ai::{LongContext, Price, PriceTable, Prices, UnknownPrice};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawLongContext, RawPrice, RawPrices, Text};
 use crate::config::values::money::dollars;
 use crate::config::values::{self, Wrong};
 
+mod table;
+
 /// The most that a million tokens may cost, in millionths of a dollar.
 const MOST: u64 = 1_000_000_000_000;
 
 pub(super) fn prices(path: &KeyPath, raw: Option<&RawPrices>, resolver: &mut Resolver<'_>) -> Prices {
-    let Some(raw) = raw else { return Prices::default() };
+    let absent = RawPrices::default();
+    let raw = raw.unwrap_or(&absent);
     let place = path.key("file");
     let file = tls::file(&place, raw.file.as_ref(), resolver);
-    if let Some(file) = &file
-        && let Err(reason) = resolver.environment.read(file)
-    {
-        resolver.report(Finding::value(&place, format!("{} {reason}", file.display())));
-    }
+    let table = file.as_deref().map_or_else(table::shipped, |file| read(file, resolver)).unwrap_or_else(|reason| {
+        resolver.report(Finding::value(&place, reason));
+        PriceTable::default()
+    });
     let unknown = match &raw.unknown {
         None => UnknownPrice::default(),
         Some(Or::Text(text)) => {
@@ -40,7 +45,13 @@ pub(super) fn prices(path: &KeyPath, raw: Option<&RawPrices>, resolver: &mut Res
         }
         models.push((name.into(), price(&path, raw, resolver)));
     }
-    Prices { file, models, unknown }
+    Prices { file, table: Arc::new(table), models, unknown }
+}
+
+fn read(file: &Path, resolver: &Resolver<'_>) -> Result<PriceTable, String> {
+    let bytes = resolver.environment.read(file).map_err(|reason| format!("{} {reason}", file.display()))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("{} is not text in UTF-8", file.display()))?;
+    table::parse(&text).map_err(|reason| format!("{}: {reason}", file.display()))
 }
 
 fn price(path: &KeyPath, raw: &RawPrice, resolver: &mut Resolver<'_>) -> Price {

@@ -7,15 +7,13 @@ use http::HeaderValue;
 
 use super::super::{Resolver, tls};
 use super::provider::Kind;
-use crate::config::ai::AiTimeouts;
+use crate::config::ai::{AiTimeouts, MADE_POOL};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::RawProvider;
 use crate::config::values::url::{BaseUrl, base_url};
 use crate::config::values::{self, Wrong, address};
 use crate::config::{Balance, Member, Pool, Retry, UpstreamTimeouts, UpstreamTls};
 
-/// What stands before a provider's name in that of its pool. No pool of the file can have a colon in its name.
-const POOL: &str = "ai:";
 const WHERE: &str = "exactly one of base_url and pool";
 
 /// Where a provider is.
@@ -119,7 +117,7 @@ fn tls_to(path: &KeyPath, raw: &RawProvider, url: &BaseUrl, resolver: &mut Resol
 fn pool_of(name: &str, url: &BaseUrl, tls: Option<UpstreamTls>, timeouts: &AiTimeouts) -> Pool {
     let address = url.address.clone();
     Pool {
-        name: format!("{POOL}{name}").into(),
+        name: format!("{MADE_POOL}{name}").into(),
         members: vec![Member { name: url.name.as_str().into(), address, weight: 1, backup: false }],
         balance: Balance::RoundRobin,
         health_check: None,

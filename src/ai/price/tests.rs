@@ -1,0 +1,217 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::ai::Prices as Configured;
+use crate::config::{Environment, Overrides, parse};
+
+const MODEL: Price = Price {
+    input: 2_000_000,
+    cached_input: Some(500_000),
+    cache_write: Some(2_500_000),
+    output: 8_000_000,
+    reasoning: None,
+    long_context: None,
+};
+
+/// Providers in the order of their names: Anthropic, Azure, Flow, Gemini, OpenAI; a server without a key, another's service,
+/// and a pool of vLLM with a key.
+const FILE: &str = r#"
+listen: 127.0.0.1:80
+pools: { vllm: { members: 10.0.2.10:8000 } }
+ai:
+  providers:
+    a-anthropic: { kind: anthropic, keys: [sk-ant-api03-5c1e8d0a7f2b] }
+    b-azure: { kind: azure_openai, base_url: "https://eu.example.com", keys: [0f4c2ad9e1b7c3d5] }
+    c-flow: { kind: flow, credentials: "secrets.json" }
+    d-gemini: { kind: gemini, keys: [AIza-5c1e8d0a7f2b4936] }
+    e-openai: { kind: openai, keys: [sk-proj-7f2b4936a8e1] }
+    f-ollama: { kind: openai_compatible, base_url: "http://10.0.3.1:11434" }
+    g-router: { kind: openai_compatible, base_url: "https://router.example.com", keys: [sk-or-7f2b4936a8e1] }
+    h-gpus: { kind: openai_compatible, pool: vllm, keys: [local-7f2b4936a8e1] }
+routes: { match: /v1/, ai: true }
+"#;
+
+const ANTHROPIC: usize = 0;
+const AZURE: usize = 1;
+const FLOW: usize = 2;
+const GEMINI: usize = 3;
+const OPENAI: usize = 4;
+const OLLAMA: usize = 5;
+const ROUTER: usize = 6;
+const GPUS: usize = 7;
+
+fn prices(models: &[(&str, Price)], unknown: UnknownPrice) -> Prices {
+    let mut table = PriceTable::new("2026-11-28".to_owned());
+    for (vendor, model, price) in [
+        (Vendor::OpenAi, "gpt-4o", MODEL),
+        (Vendor::OpenAi, "gpt-4o-2024-05-13", Price { input: 5_000_000, ..MODEL }),
+        (Vendor::OpenAi, "gpt-4", Price { input: 30_000_000, ..MODEL }),
+        (Vendor::Anthropic, "claude-sonnet-4-5", Price { input: 3_000_000, ..MODEL }),
+        (Vendor::Gemini, "gemini-2.5-pro", Price { input: 1_250_000, ..MODEL }),
+    ] {
+        assert!(table.insert(vendor, model, price));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let secrets = directory.path().join("secrets.json");
+    let client = r#"[{ "name": "one", "clientId": "c1", "clientSecret": "s-7f2b4936a8e1", "tenant": "t" }]"#;
+    std::fs::write(&secrets, client).unwrap();
+    let text = FILE.replace("secrets.json", secrets.to_str().unwrap());
+    let loaded = parse("sluicegate.yaml", &text, &Overrides::default(), &Environment::of([])).unwrap();
+    let config = loaded.config;
+    let mut ai = config.ai.as_deref().unwrap().clone();
+    ai.prices = Configured {
+        file: None,
+        table: Arc::new(table),
+        models: models.iter().map(|(model, price)| ((*model).into(), *price)).collect(),
+        unknown,
+    };
+    let pools: Vec<&str> = config.pools.iter().map(|pool| &*pool.name).collect();
+    Prices::new(&ai, &pools, &Arc::default())
+}
+
+/// What a million tokens of input cost there.
+fn input(prices: &Prices, provider: usize, model: &str) -> Option<u64> {
+    prices.cost(provider, model, "what the client asked for", &Usage { input: 1_000_000, ..Usage::default() })
+}
+
+#[test]
+fn a_name_and_its_snapshots_have_a_price_and_its_neighbours_have_none() {
+    let prices = prices(&[], UnknownPrice::Block);
+    for (model, price) in [
+        ("gpt-4o", Some(2_000_000)),
+        ("gpt-4o-2024-08-06", Some(2_000_000)),
+        ("gpt-4o-2024-05-13", Some(5_000_000)),
+        ("gpt-4o-latest", Some(2_000_000)),
+        ("gpt-4o-mini", None),
+        ("gpt-4o-mini-2024-07-18", None),
+        ("gpt-4o-2024-08", None),
+        ("gpt-4o-24-08-06", None),
+        ("gpt-4o-audio-preview", None),
+        ("gpt-4o2024-08-06", None),
+        ("gpt-4", Some(30_000_000)),
+        ("gpt-4-1106-preview", None),
+        ("gpt-4.1", None),
+        ("gpt-4-32k", None),
+        ("GPT-4o", None),
+        ("gpt-4o-", None),
+        ("gpt", None),
+        ("-latest", None),
+        ("", None),
+        ("-", None),
+        ("gpt-4o@20240806", Some(2_000_000)),
+        ("gpt-4o-2024-08-06-latest", None),
+        ("gpt-4o-é1", None),
+    ] {
+        assert_eq!(input(&prices, OPENAI, model), price, "{model}");
+        assert_eq!(input(&prices, AZURE, model), price, "of Azure too: {model}");
+    }
+    assert_eq!(input(&prices, ANTHROPIC, "claude-sonnet-4-5-20250929"), Some(3_000_000));
+    assert_eq!(input(&prices, ANTHROPIC, "claude-sonnet-4"), None);
+    assert_eq!(input(&prices, ANTHROPIC, "gpt-4o"), None, "of another vendor");
+    assert_eq!(input(&prices, GEMINI, "models/gemini-2.5-pro-001"), Some(1_250_000));
+    assert_eq!(input(&prices, GEMINI, "gemini-2.5-pro-preview-06-05"), None);
+    assert_eq!(prices.version(), "2026-11-28");
+}
+
+#[test]
+fn servers_of_ones_own_cost_nothing_unless_they_are_priced_and_those_of_others_are_not_known() {
+    let none = prices(&[], UnknownPrice::Block);
+    assert_eq!(input(&none, GPUS, "llama-3"), Some(0), "a pool of ours");
+    assert_eq!(input(&none, ROUTER, "llama-3"), None, "somebody's service");
+    assert_eq!(input(&none, OLLAMA, "llama-3"), Some(0), "it asks for no key");
+    assert_eq!(input(&none, FLOW, "gpt-4o"), None, "what Flow takes is not known");
+    assert_eq!(input(&none, 99, "gpt-4o"), None);
+    let own = prices(&[("llama-3", MODEL), ("gpt-4o", Price { input: 7, ..MODEL })], UnknownPrice::Block);
+    for provider in [FLOW, OLLAMA, ROUTER, GPUS] {
+        assert_eq!(input(&own, provider, "llama-3"), Some(2_000_000));
+        assert_eq!(input(&own, provider, "gpt-4o"), Some(7));
+    }
+    assert_eq!(input(&own, OPENAI, "gpt-4o-2024-08-06"), Some(7), "over the table, for its snapshots too");
+    assert_eq!(input(&own, OPENAI, "gpt-4o-2024-05-13"), Some(5_000_000), "but for one that has a price of its own");
+}
+
+#[test]
+fn a_price_is_found_by_the_clients_name_too_where_the_configuration_has_it() {
+    let own = prices(&[("house-model", Price { input: 7, ..MODEL })], UnknownPrice::Block);
+    let one = Usage { input: 1_000_000, ..Usage::default() };
+    assert_eq!(own.cost(ROUTER, "vendor/some-model", "house-model", &one), Some(7));
+    assert_eq!(own.cost(ROUTER, "vendor/some-model", "house-model-2026-01-01", &one), Some(7));
+    assert_eq!(own.cost(OPENAI, "gpt-4o", "house-model", &one), Some(2_000_000), "the provider's name says more");
+    assert_eq!(own.cost(ROUTER, "vendor/some-model", "gpt-4o", &one), None, "the table is of vendors' names");
+}
+
+#[test]
+fn a_model_without_a_price_is_what_the_configuration_says_of_it() {
+    let estimate = |unknown, model| prices(&[], unknown).estimate(OPENAI, model, model, 9, 1);
+    assert_eq!(estimate(UnknownPrice::Block, "new"), None);
+    assert_eq!(estimate(UnknownPrice::Block, "gpt-4o"), Some(31), "as if all of it was written to the cache");
+    assert_eq!(estimate(UnknownPrice::Zero, "new"), Some(0));
+    assert_eq!(estimate(UnknownPrice::Default(MODEL), "new"), Some(31));
+    let one = Usage { input: 1_000_000, ..Usage::default() };
+    let cost = |unknown| prices(&[], unknown).cost(OPENAI, "new", "new", &one);
+    assert_eq!(cost(UnknownPrice::Block), None);
+    assert_eq!(cost(UnknownPrice::Zero), Some(0));
+    assert_eq!(cost(UnknownPrice::Default(MODEL)), Some(2_000_000));
+}
+
+#[test]
+fn many_models_that_clients_make_up_leave_a_bounded_trace() {
+    let free = prices(&[], UnknownPrice::Zero);
+    for n in 0..2_000 {
+        let model = format!("made-up-{n}");
+        assert_eq!(free.estimate(OPENAI, &model, &model, 9, 1), Some(0));
+    }
+    assert_eq!(free.warned.lock().unwrap().len(), MAX_WARNED);
+}
+
+#[test]
+fn a_request_costs_the_sum_of_its_parts_rounded_up_once() {
+    let usage = Usage { input: 1_000, cache_read: 600, cache_write: 100, output: 50, reasoning: 20 };
+    // 300 x 2.00 + 600 x 0.50 + 100 x 2.50 + 50 x 8.00, in millionths.
+    assert_eq!(cost(&MODEL, &usage), 600 + 300 + 250 + 400);
+    let one = Usage { input: 1, ..Usage::default() };
+    assert_eq!(cost(&Price { input: 1, ..MODEL }, &one), 1, "never nothing");
+    assert_eq!(cost(&MODEL, &Usage::default()), 0);
+    let thinking = Price { reasoning: Some(1_000_000), ..MODEL };
+    assert_eq!(cost(&thinking, &usage), 600 + 300 + 250 + 240 + 20);
+}
+
+#[test]
+fn a_long_prompt_costs_more_for_the_whole_request() {
+    let long = LongContext { above: 200_000, input: 4_000_000, output: 12_000_000, ..LongContext::default() };
+    let price = Price { long_context: Some(long), ..MODEL };
+    let usage = |input| Usage { input, cache_read: 1_000, output: 1_000, ..Usage::default() };
+    assert_eq!(cost(&price, &usage(200_000)), 398_000 + 500 + 8_000);
+    assert_eq!(cost(&price, &usage(200_001)), 4 * 199_001 + 4_000 + 12_000);
+}
+
+proptest! {
+    #[test]
+    fn nothing_overflows_and_no_request_costs_more_than_its_most(
+        price in proptest::array::uniform5(0..1_000_000_000_000_u64), input: u32, output: u32,
+        parts in proptest::array::uniform3(0..=100_u64),
+    ) {
+        let [plain, cached, write, spoken, reasoning] = price;
+        let price = Price {
+            input: plain,
+            cached_input: Some(cached),
+            cache_write: Some(write),
+            output: spoken,
+            reasoning: Some(reasoning),
+            long_context: None,
+        };
+        let (input, output) = (u64::from(input), u64::from(output));
+        let cache_read = input * parts[0] / 100;
+        let cache_write = (input - cache_read) * parts[1] / 100;
+        let usage = Usage { input, cache_read, cache_write, output, reasoning: output * parts[2] / 100 };
+        prop_assert!(cost(&price, &usage) <= most(&price, input, output));
+        let all = Usage { input: u64::MAX, cache_read: u64::MAX, cache_write: u64::MAX, output: u64::MAX, reasoning: u64::MAX };
+        let huge = Price { input: u64::MAX, cached_input: None, cache_write: None, output: u64::MAX, ..price };
+        prop_assert!(cost(&huge, &all) >= cost(&price, &usage));
+    }
+
+    #[test]
+    fn any_name_is_looked_up(name in ".{0,40}") {
+        let _ = snapshot_of(&name);
+    }
+}

@@ -1,0 +1,203 @@
+//! The keeper: a thread that writes what the ledger is told.
+//!
+//! Notes go to the journal at once, ten milliseconds' worth at a time, and are synchronised every second. A state is
+//! written every five seconds in which something changed, as long as the journal is not small beside it, so that a
+//! ledger of many accounts is not written over and over for the sake of few; when notes were lost; and at the end.
+//!
+//! **Invariant:** a state that is in place has nothing that the journals from its own on do not have too, or that is not
+//! in itself: the journal is begun before the accounts are collected, and what was noted meanwhile is appended to it
+//! before the state takes its place.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use log::{error, info};
+
+use super::folder::Folder;
+use super::format::Record;
+use super::{Ledger, Notes, Woken};
+use crate::clock;
+use crate::limit::account::Saved;
+use crate::observe::metrics::LedgerGauges;
+
+/// How long notes are gathered.
+const GATHER: Duration = Duration::from_millis(10);
+/// How often the journal is synchronised.
+const SYNC: Duration = Duration::from_secs(1);
+/// How often a state may be written.
+const SAVE: Duration = Duration::from_secs(5);
+/// The journal may be this part of the state before that is written anew.
+const SMALL: u64 = 4;
+/// How often a failure is told.
+const TELL: Duration = Duration::from_secs(60);
+
+type Waiting = HashMap<(u64, u64), Saved>;
+
+/// Shows every account that is worth to be kept.
+pub type Accounts = Box<dyn Fn(&mut dyn FnMut(Record)) + Send>;
+
+/// The keeper of a ledger. Dropped without [`Keeper::end`], it ends all the same.
+pub struct Keeper {
+    notes: Arc<Notes>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Opens the ledger in `path`. It is kept from the moment on that [`Opened::start`] is called.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, or another process does.
+    pub fn open(path: &Path) -> io::Result<Opened> {
+        let (folder, found) = Folder::open(path)?;
+        let notes = Arc::new(Notes::default());
+        let ledger = Arc::new(Ledger::kept(&folder, found, &notes));
+        Ok(Opened { folder, notes, ledger })
+    }
+
+    /// Writes everything, and waits until it is written.
+    pub fn end(mut self) {
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.notes.end();
+        if thread.join().is_err() {
+            error!(target: "sluicegate::limit", "the keeper of limits had panicked");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// A ledger that is open and not kept yet.
+pub struct Opened {
+    folder: Folder,
+    notes: Arc<Notes>,
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+}
+
+impl Opened {
+    /// Begins to keep `accounts`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(self, accounts: Accounts, gauges: Arc<LedgerGauges>) -> io::Result<Keeper> {
+        let notes = Arc::clone(&self.notes);
+        let now = clock::now();
+        let desk = Desk {
+            folder: self.folder,
+            accounts,
+            gauges,
+            // What was found is in a state and journals of the last run.
+            changed: true,
+            lost: false,
+            unsynced: false,
+            state_bytes: 0,
+            synced: now,
+            saved: now,
+            told: None,
+        };
+        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || desk.run(&self.notes))?;
+        Ok(Keeper { notes, thread: Some(thread) })
+    }
+}
+
+/// What the thread has.
+struct Desk {
+    folder: Folder,
+    accounts: Accounts,
+    gauges: Arc<LedgerGauges>,
+    /// Whether the state is older than something.
+    changed: bool,
+    /// Whether there were more notes than may wait: the journal does not have all.
+    lost: bool,
+    unsynced: bool,
+    state_bytes: u64,
+    synced: Instant,
+    saved: Instant,
+    told: Option<Instant>,
+}
+
+impl Desk {
+    fn run(mut self, notes: &Notes) {
+        loop {
+            let time = if self.unsynced { SYNC } else { SAVE };
+            let Woken { notes: some, overflowed, ended } = notes.wait(time);
+            self.lost |= overflowed;
+            self.changed |= self.lost || !some.is_empty();
+            self.append(some);
+            if ended {
+                self.save(notes);
+                return;
+            }
+            let now = clock::now();
+            if self.unsynced && now.saturating_duration_since(self.synced) >= SYNC {
+                self.synced = now;
+                self.unsynced = false;
+                let done = self.folder.sync();
+                self.tell("synchronise the journal of", &done);
+            }
+            let due = now.saturating_duration_since(self.saved) >= SAVE;
+            let large = self.folder.journal_bytes() >= self.state_bytes / SMALL;
+            if self.changed && due && (large || self.lost || self.folder.is_broken()) {
+                self.save(notes);
+            }
+            notes.pause(GATHER);
+        }
+    }
+
+    fn append(&mut self, notes: Waiting) {
+        if notes.is_empty() {
+            return;
+        }
+        self.unsynced = true;
+        let done = self.folder.append(records(notes));
+        self.tell("write to the journal of", &done);
+    }
+
+    fn save(&mut self, notes: &Notes) {
+        let done = self.try_save(notes);
+        self.gauges.saved(done.is_ok());
+        self.saved = clock::now();
+        self.tell("write the state of", &done);
+        if let Ok((bytes, overflowed)) = done {
+            (self.changed, self.lost, self.unsynced, self.state_bytes) = (overflowed, overflowed, false, bytes);
+            if self.told.take().is_some() {
+                info!(target: "sluicegate::limit", "the limits are kept again");
+            }
+        }
+    }
+
+    /// How large the state is, and whether more notes came meanwhile than may wait.
+    fn try_save(&mut self, notes: &Notes) -> io::Result<(u64, bool)> {
+        self.folder.rotate()?;
+        let mut all = Vec::new();
+        (self.accounts)(&mut |record| all.push(record));
+        let Woken { notes: meanwhile, overflowed, .. } = notes.take();
+        self.folder.append(records(meanwhile))?;
+        Ok((self.folder.save(&all)?, overflowed))
+    }
+
+    fn tell<T>(&mut self, what: &str, done: &io::Result<T>) {
+        let Err(error) = done else { return };
+        let now = clock::now();
+        if self.told.is_none_or(|last| now.saturating_duration_since(last) >= TELL) {
+            self.told = Some(now);
+            error!(target: "sluicegate::limit", "cannot {what} the limits: {error}; until that is mended, they do not outlive the process");
+        }
+    }
+}
+
+fn records(notes: Waiting) -> impl Iterator<Item = Record> {
+    notes.into_iter().map(|((meter, key), saved)| Record { meter, key, saved })
+}
