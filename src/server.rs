@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
+use sluicegate_wipe::wipe_what_this_thread_frees;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -60,6 +61,23 @@ pub struct Options {
     pub overrides: Overrides,
     /// What the configuration is read against.
     pub environment: Environment,
+}
+
+impl Options {
+    /// Reads the configuration, on a thread of its own: what it frees is wiped, and with the thread goes its stack, and what
+    /// that held of secrets.
+    ///
+    /// # Errors
+    /// When there can be no thread, or it panicked. What is wrong with the file is in the result.
+    pub fn load(&self) -> io::Result<Result<Loaded, ConfigErrors>> {
+        let Self { file, overrides, environment } = self.clone();
+        let thread = thread::Builder::new().name("configuration".to_owned());
+        let thread = thread.spawn(move || {
+            wipe_what_this_thread_frees();
+            config::load(&file, &overrides, &environment)
+        })?;
+        thread.join().map_err(|_| io::Error::other("it panicked"))
+    }
 }
 
 /// Why there is no gateway.
@@ -114,9 +132,11 @@ impl StartError {
 /// # Errors
 /// When it cannot start: the configuration, an address, a file.
 pub fn run(options: Options) -> Result<(), StartError> {
+    // This thread makes keys of secrets, and hears the admin token.
+    wipe_what_this_thread_frees();
     let begun = clock::now();
-    let loaded = config::load(&options.file, &options.overrides, &options.environment).map_err(StartError::Config)?;
-    let Loaded { config, warnings, .. } = loaded;
+    let loaded = options.load().map_err(StartError::system("cannot read the configuration"))?;
+    let (config, warnings) = loaded.map_err(StartError::Config)?.without_source();
     if !config.server.core_dumps {
         secrecy::forbid_core();
     }
@@ -125,7 +145,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let config = Arc::new(config);
     let identity =
         Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let metrics = Arc::new(Metrics::new(&identity));
+    let metrics = Metrics::new(&identity).in_environment(config.server.environment.clone());
+    let metrics = Arc::new(metrics);
     let logging = Logging::install(&config.log, &identity, Arc::clone(&metrics))
         .map_err(|source| StartError::Log { path: process_log(&config), source })?;
     let logging = Arc::new(logging);
@@ -137,10 +158,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let access = open_access(config.log.access.as_ref(), &metrics)?;
     let (auditing, alarms) = Auditing::new(identity.clone(), Arc::clone(&metrics));
     let logs = Logs { access, audit: open_audit(config.log.audit.as_ref(), &auditing)? };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::system("cannot make a reactor"))?;
+    let runtime = reactor()?;
     let addresses = Arc::new(Addresses::default());
     let tokens = Arc::new(Tokens::new(issuers(&config), &metrics));
     runtime.block_on(async { tokio::join!(addresses.fill(&config), tokens.sources.fill(issuers(&config))) });
@@ -185,6 +203,12 @@ pub fn run(options: Options) -> Result<(), StartError> {
     logging.flush();
     runtime.shutdown_background();
     Ok(())
+}
+
+/// What the control thread runs on.
+fn reactor() -> Result<tokio::runtime::Runtime, StartError> {
+    let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    reactor.map_err(StartError::system("cannot make a reactor"))
 }
 
 /// What limits remember, and where that outlives the process.

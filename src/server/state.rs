@@ -82,8 +82,8 @@ fn find(config: &Config, environment: &Environment, usual: &Path) -> Option<Plac
     if let Some(path) = &config.server.state_dir {
         return Some(Place::Named(path.clone()));
     }
-    let of_systemd = environment.variable("STATE_DIRECTORY").and_then(|text| text.split(':').next());
-    let of_systemd = of_systemd.filter(|path| path.starts_with('/')).map(PathBuf::from);
+    let first = |text: &str| text.split(':').next().filter(|path| path.starts_with('/')).map(PathBuf::from);
+    let of_systemd = environment.variable("STATE_DIRECTORY").and_then(|text| first(&text));
     of_systemd.or_else(|| usual.is_dir().then(|| usual.to_owned())).map(Place::Found)
 }
 
