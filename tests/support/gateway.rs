@@ -313,8 +313,33 @@ impl Gateway {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// Ends it with `signal`, and starts it again with the same files and addresses, and without an environment of its own.
+    pub async fn restart(&mut self, signal: Signal) {
+        self.restart_after(signal, || ()).await;
+    }
+
+    /// The same, with something done to its files meanwhile.
+    pub async fn restart_after(&mut self, signal: Signal, meanwhile: impl FnOnce()) {
+        self.signal(signal);
+        self.wait_exit(Duration::from_secs(40)).await;
+        meanwhile();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+        command.args(["run", "-c", self.config_file().to_str().unwrap()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self.child = command.spawn().unwrap();
+        let (stderr, collector) = collect(self.child.stderr.take().unwrap());
+        (self.stderr, self.collector) = (stderr, Some(collector));
+        if let Err(exit) = self.comes_up().await {
+            panic!("the gateway ended with {:?} instead of starting again:\n{}", exit.code, exit.stderr);
+        }
+    }
+
     /// Waits until it answers; the exit when it ends instead.
     pub(super) async fn came_up(mut self) -> Result<Self, Exit> {
+        self.comes_up().await.map(|()| self)
+    }
+
+    async fn comes_up(&mut self) -> Result<(), Exit> {
         let started = Instant::now();
         let with_admin = self.config().contains(&self.addresses.admin.to_string());
         let door = if with_admin { self.addresses.admin } else { self.addresses.listen };
@@ -325,7 +350,7 @@ impl Gateway {
             }
             let healthy = probe.ask("GET", "/health").try_send().await.is_ok_and(|answer| answer.status == 200);
             if healthy && tokio::net::TcpStream::connect(self.addresses.listen).await.is_ok() {
-                return Ok(self);
+                return Ok(());
             }
             assert!(started.elapsed() < STARTS_WITHIN, "does not answer after {STARTS_WITHIN:?}");
             pause(Duration::from_millis(5)).await;

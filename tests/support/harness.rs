@@ -15,6 +15,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod ai;
 mod builder;
 mod certificates;
 mod client;

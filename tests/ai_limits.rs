@@ -1,0 +1,462 @@
+//! Tokens and money: what is set aside, what is charged, what is refused, and what a restart remembers.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/harness.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::ai::*;
+use support::*;
+use tokio::task::JoinSet;
+
+/// A gateway whose route has the one limit `a`.
+fn limited(ai: Ai, limit: &str) -> Builder {
+    ai.on_route("limits: [a]").build().section("limits", &format!("{{ a: {{ {limit} }} }}"))
+}
+
+/// A question for at most ten tokens.
+fn short(model: &str) -> Value {
+    with(chat(model, "x"), json!({"max_tokens": 10}))
+}
+
+fn number(answer: &Answer, name: &str) -> u64 {
+    answer.header(name).parse().unwrap_or_else(|_| panic!("{name}: {:?}", answer.headers))
+}
+
+/// What the limit `a` counted in tokens: settled, pending, reservations that are open.
+async fn counted(gate: &Gateway) -> [u64; 3] {
+    let metrics = gate.metrics().await;
+    ["settled_total", "pending", "reservations"]
+        .map(|name| metrics.sum(&format!(r#"sluicegate_limit_{name}{{limit="a",unit="tokens"}}"#)) as u64)
+}
+
+/// Waits until nothing is set aside, and gives what was settled.
+async fn settled(gate: &Gateway) -> u64 {
+    let mut last = [0; 3];
+    eventually(s(10), "no reservation is left", async || {
+        last = counted(gate).await;
+        last[1..] == [0, 0]
+    })
+    .await;
+    last[0]
+}
+
+/// What the mock served: tokens of input and output.
+fn served(mock: &Mock) -> u64 {
+    let tokens = mock.ledger().total().tokens;
+    tokens.input + tokens.output
+}
+
+#[tokio::test]
+async fn what_was_used_is_charged_and_what_is_over_the_limit_gets_429() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=4000,out=2000");
+    let gate = limited(ai_of(&a), "key: global, tokens: 10000/15m").start().await;
+    let [first, second, third] = [ask(&gate, "chat/completions", &short("m")).await, ask(&gate, "chat/completions", &short("m")).await, ask(&gate, "chat/completions", &short("m")).await];
+    assert_eq!([first.status, second.status, third.status], [200, 200, 429]);
+    assert_eq!(a.hits(), 2);
+    // 12,000 of 10,000 are used, and 11.1 come back in a second.
+    let wait = number(&third, "retry-after");
+    assert!((170..=200).contains(&wait), "{wait}");
+    let error = &third.json()["error"];
+    assert_eq!((&error["code"], &error["type"]), (&json!("RATE_LIMIT_EXCEEDED"), &json!("rate_limit_error")), "{error}");
+    for answer in [&first, &second, &third] {
+        assert_eq!(number(answer, "x-ratelimit-limit-tokens"), 10_000);
+        assert!(!answer.header("x-ratelimit-reset-tokens").is_empty(), "{:?}", answer.headers);
+    }
+    assert_eq!(number(&third, "x-ratelimit-remaining-tokens"), 0);
+    assert!((4000..=4100).contains(&(number(&second, "x-ratelimit-remaining-tokens") + 20)), "{:?}", second.headers);
+    assert_eq!(settled(&gate).await, 12_000);
+    let told = ask(&gate, "messages", &messages("m", "x")).await;
+    assert_eq!((told.status, &told.json()["error"]["type"]), (429, &json!("rate_limit_error")), "{}", told.text());
+}
+
+#[tokio::test]
+async fn what_is_used_comes_back_with_time() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=150,out=50");
+    let gate = limited(ai_of(&a), "key: global, tokens: 100/1s").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    let used = now();
+    let refused = ask(&gate, "chat/completions", &short("m")).await;
+    assert_eq!((refused.status, number(&refused, "retry-after")), (429, 2), "{:?}", refused.headers);
+    eventually(s(8), "it passes again", async || ask(&gate, "chat/completions", &short("m")).await.status == 200).await;
+    assert!(used.elapsed() > ms(1000), "{:?}", used.elapsed());
+}
+
+#[tokio::test]
+async fn a_request_that_may_use_more_than_is_left_is_refused_before_it_is_sent() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=500,out=100");
+    let gate = limited(ai_of(&a), "key: global, tokens: 1000/1d").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    let greedy = with(chat("m", "x"), json!({"max_tokens": 900}));
+    assert_eq!(ask(&gate, "chat/completions", &greedy).await.status, 429, "400 are left");
+    assert_eq!(ask(&gate, "chat/completions", &with(chat("m", "x"), json!({"max_completion_tokens": 900}))).await.status, 429);
+    assert_eq!(ask(&gate, "messages", &with(messages("m", "x"), json!({"max_tokens": 900}))).await.status, 429);
+    assert_eq!(ask(&gate, "responses", &with(responses("m", "x"), json!({"max_output_tokens": 900}))).await.status, 429);
+    let long = "many words ".repeat(400);
+    assert_eq!(ask(&gate, "embeddings", &json!({"model": "m", "input": long})).await.status, 429, "1100 tokens of input");
+    assert_eq!(a.hits(), 1);
+    assert_eq!(settled(&gate).await, 600, "what was refused cost nothing");
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_and_not_used_is_there_again() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 2000/1d").start().await;
+    a.set_order("usage", "in=10,out=10");
+    for _ in 0..10 {
+        let answer = ask(&gate, "chat/completions", &with(chat("m", "x"), json!({"max_tokens": 1500}))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(settled(&gate).await, 200);
+}
+
+#[tokio::test]
+async fn an_image_in_a_request_is_not_counted_by_its_bytes() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 5000/1d").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    let image = format!("data:image/png;base64,{}", "A".repeat(400_000));
+    let parts = json!([{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": image}}]);
+    let body = with(short("m"), json!({"messages": [{"role": "user", "content": parts}]}));
+    assert_eq!(ask(&gate, "chat/completions", &body).await.status, 200);
+}
+
+#[tokio::test]
+async fn every_door_charges_and_asking_what_something_would_cost_does_not() {
+    let a = upstream("a").await;
+    let ai = ai().openai("first", &a).anthropic("second", &a).model("m", &["first"]).model("c", &["second"]);
+    let gate = limited(ai, "key: global, tokens: 1000000/1d").start().await;
+    a.set_order("usage", "in=100,out=50");
+    let mut expected = 0;
+    let doors = [
+        ("chat/completions", short("m"), 150),
+        ("chat/completions", streamed(short("m")), 150),
+        ("completions", json!({"model": "m", "prompt": "x", "max_tokens": 10}), 150),
+        ("responses", responses("m", "x"), 150),
+        ("responses", streamed(responses("m", "x")), 150),
+        ("messages", messages("c", "x"), 150),
+        ("messages", streamed(messages("c", "x")), 150),
+        ("chat/completions", streamed(short("c")), 150),
+        ("embeddings", json!({"model": "m", "input": "x"}), 100),
+        ("rerank", json!({"model": "m", "query": "x", "documents": ["x"]}), 100),
+        ("messages/count_tokens", json!({"model": "c", "messages": [{"role": "user", "content": "x"}]}), 0),
+    ];
+    for (door, body, cost) in doors {
+        let answer = ask(&gate, door, &body).await;
+        assert_eq!(answer.status, 200, "{door}: {}", answer.text());
+        expected += cost;
+        assert_eq!(settled(&gate).await, expected, "{door}");
+    }
+    assert_eq!(gate.get("/v1/models").await.status, 200);
+    assert_eq!(settled(&gate).await, expected);
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_count_is_counted_for() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 1000000/1d").start().await;
+    a.set_fault(Some(Fault::NoUsage));
+    let text = "say ".to_owned() + &"word ".repeat(200);
+    let mut before = 0;
+    for body in [chat("m", &text), streamed(chat("m", &text))] {
+        let answer = ask(&gate, "chat/completions", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let charged = settled(&gate).await - before;
+        before += charged;
+        // A thousand characters in and out, at four a token.
+        assert!((480..=540).contains(&charged), "{charged}");
+    }
+    let lines = gate.access_log(2).await;
+    assert!(lines.iter().all(|line| line["tokens_estimated"] == true), "{lines:#?}");
+    assert_eq!(gate.metric(r#"sluicegate_ai_usage_total{source="estimate"}"#).await, 2.0);
+}
+
+#[tokio::test]
+async fn what_was_not_answered_costs_nothing() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let ai = ai().openai("first", &a).openai("second", &b).model("m", &["first"]).model("n", &["first", "second"]).set("attempts: 2").set("breaker: off");
+    let gate = limited(ai, "key: global, tokens: 100000/1d").start().await;
+    a.set_order("usage", "in=100,out=50");
+    b.set_order("usage", "in=70,out=30");
+    for fault in [
+        Fault::Status(500),
+        Fault::Status(400),
+        Fault::Refusal(Refusal::Context),
+        Fault::CloseBeforeHeaders,
+        Fault::At(Stage::Start, Twist::Error(500)),
+        Fault::At(Stage::Start, Twist::Close),
+    ] {
+        a.set_fault(Some(fault));
+        for body in [short("m"), streamed(short("m"))] {
+            let answer = ask(&gate, "chat/completions", &body).await;
+            assert_ne!(answer.status, 200, "{fault:?}");
+            assert_eq!(settled(&gate).await, 0, "{fault:?}");
+        }
+    }
+    a.set_fault(Some(Fault::Status(500)));
+    assert_eq!(ask(&gate, "chat/completions", &short("n")).await.status, 200);
+    assert_eq!(settled(&gate).await, 100, "only what the second served");
+    for body in ["{", r#"{"model":"nobody","messages":[]}"#] {
+        gate.ask("POST", "/v1/chat/completions").body(body).send().await;
+    }
+    assert_eq!(settled(&gate).await, 100);
+}
+
+#[tokio::test]
+async fn a_broken_stream_and_one_that_its_client_leaves_are_charged_for_what_was_seen() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 100000/1d").start().await;
+    a.fail_next(1, Fault::At(Stage::After(50), Twist::Close));
+    a.set_order("sse", "interval=0ms,events=100");
+    let broken = with(streamed(chat("m", "hello")), json!({"max_tokens": 1000}));
+    ask(&gate, "chat/completions", &broken).await;
+    let charged = settled(&gate).await;
+    let truth = served(&a);
+    assert!(charged.abs_diff(truth) <= truth / 2 && charged < 500, "charged {charged}, served {truth}");
+
+    a.set_order("sse", "rate=50,events=5000");
+    let before = (charged, truth);
+    let mut open = stream(&gate, "chat/completions", &broken).await;
+    for _ in 0..60 {
+        open.next().await.unwrap();
+    }
+    drop(open);
+    let (charged, truth) = (settled(&gate).await - before.0, served(&a) - before.1);
+    assert!((30..500).contains(&charged) && charged.abs_diff(truth) <= truth / 2, "charged {charged}, served {truth}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_first_content_pays_nothing() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 1000/1d").start().await;
+    a.set_latency(s(20));
+    for body in [short("m"), streamed(short("m"))] {
+        let client = gate.client().clone();
+        let before = a.ledger().total().begun;
+        let waiting = tokio::spawn(async move {
+            client.ask("POST", "/v1/chat/completions").header("content-type", "application/json").body(body.to_string()).try_send().await
+        });
+        eventually(s(5), "the provider has it", async || a.ledger().total().begun == before + 1).await;
+        let [_, pending, open] = counted(&gate).await;
+        assert!(pending > 0 && open == 1, "something is set aside meanwhile: {pending}, {open}");
+        waiting.abort();
+        assert_eq!(settled(&gate).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_streams_at_once_never_use_more_than_the_limit_and_one_reservation() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 10000/15m").start().await;
+    a.set_order("sse", "rate=200,events=400");
+    let mut streams = JoinSet::new();
+    for _ in 0..50 {
+        let client = gate.client().clone();
+        streams.spawn(async move {
+            let body = with(streamed(chat("m", "hello")), json!({"max_tokens": 500}));
+            let asked = client.ask("POST", "/v1/chat/completions").header("content-type", "application/json");
+            asked.body(body.to_string()).send().await.status
+        });
+    }
+    let statuses = streams.join_all().await;
+    let passed = statuses.iter().filter(|status| **status == 200).count();
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 429)) && passed >= 15, "{statuses:?}");
+    let charged = settled(&gate).await;
+    assert_eq!(charged, served(&a), "charged is what was served");
+    assert!(charged <= 10_000 + 520, "{charged}");
+}
+
+#[tokio::test]
+async fn each_caller_has_a_budget_of_its_own() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let gate = limited(ai_of(&a), "key: api_key, tokens: 1000/1d").section("auth", &callers()).start().await;
+    assert_eq!(ask_as(&gate, "team-a", "chat/completions", &short("m")).await.status, 200);
+    assert_eq!(ask_as(&gate, "team-a", "chat/completions", &short("m")).await.status, 429);
+    let other = ask_as(&gate, "team-b", "chat/completions", &short("m")).await;
+    assert_eq!(other.status, 200);
+    assert!(number(&other, "x-ratelimit-remaining-tokens") > 900);
+}
+
+#[tokio::test]
+async fn a_model_may_have_a_budget_of_its_own() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let gate = limited(ai_of(&a), "key: model, tokens: 1000/1d").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429);
+    assert_eq!(ask(&gate, "chat/completions", &short("n")).await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_tokens_and_streams_in_flight_are_limited_side_by_side() {
+    let a = upstream("a").await;
+    let limits = "{ often: { key: global, rate: 100/15m, burst: 100 }, much: { key: global, tokens: 10000/15m }, busy: { key: global, concurrent: 1 } }";
+    let gate = ai_of(&a).on_route("limits: [often, much, busy]").build().section("limits", limits).start().await;
+    let answer = ask(&gate, "chat/completions", &short("m")).await;
+    let told = ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-limit-tokens"].map(|name| number(&answer, name));
+    assert_eq!(told, [100, 99, 10_000], "{:?}", answer.headers);
+    a.set_order("sse", "rate=20,events=1000");
+    let mut open = stream(&gate, "chat/completions", &streamed(short("m"))).await;
+    open.next().await.unwrap();
+    drop(open);
+    eventually(s(5), "the place is free again", async || ask(&gate, "chat/completions", &short("m")).await.status == 200).await;
+    let mut open = stream(&gate, "chat/completions", &streamed(chat("m", "x"))).await;
+    open.next().await.unwrap();
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429, "one stream is under way");
+}
+
+#[tokio::test]
+async fn a_limit_that_only_counts_refuses_nobody() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let gate = limited(ai_of(&a), "key: global, tokens: 1000/1d, mode: shadow").start().await;
+    for _ in 0..4 {
+        let answer = ask(&gate, "chat/completions", &short("m")).await;
+        assert_eq!((answer.status, answer.header("x-ratelimit-limit-tokens")), (200, ""));
+    }
+    assert_eq!(gate.metric(r#"sluicegate_limit_requests_total{limit="a",outcome="shadow_tokens"}"#).await, 3.0);
+}
+
+const PRICES: &str = "prices: { models: { m: { input: 2.00, cached_input: 0.50, cache_write: 3.00, output: 8.00, reasoning: 16.00, \
+                      long_context: { above: 200000, input: 4.00, output: 10.00 } } } }";
+
+#[tokio::test]
+async fn money_is_counted_exactly_by_the_price_of_each_kind_of_token() {
+    let a = upstream("a").await;
+    let ai = ai().anthropic("first", &a).model("m", &["first"]).set(PRICES);
+    let gate = limited(ai, "key: global, cost: 100.00/1d").start().await;
+    for (usage, dollars) in [
+        ("in=1000,out=500", 0.006),
+        ("in=1000,out=500,cached=400", 0.0054),
+        ("in=1000,out=500,cached=400,written=300", 0.0057),
+        ("in=0,out=1", 0.000_008),
+        ("in=300000,out=1000", 1.21),
+    ] {
+        a.set_order("usage", usage);
+        assert_eq!(ask(&gate, "messages", &messages("m", "x")).await.status, 200);
+        let log = gate.access_log(1).await;
+        assert_eq!(log.last().unwrap()["cost_usd"].as_f64(), Some(dollars), "{usage}: {}", log.last().unwrap());
+        std::fs::write(gate.dir().join("access.log"), "").unwrap();
+    }
+    let told = gate.metric(r#"sluicegate_ai_cost_dollars_total{provider="first",model="m"}"#).await;
+    assert!((told - 1.227_108).abs() < 1e-9, "{told}");
+}
+
+#[tokio::test]
+async fn a_budget_of_money_that_is_used_up_refuses() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=200000,out=50000");
+    let gate = limited(ai_of(&a).set(PRICES), "key: global, cost: 1.00/1d").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200, "0.80");
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200, "1.60");
+    let refused = ask(&gate, "chat/completions", &short("m")).await;
+    assert_eq!((refused.status, code_of(&refused).as_str()), (429, "BUDGET_EXCEEDED"), "{}", refused.text());
+    assert!(number(&refused, "retry-after") > 40_000, "{:?}", refused.headers);
+    let usd = gate.metric(r#"sluicegate_limit_settled_total{limit="a",unit="usd"}"#).await;
+    assert!((usd - 1.6).abs() < 1e-9, "{usd}");
+}
+
+#[tokio::test]
+async fn a_budget_of_the_calendar_says_when_it_begins_anew() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let gate = limited(ai_of(&a), "key: global, tokens: 1000/day").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    let refused = ask(&gate, "chat/completions", &short("m")).await;
+    assert_eq!(refused.status, 429);
+    let midnight = 86_400 - seconds_now() % 86_400;
+    assert!(number(&refused, "retry-after").abs_diff(midnight) <= 3, "{midnight}: {:?}", refused.headers);
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_refused_passed_or_priced_as_the_configuration_says() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=1000000,out=1000000");
+    let with_policy = async |unknown: &str| {
+        let prices = format!("prices: {{ unknown: {unknown}, models: {{ m: {{ input: 1.00, output: 1.00 }} }} }}");
+        limited(ai_of(&a).set(&prices), "key: global, cost: 100.00/1d").start().await
+    };
+    let gate = with_policy("block").await;
+    let refused = ask(&gate, "chat/completions", &short("unheard-of")).await;
+    assert!((400..=503).contains(&refused.status) && a.hits() == 0, "{}: {}", refused.status, refused.text());
+    assert!(refused.text().contains("price"), "{}", refused.text());
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+
+    let gate = with_policy("zero").await;
+    assert_eq!(ask(&gate, "chat/completions", &short("unheard-of")).await.status, 200);
+    gate.says("unheard-of").await;
+    assert_eq!(gate.access_log(1).await[0]["cost_usd"].as_f64(), Some(0.0));
+
+    let gate = with_policy("{ input: 5.00, output: 15.00 }").await;
+    assert_eq!(ask(&gate, "chat/completions", &short("unheard-of")).await.status, 200);
+    assert_eq!(gate.access_log(1).await[0]["cost_usd"].as_f64(), Some(20.0));
+
+    let gate = ai_of(&a).start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("unheard-of")).await.status, 200, "where money is not limited, none is asked");
+}
+
+#[tokio::test]
+async fn well_known_models_have_a_price_in_the_table_of_the_package() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=1000000,out=1000000");
+    let ai = ai().openai("first", &a).anthropic("second", &a).model("gpt-4o", &["first"]).model("mine", &["second/claude-sonnet-4-5"]);
+    let gate = limited(ai, "key: global, cost: 1000.00/1d").start().await;
+    for (model, dollars) in [("gpt-4o", 12.5), ("mine", 18.0)] {
+        let answer = ask(&gate, "chat/completions", &short(model)).await;
+        assert_eq!(answer.status, 200, "{model}: {}", answer.text());
+        let log = gate.access_log(1).await;
+        let cost = log.last().unwrap()["cost_usd"].as_f64().unwrap();
+        assert!(cost >= dollars && cost < 4.0 * dollars, "{model}: {cost}");
+        std::fs::write(gate.dir().join("access.log"), "").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_runs_over_its_budget_is_cut_with_a_proper_end_where_that_is_wanted() {
+    let a = upstream("a").await;
+    a.set_order("sse", "rate=100,events=2000");
+    let gate = limited(ai_of(&a).of_route("cut_over_budget: true"), "key: global, tokens: 200/1d").start().await;
+    let told = chat_told(&within(s(15), "an end", stream(&gate, "chat/completions", &streamed(chat("m", "x"))).await.rest()).await);
+    let words = told.text.split(' ').count();
+    assert!((100..600).contains(&words), "{words} words");
+    assert!(told.errors.len() == 1 || (told.ended && told.finish.is_some()), "{:?} {:?}", told.errors, told.finish);
+    eventually(s(5), "the provider is left", async || a.ledger().total().cancelled == 1).await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429);
+
+    let gate = limited(ai_of(&a), "key: global, tokens: 200/1d").start().await;
+    a.set_order("sse", "interval=0ms,events=2000");
+    let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("m", "x"))).await.rest().await);
+    assert!(told.ended && told.errors.is_empty(), "it goes on where nobody said otherwise");
+    assert!(settled(&gate).await > 2000, "and is charged");
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_was_used() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let gate = limited(ai_of(&a), "key: global, tokens: 1000/1d").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    gate.reload_with("tokens: 1000/1d", "tokens: 1050/1d").await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429);
+    gate.reload_with("tokens: 1050/1d", "tokens: 5000/1d").await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_reload_in_the_middle_of_a_stream_leaves_no_reservation_behind() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 100000/1d").start().await;
+    a.set_order("sse", "rate=40,events=60");
+    let mut open = stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await;
+    open.next().await.unwrap();
+    gate.reload_with("tokens: 100000/1d", "tokens: 90000/1d").await;
+    open.rest().await;
+    assert_eq!(settled(&gate).await, served(&a));
+}

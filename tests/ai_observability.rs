@@ -1,0 +1,196 @@
+//! What an operator sees of requests to models: log, metrics, and nothing of what was said.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/harness.rs"]
+mod support;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use support::ai::*;
+use support::*;
+
+const PRICES: &str = "prices: { models: { gpt-4o: { input: 1.00, output: 2.00 } } }";
+
+/// A gateway that has met a bit of everything: an answer, a stream, a failover, a broken stream, a refusal.
+async fn busy(a: &Mock, b: &Mock) -> Gateway {
+    a.set_order("usage", "in=1000,out=500,cached=200");
+    let gate = ai()
+        .openai("first", a)
+        .openai("second", b)
+        .model("gpt-4o", &["first/gpt-4o-eu", "second"])
+        .set(PRICES)
+        .start()
+        .await;
+    assert_eq!(ask(&gate, "chat/completions", &chat("gpt-4o", "hello")).await.status, 200);
+    stream(&gate, "chat/completions", &streamed(chat("gpt-4o", "hello"))).await.rest().await;
+    a.fail_next(1, Fault::Status(500));
+    assert_eq!(ask(&gate, "chat/completions", &chat("gpt-4o", "hello")).await.status, 200);
+    a.fail_next(1, Fault::At(Stage::After(2), Twist::Close));
+    stream(&gate, "chat/completions", &streamed(chat("gpt-4o", "hello"))).await.rest().await;
+    assert_eq!(ask(&gate, "chat/completions", &chat("nobody", "hello")).await.status, 400);
+    gate
+}
+
+#[tokio::test]
+async fn a_line_of_the_access_log_tells_what_a_request_was_and_what_became_of_it() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = busy(&a, &b).await;
+    let lines = gate.access_log(5).await;
+    let told = |line: &Value, names: &[&str]| names.iter().map(|name| line[*name].clone()).collect::<Vec<_>>();
+    let whole = told(&lines[0], &["route", "operation", "model", "model_served", "provider", "provider_key", "stream", "attempts", "status"]);
+    let expected = json!(["ai", "chat", "gpt-4o", "gpt-4o-eu", "first", "key-1", false, 1, 200]);
+    assert_eq!(Value::from(whole), expected);
+    let used = told(&lines[0], &["tokens_input", "tokens_output", "tokens_cache_read", "cost_usd"]);
+    assert_eq!(Value::from(used), json!([1000, 500, 200, 0.002]), "{}", lines[0]);
+    assert_eq!(lines[0]["tries"], json!([{"provider": "first", "key": "key-1", "outcome": "answered"}]));
+    assert_eq!(lines[1]["stream"], true);
+    let first = lines[1]["first_token_ms"].as_f64().unwrap();
+    assert!(first > 0.0 && first <= lines[1]["duration_ms"].as_f64().unwrap(), "{}", lines[1]);
+    let outcomes: Vec<&Value> = lines[2]["tries"].as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
+    assert_eq!((outcomes, &lines[2]["attempts"]), (vec![&json!("status_5xx"), &json!("answered")], &json!(2)));
+    assert_eq!((&lines[2]["provider"], &lines[2]["model_served"]), (&json!("second"), &json!("gpt-4o")));
+    assert_eq!(lines[3]["broken"], true, "{}", lines[3]);
+    assert_eq!((&lines[4]["status"], &lines[4]["model"], &lines[4]["provider"]), (&json!(400), &json!("nobody"), &Value::Null));
+}
+
+#[tokio::test]
+async fn metrics_have_the_names_that_dashboards_know() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = busy(&a, &b).await;
+    gate.access_log(5).await;
+    let metrics = gate.metrics().await;
+    let names = [
+        "ai_gateway_requests_total",
+        "ai_gateway_cache_hit_ratio",
+        "http_request_duration_seconds_bucket",
+        "http_requests_total",
+        "ai_circuit_breaker_state",
+        "jairouter_circuit_breaker_events_total",
+        "gen_ai_client_token_usage_bucket",
+        "gen_ai_server_request_duration_seconds_bucket",
+        "gen_ai_server_time_to_first_token_seconds_bucket",
+        "gen_ai_server_time_per_output_token_seconds_bucket",
+        "sluicegate_ai_phase_seconds_bucket",
+        "gw_credential_requests_total",
+        "sluicegate_ai_key_state",
+    ];
+    let missing: Vec<_> = names.iter().filter(|name| !metrics.has(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let counts = [
+        (r#"ai_gateway_requests_total{provider="first",model="gpt-4o",status="200"}"#, 3.0),
+        (r#"ai_gateway_requests_total{provider="second",model="gpt-4o",status="200"}"#, 1.0),
+        (r#"ai_gateway_requests_total{provider="none",model="other",status="400"}"#, 1.0),
+        (r#"sluicegate_ai_attempts_total{provider="first",outcome="status_5xx"}"#, 1.0),
+        (r#"sluicegate_ai_failovers_total{provider="first",reason="status_5xx"}"#, 1.0),
+        (r#"sluicegate_ai_broken_streams_total{provider="first"}"#, 1.0),
+        (r#"ai_circuit_breaker_state{provider="first",state="closed"}"#, 1.0),
+        (r#"ai_circuit_breaker_state{provider="first",state="open"}"#, 0.0),
+        (r#"http_requests_total{status="400"}"#, 1.0),
+        (r#"http_requests_total{status="200"}"#, 4.0),
+        (r#"gw_credential_requests_total{provider="first",name="key-1"}"#, 4.0),
+    ];
+    for (series, expected) in counts {
+        assert_eq!(metrics.sum(series), expected, "{series}");
+    }
+    assert!(metrics.sum(r#"sluicegate_ai_tokens_total{provider="first",model="gpt-4o",type="input"}"#) >= 2000.0);
+    assert!(metrics.sum(r#"sluicegate_ai_tokens_total{provider="first",model="gpt-4o",type="cache_read"}"#) >= 400.0);
+    assert!(metrics.sum(r#"sluicegate_ai_cost_dollars_total{provider="first"}"#) >= 0.004);
+    for status in metrics.values("http_requests_total", "status").iter().chain(&metrics.values("ai_gateway_requests_total", "status")) {
+        assert!(status.parse::<u16>().is_ok(), "{status:?} is no number");
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_are_what_prometheus_reads() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = busy(&a, &b).await;
+    gate.access_log(5).await;
+    let text = gate.metrics().await.text().to_owned();
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed: make deps");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let of_ai: Vec<&str> = told.lines().filter(|line| line.contains("ai_") && line.contains("error")).collect();
+    assert!(of_ai.is_empty(), "{told}");
+}
+
+#[tokio::test]
+async fn names_that_clients_make_up_make_no_series() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    for n in 0..50 {
+        assert_eq!(ask(&gate, "chat/completions", &chat(&format!("made-up-{n}"), "hello")).await.status, 200);
+    }
+    gate.access_log(50).await;
+    let metrics = gate.metrics().await;
+    assert!(!metrics.text().contains("made-up"), "a client's name is in the metrics");
+    assert_eq!(metrics.sum(r#"ai_gateway_requests_total{provider="first",model="other"}"#), 50.0);
+}
+
+#[tokio::test]
+async fn nothing_of_what_was_said_is_written_down() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = ai()
+        .openai("first", &a)
+        .openai("second", &b)
+        .model("m", &["first", "second"])
+        .build()
+        .section("log", "{ level: debug, access: { file: \"{dir}/access.log\", format: json } }")
+        .start()
+        .await;
+    let secret = "the launch code is 4711-0815";
+    for fault in [None, Some(Fault::Status(500)), Some(Fault::Status(400)), Some(Fault::InvalidJson), Some(Fault::At(Stage::After(1), Twist::Garbage))] {
+        a.set_fault(fault);
+        for stream in [false, true] {
+            let body = with(chat("m", &format!("say {secret}")), json!({"stream": stream, "user": secret}));
+            let asked = gate.ask("POST", "/v1/chat/completions").header("content-type", "application/json");
+            let _ = asked.body(body.to_string()).try_send().await;
+        }
+    }
+    let log = gate.access_lines(10).await.join("\n");
+    let metrics = gate.metrics().await;
+    for (what, text) in [("the access log", log), ("the log", gate.stderr()), ("the metrics", metrics.text().to_owned())] {
+        assert!(!text.contains("0815"), "{what} tells what was said: {text}");
+    }
+}
+
+#[tokio::test]
+async fn time_to_the_first_token_and_between_tokens_are_measured() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    a.set_order("sse", "interval=100ms,events=11");
+    a.set_fault(Some(Fault::At(Stage::Start, Twist::Delay(ms(500)))));
+    stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await;
+    let line = gate.access_log(1).await.remove(0);
+    let first = line["first_token_ms"].as_f64().unwrap();
+    assert!((490.0..3000.0).contains(&first), "{line}");
+    let metrics = gate.metrics().await;
+    let seconds = metrics.sum("gen_ai_server_time_to_first_token_seconds_sum");
+    assert!((0.49..3.0).contains(&seconds), "{seconds}");
+    let per_token = metrics.sum("gen_ai_server_time_per_output_token_seconds_sum");
+    assert!((0.05..0.5).contains(&per_token), "{per_token}");
+}
+
+#[tokio::test]
+async fn when_nothing_is_in_flight_every_gauge_is_zero() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = busy(&a, &b).await;
+    eventually(s(5), "nothing is in flight", async || {
+        let metrics = gate.metrics().await;
+        let flying: f64 = ["sluicegate_requests_in_flight", "sluicegate_member_in_flight", "sluicegate_limit_in_flight"]
+            .iter()
+            .map(|name| metrics.sum(name))
+            .sum();
+        flying == 0.0
+    })
+    .await;
+}

@@ -1,0 +1,393 @@
+//! What a client must not reach and must not learn: addresses, keys, other callers, and the gateway's memory.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/harness.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::ai::*;
+use support::*;
+
+/// All that a gateway writes or shows to operators.
+async fn shown(gate: &Gateway) -> String {
+    let mut all = gate.stderr();
+    all.push_str(&std::fs::read_to_string(gate.dir().join("access.log")).unwrap_or_default());
+    for path in ["/metrics", "/control/status", "/control/config", "/stats", "/health", "/ready", "/"] {
+        all.push_str(&String::from_utf8_lossy(&gate.admin().get(path).await.body));
+    }
+    all
+}
+
+#[tokio::test]
+async fn no_field_of_a_client_chooses_an_address_or_a_key() {
+    let [a, evil] = upstreams(["a", "evil"]).await;
+    let gate = ai_of(&a).start().await;
+    let url = format!("http://{}/v1", evil.address());
+    let names = [
+        "host", "x-forwarded-host", "forwarded", "x-base-url", "x-api-base", "x-provider", "x-portkey-custom-host", "x-target",
+        "helicone-openai-api-base", "openai-base-url", "x-original-url", "x-sluicegate-target", "x-upstream",
+    ];
+    for name in names {
+        let value = if name == "host" { evil.address().to_string() } else { url.clone() };
+        let answer = ask_with(&gate, "chat/completions", &chat("m", "hello"), &[(name, &value)]).await;
+        assert_eq!((answer.status, evil.hits()), (200, 0), "{name}");
+        let seen = last_seen(&a);
+        assert_eq!(sent(&seen, "authorization"), format!("Bearer {}", key_of("first")), "{name}");
+        assert_eq!(sent(&seen, "host"), a.address().to_string(), "{name}");
+    }
+    for name in ["api_base", "base_url", "api_key", "api_version", "provider", "custom_llm_provider", "extra_headers", "organization", "key"] {
+        let value = if name == "extra_headers" { json!({"authorization": "Bearer mine"}) } else { json!(url) };
+        let body = with(chat("m", "hello"), json!({name: value}));
+        let answer = ask(&gate, "chat/completions", &body).await;
+        assert_eq!((answer.status, evil.hits()), (200, 0), "{name}");
+        assert_eq!(sent(&last_seen(&a), "authorization"), format!("Bearer {}", key_of("first")), "{name}");
+    }
+    let mut raw = gate.connect().await;
+    let body = chat("m", "hello").to_string();
+    let head = format!(
+        "POST http://{}/v1/chat/completions HTTP/1.1\r\nHost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        evil.address(), evil.address(), body.len()
+    );
+    raw.ask(format!("{head}{body}")).await;
+    assert_eq!(evil.hits(), 0, "an absolute address");
+}
+
+#[tokio::test]
+async fn a_query_of_the_client_does_not_reach_the_provider_as_a_key_or_a_version() {
+    let a = upstream("a").await;
+    let gate = ai()
+        .gemini("g", &a)
+        .provider("azure", "azure_openai", &a)
+        .model("g", &["g"])
+        .model("z", &["azure"])
+        .start()
+        .await;
+    for model in ["g", "z"] {
+        let path = "/v1/chat/completions?key=mine&api-version=1999&api-key=mine&alt=media";
+        let asked = gate.ask("POST", path).header("content-type", "application/json").body(chat(model, "hello").to_string());
+        assert_eq!(asked.send().await.status, 200, "{model}");
+        let query = last_seen(&a).path_and_query;
+        assert!(!query.contains("mine") && !query.contains("1999") && !query.contains("media"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_a_model_is_never_a_path() {
+    let a = upstream("a").await;
+    let names = [
+        "../../v1/files", "x/../../files", "..", ".", "a/b/c", "x?alt=media", "x#y", "x%2f..%2fy", "%2e%2e/x", "x y", "x\ny", "x\r\nhost: evil",
+        "x\u{0}y", "http://evil/", "//evil/x", "x:streamGenerateContent", "x;y", "é世", "x\\..\\y", "x&key=1",
+    ];
+    for kind in ["gemini", "azure_openai", "openai"] {
+        let gate = ai().provider("first", kind, &a).model("\"*\"", &["first"]).start().await;
+        for name in names {
+            let before = a.hits();
+            let answer = ask(&gate, "chat/completions", &chat(name, "hello")).await;
+            assert!(answer.status < 500 || answer.status == 503, "{kind} {name:?}: {} {}", answer.status, answer.text());
+            if a.hits() == before {
+                assert_eq!(answer.status, 400, "{kind} {name:?}: {}", answer.text());
+                continue;
+            }
+            let path = last_seen(&a).path_and_query;
+            let good = match kind {
+                "gemini" => {
+                    let inner = path.strip_prefix("/v1beta/models/").and_then(|rest| rest.strip_suffix(":generateContent"));
+                    inner.is_some_and(|inner| !inner.contains(['/', '?', '#', ':']))
+                }
+                "azure_openai" => {
+                    let inner = path.strip_prefix("/openai/deployments/").and_then(|rest| rest.split_once("/chat/completions?api-version="));
+                    inner.is_some_and(|(inner, version)| !inner.contains(['/', '?', '#']) && inner != ".." && !version.contains('&'))
+                }
+                _ => path == "/v1/chat/completions",
+            };
+            assert!(good, "{kind} {name:?} became {path}");
+        }
+        for name in ["../files", "%2e%2e%2ffiles", "a/../../../x"] {
+            let answer = gate.get(&format!("/v1/models/{name}")).await;
+            assert!(matches!(answer.status, 400 | 404), "{name}: {}", answer.status);
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_the_fields_of_a_provider_a_client_sees_the_harmless_ones() {
+    let a = upstream("a").await;
+    a.set_order("leak", "1");
+    let gate = ai()
+        .openai("openai", &a)
+        .anthropic("anthropic", &a)
+        .gemini("gemini", &a)
+        .provider("azure", "azure_openai", &a)
+        .model("o", &["openai"])
+        .model("c", &["anthropic"])
+        .model("g", &["gemini"])
+        .model("z", &["azure"])
+        .start()
+        .await;
+    for model in ["o", "c", "g", "z"] {
+        for body in [chat(model, "hello"), streamed(chat(model, "hello"))] {
+            let answer = ask(&gate, "chat/completions", &body).await;
+            assert_eq!(answer.status, 200, "{model}");
+            for name in ["set-cookie", "authorization", "x-api-key", "api-key", "x-goog-api-key", "x-upstream", "openai-organization", "anthropic-organization-id", "x-ms-region"] {
+                assert_eq!(answer.header(name), "", "{model}: {name}");
+            }
+            assert!(!format!("{:?}", answer.headers).contains("sk-of-"), "{model}: {:?}", answer.headers);
+        }
+        let asked = ask(&gate, "messages", &messages(model, "hello")).await;
+        assert_eq!(asked.header("set-cookie"), "", "{model}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_a_provider_that_names_its_key_is_not_passed_on() {
+    let key = "sk-proj-abcdef1234567890abcdef";
+    let error = json!({"error": {
+        "message": format!("Incorrect API key provided: {key}. Organization org-4711 at https://internal.example.com:8443/x."),
+        "type": "invalid_request_error", "param": null, "code": "invalid_api_key",
+    }});
+    for status in [400, 401, 403, 404, 429, 500] {
+        let body = error.to_string();
+        let backend = origin(move |_| {
+            let body = body.clone();
+            async move { given_status(status, &[("content-type", "application/json")], body) }
+        });
+        let backend = backend.await;
+        let gate = ai()
+            .provider_at("openai", "openai", backend.address(), &format!("keys: {key}"))
+            .provider_at("anthropic", "anthropic", backend.address(), &format!("keys: {key}"))
+            .model("o", &["openai"])
+            .model("c", &["anthropic"])
+            .set("attempts: 1")
+            .start()
+            .await;
+        for (door, asked) in [("chat/completions", chat("o", "x")), ("chat/completions", chat("c", "x")), ("messages", messages("o", "x")), ("messages", messages("c", "x"))] {
+            let answer = ask(&gate, door, &asked).await;
+            assert!(answer.status >= 400, "{status} {door}");
+            assert!(!answer.text().contains("sk-proj"), "{status} {door}: {}", answer.text());
+        }
+        gate.access_log(4).await;
+        let all = shown(&gate).await;
+        assert!(!all.contains("sk-proj"), "{status}: the key is shown");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_shown_nowhere_whatever_happens() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    a.set_order("leak", "1");
+    let flow = format!("kind: flow, base_url: \"http://{}/flow-llm-proxy\", credentials: \"{{dir}}/secrets.json\"", a.address());
+    let secrets = r#"[{ "name": "one", "clientId": "id-one", "clientSecret": "flow-secret-0815", "tenant": "t" }]"#;
+    let gate = ai()
+        .provider_with("first", "openai", &a, "keys: \"${THE_PROVIDER_KEY}\"")
+        .anthropic("second", &b)
+        .provider_as("flow", &flow)
+        .model("m", &["first", "second", "flow"])
+        .build()
+        .env("THE_PROVIDER_KEY", "sk-environment-0815")
+        .file("secrets.json", secrets)
+        .section("log", "{ level: debug, access: { file: \"{dir}/access.log\", format: json } }")
+        .start()
+        .await;
+    let faults = [
+        None,
+        Some(Fault::Status(500)),
+        Some(Fault::Refusal(Refusal::Key)),
+        Some(Fault::RateLimit(s(1))),
+        Some(Fault::BadHttp),
+        Some(Fault::CloseMidBody),
+        Some(Fault::At(Stage::After(1), Twist::Close)),
+    ];
+    let mut answers = String::new();
+    for fault in faults {
+        a.set_fault(fault);
+        b.set_fault(fault);
+        for body in [chat("m", "hello"), streamed(chat("m", "hello"))] {
+            let asked = gate.ask("POST", "/v1/chat/completions").header("content-type", "application/json").body(body.to_string());
+            if let Ok(answer) = asked.try_send().await {
+                answers.push_str(&format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body)));
+            }
+        }
+    }
+    gate.reload().await;
+    gate.access_log(14).await;
+    let all = answers + &shown(&gate).await;
+    for secret in ["sk-environment-0815", &key_of("second"), "flow-secret-0815"] {
+        assert!(!all.contains(secret), "{secret} is shown");
+    }
+    let environ = std::fs::read(format!("/proc/{}/environ", gate.pid())).unwrap();
+    assert!(!String::from_utf8_lossy(&environ).contains("0815"), "the kernel shows it");
+}
+
+#[tokio::test]
+async fn a_body_over_the_bound_is_refused_in_the_words_of_its_door() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).build().section("server", "{ max_body: 1MiB }").start().await;
+    let large = chat("m", &"x".repeat(2 << 20));
+    let answer = ask(&gate, "chat/completions", &large).await;
+    assert_eq!((answer.status, &answer.json()["error"]["type"]), (413, &json!("invalid_request_error")), "{}", answer.text());
+    let answer = ask(&gate, "messages", &with(large, json!({"max_tokens": 5}))).await;
+    assert_eq!((answer.status, &answer.json()["error"]["type"]), (413, &json!("request_too_large")), "{}", answer.text());
+    assert_eq!(a.hits(), 0);
+}
+
+#[tokio::test]
+async fn json_that_is_deep_or_odd_is_refused_or_passed_and_costs_little() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).build().section("server", "{ max_body: 32MiB }").start().await;
+    let deep = |open: &str, close: &str, depth: usize| {
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"x":{}1{}}}"#, open.repeat(depth), close.repeat(depth))
+    };
+    let unclosed = |open: &str| format!(r#"{{"model":"m","messages":{}"#, open.repeat(1 << 20));
+    let many = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{}"y":1}}"#, (0..200_000).map(|n| format!("\"k{n}\":1,")).collect::<String>());
+    let bodies: Vec<Vec<u8>> = vec![
+        deep("[", "]", 100_000).into(),
+        deep(r#"{"a":"#, "}", 100_000).into(),
+        unclosed("[").into(),
+        unclosed(r#"{"a":"#).into(),
+        many.into(),
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"n":{}}}"#, "9".repeat(1 << 20)).into(),
+        format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(4 << 20)).into(),
+        br#"{"model":"m","messages":[{"role":"user","content":"\ud800"}]}"#.to_vec(),
+        b"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\xfe\"}]}".to_vec(),
+        b"{\"model\":\"m\xff\",\"messages\":[]}".to_vec(),
+        format!(r#"{{"model":"m","messages":[{}]}}"#, vec![r#"{"role":"user","content":"x"}"#; 100_000].join(",")).into(),
+        b"\xef\xbb\xbf{\"model\":\"m\",\"messages\":[]}".to_vec(),
+    ];
+    let before = gate.own_memory();
+    for (n, body) in bodies.into_iter().enumerate() {
+        let start = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        for door in ["chat/completions", "messages", "embeddings"] {
+            let asked = gate.ask("POST", &format!("/v1/{door}")).header("content-type", "application/json").body(body.clone());
+            let answer = within(s(20), &format!("an answer to {start}"), asked.send()).await;
+            assert!(matches!(answer.status, 200 | 400 | 404 | 413 | 422), "{n} {door} {start}: {} {}", answer.status, answer.text());
+        }
+    }
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "hello")).await.status, 200, "it is as well as before");
+    let grown = gate.peak_memory().saturating_sub(before);
+    assert!(grown < 400 << 20, "it took {} MiB", grown >> 20);
+}
+
+#[tokio::test]
+async fn deep_json_from_a_provider_does_no_harm_either() {
+    let deep = format!(r#"{{"id":"x","object":"chat.completion","choices":[{{"index":0,"message":{{"role":"assistant","content":"hi"}},"finish_reason":"stop"}}],"x":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let backend = origin(move |_| {
+        let deep = deep.clone();
+        async move { given(&[("content-type", "application/json")], deep) }
+    });
+    let backend = backend.await;
+    let gate = ai()
+        .provider_at("openai", "openai", backend.address(), "keys: sk-x-4711")
+        .provider_at("anthropic", "anthropic", backend.address(), "keys: sk-x-4711")
+        .model("o", &["openai"])
+        .model("c", &["anthropic"])
+        .start()
+        .await;
+    for (door, body) in [("chat/completions", chat("o", "x")), ("chat/completions", chat("c", "x")), ("messages", messages("o", "x"))] {
+        let answer = within(s(20), "an answer", ask(&gate, door, &body)).await;
+        assert!(matches!(answer.status, 200 | 502), "{door}: {}", answer.status);
+    }
+    assert_eq!(gate.get("/v1/models").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_provider_proves_who_it_is() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["localhost", "127.0.0.1"]);
+    let mock = Mock::builder("a").tls(&identity.cert, &identity.key).start().await;
+    let provider = |more: &str| {
+        let port = mock.address().port();
+        ai().provider_as("first", &format!("kind: openai, base_url: \"https://localhost:{port}/v1\", keys: sk-x-4711{more}")).model("m", &["first"]).build()
+    };
+    let gate = provider("").start().await;
+    let refused = ask(&gate, "chat/completions", &chat("m", "hello")).await;
+    assert_eq!((refused.status, mock.hits()), (502, 0), "{}", refused.text());
+    let gate = provider(", tls: { ca: \"{dir}/ca.pem\" }").file("ca.pem", &authority.pem()).start().await;
+    assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("m", "hello")).await), said("a", 5));
+}
+
+#[tokio::test]
+async fn a_provider_cannot_send_the_gateway_elsewhere() {
+    let evil = upstream("evil").await;
+    let target = format!("http://{}/v1/chat/completions", evil.address());
+    let backend = origin(move |_| {
+        let target = target.clone();
+        async move { given_status(307, &[("location", &target)], "") }
+    });
+    let backend = backend.await;
+    let gate = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]).start().await;
+    let answer = ask(&gate, "chat/completions", &chat("m", "hello")).await;
+    assert_eq!(evil.hits(), 0);
+    assert!(answer.status >= 400, "{}", answer.status);
+    assert_eq!(answer.header("location"), "", "nor the client");
+}
+
+#[tokio::test]
+async fn the_gateway_fetches_no_picture_for_anybody() {
+    let [a, pictures] = upstreams(["a", "pictures"]).await;
+    let gate = ai().openai("o", &a).anthropic("c", &a).gemini("g", &a).model("o", &["o"]).model("c", &["c"]).model("g", &["g"]).start().await;
+    let url = format!("http://{}/cat.png", pictures.address());
+    for model in ["o", "c", "g"] {
+        let parts = json!([{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "look"}]);
+        let body = with(chat(model, ""), json!({"messages": [{"role": "user", "content": parts}]}));
+        let answer = ask(&gate, "chat/completions", &body).await;
+        assert!(matches!(answer.status, 200 | 400), "{model}: {}", answer.text());
+    }
+    assert_eq!(pictures.hits(), 0);
+}
+
+#[tokio::test]
+async fn a_provider_is_not_asked_to_compress_what_must_be_read() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    for body in [chat("m", "hello"), streamed(chat("m", "hello"))] {
+        let answer = ask_with(&gate, "chat/completions", &body, &[("accept-encoding", "gzip, br, zstd")]).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, ""));
+        let accepted = sent(&last_seen(&a), "accept-encoding");
+        assert!(matches!(accepted.as_str(), "" | "identity"), "{accepted}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_at_a_door_is_refused() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    let mut raw = gate.connect().await;
+    let answer = raw
+        .ask("GET /v1/realtime?model=m HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        .await;
+    assert!((400..500).contains(&answer.status), "{}", answer.head);
+    assert_eq!(a.hits(), 0);
+}
+
+#[tokio::test]
+async fn what_a_client_names_itself_in_its_request_id_is_checked() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    let long = "x".repeat(5000);
+    for id in ["ok-1", "with space", long.as_str(), "<script>"] {
+        let answer = ask_with(&gate, "chat/completions", &chat("m", "x"), &[("x-request-id", id)]).await;
+        let told = answer.header("x-request-id");
+        assert!(answer.status == 200 && told.len() <= 200 && !told.contains(['<', ' ']), "{told}");
+        let seen = sent(&last_seen(&a), "x-request-id");
+        assert!(seen.is_empty() || seen == told, "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_key_with_a_line_end_is_refused_at_the_start() {
+    let a = upstream("a").await;
+    let exit = ai().provider_with("first", "openai", &a, "keys: \"sk-x\\r\\nhost: evil\"").model("m", &["first"]).build().start_in_vain().await;
+    assert_eq!(exit.code, Some(78), "{}", exit.stderr);
+    assert!(!exit.stderr.contains("sk-x"), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_html_is_not_passed_on_as_an_answer_of_a_model() {
+    let backend = origin(|_| async move { given_status(502, &[("content-type", "text/html")], "<html><h1>nginx at 10.0.0.7</h1></html>") }).await;
+    let gate = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]).start().await;
+    let answer = ask(&gate, "chat/completions", &chat("m", "hello")).await;
+    let body: Value = answer.json();
+    assert!(answer.status >= 500 && body["error"]["message"].is_string(), "{body}");
+    assert!(!answer.text().contains("10.0.0.7"), "{body}");
+}
