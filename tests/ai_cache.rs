@@ -1,7 +1,5 @@
 //! The cache of answers of models: who shares which answer, in which form, and who never does.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "support/harness.rs"]
 mod support;
 
@@ -33,14 +31,22 @@ async fn statuses(gate: &Gateway, door: &str, bodies: &[Value]) -> Vec<String> {
 }
 
 async fn post(gate: &Gateway, body: &str) -> Answer {
-    gate.ask("POST", "/v1/chat/completions").header("content-type", "application/json").body(body.to_owned()).send().await
+    gate.ask("POST", "/v1/chat/completions")
+        .header("content-type", "application/json")
+        .body(body.to_owned())
+        .send()
+        .await
 }
 
 #[tokio::test]
 async fn the_same_question_is_asked_once_whatever_the_order_of_its_keys() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), DAY).start().await;
-    let first = post(&gate, r#"{"model":"m","messages":[{"role":"user","content":"hé"}],"max_tokens":50,"options":{"b":1,"a":2}}"#).await;
+    let first = post(
+        &gate,
+        r#"{"model":"m","messages":[{"role":"user","content":"hé"}],"max_tokens":50,"options":{"b":1,"a":2}}"#,
+    )
+    .await;
     let same = [
         r#"{"model":"m","messages":[{"role":"user","content":"hé"}],"max_tokens":50,"options":{"b":1,"a":2}}"#,
         r#"{ "options" : {"a":2 , "b":1},"max_tokens":50, "messages":[{"content":"hé","role":"user"}],  "model":"m"}"#,
@@ -62,7 +68,8 @@ async fn questions_that_differ_anywhere_never_share_an_answer() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), DAY).start().await;
     let base = with(chat("m", "hello"), json!({"options": {"deep": [1, {"x": "y"}]}}));
-    let mut bodies = vec![base.clone(), with(base.clone(), json!({"messages": [{"role": "user", "content": "hellp"}]}))];
+    let mut bodies =
+        vec![base.clone(), with(base.clone(), json!({"messages": [{"role": "user", "content": "hellp"}]}))];
     let others = [
         json!({"user": "u"}),
         json!({"max_tokens": 100}),
@@ -102,7 +109,8 @@ async fn two_callers_never_share_an_answer() {
 #[tokio::test]
 async fn callers_share_where_the_cache_says_so() {
     let a = upstream("a").await;
-    let gate = cached(ai_of(&a), &format!("{DAY}, share_between_callers: true")).section("auth", &callers()).start().await;
+    let gate =
+        cached(ai_of(&a), &format!("{DAY}, share_between_callers: true")).section("auth", &callers()).start().await;
     assert_eq!(status(&ask_as(&gate, "team-a", "chat/completions", &chat("m", "hello")).await), "MISS");
     assert_eq!(status(&ask_as(&gate, "team-b", "chat/completions", &chat("m", "hello")).await), "HIT");
 }
@@ -146,7 +154,9 @@ async fn the_doors_whose_answers_are_kept_are_those_with_one_right_answer() {
         assert_eq!((first.status, second.status), (200, 200), "{door}");
         match expected {
             "" => assert!(matches!(status(&second), "" | "BYPASS"), "{door}: {}", status(&second)),
-            _ => assert_eq!((status(&first), status(&second), first.text()), ("MISS", expected, second.text()), "{door}"),
+            _ => {
+                assert_eq!((status(&first), status(&second), first.text()), ("MISS", expected, second.text()), "{door}")
+            }
         }
     }
 }
@@ -239,7 +249,10 @@ async fn calls_of_tools_are_told_again_in_either_form() {
     let calls = whole["choices"][0]["message"]["tool_calls"].as_array().unwrap();
     assert_eq!((calls.len(), told.calls.len(), a.hits()), (2, 2, 1));
     for (call, (id, name, arguments)) in calls.iter().zip(&told.calls) {
-        assert_eq!((call["id"].as_str(), call["function"]["arguments"].as_str()), (Some(id.as_str()), Some(arguments.as_str())));
+        assert_eq!(
+            (call["id"].as_str(), call["function"]["arguments"].as_str()),
+            (Some(id.as_str()), Some(arguments.as_str()))
+        );
         assert_eq!(call["function"]["name"], name.as_str());
     }
     assert_eq!(told.finish.as_deref(), Some("tool_calls"));
@@ -341,7 +354,8 @@ async fn the_first_may_leave_and_the_others_still_get_their_answer() {
     assert_eq!((a.hits(), a.cancelled()), (1, 0));
     a.set_order("sse", "rate=20,events=5000,stamp");
     let body = streamed(chat("m", "other"));
-    let (mut first, mut second) = (stream(&gate, "chat/completions", &body).await, stream(&gate, "chat/completions", &body).await);
+    let (mut first, mut second) =
+        (stream(&gate, "chat/completions", &body).await, stream(&gate, "chat/completions", &body).await);
     first.until("content\":\"1@").await;
     second.until("content\":\"1@").await;
     drop((first, second));
@@ -354,7 +368,10 @@ async fn what_is_over_serves_when_no_provider_does_and_only_who_asks_the_same() 
     let gate = cached(ai_of(&a).set("breaker: off"), "ttl: 1s, stale_if_error: 60s").start().await;
     assert_eq!(status(&ask(&gate, "chat/completions", &chat("m", "hello")).await), "MISS");
     a.set_fault(Some(Fault::Status(500)));
-    eventually(s(5), "it is over", async || status(&ask(&gate, "chat/completions", &chat("m", "hello")).await) == "STALE").await;
+    eventually(s(5), "it is over", async || {
+        status(&ask(&gate, "chat/completions", &chat("m", "hello")).await) == "STALE"
+    })
+    .await;
     let stale = ask(&gate, "chat/completions", &chat("m", "hello")).await;
     assert_eq!((stale.status, text_of(&stale)), (200, said("a", 5)));
     assert!(stale.header("age").parse::<u64>().unwrap() >= 1);
@@ -373,7 +390,10 @@ async fn an_answer_is_over_after_its_time_and_the_oldest_goes_when_there_is_no_r
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), "ttl: 1s, stale_if_error: 0s").start().await;
     assert_eq!(status(&ask(&gate, "chat/completions", &chat("m", "hello")).await), "MISS");
-    eventually(s(5), "it is over", async || status(&ask(&gate, "chat/completions", &chat("m", "hello")).await) == "MISS").await;
+    eventually(s(5), "it is over", async || {
+        status(&ask(&gate, "chat/completions", &chat("m", "hello")).await) == "MISS"
+    })
+    .await;
 
     let gate = cached(ai_of(&a), "ttl: 1d, max_entries: 10").start().await;
     for n in 0..40 {
@@ -392,8 +412,13 @@ async fn an_answer_is_over_after_its_time_and_the_oldest_goes_when_there_is_no_r
 async fn a_hit_costs_neither_tokens_nor_money() {
     let a = upstream("a").await;
     a.set_order("usage", "in=100,out=50");
-    let ai = ai_of(&a).set("prices: { models: { m: { input: 1.00, output: 1.00 } } }").on_route("cache: answers, limits: [a]");
-    let gate = ai.build().section("caches", "{ answers: { ttl: 1d } }").section("limits", "{ a: { key: global, tokens: 1000/1d, cost: 1.00/1d } }");
+    let ai = ai_of(&a)
+        .set("prices: { models: { m: { input: 1.00, output: 1.00 } } }")
+        .on_route("cache: answers, limits: [a]");
+    let gate = ai
+        .build()
+        .section("caches", "{ answers: { ttl: 1d } }")
+        .section("limits", "{ a: { key: global, tokens: 1000/1d, cost: 1.00/1d } }");
     let gate = gate.start().await;
     for _ in 0..5 {
         assert_eq!(ask(&gate, "chat/completions", &chat("m", "hello")).await.status, 200);

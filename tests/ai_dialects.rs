@@ -60,7 +60,11 @@ async fn a_chat_is_answered_by_a_provider_of_any_kind_whole_and_streamed() {
         let answer = ask(&gate, "chat/completions", &body).await;
         assert_eq!(text_of(&answer), said("a", 23), "{model}: every turn arrived: {}", got(&a));
         let whole = answer.json();
-        assert_eq!((&whole["object"], &whole["choices"][0]["finish_reason"]), (&json!("chat.completion"), &json!("stop")), "{whole}");
+        assert_eq!(
+            (&whole["object"], &whole["choices"][0]["finish_reason"]),
+            (&json!("chat.completion"), &json!("stop")),
+            "{whole}"
+        );
         assert!(whole["id"].is_string() && whole["created"].is_u64() && whole["model"].is_string(), "{whole}");
         assert_eq!(whole["choices"][0]["message"]["role"], "assistant");
         let told = chat_stream(&gate, &body).await;
@@ -83,7 +87,11 @@ async fn messages_are_answered_by_a_provider_of_openais_kind_whole_and_streamed(
         );
         let answer = ask(&gate, "messages", &body).await;
         let whole = answer.json();
-        assert_eq!((answer.status, &whole["type"], &whole["role"]), (200, &json!("message"), &json!("assistant")), "{whole}");
+        assert_eq!(
+            (answer.status, &whole["type"], &whole["role"]),
+            (200, &json!("message"), &json!("assistant")),
+            "{whole}"
+        );
         assert_eq!(whole["content"], json!([{"type": "text", "text": said("a", 18)}]), "{model}");
         assert_eq!((&whole["stop_reason"], &whole["stop_sequence"]), (&json!("end_turn"), &Value::Null), "{whole}");
         let told = messages_stream(&gate, &body).await;
@@ -114,7 +122,11 @@ async fn tools_of_a_chat_are_called_by_a_provider_of_any_kind_and_their_results_
         assert_eq!(calls.len(), times, "{answer}");
         for (n, call) in calls.iter().enumerate() {
             let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
-            assert_eq!((&call["type"], &call["function"]["name"]), (&json!("function"), &json!("get_weather")), "{call}");
+            assert_eq!(
+                (&call["type"], &call["function"]["name"]),
+                (&json!("function"), &json!("get_weather")),
+                "{call}"
+            );
             assert_eq!(arguments, json!({"city": format!("mock {}", n + 1), "days": n + 1}), "{model}");
         }
         let told = chat_stream(&gate, &body).await;
@@ -144,10 +156,14 @@ async fn tools_of_messages_are_called_by_a_provider_of_openais_kind_and_their_re
         let body = with(messages(model, order), json!({"tools": tools}));
         let answer = ask(&gate, "messages", &body).await.json();
         assert_eq!(answer["stop_reason"], "tool_use", "{model}: {answer}");
-        let calls: Vec<&Value> = answer["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use").collect();
+        let calls: Vec<&Value> =
+            answer["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use").collect();
         assert_eq!(calls.len(), times, "{answer}");
         for (n, call) in calls.iter().enumerate() {
-            assert_eq!((&call["name"], &call["input"]), (&json!("get_weather"), &json!({"city": format!("mock {}", n + 1)})));
+            assert_eq!(
+                (&call["name"], &call["input"]),
+                (&json!("get_weather"), &json!({"city": format!("mock {}", n + 1)}))
+            );
         }
         let told = messages_stream(&gate, &body).await;
         assert_eq!((told.calls.len(), told.finish.as_deref()), (times, Some("tool_use")), "{model}: {told:?}");
@@ -180,8 +196,11 @@ async fn a_tool_that_must_be_called_is_called() {
             assert_eq!(told.calls.first().map(|(_, name, _)| name.as_str()), called, "{model}: {choice}");
         }
     }
-    let a_tool = json!([{"name": "get", "input_schema": {"type": "object", "properties": {"what": {"type": "string"}}}}]);
-    for (choice, called) in [(json!({"type": "any"}), 1), (json!({"type": "tool", "name": "get"}), 1), (json!({"type": "none"}), 0)] {
+    let a_tool =
+        json!([{"name": "get", "input_schema": {"type": "object", "properties": {"what": {"type": "string"}}}}]);
+    for (choice, called) in
+        [(json!({"type": "any"}), 1), (json!({"type": "tool", "name": "get"}), 1), (json!({"type": "none"}), 0)]
+    {
         let body = with(messages("o", "hello"), json!({"tools": a_tool, "tool_choice": choice}));
         assert_eq!(messages_stream(&gate, &body).await.calls.len(), called, "{choice}");
     }
@@ -214,7 +233,10 @@ async fn images_are_seen_by_a_provider_of_any_kind() {
         ]);
         let body = with(messages(model, ""), json!({"messages": [{"role": "user", "content": blocks}]}));
         let answer = ask(&gate, "messages", &body).await.json();
-        assert_eq!(answer["content"][0]["text"], "This is a answering a question of 4 characters, 2 images.", "{model}: {answer}");
+        assert_eq!(
+            answer["content"][0]["text"], "This is a answering a question of 4 characters, 2 images.",
+            "{model}: {answer}"
+        );
     }
 }
 
@@ -225,14 +247,22 @@ async fn reasons_to_stop_are_told_in_the_words_of_the_client() {
     for model in ["o", "c", "g"] {
         let long = with(chat(model, "say one two three four five"), json!({"max_tokens": 2}));
         let answer = ask(&gate, "chat/completions", &long).await;
-        assert_eq!((text_of(&answer), &answer.json()["choices"][0]["finish_reason"]), ("one two ".to_owned(), &json!("length")), "{model}");
+        assert_eq!(
+            (text_of(&answer), &answer.json()["choices"][0]["finish_reason"]),
+            ("one two ".to_owned(), &json!("length")),
+            "{model}"
+        );
         let told = chat_stream(&gate, &long).await;
         assert_eq!((told.text.as_str(), told.finish.as_deref()), ("one two ", Some("length")), "{model}");
         let stopped = with(chat(model, "say one two three"), json!({"stop": ["three", "four"]}));
         let told = chat_stream(&gate, &stopped).await;
         assert_eq!((told.text.as_str(), told.finish.as_deref()), ("one two ", Some("stop")), "{model}");
         a.set_order("finish", "filter");
-        assert_eq!(chat_stream(&gate, &chat(model, "hello")).await.finish.as_deref(), Some("content_filter"), "{model}");
+        assert_eq!(
+            chat_stream(&gate, &chat(model, "hello")).await.finish.as_deref(),
+            Some("content_filter"),
+            "{model}"
+        );
         a.clear_orders();
     }
     let long = with(messages("o", "say one two three four five"), json!({"max_tokens": 2}));
@@ -251,7 +281,11 @@ async fn usage_is_counted_as_the_client_counts_it() {
         let asked = with(chat(model, "hello"), json!({"stream_options": {"include_usage": true}}));
         let told = chat_stream(&gate, &asked).await;
         for usage in [&answer["usage"], &told.usage.unwrap()] {
-            assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"], &usage["total_tokens"]), (&json!(100), &json!(50), &json!(150)), "{model}: {usage}");
+            assert_eq!(
+                (&usage["prompt_tokens"], &usage["completion_tokens"], &usage["total_tokens"]),
+                (&json!(100), &json!(50), &json!(150)),
+                "{model}: {usage}"
+            );
             assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 30, "{model}: {usage}");
         }
         assert!(chat_stream(&gate, &chat(model, "hello")).await.usage.is_none(), "{model}: it was not asked for");
@@ -260,7 +294,11 @@ async fn usage_is_counted_as_the_client_counts_it() {
         let answer = ask(&gate, "messages", &messages(model, "hello")).await.json();
         let told = messages_stream(&gate, &messages(model, "hello")).await;
         for usage in [&answer["usage"], &told.usage.unwrap()] {
-            assert_eq!((&usage["input_tokens"], &usage["cache_read_input_tokens"], &usage["output_tokens"]), (&json!(70), &json!(30), &json!(50)), "{model}: {usage}");
+            assert_eq!(
+                (&usage["input_tokens"], &usage["cache_read_input_tokens"], &usage["output_tokens"]),
+                (&json!(70), &json!(30), &json!(50)),
+                "{model}: {usage}"
+            );
         }
     }
     let lines = gate.access_log(13).await;
@@ -278,7 +316,11 @@ async fn thoughts_are_counted_and_shown_with_what_proves_them() {
     let thought = "I think about a question of 5 characters.";
     let answer = ask(&gate, "chat/completions", &chat("c", "hello")).await.json();
     let message = &answer["choices"][0]["message"];
-    assert_eq!((&message["reasoning_content"], &message["content"]), (&json!(thought), &json!(said("a", 5))), "{answer}");
+    assert_eq!(
+        (&message["reasoning_content"], &message["content"]),
+        (&json!(thought), &json!(said("a", 5))),
+        "{answer}"
+    );
     assert_eq!(message["thinking_blocks"][0]["thinking"], thought, "{answer}");
     assert!(message["thinking_blocks"][0]["signature"].is_string(), "{answer}");
     let told = chat_stream(&gate, &chat("c", "hello")).await;
@@ -323,7 +365,10 @@ async fn signed_thoughts_survive_two_turns_of_a_chat_with_anthropic() {
     let a = upstream("a").await;
     let gate = gateway_to_all(&a).await;
     let question = json!({"role": "user", "content": "call get_weather"});
-    let first = with(chat("c", ""), json!({"messages": [question], "tools": tools(), "reasoning_effort": "high", "max_tokens": 20000}));
+    let first = with(
+        chat("c", ""),
+        json!({"messages": [question], "tools": tools(), "reasoning_effort": "high", "max_tokens": 20000}),
+    );
     let answer = ask(&gate, "chat/completions", &first).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let message = answer.json()["choices"][0]["message"].clone();
@@ -337,7 +382,11 @@ async fn signed_thoughts_survive_two_turns_of_a_chat_with_anthropic() {
     assert!(text_of(&second).contains("1 tool results"));
     let sent = got(&a);
     let block = &sent["messages"][1]["content"][0];
-    assert_eq!((&block["type"], &block["signature"]), (&json!("thinking"), &message["thinking_blocks"][0]["signature"]), "{sent}");
+    assert_eq!(
+        (&block["type"], &block["signature"]),
+        (&json!("thinking"), &message["thinking_blocks"][0]["signature"]),
+        "{sent}"
+    );
 }
 
 #[tokio::test]
@@ -364,12 +413,14 @@ async fn an_answer_that_must_have_a_schema_has_it_or_the_request_is_refused() {
     let schema = json!({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}, "required": ["name", "age"], "additionalProperties": false});
     let format = json!({"type": "json_schema", "json_schema": {"name": "person", "strict": true, "schema": schema}});
     for model in ["o", "c", "g"] {
-        let answer = ask(&gate, "chat/completions", &with(chat(model, "who"), json!({"response_format": format}))).await;
+        let answer =
+            ask(&gate, "chat/completions", &with(chat(model, "who"), json!({"response_format": format}))).await;
         if answer.status == 400 {
             assert!(answer.text().contains("response_format"), "{model}: {}", answer.text());
             continue;
         }
-        let told: Value = serde_json::from_str(&text_of(&answer)).unwrap_or_else(|_| panic!("{model}: {}", answer.text()));
+        let told: Value =
+            serde_json::from_str(&text_of(&answer)).unwrap_or_else(|_| panic!("{model}: {}", answer.text()));
         assert_eq!(told, json!({"name": "mock 1", "age": 1}), "{model}");
     }
 }
@@ -395,7 +446,11 @@ async fn what_the_other_dialect_cannot_say_is_refused_by_name_and_never_dropped(
             let answer = ask(&gate, "chat/completions", &body).await;
             assert_eq!((answer.status, a.hits()), (400, 0), "{model} {more}: {}", answer.text());
             let error = answer.json()["error"].clone();
-            assert_eq!((&error["code"], &error["type"]), (&json!("INVALID_REQUEST"), &json!("invalid_request_error")), "{error}");
+            assert_eq!(
+                (&error["code"], &error["type"]),
+                (&json!("INVALID_REQUEST"), &json!("invalid_request_error")),
+                "{error}"
+            );
             assert!(error["message"].as_str().unwrap().contains(name), "{model} {more}: {error}");
         }
     }
@@ -407,10 +462,18 @@ async fn what_the_other_dialect_cannot_say_is_refused_by_name_and_never_dropped(
         let answer = ask(&gate, "messages", &with(messages("o", "hello"), more.clone())).await;
         assert_eq!((answer.status, a.hits()), (400, 0), "{more}: {}", answer.text());
         let body = answer.json();
-        assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("invalid_request_error")), "{body}");
+        assert_eq!(
+            (&body["type"], &body["error"]["type"]),
+            (&json!("error"), &json!("invalid_request_error")),
+            "{body}"
+        );
         assert!(body["error"]["message"].as_str().unwrap().contains(name), "{more}: {body}");
     }
-    assert_eq!(ask(&gate, "chat/completions", &with(chat("c", "hello"), json!({"n": 1, "logprobs": false}))).await.status, 200, "what says nothing is no hindrance");
+    assert_eq!(
+        ask(&gate, "chat/completions", &with(chat("c", "hello"), json!({"n": 1, "logprobs": false}))).await.status,
+        200,
+        "what says nothing is no hindrance"
+    );
 }
 
 #[tokio::test]
@@ -442,7 +505,10 @@ async fn a_target_that_cannot_say_it_is_passed_over_for_one_that_can() {
     let answer = ask(&gate, "chat/completions", &with(chat("m", "hello"), json!({"n": 2}))).await;
     match answer.status {
         400 => assert_eq!((a.hits(), code_of(&answer).as_str()), (0, "INVALID_REQUEST")),
-        _ => assert_eq!((answer.json()["choices"].as_array().map(Vec::len), last_seen(&a).path_and_query.as_str()), (Some(2), "/v1/chat/completions")),
+        _ => assert_eq!(
+            (answer.json()["choices"].as_array().map(Vec::len), last_seen(&a).path_and_query.as_str()),
+            (Some(2), "/v1/chat/completions")
+        ),
     }
 }
 
@@ -459,7 +525,12 @@ async fn a_server_that_speaks_messages_itself_is_asked_in_them() {
     let answer = ask(&gate, "messages", &messages("b", "hello")).await;
     assert_eq!((answer.status, last_seen(&a).path_and_query.as_str()), (200, "/v1/messages"), "{}", answer.text());
     let answer = ask(&gate, "messages", &messages("p", "hello")).await;
-    assert_eq!((answer.status, last_seen(&a).path_and_query.as_str()), (200, "/v1/chat/completions"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, last_seen(&a).path_and_query.as_str()),
+        (200, "/v1/chat/completions"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(answer.json()["content"][0]["text"], said("a", 5));
 }
 

@@ -157,7 +157,8 @@ async fn bytes_go_in_and_out_unchanged_where_both_sides_speak_the_same() {
     let odd = "{\n  \"id\":\"x\", \"object\" : \"chat.completion\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\
                \"content\":\"\\u00e9\"},\"finish_reason\":\"stop\"}],  \"x_more\": 1.0e2,\"usage\":{\"prompt_tokens\":1,\
                \"completion_tokens\":1,\"total_tokens\":2} }\n";
-    let backend = origin(move |_| async move { given(&[("content-type", "application/json; charset=utf-8")], odd) }).await;
+    let backend =
+        origin(move |_| async move { given(&[("content-type", "application/json; charset=utf-8")], odd) }).await;
     let gate = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]);
     let answer = ask(&gate.start().await, "chat/completions", &chat("m", "hello")).await;
     assert_eq!((answer.status, answer.text()), (200, odd));
@@ -219,14 +220,20 @@ async fn fields_of_the_client_pass_but_for_credentials_and_what_is_of_the_connec
         ("x-hop", "of-the-client"),
         ("connection", "x-hop"),
     ];
-    let shown = [("openai-beta", "assistants=v2"), ("x-stainless-lang", "python"), ("user-agent", "tester/1.0"), ("idempotency-key", "i-1")];
+    let shown = [
+        ("openai-beta", "assistants=v2"),
+        ("x-stainless-lang", "python"),
+        ("user-agent", "tester/1.0"),
+        ("idempotency-key", "i-1"),
+    ];
     let all: Vec<(&str, &str)> = hidden.iter().chain(&shown).copied().collect();
     assert_eq!(ask_with(&gate, "chat/completions", &body, &all).await.status, 200);
     let seen = last_seen(&a);
     for (name, value) in shown {
         assert_eq!(sent(&seen, name), value, "{name}");
     }
-    let leaked = seen.headers.iter().find(|(_, value)| value.as_bytes().windows(13).any(|part| part == b"of-the-client"));
+    let leaked =
+        seen.headers.iter().find(|(_, value)| value.as_bytes().windows(13).any(|part| part == b"of-the-client"));
     assert_eq!(leaked, None);
     assert_eq!(sent(&seen, "authorization"), format!("Bearer {}", key_of("first")));
 }
@@ -238,7 +245,12 @@ async fn every_provider_is_asked_in_its_own_way() {
         .openai("openai", &a)
         .anthropic("anthropic", &a)
         .gemini("gemini", &a)
-        .provider_with("azure", "azure_openai", &a, "keys: sk-of-azure-4711, deployments: { gpt-3.5-turbo: gpt-35-turbo }, api_version: \"2024-06-01\"")
+        .provider_with(
+            "azure",
+            "azure_openai",
+            &a,
+            "keys: sk-of-azure-4711, deployments: { gpt-3.5-turbo: gpt-35-turbo }, api_version: \"2024-06-01\"",
+        )
         .provider_with("local", "openai_compatible", &a, "")
         .model("o", &["openai/gpt-4o"])
         .model("c", &["anthropic/claude-sonnet-4-5"])
@@ -252,7 +264,11 @@ async fn every_provider_is_asked_in_its_own_way() {
         ("o", "/v1/chat/completions", ["Bearer sk-of-openai-4711", "", "", "", ""]),
         ("c", "/v1/messages", ["", "sk-of-anthropic-4711", "", "", "2023-06-01"]),
         ("g", "/v1beta/models/gemini-2.5-pro:generateContent", ["", "", "", "sk-of-gemini-4711", ""]),
-        ("gpt-3.5-turbo", "/openai/deployments/gpt-35-turbo/chat/completions?api-version=2024-06-01", ["", "", "sk-of-azure-4711", "", ""]),
+        (
+            "gpt-3.5-turbo",
+            "/openai/deployments/gpt-35-turbo/chat/completions?api-version=2024-06-01",
+            ["", "", "sk-of-azure-4711", "", ""],
+        ),
         ("l", "/v1/chat/completions", ["", "", "", "", ""]),
     ];
     for (model, path, keys) in expected {
@@ -290,7 +306,12 @@ async fn doors_stand_below_any_prefix_and_a_second_v1_is_passed_over() {
     let a = upstream("a").await;
     let gate = ai().openai("first", &a).anthropic("second", &a).model("m", &["first"]).model("c", &["second"]).build();
     let gate = gate.route("match: { path: /api/v1/ai/ }, ai: {}").start().await;
-    for path in ["/v1/chat/completions", "/api/v1/ai/chat/completions", "/v1/v1/chat/completions", "/api/v1/ai/v1/chat/completions"] {
+    for path in [
+        "/v1/chat/completions",
+        "/api/v1/ai/chat/completions",
+        "/v1/v1/chat/completions",
+        "/api/v1/ai/v1/chat/completions",
+    ] {
         let answer = gate.ask("POST", path).header("content-type", "application/json").body(chat("m", "x").to_string());
         assert_eq!(answer.send().await.status, 200, "{path}");
         assert_eq!(asked_at(&a), "/v1/chat/completions", "{path}");
@@ -342,7 +363,8 @@ async fn a_request_that_makes_no_sense_is_refused_in_the_words_of_its_door() {
         assert_openai(&answer, 400, "INVALID_REQUEST");
     }
     for body in [r#"{"messages":[]}"#, r#"{"model":"nobody","messages":[]}"#, "{"] {
-        let answer = gate.ask("POST", "/v1/messages").header("content-type", "application/json").body(body).send().await;
+        let answer =
+            gate.ask("POST", "/v1/messages").header("content-type", "application/json").body(body).send().await;
         assert_anthropic(&answer, 400, "invalid_request_error");
     }
     assert_eq!(a.hits(), 0, "no provider was bothered");
@@ -459,7 +481,10 @@ async fn anthropics_library_gets_a_list_that_it_can_read() {
     let one = &list["data"][0];
     assert_eq!((&one["id"], &one["type"]), (&json!("claude"), &json!("model")), "{list}");
     assert!(one["display_name"].is_string() && one["created_at"].is_string(), "{list}");
-    assert_eq!((&list["has_more"], &list["first_id"], &list["last_id"]), (&json!(false), &json!("claude"), &json!("claude")));
+    assert_eq!(
+        (&list["has_more"], &list["first_id"], &list["last_id"]),
+        (&json!(false), &json!("claude"), &json!("claude"))
+    );
 }
 
 #[tokio::test]
@@ -467,12 +492,16 @@ async fn a_caller_without_a_key_is_told_so_in_the_words_of_its_door() {
     let a = upstream("a").await;
     let gate = ai_of(&a).build().section("auth", &callers()).start().await;
     let refused = ask(&gate, "chat/completions", &chat("m", "x")).await;
-    assert_eq!((refused.status, &refused.json()["error"]["type"]), (401, &json!("authentication_error")), "{}", refused.text());
+    assert_eq!(
+        (refused.status, &refused.json()["error"]["type"]),
+        (401, &json!("authentication_error")),
+        "{}",
+        refused.text()
+    );
     assert_anthropic(&ask(&gate, "messages", &messages("m", "x")).await, 401, "authentication_error");
-    for (name, value) in [
-        ("x-api-key", secret_of("team-a")),
-        ("authorization", format!("Bearer {}", secret_of("team-a"))),
-    ] {
+    for (name, value) in
+        [("x-api-key", secret_of("team-a")), ("authorization", format!("Bearer {}", secret_of("team-a")))]
+    {
         assert_eq!(ask_with(&gate, "chat/completions", &chat("m", "x"), &[(name, &value)]).await.status, 200, "{name}");
         let seen = last_seen(&a);
         let leaked = seen.headers.values().any(|value| String::from_utf8_lossy(value.as_bytes()).contains("sk-sg-"));
@@ -485,7 +514,9 @@ async fn a_permission_opens_the_doors_of_its_service_only() {
     let a = upstream("a").await;
     let secret = "sk-sg-some-1Hm9xG2hX6";
     let keys = |permissions: &str| {
-        format!("{{ api_keys: {{ keys: [{{ id: some, secret: {secret}, permissions: [{permissions}], expires_at: 2098-01-01T00:00:00Z }}] }} }}")
+        format!(
+            "{{ api_keys: {{ keys: [{{ id: some, secret: {secret}, permissions: [{permissions}], expires_at: 2098-01-01T00:00:00Z }}] }} }}"
+        )
     };
     let doors = [
         ("chat/completions", chat("m", "x")),
@@ -547,7 +578,8 @@ async fn fields_that_a_route_takes_out_do_not_reach_the_provider() {
         .on_route("headers: { request: { remove: [anthropic-beta] } }")
         .start()
         .await;
-    let body = with(messages("m", "x"), json!({"context_management": {"edits": [1, {"x": 2}]}, "metadata": {"x": 1}, "x": 3}));
+    let body =
+        with(messages("m", "x"), json!({"context_management": {"edits": [1, {"x": 2}]}, "metadata": {"x": 1}, "x": 3}));
     let beta = [("anthropic-beta", "context-management-2025-06-27"), ("anthropic-version", "2023-06-01")];
     assert_eq!(ask_with(&gate, "messages", &body, &beta).await.status, 200);
     assert_eq!(got(&a), with(messages("m", "x"), json!({"metadata": {"x": 1}})));

@@ -76,7 +76,8 @@ async fn the_large_example_serves_chats_by_key_and_hides_the_key() {
     let world = World::new().await;
     let gate = world.with_all_keys().start().await;
     let body = chat("gpt-4", "hello");
-    let stranger = gate.ask("POST", CHAT).header("content-type", "application/json").body(body.to_string()).send().await;
+    let stranger =
+        gate.ask("POST", CHAT).header("content-type", "application/json").body(body.to_string()).send().await;
     assert_eq!(stranger.status, 401);
     for path in [CHAT, "/v1/chat/completions", "/api/v1/ai/v1/chat/completions"] {
         let answer = asked(&gate, path, &chat("gpt-4", path)).await;
@@ -84,7 +85,10 @@ async fn the_large_example_serves_chats_by_key_and_hides_the_key() {
         assert_eq!(answer.header("x-sluicegate-target"), "openai/gpt-4");
     }
     let seen = last_seen(&world.openai);
-    assert_eq!((sent(&seen, "x-api-key"), sent(&seen, "authorization")), (String::new(), "Bearer sk-proj-7f2b4936a8e1".to_owned()));
+    assert_eq!(
+        (sent(&seen, "x-api-key"), sent(&seen, "authorization")),
+        (String::new(), "Bearer sk-proj-7f2b4936a8e1".to_owned())
+    );
     let told = asked(&gate, CHAT, &body).await;
     for (name, value) in [("x-ratelimit-limit-requests", "100"), ("x-ratelimit-limit-tokens", "10000")] {
         assert_eq!(told.header(name), value, "{:?}", told.headers);
@@ -106,7 +110,10 @@ async fn the_large_example_falls_back_to_anthropic_and_shares_with_azure() {
     assert_eq!((text_of(&answer), answer.header("x-sluicegate-attempts")), (said("anthropic", 5), "2"));
     let answer = asked(&gate, CHAT, &chat("gpt-3.5-turbo", "hello")).await;
     assert_eq!(text_of(&answer), said("azure", 5));
-    assert_eq!(last_seen(&world.azure).path_and_query, "/openai/deployments/gpt-35-turbo/chat/completions?api-version=2024-10-21");
+    assert_eq!(
+        last_seen(&world.azure).path_and_query,
+        "/openai/deployments/gpt-35-turbo/chat/completions?api-version=2024-10-21"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +122,12 @@ async fn the_large_example_asks_servers_of_ones_own() {
     let gate = world.with_all_keys().start().await;
     for n in 0..10 {
         let answer = asked(&gate, CHAT, &chat("llama-3", &n.to_string())).await;
-        assert_eq!((answer.status, answer.header("x-sluicegate-target")), (200, "gpus/meta-llama/Llama-3-70b"), "{}", answer.text());
+        assert_eq!(
+            (answer.status, answer.header("x-sluicegate-target")),
+            (200, "gpus/meta-llama/Llama-3-70b"),
+            "{}",
+            answer.text()
+        );
     }
     assert!(world.gpus.iter().all(|gpu| gpu.hits() > 0));
 }
@@ -124,7 +136,8 @@ async fn the_large_example_asks_servers_of_ones_own() {
 async fn the_large_example_keeps_answers_and_counts_tokens() {
     let world = World::new().await;
     let gate = world.with_all_keys().start().await;
-    let statuses = [asked(&gate, CHAT, &chat("gpt-4", "hello")).await, asked(&gate, CHAT, &chat("gpt-4", "hello")).await];
+    let statuses =
+        [asked(&gate, CHAT, &chat("gpt-4", "hello")).await, asked(&gate, CHAT, &chat("gpt-4", "hello")).await];
     assert_eq!(statuses.each_ref().map(|answer| answer.header("x-cache-status")), ["MISS", "HIT"]);
     assert_eq!(gate.metric("ai_gateway_cache_hit_ratio").await, 0.5);
     world.openai.set_order("usage", "in=4000,out=2000");
@@ -158,7 +171,10 @@ async fn the_shortest_example_serves_a_provider_whole() {
     a.set_models(&["gpt-4o"]);
     let text = example(
         "ai-minimal.yaml",
-        &[("127.0.0.1:8080", "\"{listen}\"".to_owned()), ("kind: openai,", format!("kind: openai, base_url: \"http://{}\",", a.address()))],
+        &[
+            ("127.0.0.1:8080", "\"{listen}\"".to_owned()),
+            ("kind: openai,", format!("kind: openai, base_url: \"http://{}\",", a.address())),
+        ],
     );
     let gate = gateway().config(&text).env("OPENAI_API_KEY", "sk-proj-7f2b4936a8e1").start().await;
     assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("gpt-4o", "hello")).await), said("a", 5));

@@ -1,6 +1,6 @@
 //! What happens when a provider fails: one clean answer of another while there is one, and an honest error else.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/harness.rs"]
 mod support;
@@ -75,7 +75,16 @@ async fn a_whole_answer_comes_from_the_next_target_whatever_happens_to_the_first
 
 #[tokio::test]
 async fn a_stream_comes_from_the_next_target_whatever_happens_to_the_first_before_its_first_content() {
-    let inside = [Twist::Error(500), Twist::Error(529), Twist::Error(429), Twist::Close, Twist::Reset, Twist::Finish, Twist::Stall, Twist::Garbage];
+    let inside = [
+        Twist::Error(500),
+        Twist::Error(529),
+        Twist::Error(429),
+        Twist::Close,
+        Twist::Reset,
+        Twist::Finish,
+        Twist::Stall,
+        Twist::Garbage,
+    ];
     let mut faults: Vec<Fault> = vec![
         Fault::CloseBeforeHeaders,
         Fault::Stall,
@@ -97,7 +106,17 @@ async fn a_stream_comes_from_the_next_target_whatever_happens_to_the_first_befor
         assert_eq!((told.text.as_str(), told.ended), (said("b", 5).as_str(), true), "{fault:?}: {told:?}");
         assert_eq!((told.errors.len(), told.finish.as_deref()), (0, Some("stop")), "{fault:?}");
         assert_eq!(stream.header("x-sluicegate-target"), "second/m", "{fault:?}");
-        let any = ["first_token_timeout", "timeout", "reset", "status_5xx", "status_429", "overloaded", "stream_error", "truncated", "invalid"];
+        let any = [
+            "first_token_timeout",
+            "timeout",
+            "reset",
+            "status_5xx",
+            "status_429",
+            "overloaded",
+            "stream_error",
+            "truncated",
+            "invalid",
+        ];
         let expected: &[&str] = match fault {
             Fault::At(_, Twist::Error(500)) => &["stream_error"],
             Fault::At(_, Twist::Close | Twist::Reset | Twist::Finish) => &["truncated", "reset"],
@@ -160,7 +179,11 @@ async fn after_the_first_content_a_broken_stream_ends_with_one_error_in_the_word
         assert!(told.errors[0]["message"].is_string() && told.errors[0]["type"].is_string(), "{twist:?}: {told:?}");
 
         let told = messages_told(&stream(&gate, "messages", &streamed(messages("c", "hello"))).await.rest().await);
-        assert_eq!((told.text.as_str(), told.errors.len(), told.ended), ("This is a ", 1, false), "{twist:?}: {told:?}");
+        assert_eq!(
+            (told.text.as_str(), told.errors.len(), told.ended),
+            ("This is a ", 1, false),
+            "{twist:?}: {told:?}"
+        );
         assert!(told.errors[0]["type"].as_str().unwrap().ends_with("_error"), "{twist:?}: {told:?}");
 
         let events = stream(&gate, "responses", &streamed(responses("o", "hello"))).await.rest().await;
@@ -226,7 +249,11 @@ async fn an_error_of_a_provider_of_another_kind_is_told_in_the_words_of_the_clie
     assert!(body["error"]["message"].as_str().unwrap().contains("maximum context length"), "{body}");
     let answer = ask(&gate, "messages", &messages("o", "hello")).await;
     let body = answer.json();
-    assert_eq!((answer.status, &body["type"], &body["error"]["type"]), (400, &json!("error"), &json!("invalid_request_error")), "{body}");
+    assert_eq!(
+        (answer.status, &body["type"], &body["error"]["type"]),
+        (400, &json!("error"), &json!("invalid_request_error")),
+        "{body}"
+    );
     assert!(body["error"]["message"].as_str().unwrap().contains("maximum context length"), "{body}");
 }
 
@@ -343,7 +370,10 @@ async fn the_primary_fails_and_the_fallback_serves_in_another_dialect() {
     let told = (answer.header("x-sluicegate-target"), answer.header("x-sluicegate-attempts"));
     assert_eq!(told, ("anthropic/claude-sonnet-4-5", "2"));
     let line = gate.access_log(1).await.remove(0);
-    assert_eq!((&line["attempts"], &line["model"], &line["model_served"]), (&json!(2), &json!("gpt-4"), &json!("claude-sonnet-4-5")));
+    assert_eq!(
+        (&line["attempts"], &line["model"], &line["model_served"]),
+        (&json!(2), &json!("gpt-4"), &json!("claude-sonnet-4-5"))
+    );
     let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("gpt-4", "hello"))).await.rest().await);
     assert_eq!((told.text, told.ended), (said("b", 5), true));
 }
@@ -384,7 +414,12 @@ async fn a_client_that_leaves_cancels_its_provider_at_once() {
         let before = a.ledger().total();
         let client = gate.client().clone();
         let waiting = tokio::spawn(async move {
-            client.ask("POST", "/v1/chat/completions").header("content-type", "application/json").body(body.to_string()).try_send().await
+            client
+                .ask("POST", "/v1/chat/completions")
+                .header("content-type", "application/json")
+                .body(body.to_string())
+                .try_send()
+                .await
         });
         eventually(s(5), "the provider has it", async || a.ledger().total().begun == before.begun + 1).await;
         a.mark_leaving();
@@ -394,7 +429,10 @@ async fn a_client_that_leaves_cancels_its_provider_at_once() {
     let slowest = a.ledger().cancellations.iter().filter_map(|one| one.after_mark).max().unwrap();
     assert!(slowest < s(2), "{slowest:?}");
     let lines = gate.access_log(3).await;
-    assert!(lines.iter().all(|line| line["status"] == 200 || line["status"] == 499 || line["status"] == 0), "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line["status"] == 200 || line["status"] == 499 || line["status"] == 0),
+        "{lines:#?}"
+    );
     assert_eq!(tries(&lines[1])[0].1, "cancelled", "{}", lines[1]);
 }
 
@@ -405,7 +443,10 @@ async fn a_client_that_leaves_between_two_tries_starts_no_other() {
     a.set_fault(Some(Fault::SlowHeaders(ms(800))));
     let body = chat("m", "x").to_string();
     let mut leaving = gate.connect().await;
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     leaving.send(format!("{head}{body}")).await;
     eventually(s(5), "the first has it", async || a.hits() == 1).await;
     leaving.reset();

@@ -1,7 +1,5 @@
 //! Credentials of providers and the breaker: which key is used, which is left alone, and who is told what.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "support/harness.rs"]
 mod support;
 
@@ -86,7 +84,12 @@ async fn when_all_keys_are_refused_the_error_does_not_blame_the_caller() {
     }
     for _ in 0..3 {
         let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
-        assert_eq!((answer.status, code_of(&answer).as_str()), (503, "PROVIDER_CREDENTIALS_REFUSED"), "{}", answer.text());
+        assert_eq!(
+            (answer.status, code_of(&answer).as_str()),
+            (503, "PROVIDER_CREDENTIALS_REFUSED"),
+            "{}",
+            answer.text()
+        );
         assert_eq!(answer.json()["error"]["type"], "server_error");
         assert!(!answer.text().contains("sk-"), "{}", answer.text());
     }
@@ -122,7 +125,12 @@ async fn when_every_key_rests_the_client_is_told_when_to_come_again() {
         a.set_key(&key_of("first"), Some(KeyState::Limited(s(30))));
         for _ in 0..2 {
             let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
-            assert_eq!((answer.status, code_of(&answer).as_str()), (429, "PROVIDER_RATE_LIMITED"), "{kind}: {}", answer.text());
+            assert_eq!(
+                (answer.status, code_of(&answer).as_str()),
+                (429, "PROVIDER_RATE_LIMITED"),
+                "{kind}: {}",
+                answer.text()
+            );
             let wait: u64 = answer.header("retry-after").parse().unwrap_or(0);
             assert!((25..=31).contains(&wait), "{kind}: {wait}");
             assert_eq!(answer.json()["error"]["type"], "rate_limit_error", "{kind}");
@@ -188,7 +196,8 @@ async fn a_target_that_fails_is_left_alone_until_one_request_finds_it_well_again
 #[tokio::test]
 async fn only_one_request_at_a_time_tries_a_target_whose_breaker_is_open() {
     let [a, b] = upstreams(["a", "b"]).await;
-    let gate = ai().openai("first", &a).openai("second", &b).model("m", &["first", "second"]).set(BREAKER).start().await;
+    let gate =
+        ai().openai("first", &a).openai("second", &b).model("m", &["first", "second"]).set(BREAKER).start().await;
     a.set_fault(Some(Fault::Status(500)));
     assert!(all_good(&asked(&gate, 4).await));
     let before = a.hits();
@@ -238,7 +247,14 @@ async fn few_failures_among_many_and_few_requests_at_all_do_not_open_it() {
 #[tokio::test]
 async fn a_breaker_is_of_one_model_and_leaves_the_others_alone() {
     let a = upstream("a").await;
-    let gate = ai().openai("first", &a).model("m", &["first"]).model("n", &["first"]).set(BREAKER).set("attempts: 1").start().await;
+    let gate = ai()
+        .openai("first", &a)
+        .model("m", &["first"])
+        .model("n", &["first"])
+        .set(BREAKER)
+        .set("attempts: 1")
+        .start()
+        .await;
     a.plan(Planned::new(Fault::Status(500)).for_model("m"));
     asked(&gate, 5).await;
     assert_eq!(asked(&gate, 1).await, [503]);
@@ -272,15 +288,24 @@ async fn streams_that_break_count_as_failures_and_clients_that_leave_do_not() {
 /// A file of Flow's credentials.
 fn credentials(names: &[&str]) -> String {
     let one = |name: &&str| {
-        format!("  {{ \"name\": \"{name}\", \"clientId\": \"id-{name}\", \"clientSecret\": \"secret-of-{name}\", \"tenant\": \"t\" }},\n")
+        format!(
+            "  {{ \"name\": \"{name}\", \"clientId\": \"id-{name}\", \"clientSecret\": \"secret-of-{name}\", \"tenant\": \"t\" }},\n"
+        )
     };
     format!("[\n  // one a line\n{}]\n", names.iter().map(one).collect::<String>())
 }
 
 /// A gateway to Flow with these credentials.
 fn flow(mock: &Mock, names: &[&str]) -> Builder {
-    let inside = format!("kind: flow, base_url: \"http://{}/flow-llm-proxy\", credentials: \"{{dir}}/secrets.json\"", mock.address());
-    ai().provider_as("flow", &inside).model("\"*\"", &["flow"]).set("key_cooldown: 2s").build().file("secrets.json", &credentials(names))
+    let inside = format!(
+        "kind: flow, base_url: \"http://{}/flow-llm-proxy\", credentials: \"{{dir}}/secrets.json\"",
+        mock.address()
+    );
+    ai().provider_as("flow", &inside)
+        .model("\"*\"", &["flow"])
+        .set("key_cooldown: 2s")
+        .build()
+        .file("secrets.json", &credentials(names))
 }
 
 #[tokio::test]
@@ -309,14 +334,21 @@ async fn an_entry_that_stands_twice_has_twice_the_share() {
 async fn flow_is_asked_with_a_signed_token_in_the_place_of_what_the_client_sent() {
     let a = upstream("a").await;
     let gate = flow(&a, &["one"]).start().await;
-    let fields = [("authorization", "Bearer of-the-client"), ("x-api-key", "of-the-client"), ("anthropic-version", "2023-06-01")];
+    let fields = [
+        ("authorization", "Bearer of-the-client"),
+        ("x-api-key", "of-the-client"),
+        ("anthropic-version", "2023-06-01"),
+    ];
     for (door, body) in [("chat/completions", chat("m", "x")), ("messages", messages("m", "x"))] {
         let answer = ask_with(&gate, door, &body, &fields).await;
         assert_eq!(answer.status, 200, "{door}: {}", answer.text());
         let seen = last_seen(&a);
         assert_eq!(seen.path_and_query, format!("/flow-llm-proxy/v1/{door}"));
         let claims = flow_claims(&sent(&seen, "authorization")).unwrap();
-        assert_eq!((claims.client_id.as_str(), claims.client_secret.as_str(), claims.tenant.as_str()), ("id-one", "secret-of-one", "t"));
+        assert_eq!(
+            (claims.client_id.as_str(), claims.client_secret.as_str(), claims.tenant.as_str()),
+            ("id-one", "secret-of-one", "t")
+        );
         assert_eq!(sent(&seen, "x-api-key"), "", "{door}");
     }
     let tokens: Vec<String> = a.requests().iter().map(|seen| sent(seen, "authorization")).collect();

@@ -1,6 +1,6 @@
 //! What is charged is what was served, whoever dies meanwhile; and a restart remembers it.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says how it can be repeated")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and says how it can be repeated")]
 
 #[path = "support/harness.rs"]
 mod support;
@@ -82,7 +82,8 @@ async fn money_and_callers_are_remembered_too() {
     let a = upstream("a").await;
     a.set_order("usage", "in=600000,out=0");
     let prices = "prices: { models: { m: { input: 1.00, output: 1.00 } } }";
-    let mut gate = kept(ai_of(&a).set(prices), "key: api_key, cost: 1.00/month").section("auth", &callers()).start().await;
+    let mut gate =
+        kept(ai_of(&a).set(prices), "key: api_key, cost: 1.00/month").section("auth", &callers()).start().await;
     let body = question(10, false);
     for _ in 0..2 {
         assert_eq!(ask_as(&gate, "team-a", "chat/completions", &body).await.status, 200);
@@ -157,7 +158,11 @@ async fn a_file_that_is_damaged_is_put_aside_and_told_of() {
             std::fs::write(&file, bytes).unwrap();
         })
         .await;
-        assert!(files(&gate).iter().any(|file| file.to_string_lossy().contains(".refused-")), "{damage}: {:?}", files(&gate));
+        assert!(
+            files(&gate).iter().any(|file| file.to_string_lossy().contains(".refused-")),
+            "{damage}: {:?}",
+            files(&gate)
+        );
         assert!(gate.stderr().contains("limits.state"), "{damage}: {}", gate.stderr());
         assert_eq!(ask(&gate, "chat/completions", &question(10, false)).await.status, 200);
     }
@@ -222,7 +227,10 @@ async fn whoever_dies_the_ledger_has_what_was_served_and_nothing_stays_set_aside
             Death::GatewayInOrder => (ROUND as u64 * 30, ROUND as u64 * 30),
             Death::GatewayAtOnce => (most, most),
         };
-        assert!(charged + less >= was && charged <= was + more, "round {round}, {death:?}: charged {charged}, served {was}");
+        assert!(
+            charged + less >= was && charged <= was + more,
+            "round {round}, {death:?}: charged {charged}, served {was}"
+        );
         (before, truth) = (now, total);
     }
 }

@@ -1,7 +1,5 @@
 //! What an operator sees of requests to models: log, metrics, and nothing of what was said.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "support/harness.rs"]
 mod support;
 
@@ -40,7 +38,10 @@ async fn a_line_of_the_access_log_tells_what_a_request_was_and_what_became_of_it
     let gate = busy(&a, &b).await;
     let lines = gate.access_log(5).await;
     let told = |line: &Value, names: &[&str]| names.iter().map(|name| line[*name].clone()).collect::<Vec<_>>();
-    let whole = told(&lines[0], &["route", "operation", "model", "model_served", "provider", "provider_key", "stream", "attempts", "status"]);
+    let whole = told(
+        &lines[0],
+        &["route", "operation", "model", "model_served", "provider", "provider_key", "stream", "attempts", "status"],
+    );
     let expected = json!(["ai", "chat", "gpt-4o", "gpt-4o-eu", "first", "key-1", false, 1, 200]);
     assert_eq!(Value::from(whole), expected);
     let used = told(&lines[0], &["tokens_input", "tokens_output", "tokens_cache_read", "cost_usd"]);
@@ -53,7 +54,10 @@ async fn a_line_of_the_access_log_tells_what_a_request_was_and_what_became_of_it
     assert_eq!((outcomes, &lines[2]["attempts"]), (vec![&json!("status_5xx"), &json!("answered")], &json!(2)));
     assert_eq!((&lines[2]["provider"], &lines[2]["model_served"]), (&json!("second"), &json!("gpt-4o")));
     assert_eq!(lines[3]["broken"], true, "{}", lines[3]);
-    assert_eq!((&lines[4]["status"], &lines[4]["model"], &lines[4]["provider"]), (&json!(400), &json!("nobody"), &Value::Null));
+    assert_eq!(
+        (&lines[4]["status"], &lines[4]["model"], &lines[4]["provider"]),
+        (&json!(400), &json!("nobody"), &Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -98,7 +102,11 @@ async fn metrics_have_the_names_that_dashboards_know() {
     assert!(metrics.sum(r#"sluicegate_ai_tokens_total{provider="first",model="gpt-4o",type="input"}"#) >= 2000.0);
     assert!(metrics.sum(r#"sluicegate_ai_tokens_total{provider="first",model="gpt-4o",type="cache_read"}"#) >= 400.0);
     assert!(metrics.sum(r#"sluicegate_ai_cost_dollars_total{provider="first"}"#) >= 0.004);
-    for status in metrics.values("http_requests_total", "status").iter().chain(&metrics.values("ai_gateway_requests_total", "status")) {
+    for status in metrics
+        .values("http_requests_total", "status")
+        .iter()
+        .chain(&metrics.values("ai_gateway_requests_total", "status"))
+    {
         assert!(status.parse::<u16>().is_ok(), "{status:?} is no number");
     }
 }
@@ -148,7 +156,13 @@ async fn nothing_of_what_was_said_is_written_down() {
         .start()
         .await;
     let secret = "the launch code is 4711-0815";
-    for fault in [None, Some(Fault::Status(500)), Some(Fault::Status(400)), Some(Fault::InvalidJson), Some(Fault::At(Stage::After(1), Twist::Garbage))] {
+    for fault in [
+        None,
+        Some(Fault::Status(500)),
+        Some(Fault::Status(400)),
+        Some(Fault::InvalidJson),
+        Some(Fault::At(Stage::After(1), Twist::Garbage)),
+    ] {
         a.set_fault(fault);
         for stream in [false, true] {
             let body = with(chat("m", &format!("say {secret}")), json!({"stream": stream, "user": secret}));
@@ -158,7 +172,9 @@ async fn nothing_of_what_was_said_is_written_down() {
     }
     let log = gate.access_lines(10).await.join("\n");
     let metrics = gate.metrics().await;
-    for (what, text) in [("the access log", log), ("the log", gate.stderr()), ("the metrics", metrics.text().to_owned())] {
+    for (what, text) in
+        [("the access log", log), ("the log", gate.stderr()), ("the metrics", metrics.text().to_owned())]
+    {
         assert!(!text.contains("0815"), "{what} tells what was said: {text}");
     }
 }
@@ -186,10 +202,11 @@ async fn when_nothing_is_in_flight_every_gauge_is_zero() {
     let gate = busy(&a, &b).await;
     eventually(s(5), "nothing is in flight", async || {
         let metrics = gate.metrics().await;
-        let flying: f64 = ["sluicegate_requests_in_flight", "sluicegate_member_in_flight", "sluicegate_limit_in_flight"]
-            .iter()
-            .map(|name| metrics.sum(name))
-            .sum();
+        let flying: f64 =
+            ["sluicegate_requests_in_flight", "sluicegate_member_in_flight", "sluicegate_limit_in_flight"]
+                .iter()
+                .map(|name| metrics.sum(name))
+                .sum();
         flying == 0.0
     })
     .await;

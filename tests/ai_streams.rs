@@ -1,7 +1,5 @@
 //! Event streams: nothing lost, nothing added, nothing late, and every provider left with its client.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "support/harness.rs"]
 mod support;
 
@@ -44,13 +42,8 @@ fn unnumbered(body: &str) -> String {
 #[tokio::test]
 async fn a_stream_arrives_byte_for_byte_where_both_sides_speak_the_same() {
     let a = upstream("a").await;
-    let gate = ai()
-        .openai("first", &a)
-        .anthropic("second", &a)
-        .model("o", &["first"])
-        .model("c", &["second"])
-        .start()
-        .await;
+    let gate =
+        ai().openai("first", &a).anthropic("second", &a).model("o", &["first"]).model("c", &["second"]).start().await;
     let told = json!({"stream_options": {"include_usage": true}});
     let cases = [
         ("chat/completions", with(streamed(chat("o", "hello")), told.clone())),
@@ -69,7 +62,9 @@ async fn a_client_that_did_not_ask_for_usage_is_not_told_of_it_and_it_is_counted
     let a = upstream("a").await;
     let gate = ai_of(&a).start().await;
     a.set_order("usage", "in=100,out=50");
-    for (door, plain) in [("chat/completions", chat("m", "hello")), ("completions", json!({"model": "m", "prompt": "hello"}))] {
+    for (door, plain) in
+        [("chat/completions", chat("m", "hello")), ("completions", json!({"model": "m", "prompt": "hello"}))]
+    {
         let asked = streamed(plain);
         let (through, straight) = (body(&gate, door, &asked).await, direct(&a, door, &asked).await);
         assert_eq!(unnumbered(&through), unnumbered(&straight), "{door}: as if it had been asked without");
@@ -87,7 +82,10 @@ async fn a_client_that_did_not_ask_for_usage_is_not_told_of_it_and_it_is_counted
     let asked = with(streamed(chat("m", "hello")), json!({"stream_options": {"include_usage": true}}));
     let told = chat_told(&events(&body(&gate, "chat/completions", &asked).await));
     let usage = told.usage.unwrap();
-    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"], &usage["total_tokens"]), (&json!(100), &json!(50), &json!(150)));
+    assert_eq!(
+        (&usage["prompt_tokens"], &usage["completion_tokens"], &usage["total_tokens"]),
+        (&json!(100), &json!(50), &json!(150))
+    );
 }
 
 #[tokio::test]
@@ -113,12 +111,28 @@ async fn any_framing_that_the_standard_allows_is_understood() {
         .model("g", &["third"])
         .start()
         .await;
-    for framing in ["split=1", "split=3", "split=7,crlf", "together=100", "crlf", "cr", "comments", "multiline", "tight", "bom", "split=2,cr,comments,multiline,tight,bom"] {
+    for framing in [
+        "split=1",
+        "split=3",
+        "split=7,crlf",
+        "together=100",
+        "crlf",
+        "cr",
+        "comments",
+        "multiline",
+        "tight",
+        "bom",
+        "split=2,cr,comments,multiline,tight,bom",
+    ] {
         a.set_order("framing", framing);
         for model in ["o", "c", "g"] {
             let asked = streamed(chat(model, "say Grüße, 世界 \u{1F600} und mehr"));
             let told = chat_told(&events(&body(&gate, "chat/completions", &asked).await));
-            assert_eq!((told.text.as_str(), told.ended), ("Grüße, 世界 \u{1F600} und mehr", true), "{framing}, {model}");
+            assert_eq!(
+                (told.text.as_str(), told.ended),
+                ("Grüße, 世界 \u{1F600} und mehr", true),
+                "{framing}, {model}"
+            );
             assert_eq!(told.finish.as_deref(), Some("stop"), "{framing}, {model}");
         }
         let asked = streamed(messages("c", "say Grüße, 世界"));

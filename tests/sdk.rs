@@ -45,7 +45,10 @@ async fn run(suite: &str) {
         .route("match: { path: /api/v1/ai/ }, ai: true")
         .route("match: { path: /limited/ }, ai: true, limits: [few]")
         .route("match: { path: /limited-too/ }, ai: true, limits: [few-too]")
-        .section("limits", "{ few: { key: api_key, rate: 2/h, burst: 2 }, few-too: { key: api_key, rate: 2/h, burst: 2 } }")
+        .section(
+            "limits",
+            "{ few: { key: api_key, rate: 2/h, burst: 2 }, few-too: { key: api_key, rate: 2/h, burst: 2 } }",
+        )
         .section("auth", &callers())
         .start()
         .await;
@@ -56,7 +59,8 @@ async fn run(suite: &str) {
         command.env(name, format!("http://{}", mock.address()));
     }
     // What a developer has set for these packages is not meant for this.
-    for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"] {
+    for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"]
+    {
         command.env_remove(name);
     }
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {

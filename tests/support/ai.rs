@@ -106,10 +106,9 @@ impl Ai {
     /// The gateway, to be given more sections, files and variables.
     pub fn build(self) -> Builder {
         let section = self.section();
-        gateway().section("ai", &section).route(&format!(
-            "name: ai, match: {{ path: /v1/ }}, ai: {{ {} }}{}",
-            self.of_ai, self.route
-        ))
+        gateway()
+            .section("ai", &section)
+            .route(&format!("name: ai, match: {{ path: /v1/ }}, ai: {{ {} }}{}", self.of_ai, self.route))
     }
 
     /// The section as it stands in the file.
@@ -134,7 +133,9 @@ pub fn key_of(provider: &str) -> String {
 
 /// Keys of callers: the inside of `auth`, `team-a` and `team-b` with the secrets of [`secret_of`].
 pub fn callers() -> String {
-    let key = |id: &str| format!("{{ id: {id}, secret: {}, permissions: \"*\", expires_at: 2098-01-01T00:00:00Z }}", secret_of(id));
+    let key = |id: &str| {
+        format!("{{ id: {id}, secret: {}, permissions: \"*\", expires_at: 2098-01-01T00:00:00Z }}", secret_of(id))
+    };
     format!("{{ api_keys: {{ keys: [{}, {}] }} }}", key("team-a"), key("team-b"))
 }
 

@@ -318,6 +318,7 @@ fn streams_of_images_and_sound_are_understood() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn whole_answers_tell_their_usage() {
     for (dialect, body, usage, model, finish, chars) in [
         (

@@ -73,7 +73,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
     let twice = form(&[model.clone(), part("name=\"model\"", "n")]);
     assert_eq!(Form::read(TYPE, &twice).unwrap_err(), BadBody::Twice(Some("model")));
     for body in [
-        form(&[model.clone()]).slice(..model.len()),
+        form(std::slice::from_ref(&model)).slice(..model.len()),
         form(&[model.replace("\r\n", "\n")]),
         form(&[model.replacen("--xYz", "--xYz-", 1)]),
         form(&[model.clone(), "--xYzz\r\n\r\n\r\n".into()]),

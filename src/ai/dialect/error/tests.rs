@@ -80,6 +80,7 @@ fn a_stream_that_breaks_ends_with_an_event_of_its_dialect() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn every_known_shape_is_understood() {
     for (status, body, class) in [
         (
