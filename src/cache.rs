@@ -23,6 +23,7 @@ pub use stored::{Head, Stored, Verdict, tags};
 
 pub mod conditional;
 pub mod control;
+mod dates;
 mod errors;
 pub mod fill;
 mod freshness;

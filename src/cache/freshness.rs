@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 
 use super::control::{ResponseControl, age};
-use super::vary;
+use super::{dates, vary};
 use crate::config::cache::CacheRules;
 
 /// The longest that is guessed from Last-Modified.
@@ -233,7 +233,7 @@ pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
     if values.next().is_some() {
         return None;
     }
-    httpdate::parse_http_date(value.trim()).ok()
+    dates::parse(value)
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ fn explicit_freshness_comes_in_the_order_of_the_standard() {
     assert_eq!(left(&[("expires", &later), ("date", "foo")]), 500);
     assert_eq!(left(&[("expires", "0"), ("last-modified", &at(-86_400)), ("date", &date)]), 0);
     assert_eq!(left(&[("expires", &later), ("expires", &at(600)), ("etag", "\"a\"")]), 0, "two of them are none");
+    assert_eq!(left(&[("expires", &later.to_uppercase()), ("date", &date.to_lowercase())]), 500, "in any case");
+    assert_eq!(left(&[("expires", &later.replace("GMT", "UTC")), ("date", &date)]), 0, "no zone but GMT");
     assert_eq!(left(&[("cdn-cache-control", "max-age=70"), ("cache-control", "no-store"), ("expires", "0")]), 70);
 }
 
