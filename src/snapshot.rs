@@ -89,6 +89,8 @@ pub struct RouteState {
     pub cache: Option<CacheRoute>,
     /// Its limits, when it has any.
     pub limits: Option<RouteLimits>,
+    /// Those of them that count requests of nobody known as well: the ones by client address.
+    pub stranger_limits: Option<RouteLimits>,
     /// What is masked in its bodies.
     pub sanitize: Option<Arc<SanitizeState>>,
 }
@@ -245,7 +247,9 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
             Some(CacheRoute { store: Arc::clone(caches.get(cache.cache)?), rules: cache.rules.clone() })
         });
         let sanitize = route.sanitize.and_then(|set| sanitize.get(set)).cloned();
-        let limits = route.limits.iter().filter_map(|index| limiters.get(*index).cloned()).collect();
+        let limits: Vec<Limiter> = route.limits.iter().filter_map(|index| limiters.get(*index).cloned()).collect();
+        let by_address = limits.iter().filter(|limit| limit.is_by_address()).cloned().collect();
+        let stranger_limits = RouteLimits::new(&route.name, by_address, metrics);
         let limits = RouteLimits::new(&route.name, limits, metrics);
         Arc::new(RouteState {
             metrics: metrics.route(&route.name),
@@ -253,6 +257,7 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
             ai,
             cache,
             limits,
+            stranger_limits,
             sanitize,
             config: Arc::clone(route),
         })

@@ -381,3 +381,53 @@ async fn a_million_clients_cost_sixteen_mebibytes_at_most() {
     assert!(bytes <= f64::from(16 << 20));
     assert!(after - before <= 24 << 20, "{before} before, {after} after");
 }
+
+/// A gateway with a key, under a limit by address and one by caller.
+async fn guarded() -> Gateway {
+    gateway()
+        .section("auth", "{ api_keys: { keys: [{ id: reader, secret: a-secret-of-the-reader-1, permissions: [read] }] } }")
+        .section(
+            "limits",
+            "{ a: { key: client_ip, rate: 100/d, burst: 3 }, b: { key: global, rate: 100/d, burst: 3, headers: false } }",
+        )
+        .section("server", TRUSTING)
+        .route("match: /, respond: 200, limits: [a, b]")
+        .start()
+        .await
+}
+
+/// The status of a request by `address` with `key`.
+async fn login(gate: &Gateway, method: &str, address: &str, key: &str) -> Answer {
+    gate.ask(method, "/").header("x-forwarded-for", address).header("x-api-key", key).send().await
+}
+
+#[tokio::test]
+async fn who_guesses_keys_is_slowed_down_by_address_and_then_learns_nothing_by_the_right_one() {
+    let gate = guarded().await;
+    for left in ["2", "1", "0"] {
+        let refused = login(&gate, "GET", "203.0.113.7", "a-guess").await;
+        assert_eq!((refused.status, refused.header("x-ratelimit-remaining-requests")), (401, left));
+    }
+    let limited = login(&gate, "GET", "203.0.113.7", "another-guess").await;
+    assert_eq!((limited.status, limited.header("retry-after").is_empty()), (429, false));
+    assert_eq!(limited.header("www-authenticate"), "", "it is not worth to come again with another key");
+    let right = login(&gate, "GET", "203.0.113.7", "a-secret-of-the-reader-1").await;
+    assert_eq!(right.status, 429, "a right guess looks like a wrong one");
+    let elsewhere = login(&gate, "GET", "203.0.113.8", "a-secret-of-the-reader-1").await;
+    assert_eq!(elsewhere.status, 200, "strangers have used up nothing of the limits that are for callers");
+}
+
+#[tokio::test]
+async fn what_a_caller_may_not_do_counts_under_its_limits_too() {
+    let gate = guarded().await;
+    for _ in 0..3 {
+        let denied = login(&gate, "POST", "203.0.113.7", "a-secret-of-the-reader-1").await;
+        assert_eq!(denied.status, 403);
+    }
+    assert_eq!(login(&gate, "POST", "203.0.113.7", "a-secret-of-the-reader-1").await.status, 429);
+    assert_eq!(
+        login(&gate, "GET", "203.0.113.9", "a-secret-of-the-reader-1").await.status,
+        429,
+        "the one of all callers"
+    );
+}

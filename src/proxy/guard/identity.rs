@@ -18,8 +18,19 @@ use crate::snapshot::RouteState;
 /// The scheme that a client is asked to use (RFC 9110, section 11.6.1). What was wrong is not told.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
 
-/// `None` lets the request go on.
-pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+/// Whether the one who asks is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identified {
+    /// It is, or the route is open to everyone.
+    LetIn,
+    /// It is known, and may not do this.
+    NotPermitted,
+    /// Nobody knows who it is.
+    Unknown,
+}
+
+/// Finds out who asks, and tells of it.
+pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Identified {
     let headers = &session.req_header().headers;
     let snapshot = Arc::clone(&ctx.snapshot);
     let auth = snapshot.auth.as_ref();
@@ -27,7 +38,7 @@ pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> 
         if let Some(auth) = auth.filter(|_| !route.config.forward_credentials) {
             ctx.hidden = auth.hidden(headers, None);
         }
-        return None;
+        return Identified::LetIn;
     };
     let wall = UNIX_EPOCH + Duration::from_millis(ctx.wall_millis);
     // A route that wants a caller is never open, even if there were nobody to ask.
@@ -46,13 +57,16 @@ pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> 
     };
     tell(session, ctx, outcome);
     match outcome {
-        Outcome::LetIn => None,
-        Outcome::NotPermitted => Some(Admission::reject(Rejection::PermissionDenied)),
-        Outcome::Unknown(_) => {
-            ctx.fields.push((header::WWW_AUTHENTICATE, CHALLENGE));
-            Some(Admission::reject(Rejection::Unauthorized))
-        }
+        Outcome::LetIn => Identified::LetIn,
+        Outcome::NotPermitted => Identified::NotPermitted,
+        Outcome::Unknown(_) => Identified::Unknown,
     }
+}
+
+/// Asks for credentials.
+pub fn challenge(ctx: &mut RequestContext) -> Admission {
+    ctx.fields.push((header::WWW_AUTHENTICATE, CHALLENGE));
+    Admission::reject(Rejection::Unauthorized)
 }
 
 /// What became of a request on a route that wants a caller.
