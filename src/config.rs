@@ -23,7 +23,7 @@ use cache::{Cache, RouteCache};
 use cors::Cors;
 use limit::Limit;
 use sanitize::Sanitize;
-use secret::Secret;
+use secret::Digested;
 
 pub mod ai;
 pub mod audit;
@@ -173,7 +173,7 @@ pub struct Admin {
     pub address: ListenAddress,
     /// The bearer token that control calls must carry. `None`: none is asked for, which is only accepted on a
     /// loopback address or a unix socket.
-    pub token: Option<Secret>,
+    pub token: Option<Digested>,
 }
 
 /// Process-wide settings.
@@ -181,6 +181,8 @@ pub struct Admin {
 pub struct Server {
     /// This instance's name in logs and metrics. Default: the host's name.
     pub instance_id: String,
+    /// Where it runs, for metrics: `production`. `None`: nobody said.
+    pub environment: Option<String>,
     /// Worker threads, at least 1. Default: the cores this process may use.
     pub threads: usize,
     /// Client connections open at once over all listeners; more wait in the kernel's queue. Default 4096.

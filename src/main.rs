@@ -2,8 +2,12 @@
 
 use std::process::ExitCode;
 
+use sluicegate_wipe::Wiping;
+use tikv_jemallocator::Jemalloc;
+
+/// Wipes what the threads that read the configuration free.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Wiping<Jemalloc> = Wiping(Jemalloc);
 
 fn main() -> ExitCode {
     sluicegate::cli::main()

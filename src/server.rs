@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
+use sluicegate_wipe::wipe_what_this_thread_frees;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -59,6 +60,23 @@ pub struct Options {
     pub environment: Environment,
 }
 
+impl Options {
+    /// Reads the configuration, on a thread of its own: what it frees is wiped, and with the thread goes its stack, and what
+    /// that held of secrets.
+    ///
+    /// # Errors
+    /// When there can be no thread, or it panicked. What is wrong with the file is in the result.
+    pub fn load(&self) -> io::Result<Result<Loaded, ConfigErrors>> {
+        let Self { file, overrides, environment } = self.clone();
+        let thread = thread::Builder::new().name("configuration".to_owned());
+        let thread = thread.spawn(move || {
+            wipe_what_this_thread_frees();
+            config::load(&file, &overrides, &environment)
+        })?;
+        thread.join().map_err(|_| io::Error::other("it panicked"))
+    }
+}
+
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -103,9 +121,11 @@ impl StartError {
 /// # Errors
 /// When it cannot start: the configuration, an address, a file.
 pub fn run(options: Options) -> Result<(), StartError> {
+    // This thread makes keys of secrets, and hears the admin token.
+    wipe_what_this_thread_frees();
     let begun = clock::now();
-    let loaded = config::load(&options.file, &options.overrides, &options.environment).map_err(StartError::Config)?;
-    let Loaded { config, warnings, .. } = loaded;
+    let loaded = options.load().map_err(StartError::system("cannot read the configuration"))?;
+    let (config, warnings) = loaded.map_err(StartError::Config)?.without_source();
     if !config.server.core_dumps {
         secrecy::forbid_core();
     }
@@ -114,7 +134,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let config = Arc::new(config);
     let identity =
         Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let metrics = Arc::new(Metrics::new(&identity));
+    let metrics = Metrics::new(&identity).in_environment(config.server.environment.clone());
+    let metrics = Arc::new(metrics);
     let logging = Logging::install(&config.log, &identity, Arc::clone(&metrics))
         .map_err(|source| StartError::Log { path: process_log(&config), source })?;
     let logging = Arc::new(logging);

@@ -347,6 +347,18 @@ async fn every_series_of_ours_carries_the_instance_id() {
 }
 
 #[tokio::test]
+async fn every_series_of_ours_carries_the_environment_where_one_is_named() {
+    let named = gateway().section("server", "{ environment: staging }").route("match: /, respond: 200").start().await;
+    for (name, labels, _) in named.metrics().await.samples() {
+        assert!(name.starts_with("process_") || labels.contains(r#"environment="staging""#), "{name}{{{labels}}}");
+    }
+    let unnamed = gateway().route("match: /, respond: 200").start().await;
+    for (name, labels, _) in unnamed.metrics().await.samples() {
+        assert!(!labels.contains("environment"), "{name}{{{labels}}}");
+    }
+}
+
+#[tokio::test]
 async fn promtool_finds_nothing_wrong_with_the_metrics() {
     if Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         return; // Not on this machine.

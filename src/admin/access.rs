@@ -12,15 +12,12 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use super::Peer;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use crate::config::Config;
 use crate::config::audit::EventKind;
-use crate::config::secret::Secret;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -84,7 +81,7 @@ pub(super) fn check(endpoint: &Endpoint<'_>, head: &Parts, config: &Config, peer
     match token {
         Some(token) if endpoint.needs_token() => match sent(&head.headers) {
             None => Err(Refusal::NoToken),
-            Some(sent) if same(sent.as_bytes(), token) => Ok(()),
+            Some(sent) if token.matches(sent.as_bytes()) => Ok(()),
             Some(_) => Err(Refusal::WrongToken),
         },
         Some(_) => Ok(()),
@@ -107,12 +104,6 @@ fn sent(headers: &HeaderMap) -> Option<String> {
     let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
     let (_any_user, password) = decoded.split_once(':')?;
     Some(password.to_owned())
-}
-
-/// Compares in a time that depends on neither text: hashes have one length.
-fn same(sent: &[u8], token: &Secret) -> bool {
-    let (sent, token) = (Sha256::digest(sent), Sha256::digest(token.reveal()));
-    sent.as_slice().ct_eq(token.as_slice()).into()
 }
 
 /// Whether a change was asked for by our own page, or by no page at all. Browsers say where a POST comes from; other

@@ -56,7 +56,7 @@ impl Token {
         if let Some(made) = made.as_ref().filter(|made| now.saturating_duration_since(made.at) < LIFETIME - MARGIN) {
             return Ok(made.value.clone());
         }
-        let claims = Claims { client_id, client_secret: client_secret.reveal(), tenant };
+        let claims = Claims { client_id, client_secret: &client_secret.reveal(), tenant };
         let value = sensitive(&signed(&claims).ok_or(NoToken)?)?;
         *made = Some(Made { at: now, value: value.clone() });
         Ok(value)
@@ -81,7 +81,7 @@ pub(super) fn level(kind: &ProviderKind) -> Level {
 
 fn bearer(secret: &KeySecret) -> Result<HeaderValue, NoToken> {
     match secret {
-        KeySecret::Plain(secret) => sensitive(secret.reveal()),
+        KeySecret::Plain(secret) => sensitive(&secret.reveal()),
         KeySecret::Flow { .. } => Err(NoToken),
     }
 }

@@ -324,10 +324,10 @@ fn digest(secret: &KeySecret) -> [u8; 32] {
         context.update(text.as_bytes());
     };
     match secret {
-        KeySecret::Plain(secret) => part(secret.reveal()),
+        KeySecret::Plain(secret) => part(&secret.reveal()),
         KeySecret::Flow { client_id, client_secret, tenant } => {
             part(client_id);
-            part(client_secret.reveal());
+            part(&client_secret.reveal());
             part(tenant);
         }
     }

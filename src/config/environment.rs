@@ -6,6 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::secret::Split;
+
 /// The largest file that a configuration may refer to, in bytes.
 pub(super) const MAX_REFERENCED_BYTES: u64 = 1 << 20;
 
@@ -24,7 +26,8 @@ pub struct Overrides {
 /// The environment variables, the credentials directory and the file system, as a value that tests can make up.
 #[derive(Clone)]
 pub struct Environment {
-    variables: BTreeMap<String, String>,
+    /// Any of them may be a secret, and a reload has to find it again.
+    variables: BTreeMap<String, Split>,
     /// Names that `${...}` asked for. Shared by clones.
     interpolated: Arc<Mutex<BTreeSet<String>>>,
     credentials: Option<PathBuf>,
@@ -36,20 +39,21 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self { variables: variables.collect(), interpolated: Arc::default(), credentials, files: true }
+        let variables = variables.map(|(name, value)| (name, Split::new(&value))).collect();
+        Self { variables, interpolated: Arc::default(), credentials, files: true }
     }
 
     /// One with just these variables; `CREDENTIALS_DIRECTORY` among them has its usual meaning.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let variables: BTreeMap<_, _> = variables.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let credentials = variables.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let variables: BTreeMap<_, _> = variables.into_iter().map(|(k, v)| (k.to_owned(), Split::new(v))).collect();
+        let credentials = variables.get("CREDENTIALS_DIRECTORY").map(|path| PathBuf::from(path.join()));
         Self { variables, interpolated: Arc::default(), credentials, files: true }
     }
 
     /// With these variables too; they win.
     #[must_use]
     pub fn with_variables(mut self, variables: BTreeMap<String, String>) -> Self {
-        self.variables.extend(variables);
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name, Split::new(&value))));
         self
     }
 
@@ -66,12 +70,12 @@ impl Environment {
     }
 
     /// A variable.
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(Split::join)
     }
 
     /// A variable that a text of the configuration asks for.
-    pub(super) fn interpolate(&self, name: &str) -> Option<&str> {
+    pub(super) fn interpolate(&self, name: &str) -> Option<String> {
         let value = self.variable(name)?;
         self.interpolated.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         Some(value)

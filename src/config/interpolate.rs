@@ -107,9 +107,13 @@ fn refer(inside: &str, environment: &Environment) -> Result<Scalar, Wrong> {
             .hint("write ${VAR}, ${VAR:-default}, ${file:/path} or ${credential:name}; `$$` is a plain `$`"));
     }
     let value = environment.interpolate(name);
-    let found = if default.is_some() { value.filter(|value| !value.is_empty()).or(default) } else { value };
+    let found = if default.is_some() {
+        value.filter(|value| !value.is_empty()).or_else(|| default.map(str::to_owned))
+    } else {
+        value
+    };
     match found {
-        Some(text) => Ok(Scalar { text: text.to_owned(), hidden: false }),
+        Some(text) => Ok(Scalar { text, hidden: false }),
         None => Err(unset(name, environment)),
     }
 }

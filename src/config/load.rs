@@ -30,6 +30,13 @@ pub struct Loaded {
     pub listen_override: Option<&'static str>,
 }
 
+impl Loaded {
+    /// What is kept of it. The text of the file, with every secret in it, is given up.
+    pub fn without_source(self) -> (Config, Vec<Problem>) {
+        (self.config, self.warnings)
+    }
+}
+
 /// Reads the file at `path`. The error holds everything that is wrong with it.
 pub fn load(path: &Path, overrides: &Overrides, environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let name = path.display().to_string();

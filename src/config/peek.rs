@@ -105,7 +105,7 @@ mod tests {
         peek(text, &Environment::of([("TOKEN", "t0k3n"), ("EMPTY", "")])).unwrap()
     }
 
-    fn token(peek: &AdminPeek) -> Option<&str> {
+    fn token(peek: &AdminPeek) -> Option<String> {
         peek.token.as_ref().unwrap().as_ref().map(Secret::reveal)
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn a_valid_file_says_where_it_is() {
         let found = peeked("admin: { address: 127.0.0.1:8404, token: \"${TOKEN}\" }\nroutes: []\n");
         assert_eq!(found.address.as_ref().unwrap().to_string(), "127.0.0.1:8404");
-        assert_eq!(token(&found), Some("t0k3n"));
+        assert_eq!(token(&found).as_deref(), Some("t0k3n"));
     }
 
     #[test]
@@ -142,7 +142,7 @@ routes: [
                 format!("listen: 127.0.0.1:80\nadmin:\n  # here\n\n  address: 127.0.0.1:8404\n  token: abc\n{rest}\n");
             let found = peeked(&text);
             assert_eq!(found.address.as_ref().unwrap().to_string(), "127.0.0.1:8404", "{rest}");
-            assert_eq!(token(&found), Some("abc"), "{rest}");
+            assert_eq!(token(&found).as_deref(), Some("abc"), "{rest}");
         }
         let braces = peeked("admin: {\n  address: 127.0.0.1:8404\n}\nroutes: [\n");
         assert_eq!(braces.address.unwrap().to_string(), "127.0.0.1:8404");

@@ -171,6 +171,7 @@ impl Short for RawAdmin {
 pub(super) struct RawServer {
     pub(super) instance_id: Text,
     pub(super) threads: Text,
+    pub(super) environment: Text,
     pub(super) max_connections: Text,
     pub(super) trusted_proxies: Option<OneOrMany<String>>,
     pub(super) max_body: Text,

@@ -62,6 +62,7 @@ const MOST_NAMES: usize = 4096;
 pub struct Metrics {
     identity: Identity,
     ai: ai::AiMetrics,
+    environment: Option<String>,
     process: ProcessCollector,
     routes: Named<RouteMetrics>,
     pools: Named<PoolMetrics>,
@@ -101,6 +102,7 @@ impl Metrics {
         Self {
             identity: identity.clone(),
             ai: ai::AiMetrics::default(),
+            environment: None,
             process: ProcessCollector::for_self(),
             routes: Named::default(),
             pools: Named::default(),
@@ -122,6 +124,12 @@ impl Metrics {
             security: SecurityMetrics::new(),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// With the name of the environment on every series too (A3.08).
+    #[must_use]
+    pub fn in_environment(self, environment: Option<String>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The metrics of the route called `name`, made at the first call. Taken when a snapshot is built.

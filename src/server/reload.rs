@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 use super::listener::{Listener, certified_keys};
 use super::{Options, issuers, open_access, open_audit};
 use crate::balance::health::HealthChecks;
+use crate::config::Config;
 use crate::config::audit::EventKind;
 use crate::config::jwt::DEFAULT_MAX_REVOKED;
-use crate::config::{self, Config, Loaded};
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::{Audit, Auditing, Event};
 use crate::observe::logging::Logging;
@@ -147,11 +147,11 @@ impl Reloader {
     }
 
     async fn try_reload(&self, followers: &mut Followers) -> Result<Reloaded, String> {
-        let Options { file, overrides, environment } = self.options.clone();
+        let options = self.options.clone();
         // Files are read off this thread: it also checks health.
-        let load = move || config::load(&file, &overrides, &environment);
-        let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?;
-        let Loaded { config, warnings, .. } = loaded.map_err(|errors| errors.to_string())?;
+        let loaded = tokio::task::spawn_blocking(move || options.load()).await.map_err(|error| error.to_string())?;
+        let loaded = loaded.map_err(|error| format!("the configuration cannot be read: {error}"))?;
+        let (config, warnings) = loaded.map_err(|errors| errors.to_string())?.without_source();
         let config = Arc::new(config);
         let current = self.shared.current.load_full();
         let access = if current.config.log.access == config.log.access {
@@ -270,6 +270,7 @@ fn restart_needed(started: &Config, now: &Config) -> Vec<String> {
     differ("server.threads", before.threads != after.threads);
     differ("server.max_connections", before.max_connections != after.max_connections);
     differ("server.instance_id", before.instance_id != after.instance_id);
+    differ("server.environment", before.environment != after.environment);
     differ("server.keepalive_requests", before.keepalive_requests != after.keepalive_requests);
     differ("server.core_dumps", before.core_dumps != after.core_dumps);
     let revoked = |config: &Config| issuers(config).map_or(DEFAULT_MAX_REVOKED, |jwt| jwt.revoked.max_entries);

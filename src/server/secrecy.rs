@@ -28,7 +28,7 @@ const MOST: u64 = 4 << 20;
 /// The environment of this process, with what an earlier execution of it handed over.
 pub fn environment() -> Environment {
     let environment = Environment::of_process();
-    let Some(path) = environment.variable(HANDED_OVER).map(str::to_owned) else { return environment };
+    let Some(path) = environment.variable(HANDED_OVER) else { return environment };
     match take_back(&path) {
         Ok(variables) => environment.with_variables(variables),
         Err(error) => {
@@ -48,7 +48,7 @@ pub fn set_aside(environment: &Environment) -> io::Result<()> {
         .interpolated()
         .into_iter()
         .filter(|name| !KEPT.contains(&name.as_str()) && std::env::var_os(name).is_some())
-        .filter_map(|name| environment.variable(&name).map(str::to_owned).map(|value| (name, value)))
+        .filter_map(|name| environment.variable(&name).map(|value| (name, value)))
         .collect();
     if hidden.is_empty() {
         return Ok(());

@@ -106,7 +106,7 @@ fn field(place: &KeyPlace, key: &ProviderKey) -> Option<(HeaderName, HeaderValue
     let KeySecret::Plain(secret) = &key.secret else { return None };
     let (name, value) = match place {
         KeyPlace::Bearer => (header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", secret.reveal()))),
-        KeyPlace::Header(name) => (name.clone(), HeaderValue::from_str(secret.reveal())),
+        KeyPlace::Header(name) => (name.clone(), HeaderValue::from_str(&secret.reveal())),
     };
     let mut value = value.ok()?;
     value.set_sensitive(true);

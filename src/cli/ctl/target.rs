@@ -83,7 +83,7 @@ impl Options {
             let token = read_token(path, environment)?;
             return Ok(Target { place, token: Some(token), no_token: None });
         }
-        if let Some(token) = environment.variable(TOKEN_VARIABLE).and_then(|token| Secret::new(token.to_owned())) {
+        if let Some(token) = environment.variable(TOKEN_VARIABLE).and_then(Secret::new) {
             return Ok(Target { place, token: Some(token), no_token: None });
         }
         let (token, why_not) = match peek {

@@ -63,7 +63,8 @@ pub(in crate::config) fn overridden(
     if !overrides.listen.is_empty() {
         return Some(("--listen", overrides.listen.clone()));
     }
-    let texts = environment.variable(variable)?.split(',');
+    let text = environment.variable(variable)?;
+    let texts = text.split(',');
     Some((variable, texts.map(|text| text.trim().to_owned()).collect()))
 }
 

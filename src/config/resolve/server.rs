@@ -9,7 +9,7 @@ use super::tls::file;
 use super::{OPENSSL, Resolver, audit};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{Or, RawAccess, RawAdmin, RawConfig, RawLog, RawServer, RawServerTimeouts, Text};
-use crate::config::secret::Secret;
+use crate::config::secret::Digested;
 use crate::config::values::logging::{LogFilter, log_filter};
 use crate::config::values::{self, Wrong, address};
 use crate::config::{AccessFormat, AccessLog, Admin, ListenAddress, Listener, Log, LogFormat, Server, ServerTimeouts};
@@ -51,7 +51,7 @@ pub(super) fn admin(raw: Option<&Or<RawAdmin>>, listeners: &[Listener], resolver
     Some(Admin { address, token })
 }
 
-fn token(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Secret> {
+fn token(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Digested> {
     let text = text.as_ref()?;
     // No message shows the text.
     if text.is_empty() {
@@ -63,7 +63,7 @@ fn token(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> Option<Sec
         let finding = Finding::value(path, "the token has spaces, line breaks or characters outside of ASCII");
         resolver.report(finding.expected("visible ASCII characters, for it is sent in a header"));
     }
-    Secret::new(text.clone())
+    Digested::new(text)
 }
 
 pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
@@ -76,6 +76,7 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
     let trusted_proxies = trusted_proxies(&path.key("trusted_proxies"), raw, resolver);
     Server {
         instance_id: instance_id(&path.key("instance_id"), &raw.instance_id, resolver),
+        environment: name(&path.key("environment"), &raw.environment, "the environment's name", resolver),
         threads: resolver.number(&path.key("threads"), &raw.threads, default_threads(), 1..=1024),
         max_connections: resolver.number(&path.key("max_connections"), &raw.max_connections, 4096, 1..=10_000_000),
         trusted_proxies,
@@ -117,15 +118,20 @@ fn security_headers(text: &Text, resolver: &mut Resolver<'_>) -> bool {
     resolver.get(&KeyPath::default().key("security_headers"), text, parse).unwrap_or(true)
 }
 
-fn instance_id(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> String {
-    let found = resolver.line(path, text, "the instance's name");
-    if let Some(id) = &found
-        && (id.len() > 128 || id.parse::<http::HeaderValue>().is_err())
+/// A name for logs and metrics.
+fn name(path: &KeyPath, text: &Text, what: &str, resolver: &mut Resolver<'_>) -> Option<String> {
+    let found = resolver.line(path, text, what);
+    if let Some(name) = &found
+        && (name.len() > 128 || name.parse::<http::HeaderValue>().is_err())
     {
-        resolver.report(
-            Finding::value(path, "the instance's name is too long or not ASCII").expected("at most 128 characters"),
-        );
+        let finding = Finding::value(path, format!("{what} is too long or not ASCII"));
+        resolver.report(finding.expected("at most 128 characters"));
     }
+    found
+}
+
+fn instance_id(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> String {
+    let found = name(path, text, "the instance's name", resolver);
     let host = || resolver.environment.read_line(Path::new("/proc/sys/kernel/hostname"));
     found.or_else(host).unwrap_or_else(|| "sluicegate".to_owned())
 }
@@ -187,7 +193,7 @@ fn level(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> LogFilter 
     let variable = "SLUICEGATE_LOG_LEVEL";
     let (name, text) = match (&resolver.overrides.log_level, resolver.environment.variable(variable)) {
         (Some(text), _) => ("--log-level", text.clone()),
-        (None, Some(text)) => (variable, text.to_owned()),
+        (None, Some(text)) => (variable, text),
         (None, None) => return of_file.unwrap_or_else(default),
     };
     log_filter(&text).unwrap_or_else(|wrong| {

@@ -138,7 +138,7 @@ async fn try_post(
         .header("webhook-timestamp", &seconds);
     if let Some(secret) = &webhook.secret {
         let signed = [message.id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat();
-        let signature = hmac::sign(&key(secret.reveal()), &signed);
+        let signature = hmac::sign(&key(&secret.reveal()), &signed);
         request = request.header("webhook-signature", format!("v1,{}", STANDARD.encode(signature)));
     }
     Ok(request.body(body.to_vec()).send().await?.status())

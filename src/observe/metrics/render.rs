@@ -10,7 +10,9 @@ use super::family::Families;
 use super::{Metrics, PoolSample, SERVICE, lock};
 
 pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
-    let mut out = Families::new(&[("application", SERVICE), ("instance_id", &metrics.identity.instance_id)]);
+    let mut constant = vec![("application", SERVICE), ("instance_id", metrics.identity.instance_id.as_str())];
+    constant.extend(metrics.environment.as_deref().map(|environment| ("environment", environment)));
+    let mut out = Families::new(&constant);
     collect_process(metrics, &mut out);
     collect_logs(metrics, &mut out);
     metrics.security.collect(&mut out);

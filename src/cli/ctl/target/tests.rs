@@ -25,7 +25,7 @@ fn found(given: Given) -> Result<(String, Option<String>), String> {
         token_file: given.token_file.map(|text| file("token", text)),
     };
     let target = options.find_in(&Environment::of(given.variable.map(|value| (TOKEN_VARIABLE, value))))?;
-    Ok((target.place.to_string(), target.token.map(|token| token.reveal().to_owned())))
+    Ok((target.place.to_string(), target.token.map(|token| token.reveal())))
 }
 
 #[test]
