@@ -138,7 +138,7 @@ fn only_text<'a>(parts: Vec<Part<'a>>, at: &str) -> Result<Vec<Text<'a>>, Untran
         Part::Text(text, _) => Ok(text),
         _ => Err(Untranslatable::at(&format!("{at}.content"), "a system prompt is text alone".to_owned())),
     };
-    parts.into_iter().map(text).filter(|text| !text.as_ref().is_ok_and(|text| text.is_empty())).collect()
+    parts.into_iter().map(text).filter(|text| !text.as_ref().is_ok_and(Text::is_blank)).collect()
 }
 
 impl<'a> ContentPart<'a> {

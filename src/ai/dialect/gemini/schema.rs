@@ -11,20 +11,31 @@
 //! `$id`, `$defs`, `definitions`, `$comment`, `additionalProperties`, `strict`, `examples`, `deprecated`, `readOnly`,
 //! `writeOnly`.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::json::{Object, compact, object};
+use super::super::json::Object;
 use super::super::text::Text;
 use super::super::translate::Untranslatable;
+use words::{Place, annotate, is_null, place_of};
+
+mod words;
 
 /// How deep a schema may go, references included.
 const DEEPEST: usize = 24;
 
-/// How many bytes of schemas may be read for one request: references of references double with each step.
-const MOST: usize = 16 << 20;
+/// How many bytes of schemas may be read for one request beside [`TIMES`] their own: what is nested is read once for each
+/// step, and references of references double with each.
+const BESIDE: usize = 256 << 10;
+
+/// See [`BESIDE`].
+const TIMES: usize = 64;
+
+/// Words that one schema may have.
+const MOST_WORDS: usize = 128;
 
 /// The members of an object, in their order.
 struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
@@ -65,7 +76,7 @@ pub(super) struct Schemas {
 
 impl Schemas {
     pub(super) const fn new() -> Self {
-        Self { left: MOST }
+        Self { left: BESIDE }
     }
 
     /// Writes what `raw` says into `o`. `at` is the field it came in.
@@ -75,7 +86,9 @@ impl Schemas {
     /// References that lead nowhere or to themselves, several schemas that all must hold, and what is too deep or, with
     /// its references put in, too long.
     pub(super) fn write(&mut self, raw: &RawValue, at: &str, o: &mut Object<'_>) -> Result<(), Untranslatable> {
-        let mut walk = Walk { root: raw, at, left: &mut self.left, within: Vec::new(), depth: 0 };
+        self.left = self.left.saturating_add(raw.get().len().saturating_mul(TIMES));
+        let mut walk =
+            Walk { root: raw, at, left: &mut self.left, within: Vec::new(), depth: 0, places: HashMap::new() };
         walk.node(raw, o)
     }
 
@@ -96,6 +109,8 @@ struct Walk<'r, 'l> {
     /// References that what is written now lies within.
     within: Vec<String>,
     depth: usize,
+    /// What is in the places that references have led through, by their pointers.
+    places: HashMap<String, HashMap<Text<'r>, &'r RawValue>>,
 }
 
 /// A node with its references put in.
@@ -144,6 +159,9 @@ impl<'r> Walk<'r, '_> {
         let mut members = self.members(raw)?;
         let mut nullable = false;
         for _ in 0..DEEPEST {
+            if members.0.len() > MOST_WORDS {
+                return Err(self.refused("a schema of too many words for this model"));
+            }
             let inner = if let Some(reference) = members.take("$ref") {
                 self.resolve(reference)?
             } else if let Some(all) = members.take("allOf") {
@@ -242,11 +260,17 @@ impl<'r> Walk<'r, '_> {
         if self.within.contains(&reference) {
             return Err(self.refused("a `$ref` that leads to itself, which this model cannot follow"));
         }
-        let mut at = self.root;
+        let (mut at, mut place) = (self.root, String::new());
         for step in pointer.split('/') {
-            let step = step.replace("~1", "/").replace("~0", "~");
-            let found = self.members(at)?.get(&step);
-            at = found.ok_or_else(|| self.refused("a `$ref` that leads nowhere"))?;
+            if !self.places.contains_key(&place) {
+                let members = self.members(at)?.0.into_iter().collect();
+                self.places.insert(place.clone(), members);
+            }
+            let name = step.replace("~1", "/").replace("~0", "~");
+            let found = self.places.get(&place).and_then(|members| members.get(&Text::from(&*name)));
+            at = found.copied().ok_or_else(|| self.refused("a `$ref` that leads nowhere"))?;
+            place.push('/');
+            place.push_str(step);
         }
         self.within.push(reference);
         Ok(at)
@@ -284,99 +308,5 @@ impl<'a> Members<'a> {
         let mut members: Vec<_> = self.0.into_iter().filter(|(key, _)| over.get(key).is_none()).collect();
         members.extend(over.0);
         Self(members)
-    }
-}
-
-fn is_null(raw: &RawValue) -> bool {
-    let members = serde_json::from_str::<Members<'_>>(raw.get());
-    members.is_ok_and(|members| members.0.len() == 1 && members.get("type").is_some_and(|t| t.get() == "\"null\""))
-}
-
-/// What becomes of a word of JSON Schema.
-enum Place<'a> {
-    Same,
-    Schema,
-    Schemas,
-    AnyOf,
-    Enum(Vec<Text<'a>>),
-    /// Gemini has no word for it, and the model reads it in the description.
-    Description,
-    Nowhere,
-}
-
-fn place_of<'a>(key: &str, raw: &'a RawValue, kind: Option<&str>) -> Place<'a> {
-    let about = |wanted: &[&str], place| match kind {
-        Some(kind) if !wanted.contains(&kind) => Place::Nowhere,
-        _ => place,
-    };
-    match key {
-        "properties" => about(&["object"], Place::Schemas),
-        "required" | "minProperties" | "maxProperties" | "propertyOrdering" => about(&["object"], Place::Same),
-        "items" if raw.get().starts_with('{') => about(&["array"], Place::Schema),
-        "minItems" | "maxItems" => about(&["array"], Place::Same),
-        "minLength" | "maxLength" | "pattern" => about(&["string"], Place::Same),
-        "minimum" | "maximum" => about(&["number", "integer"], Place::Same),
-        "anyOf" | "oneOf" => Place::AnyOf,
-        "enum" => words(raw).map_or(Place::Description, Place::Enum),
-        "const" => match serde_json::from_str(raw.get()) {
-            Ok(word) => Place::Enum(vec![word]),
-            Err(_) => Place::Description,
-        },
-        "format" => match (kind, raw.get()) {
-            (None | Some("string"), "\"date-time\"") => Place::Same,
-            (Some("number"), "\"float\"" | "\"double\"") | (Some("integer"), "\"int32\"" | "\"int64\"") => Place::Same,
-            _ => Place::Description,
-        },
-        "title" | "default" | "example" => Place::Same,
-        "type"
-        | "description"
-        | "nullable"
-        | "$schema"
-        | "$id"
-        | "$defs"
-        | "definitions"
-        | "$comment"
-        | "strict"
-        | "additionalProperties"
-        | "examples"
-        | "deprecated"
-        | "readOnly"
-        | "writeOnly" => Place::Nowhere,
-        _ => Place::Description,
-    }
-}
-
-/// The strings of an `enum`, but for `null`; `None`: it has others too.
-fn words(raw: &RawValue) -> Option<Vec<Text<'_>>> {
-    let words: Vec<Option<Text<'_>>> = serde_json::from_str(raw.get()).ok()?;
-    Some(words.into_iter().flatten().collect())
-}
-
-/// `description`, with what else must hold, and `nullable`.
-fn annotate(node: &Node<'_>, kind: Option<&str>, o: &mut Object<'_>) {
-    let said = node.members.get("description").and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok());
-    let more: Vec<_> =
-        node.members.0.iter().filter(|(key, raw)| matches!(place_of(key, raw, kind), Place::Description)).collect();
-    if !more.is_empty() {
-        let mut rules = Vec::new();
-        object(&mut rules, |o| more.iter().for_each(|(key, raw)| o.raw(key, &compact(raw.get()))));
-        let rules = String::from_utf8_lossy(&rules);
-        match said {
-            Some(said) => o.joined("description", &[&said, "\n\nIt must also satisfy ", &rules]),
-            None => o.joined("description", &["It must satisfy ", &rules]),
-        }
-    } else if let Some(said) = said {
-        o.text("description", &said);
-    }
-    let null_word = node.members.get("enum").is_some_and(|raw| {
-        serde_json::from_str::<Vec<Option<serde::de::IgnoredAny>>>(raw.get())
-            .is_ok_and(|list| list.iter().any(Option::is_none))
-    });
-    let said = node.members.get("nullable").is_some_and(|raw| raw.get() == "true");
-    let branch = ["anyOf", "oneOf"].iter().filter_map(|key| node.members.get(key)).any(|raw| {
-        serde_json::from_str::<Vec<&RawValue>>(raw.get()).is_ok_and(|list| list.iter().any(|branch| is_null(branch)))
-    });
-    if node.nullable || null_word || said || branch {
-        o.flag("nullable", true);
     }
 }

@@ -100,7 +100,7 @@ fn texts<'a>(content: Content<'a, Block<'a>>, at: &str) -> Result<Vec<Text<'a>>,
         _ => Err(Untranslatable::at(at, "a system prompt is text alone".to_owned())),
     };
     let parts = parts(Some(content), at)?;
-    parts.into_iter().map(text).filter(|text| !text.as_ref().is_ok_and(|text| text.is_empty())).collect()
+    parts.into_iter().map(text).filter(|text| !text.as_ref().is_ok_and(Text::is_blank)).collect()
 }
 
 impl<'a> Block<'a> {
