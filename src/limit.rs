@@ -247,13 +247,6 @@ impl Limiter {
     }
 }
 
-impl Limiter {
-    /// Whether it tells clients apart by their address.
-    pub fn is_by_address(&self) -> bool {
-        matches!(self.config.key, LimitKey::ClientIp { .. })
-    }
-}
-
 impl RouteLimits {
     /// The limits of `route`; `None` when it has none.
     pub fn new(route: &Arc<str>, limits: Vec<Limiter>, metrics: &Metrics) -> Option<Self> {

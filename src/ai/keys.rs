@@ -9,7 +9,7 @@
 //! - **spared** ([`KeyRing::spares`]): a good answer said that nothing is left. It is used when no other key can be.
 //!
 //! What is known of a key outlives a reload, as long as provider, name and secret stay the same ([`Rings`]). No secret is
-//! kept here, only digests to tell keys apart; but for the tokens that are made of Flow's credentials ([`flow`](super::flow)).
+//! kept here, only digests to tell keys apart; but for the tokens that are made of Flow's credentials ([`super::flow`]).
 //!
 //! It does not send anything, and does not say what an answer means: the caller does.
 

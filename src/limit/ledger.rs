@@ -1,10 +1,10 @@
 //! The ledger: what accounts are found by, and how they outlive the process.
 //!
 //! Keys are hashes under a random seed: a client cannot aim at another's account. Where a folder is given
-//! ([`keeper`]), seed and accounts are kept in it ([`folder`], [`format`]):
+//! ([`keeper`]), seed and accounts are kept in it ([`folder`], [`mod@format`]):
 //!
 //! - Every change of an account leaves a note of how it stands. A note takes the place of the last one of its account, so
-//!   that what waits is bounded by the accounts, and by [`MAX_NOTES`]. No worker waits for a disk.
+//!   that what waits is bounded by the accounts, and by `MAX_NOTES`. No worker waits for a disk.
 //! - The keeper's thread writes notes to the journal as they come, and now and then all accounts to the state.
 //! - What a process had set aside when it was killed was never settled, and its work may have been done: it counts as used
 //!   when it is read again. So a crash gives no money away; at worst a request is charged its whole estimate.

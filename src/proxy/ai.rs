@@ -1,7 +1,7 @@
 //! A request on an AI route: its door, its model, its limits, and the exchange with a provider.
 //!
 //! It is served inside `request_filter`, like every plain request. The body is read whole, for it says which model is
-//! asked for; then [`job`] tries the targets of the model in their order until one gives content, and [`serve`] passes
+//! asked for; then [`job`] tries the targets of the model in their order until one gives content, and [`mod@serve`] passes
 //! that on. Where client and provider speak the same dialect, bytes pass as they are.
 //!
 //! **Invariant:** nothing a client sends chooses an address, a key of ours or another caller's answer.

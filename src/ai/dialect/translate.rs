@@ -1,7 +1,7 @@
 //! What is asked in one dialect and answered in another: bytes in, bytes out.
 //!
-//! A request is read into the one model of [`ask`](super::ask) and written in the provider's dialect; an answer is read
-//! into that of [`reply`](super::reply) and written in the client's. Clients speak Chat or Messages, providers Chat,
+//! A request is read into the one model of `ask` and written in the provider's dialect; an answer is read
+//! into that of `reply` and written in the client's. Clients speak Chat or Messages, providers Chat,
 //! Messages or Gemini. What the other side has no place for is refused before it is sent, with the name of the field.
 //!
 //! Of a stream, nothing is held but what a delta cannot say alone: counts, ids, which block is open, the usage so far.

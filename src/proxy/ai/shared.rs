@@ -43,7 +43,7 @@ type Report = Arc<Mutex<Option<Box<Trail>>>>;
 /// Serves `job` by way of the route's cache.
 ///
 /// # Errors
-/// As [`super::serve`].
+/// As [`super::serve()`].
 pub async fn serve(
     session: &mut Session,
     ctx: &mut RequestContext,
