@@ -296,6 +296,8 @@ async fn refuse(
 ) -> Result<(), Unserved> {
     ctx.termination = Some(refusal.termination);
     let (content_type, body) = refusal.body(dialect, ctx.request_id.as_str());
-    let answer = Answer { status: refusal.status, content_type, body, fields: refusal.fields() };
+    let mut fields = refusal.fields();
+    fields.extend(answer::request_id(ctx));
+    let answer = Answer { status: refusal.status, content_type, body, fields };
     local::send(session, ctx, answer).await
 }

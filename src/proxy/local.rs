@@ -111,6 +111,9 @@ pub fn rejected(rejection: &Rejection, session: &Session, ctx: &RequestContext) 
         rendered.body = ai_error(rejection, door.operation, ctx.request_id.as_str());
     }
     let mut fields = vec![(header::SERVER, HeaderValue::from_static("sluicegate")), (header::CACHE_CONTROL, NO_STORE)];
+    if ctx.door.is_some() {
+        fields.extend(super::ai::answer::request_id(ctx));
+    }
     if let Some(seconds) = rendered.retry_after {
         fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
     }

@@ -90,9 +90,7 @@ pub async fn begin(
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = StatusCode::OK;
     parts.headers = fields;
-    if let Ok(id) = HeaderValue::from_str(ctx.request_id.as_str()) {
-        parts.headers.insert(REQUEST_ID, id);
-    }
+    parts.headers.extend(request_id(ctx));
     match length {
         Some(length) => {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -103,6 +101,11 @@ pub async fn begin(
     let header = complete_response(session, ctx, parts, None);
     let written = session.downstream_session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))
+}
+
+/// The id of the request, as clients of Anthropic look for it.
+pub fn request_id(ctx: &RequestContext) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::from_str(ctx.request_id.as_str()).ok().map(|id| (REQUEST_ID, id))
 }
 
 /// The fields of a stream of events.
