@@ -81,14 +81,16 @@ impl Process {
     }
 }
 
-/// The files as they are once `done` holds of a process that is started with them: as when it is killed then.
-fn killed_when(path: &Path, limits: &[Limit], done: impl Fn(&Process) -> bool) -> Process {
+/// A process that is started with the files as they are once `done` holds of it: as when the first is killed then. It gets
+/// the state that the first had at its start: what came since has to be in the journal.
+fn killed_when(path: &Path, limits: &[Limit], state: &[u8], done: impl Fn(&Process) -> bool) -> Process {
     for _ in 0..1_000 {
         let copy = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(path).unwrap().flatten() {
             // One that is gone meanwhile is one of an older generation.
             let _ = fs::copy(entry.path(), copy.path().join(entry.file_name()));
         }
+        fs::write(copy.path().join("limits.state"), state).unwrap();
         let process = start(copy.path(), limits);
         if done(&process) {
             return process;
@@ -97,6 +99,10 @@ fn killed_when(path: &Path, limits: &[Limit], done: impl Fn(&Process) -> bool) -
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("it never came to be so");
+}
+
+fn state_of(path: &Path) -> Vec<u8> {
+    fs::read(path.join("limits.state")).unwrap()
 }
 
 #[test]
@@ -120,11 +126,12 @@ fn budgets_go_on_after_a_restart_for_the_same_callers() {
 fn a_kill_loses_nothing_that_was_noted_and_gives_nothing_away() {
     let directory = tempfile::tempdir().unwrap();
     let first = start(directory.path(), &[limit("a")]);
+    let state = state_of(directory.path());
     first.spend("one", 300, 50);
     let open = first.reserve("one", 200, 20).unwrap();
-    killed_when(directory.path(), &[limit("a")], |after| after.has_left("one", 500, 430));
+    killed_when(directory.path(), &[limit("a")], &state, |after| after.has_left("one", 500, 430));
     drop(open);
-    killed_when(directory.path(), &[limit("a")], |after| after.has_left("one", 700, 450));
+    killed_when(directory.path(), &[limit("a")], &state, |after| after.has_left("one", 700, 450));
 }
 
 #[test]
@@ -132,8 +139,9 @@ fn a_ledger_that_is_killed_over_and_over_goes_on_each_time() {
     let mut directory = tempfile::tempdir().unwrap();
     for round in 1..=8 {
         let process = start(directory.path(), &[limit("a")]);
+        let state = state_of(directory.path());
         process.spend("one", 10, 5);
-        let after = killed_when(directory.path(), &[limit("a")], |after| {
+        let after = killed_when(directory.path(), &[limit("a")], &state, |after| {
             after.has_left("one", 1_000 - 10 * round, 500 - 5 * round)
         });
         after.end();
@@ -178,6 +186,20 @@ fn a_limit_that_a_reload_brings_finds_what_it_had() {
 }
 
 #[test]
+fn what_changes_while_a_state_is_collected_is_not_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = Keeper::open(directory.path()).unwrap();
+    let saved = |spent| Saved { spent, pending: 0, at: 7 };
+    let ledger = Arc::clone(&opened.ledger);
+    let accounts = move |show: &mut dyn FnMut(Record)| {
+        show(Record { meter: 1, key: 2, saved: saved(10) });
+        ledger.note(1, 2, || saved(11));
+    };
+    opened.start(Box::new(accounts), Arc::default()).unwrap().end();
+    assert_eq!(Keeper::open(directory.path()).unwrap().ledger.claim(1), [(2, saved(11))]);
+}
+
+#[test]
 fn more_notes_than_may_wait_are_made_up_for_by_a_state() {
     let notes = Notes::default();
     for key in 0..MAX_NOTES as u64 + 10 {
@@ -219,6 +241,10 @@ fn threads_that_spend_while_states_are_written_lose_nothing() {
         }
     });
     process.end();
+    let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap());
+    let journals: Vec<_> = names.filter(|entry| entry.file_name().to_string_lossy().contains("journal")).collect();
+    assert_eq!(journals.len(), 1, "{journals:?}");
+    assert!(journals[0].metadata().unwrap().len() < 100, "what is in the state is in no journal any more");
     let after = start(directory.path(), &[limit("a")]);
     for n in 0..5 {
         assert!(after.has_left(&format!("key-{n}"), 840, 500));
