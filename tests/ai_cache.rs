@@ -180,6 +180,20 @@ async fn a_client_may_ask_for_an_answer_of_its_own() {
 }
 
 #[tokio::test]
+async fn where_its_wishes_mean_nothing_a_client_cannot_make_a_provider_work() {
+    let a = upstream("a").await;
+    let gate = cached(ai_of(&a), &format!("{DAY}, request_directives: false")).start().await;
+    let asked = async |directive: &str| {
+        let sent = gate.ask("POST", "/v1/chat/completions").header("content-type", "application/json");
+        let answer = sent.header("cache-control", directive).body(chat("m", "hello").to_string()).send().await;
+        status(&answer).to_owned()
+    };
+    assert_eq!(asked("no-store").await, "MISS");
+    assert_eq!(asked("no-cache").await, "HIT");
+    assert_eq!(a.hits(), 1);
+}
+
+#[tokio::test]
 async fn a_stream_is_kept_whole_and_told_again_as_a_stream() {
     let a = upstream("a").await;
     let ai = ai().openai("first", &a).anthropic("second", &a).model("m", &["first"]).model("c", &["second"]);

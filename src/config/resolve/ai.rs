@@ -52,7 +52,9 @@ pub(super) fn ai(raw: &RawConfig, pools: &mut Vec<Arc<Pool>>, resolver: &mut Res
 fn timeouts(path: &KeyPath, raw: Option<&RawAiTimeouts>, base: AiTimeouts, resolver: &mut Resolver<'_>) -> AiTimeouts {
     let Some(raw) = raw else { return base };
     let first_token = resolver.duration(&path.key("first_token"), &raw.first_token, base.first_token);
-    let idle = if raw.first_token.is_some() { first_token * 4 } else { base.idle };
+    // One that was written stays.
+    let follows = raw.first_token.is_some() && base.idle == base.first_token * 4;
+    let idle = if follows { first_token * 4 } else { base.idle };
     let found = AiTimeouts {
         connect: resolver.duration(&path.key("connect"), &raw.connect, base.connect),
         first_token,

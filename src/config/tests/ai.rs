@@ -253,6 +253,19 @@ fn timeouts_of_a_model_go_over_those_of_the_section() {
 }
 
 #[test]
+fn pauses_follow_the_first_token_until_they_are_written() {
+    let idle = |of_all: &str, of_model: &str| {
+        let more = format!("timeouts: {{ {of_all} }}\nmodels: {{ a: {{ provider: p, timeouts: {{ {of_model} }} }} }}");
+        let ai = ai(&providers("p: { kind: openai, keys: k }", &more));
+        (ai.timeouts.idle.as_secs(), ai.models[0].timeouts.idle.as_secs())
+    };
+    assert_eq!(idle("connect: 1s", "first_token: 90s"), (120, 360));
+    assert_eq!(idle("first_token: 5s", "connect: 1s"), (20, 20));
+    assert_eq!(idle("first_token: 5s", "first_token: 6s, idle: 9s"), (20, 9));
+    assert_eq!(idle("idle: 7s", "first_token: 90s"), (7, 7));
+}
+
+#[test]
 fn the_breaker_may_be_off_and_the_rest_be_set() {
     let more =
         "breaker: off\nattempts: 20\nkey_cooldown: 5m\nhold: { bytes: 0B, time: 0s }\nkeepalive: 0s\nheaders: false";

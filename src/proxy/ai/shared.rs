@@ -51,7 +51,8 @@ pub async fn serve(
     gateway: &Gateway,
     job: Job,
 ) -> Result<(), Unserved> {
-    let control = RequestControl::of(&session.req_header().headers);
+    let asks = cache.rules.request_directives;
+    let control = if asks { RequestControl::of(&session.req_header().headers) } else { RequestControl::default() };
     let key = if control.no_store { None } else { key(ctx, cache, &job).await };
     let Some(key) = key else {
         note(ctx, &cache.answers, CacheStatus::Bypass);
