@@ -595,6 +595,12 @@ async fn answers_say_who_gave_them_after_how_many_tries_unless_they_are_not_to()
     let id = answer.header("x-request-id").to_owned();
     assert!(!id.is_empty() && answer.header("request-id") == id, "{:?}", answer.headers);
     assert_eq!(gate.access_log(1).await[0]["request_id"], id);
+    for (door, body) in [("chat/completions", chat("nobody", "x")), ("messages", messages("nobody", "x"))] {
+        let refused = ask(&gate, door, &body).await;
+        let id = refused.header("x-request-id");
+        assert!(refused.status == 400 && !id.is_empty(), "{door}: {}", refused.text());
+        assert_eq!(refused.header("request-id"), id, "{door}");
+    }
     let gate = ai().openai("first", &a).model("m", &["first"]).set("headers: false").start().await;
     let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
     assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("x-sluicegate-")), "{:?}", answer.headers);
