@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 TEST_LOG := target/test.log
 SCRIPTS := packaging/scripts
 
-.PHONY: help demo test check bench release deps fmt clippy docs scripts tests audit
+.PHONY: help demo test check bench release package deps fmt clippy docs scripts tests audit
 
 help:
 	@echo 'make demo     two backends and the gateway on loopback, real requests, what came back'
@@ -18,6 +18,7 @@ help:
 	echo 'make check    the same, installing nothing'
 	echo 'make bench    the side-by-side benchmark with the peers that are installed'
 	echo 'make release  the optimised binary: target/release/sluicegate'
+	@echo 'make package  .deb and .rpm under dist/; BINARY=FILE packages that program, PACKAGE_VERSION=V sets the version'
 
 demo:
 	@$(SCRIPTS)/deps demo
@@ -39,6 +40,12 @@ release:
 	@$(SCRIPTS)/deps build
 	cargo build --release --locked --bin sluicegate
 	ls -l target/release/sluicegate
+
+BINARY ?=
+PACKAGE_VERSION ?=
+package:
+	@$(SCRIPTS)/deps package
+	$(SCRIPTS)/package $(if $(BINARY),--binary '$(BINARY)') $(if $(PACKAGE_VERSION),--version '$(PACKAGE_VERSION)')
 
 deps:
 	@$(SCRIPTS)/deps all
