@@ -163,6 +163,11 @@ main_pid() {
   service show --property=MainPID --value "${1:-$SLUICEGATE_UNIT}"
 }
 
+# number NAME VALUE: ends unless it is a whole number.
+number() {
+  [[ $2 =~ ^[0-9]{1,9}$ ]] || die "$1 is a whole number, not $2"
+}
+
 # unit_environment [UNIT]: exports what the unit's environment files say, and where its credentials are. They are read as
 # systemd reads them: a shell that sourced them would run what stands in them. Meant for a subshell.
 unit_environment() {
@@ -206,11 +211,12 @@ check_config() (
 
 # ctl ARGUMENT ...: `sluicegate ctl` for the configuration in force. The admin token comes from the configuration, the
 # unit's credentials, SLUICEGATE_ADMIN_TOKEN or the file that SLUICEGATE_TOKEN_FILE names: never from an argument.
+# CTL_SECONDS bounds how long it may take.
 ctl() (
   unit_environment
   arguments=(-c "$SLUICEGATE_CONFIG")
   [ -z "${SLUICEGATE_TOKEN_FILE:-}" ] || arguments+=(--token-file "$SLUICEGATE_TOKEN_FILE")
-  "$SLUICEGATE_BIN" ctl "${arguments[@]}" "$@"
+  ${CTL_SECONDS:+timeout "$CTL_SECONDS"} "$SLUICEGATE_BIN" ctl "${arguments[@]}" "$@"
 )
 
 # version_of BINARY: its version; fails when it does not run.
@@ -250,6 +256,7 @@ gate() {
   done
 }
 
+# shellcheck disable=SC2034
 look() {
   local version=$1 pools=$2 status now missing url
   shift 2
