@@ -4,6 +4,7 @@
 //! while the process drains. One request per connection: operators and scrapers come seconds apart.
 //!
 //! Invariants:
+//! - Once another process has taken over it takes no connection any more, and ends those it has.
 //! - Every bound is a constant here: connections, header time, body, request and connection time.
 //! - A reload runs to its end even when the client that asked for it has gone.
 //! - Nothing here changes anything before `access` has let the request in.
@@ -33,6 +34,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::observe::audit::Event;
 use crate::server::drain::Drain;
+use crate::server::handover::{Handover, Successor};
+use crate::server::lifecycle::Control;
 use crate::server::listener::Bound;
 use crate::server::reload::{Asked, Reloaded, Reloader};
 use crate::snapshot::Snapshot;
@@ -66,16 +69,17 @@ const MAX_BODY: usize = 16 << 10;
 const MAX_DISCARDED: usize = 1 << 20;
 /// Bytes of a request's header block.
 const MAX_HEADER: usize = 32 << 10;
-/// Reloads that wait for the one that runs.
-const MAX_WAITING_RELOADS: usize = MAX_CONNECTIONS;
+/// Reloads and upgrades that wait for the one that runs.
+const MAX_WAITING: usize = MAX_CONNECTIONS;
 /// Between two tries to take a connection, when the system has none to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `bound` until dropped. `config` is what the process was started with; tokens are read from the snapshot.
-pub async fn serve(bound: Bound, config: Arc<Config>, reloader: Arc<Reloader>, drain: Arc<Drain>) {
-    let (reloads, asked) = mpsc::channel(MAX_WAITING_RELOADS);
+pub async fn serve(bound: Bound, config: Arc<Config>, control: Control) {
+    let Control { reloader, drain, handover, .. } = control;
+    let (orders, asked) = mpsc::channel(MAX_WAITING);
     let place = config.admin.as_ref().map_or_else(String::new, |admin| admin.address.to_string());
-    let admin = Arc::new(Admin { reloader, drain, started: clock::now(), reloads });
+    let admin = Arc::new(Admin { reloader, drain, handover, started: clock::now(), orders });
     let listener = match Door::open(bound) {
         Ok(listener) => listener,
         Err(error) => {
@@ -83,21 +87,22 @@ pub async fn serve(bound: Bound, config: Arc<Config>, reloader: Arc<Reloader>, d
             return;
         }
     };
-    tokio::join!(accept(listener, &admin), reload(asked, &admin.reloader));
+    tokio::join!(accept(listener, &admin), carry_out(asked, &admin));
 }
 
 /// What every request may use.
 struct Admin {
     reloader: Arc<Reloader>,
     drain: Arc<Drain>,
+    handover: Arc<Handover>,
     started: Instant,
-    reloads: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Order>,
 }
 
-/// A reload that somebody asked for.
-struct Order {
-    peer: Peer,
-    reply: oneshot::Sender<Result<Reloaded, String>>,
+/// What somebody asked for that takes its time.
+enum Order {
+    Reload(Peer, oneshot::Sender<Result<Reloaded, String>>),
+    Upgrade(Peer, oneshot::Sender<Result<Successor, String>>),
 }
 
 /// Who is at the other end.
@@ -168,13 +173,16 @@ impl Door {
     }
 }
 
-/// Takes connections for ever. They end with this future. When all places are taken the oldest connection gives way,
+/// Takes connections until another process does. They end with this future. When all places are taken the oldest connection gives way,
 /// so that a probe is answered even while somebody holds places and says nothing.
 async fn accept(door: Door, admin: &Arc<Admin>) {
     let mut connections = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(MAX_CONNECTIONS);
+    let handed_over = admin.drain.handed_over();
+    tokio::pin!(handed_over);
     loop {
         tokio::select! {
+            () = &mut handed_over => break,
             accepted = door.accept() => match accepted {
                 Ok((stream, peer)) => {
                     open.retain(|connection| !connection.is_finished());
@@ -191,13 +199,23 @@ async fn accept(door: Door, admin: &Arc<Admin>) {
             Some(_) = connections.join_next() => {}
         }
     }
+    drop(door);
+    while connections.join_next().await.is_some() {}
 }
 
-/// Reloads whenever it is asked to, one at a time. Whoever asked may have gone.
-async fn reload(mut orders: mpsc::Receiver<Order>, reloader: &Reloader) {
-    while let Some(Order { peer, reply }) = orders.recv().await {
-        let asked = Asked { actor: &peer.actor(), client: peer.address() };
-        let _ = reply.send(reloader.reload(asked).await);
+/// Does what it is asked to, one after the other. Whoever asked may have gone.
+async fn carry_out(mut orders: mpsc::Receiver<Order>, admin: &Admin) {
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Reload(peer, reply) => {
+                let asked = Asked { actor: &peer.actor(), client: peer.address() };
+                let _ = reply.send(admin.reloader.reload(asked).await);
+            }
+            Order::Upgrade(peer, reply) => {
+                let asked = Asked { actor: &peer.actor(), client: peer.address() };
+                let _ = reply.send(admin.handover.run(asked).await);
+            }
+        }
     }
 }
 

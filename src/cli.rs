@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, ConfigErrors, Environment, Overrides, Severity};
+use crate::server::handover::Start;
 use crate::server::{self, Options, StartError, secrecy};
 
 pub mod check;
@@ -87,12 +88,35 @@ pub fn main() -> ExitCode {
 
 fn run(source: Source) -> ExitCode {
     let overrides = source.overrides();
-    let environment = secrecy::environment();
-    match server::run(Options { file: source.config.clone(), overrides, environment: environment.clone() }) {
+    let mut environment = secrecy::environment();
+    let mut predecessor = match Start::find() {
+        Ok(Start::Alone) => None,
+        Ok(Start::After(predecessor)) => Some(predecessor),
+        Ok(Start::Detached) => return ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("cannot take over from the process before: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(predecessor) = &mut predecessor {
+        environment = environment.with_variables(predecessor.take_variables());
+    }
+    let options = Options { file: source.config.clone(), overrides, environment: environment.clone() };
+    match server::run(options, &mut predecessor) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&told(&error, &source, &environment));
-            if matches!(error, StartError::Config(_) | StartError::Log { .. } | StartError::Tls { .. }) {
+            let text = told(&error, &source, &environment);
+            complain(&text);
+            if let Some(mut predecessor) = predecessor {
+                predecessor.failed(text);
+            }
+            if matches!(
+                error,
+                StartError::Config(_)
+                    | StartError::Log { .. }
+                    | StartError::Tls { .. }
+                    | StartError::UnknownSocket { .. }
+            ) {
                 ExitCode::from(CONFIG)
             } else {
                 ExitCode::FAILURE

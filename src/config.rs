@@ -220,6 +220,8 @@ pub struct ServerTimeouts {
     pub handshake: Duration,
     /// How long TERM waits for requests in flight. Default 30 s.
     pub drain: Duration,
+    /// How long a process that was replaced waits for requests in flight. Default 10 min.
+    pub handover: Duration,
 }
 
 /// Process and access logs.

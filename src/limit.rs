@@ -36,7 +36,7 @@ use meter::Meter;
 use round::Round;
 use state::{Permit, State};
 
-pub use ledger::keeper::Keeper;
+pub use ledger::keeper::{Keeper, Paused};
 pub use reserve::{Estimate, Reserved, Spent};
 
 pub mod account;

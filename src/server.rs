@@ -6,13 +6,13 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 use sluicegate_wipe::wipe_what_this_thread_frees;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::admin;
 use crate::auth::Tokens;
@@ -31,20 +31,29 @@ use crate::observe::{Identity, SERVICE};
 use crate::snapshot::{Logs, Shared};
 use crate::upstream::resolve::Addresses;
 use drain::Drain;
-use listener::{Bound, Listener};
+use handover::{Carry, Handover, Predecessor};
+use lifecycle::{Control, Signals};
+use listener::Listener;
 use reload::Reloader;
+use sockets::{Offered, Sockets};
 use state::StateDirectory;
-use worker::{Handle as WorkerHandle, Parts, Worker};
+use supervisor::Supervisor;
+use workers::Workers;
 
 pub mod drain;
+pub mod handover;
 pub mod lifecycle;
 pub mod listener;
+pub mod pulse;
 pub mod refusal;
 pub mod reload;
 pub mod secrecy;
+pub mod sockets;
 pub mod state;
+pub mod supervisor;
 pub mod tls;
 pub mod worker;
+pub mod workers;
 
 /// File descriptors for logs, health checks, the admin listener and the like.
 const SPARE_DESCRIPTORS: u64 = 128;
@@ -110,6 +119,15 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A socket of the service manager that is none of ours.
+    #[error(
+        "systemd passes a socket for {address}, and the configuration has no such listener; make ListenStream= of the \
+         socket unit and `listen` (or `admin.address`) the same, or disable the socket unit"
+    )]
+    UnknownSocket {
+        /// Where it is bound.
+        address: String,
+    },
     /// TLS settings that cannot be used together.
     #[error("listener {address}: {reason}")]
     Tls {
@@ -127,82 +145,158 @@ impl StartError {
     }
 }
 
-/// Runs the gateway until it is told to end.
+/// Runs the gateway until it is told to end. `predecessor` is the process whose place it takes, until it has ended.
 ///
 /// # Errors
-/// When it cannot start: the configuration, an address, a file.
-pub fn run(options: Options) -> Result<(), StartError> {
+/// When it cannot start: the configuration, an address, a file; or the process before has changed its mind.
+pub fn run(options: Options, predecessor: &mut Option<Predecessor>) -> Result<(), StartError> {
     // This thread makes keys of secrets, and hears the admin token.
     wipe_what_this_thread_frees();
     let begun = clock::now();
-    let loaded = options.load().map_err(StartError::system("cannot read the configuration"))?;
-    let (config, warnings) = loaded.map_err(StartError::Config)?.without_source();
-    if !config.server.core_dumps {
-        secrecy::forbid_core();
-    }
-    secrecy::set_aside(&options.environment)
-        .map_err(StartError::system("cannot execute itself without its secrets"))?;
-    let config = Arc::new(config);
-    let identity =
-        Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let metrics = Metrics::new(&identity).in_environment(config.server.environment.clone());
-    let metrics = Arc::new(metrics);
-    let logging = Logging::install(&config.log, &identity, Arc::clone(&metrics))
-        .map_err(|source| StartError::Log { path: process_log(&config), source })?;
-    let logging = Arc::new(logging);
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    raise_descriptors(config.server.max_connections);
-    let bound = Sockets::bind(&config)?;
-    let access = open_access(config.log.access.as_ref(), &metrics)?;
-    let (auditing, alarms) = Auditing::new(identity.clone(), Arc::clone(&metrics));
-    let logs = Logs { access, audit: open_audit(config.log.audit.as_ref(), &auditing)? };
-    let runtime = reactor()?;
-    let addresses = Arc::new(Addresses::default());
-    let tokens = Arc::new(Tokens::new(issuers(&config), &metrics));
-    runtime.block_on(async { tokio::join!(addresses.fill(&config), tokens.sources.fill(issuers(&config))) });
-    let (limits, state) = open_limits(&config, &options, &metrics)?;
-    let shared = Arc::new(Shared::new(Arc::clone(&config), logs, addresses, Arc::clone(&metrics), tokens, limits));
-    let listeners = listeners(&config, &metrics)?;
-    let drain = Drain::new();
-    let workers = Workers::start(&config, &shared, &drain, &listeners, &bound)?;
-    let reloader = Arc::new(Reloader::new(
-        options,
-        Arc::clone(&shared),
-        Arc::clone(&logging),
-        Arc::clone(&auditing),
-        listeners,
-        Arc::clone(&config),
-        Arc::clone(&state),
-    ));
-    metrics.config_loaded();
-    debug!("process log to stderr{}", config.log.file.as_ref().map_or("", |_| " and a file"));
-    tell_of_start(&config, &identity, begun);
-    // The workers have handles of their own; these would keep the sockets open through a drain.
-    let Sockets { admin, listeners } = bound;
-    drop(listeners);
-    runtime.block_on(async {
-        let health = HealthChecks::new(Handle::current());
-        reloader.begin(health).await;
-        let admin =
-            admin.map(|bound| admin::serve(bound, Arc::clone(&config), Arc::clone(&reloader), Arc::clone(&drain)));
-        let admin = admin.map(tokio::spawn);
-        tokio::select! {
-            () = lifecycle::control(&reloader, &drain) => {}
-            () = follow_audit(&shared, alarms) => {}
+    let prepared = Prepared::new(options, predecessor.as_mut())?;
+    let carry = match predecessor {
+        Some(predecessor) => predecessor.prepared().map_err(StartError::system("the process before serves on"))?,
+        None => Carry::default(),
+    };
+    prepared.serve(begun, &carry, predecessor)
+}
+
+/// All that can be made ready while another process still serves.
+struct Prepared {
+    options: Options,
+    config: Arc<Config>,
+    identity: Identity,
+    metrics: Arc<Metrics>,
+    logging: Arc<Logging>,
+    auditing: Arc<Auditing>,
+    alarms: mpsc::Receiver<webhook::Message>,
+    sockets: Sockets,
+    listeners: Arc<[Arc<Listener>]>,
+    logs: Logs,
+    runtime: tokio::runtime::Runtime,
+    addresses: Arc<Addresses>,
+    tokens: Arc<Tokens>,
+}
+
+impl Prepared {
+    fn new(options: Options, predecessor: Option<&mut Predecessor>) -> Result<Self, StartError> {
+        let loaded = options.load().map_err(StartError::system("cannot read the configuration"))?;
+        let (config, warnings) = loaded.map_err(StartError::Config)?.without_source();
+        if !config.server.core_dumps {
+            secrecy::forbid_core();
         }
-        if let Some(admin) = admin {
-            admin.abort();
+        let offered = match predecessor {
+            // What it had set aside came over the channel, and never was in sight.
+            Some(predecessor) => Offered::by_predecessor(predecessor.take_sockets())?,
+            None => {
+                secrecy::set_aside(&options.environment)
+                    .map_err(StartError::system("cannot execute itself without its secrets"))?;
+                Offered::by_systemd()?
+            }
+        };
+        let config = Arc::new(config);
+        let identity =
+            Identity { instance_id: config.server.instance_id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let metrics = Metrics::new(&identity).in_environment(config.server.environment.clone());
+        let metrics = Arc::new(metrics);
+        let logging = Logging::install(&config.log, &identity, Arc::clone(&metrics))
+            .map_err(|source| StartError::Log { path: process_log(&config), source })?;
+        for warning in warnings {
+            warn!("{warning}");
         }
-    });
-    workers.stop();
-    state.end();
-    write_last_lines(&shared);
-    info!("{SERVICE} has ended");
-    logging.flush();
-    runtime.shutdown_background();
-    Ok(())
+        raise_descriptors(config.server.max_connections);
+        let sockets = Sockets::bind(&config, offered)?;
+        let access = open_access(config.log.access.as_ref(), &metrics)?;
+        let (auditing, alarms) = Auditing::new(identity.clone(), Arc::clone(&metrics));
+        let logs = Logs { access, audit: open_audit(config.log.audit.as_ref(), &auditing)? };
+        let listeners = listeners(&config, &metrics)?;
+        let runtime = reactor()?;
+        let addresses = Arc::new(Addresses::default());
+        let tokens = Arc::new(Tokens::new(issuers(&config), &metrics));
+        runtime.block_on(async { tokio::join!(addresses.fill(&config), tokens.sources.fill(issuers(&config))) });
+        let logging = Arc::new(logging);
+        Ok(Self {
+            options,
+            config,
+            identity,
+            metrics,
+            logging,
+            auditing,
+            alarms,
+            sockets,
+            listeners,
+            logs,
+            runtime,
+            addresses,
+            tokens,
+        })
+    }
+
+    fn serve(self, begun: Instant, carry: &Carry, predecessor: &mut Option<Predecessor>) -> Result<(), StartError> {
+        let Self { options, config, metrics, logging, listeners, sockets, runtime, .. } = self;
+        let (limits, state) = open_limits(&config, &options, &metrics)?;
+        let (config_of_all, metrics_of_all) = (Arc::clone(&config), Arc::clone(&metrics));
+        let shared = Shared::new(config_of_all, self.logs, self.addresses, metrics_of_all, self.tokens, limits);
+        let shared = Arc::new(shared);
+        carry.apply(&shared);
+        let (drain, supervisor) = (Drain::new(), Arc::new(Supervisor::default()));
+        let environment = options.environment.clone();
+        let reloader = Arc::new(Reloader::new(
+            options,
+            Arc::clone(&shared),
+            Arc::clone(&logging),
+            self.auditing,
+            Arc::clone(&listeners),
+            Arc::clone(&config),
+            Arc::clone(&state),
+            Arc::clone(&supervisor),
+        ));
+        let handover = Handover::new(
+            environment,
+            sockets.all()?,
+            Arc::clone(&reloader),
+            Arc::clone(&state),
+            Arc::clone(&supervisor),
+        );
+        let handover = Arc::new(handover?);
+        let signals = runtime.block_on(async { Signals::new() }).map_err(StartError::system("cannot take signals"))?;
+        let workers = Workers::start(&config, &shared, &drain, &listeners, &sockets)?;
+        metrics.config_loaded();
+        debug!("process log to stderr{}", config.log.file.as_ref().map_or("", |_| " and a file"));
+        let status = format!("serving on {}", addresses_of(&config));
+        match predecessor {
+            Some(predecessor) => predecessor
+                .serving(status, |status| supervisor.ready(status))
+                .map_err(StartError::system("the process before serves on"))?,
+            None => supervisor.ready(status),
+        }
+        tell_of_start(&config, &self.identity, begun);
+        // The workers and the hand-over have handles of their own; these would keep the sockets open through a drain.
+        let Sockets { admin, listeners } = sockets;
+        drop(listeners);
+        let control = Control { reloader, drain, handover, supervisor: Arc::clone(&supervisor) };
+        runtime.block_on(async {
+            control.reloader.begin(HealthChecks::new(Handle::current())).await;
+            let admin = admin.map(|bound| tokio::spawn(admin::serve(bound, Arc::clone(&config), control.clone())));
+            let watch = tokio::spawn(Arc::clone(&supervisor).watch(workers.pulses()));
+            tokio::select! {
+                () = control.run(signals, predecessor.take()) => {}
+                () = follow_audit(&shared, self.alarms) => {}
+            }
+            watch.abort();
+            if let Some(admin) = admin {
+                admin.abort();
+            }
+        });
+        workers.stop();
+        state.end();
+        write_last_lines(&shared);
+        info!("{SERVICE} has ended");
+        logging.flush();
+        supervisor.ended();
+        runtime.shutdown_background();
+        Ok(())
+    }
 }
 
 /// What the control thread runs on.
@@ -316,74 +410,4 @@ fn listeners(config: &Config, metrics: &Metrics) -> Result<Arc<[Arc<Listener>]>,
             .map_err(|reason| StartError::Tls { address: configured.address.to_string(), reason })
     });
     made.collect()
-}
-
-/// Every socket, bound before anything runs.
-struct Sockets {
-    listeners: Vec<Bound>,
-    admin: Option<Bound>,
-}
-
-impl Sockets {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let bind = |address| Bound::bind(address).map_err(StartError::system(format!("cannot listen on {address}")));
-        Ok(Self {
-            listeners: config.listeners.iter().map(|listener| bind(&listener.address)).collect::<Result<_, _>>()?,
-            admin: config.admin.as_ref().map(|admin| bind(&admin.address)).transpose()?,
-        })
-    }
-
-    fn clone_listeners(&self) -> Result<Vec<Bound>, StartError> {
-        let clone = |bound: &Bound| bound.try_clone().map_err(StartError::system("cannot share a socket"));
-        self.listeners.iter().map(clone).collect()
-    }
-}
-
-/// The worker threads.
-struct Workers {
-    threads: Vec<JoinHandle<()>>,
-    stop: watch::Sender<bool>,
-}
-
-impl Workers {
-    fn start(
-        config: &Config,
-        shared: &Arc<Shared>,
-        drain: &Arc<Drain>,
-        listeners: &Arc<[Arc<Listener>]>,
-        bound: &Sockets,
-    ) -> Result<Self, StartError> {
-        let (stop, stopped) = watch::channel(false);
-        let parts = Parts {
-            shared: Arc::clone(shared),
-            drain: Arc::clone(drain),
-            listeners: Arc::clone(listeners),
-            connections: Arc::new(Semaphore::new(config.server.max_connections.min(Semaphore::MAX_PERMITS))),
-            settings: Arc::new(config.server.clone()),
-        };
-        let workers: Vec<Worker> = (0..config.server.threads).map(|_| Worker::new()).collect();
-        let all: Vec<WorkerHandle> = workers.iter().map(Worker::handle).collect();
-        let mut threads = Vec::with_capacity(workers.len());
-        for (index, worker) in workers.into_iter().enumerate() {
-            let (parts, all, stopped, bound) = (parts.clone(), all.clone(), stopped.clone(), bound.clone_listeners()?);
-            let run = move || {
-                if let Err(error) = worker.run(parts, bound, all, stopped) {
-                    error!("worker {index} cannot run: {error}");
-                }
-            };
-            let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(run);
-            threads.push(thread.map_err(StartError::system("cannot start a worker thread"))?);
-        }
-        Ok(Self { threads, stop })
-    }
-
-    /// Ends the workers, and every connection they still have.
-    fn stop(self) {
-        self.stop.send_replace(true);
-        for thread in self.threads {
-            if thread.join().is_err() {
-                error!("a worker thread had panicked");
-            }
-        }
-    }
 }

@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 
 use super::answer::Answer;
 use super::endpoint::Endpoint;
-use super::status::{Changed, PoolStatus, ReloadDone, Status};
+use super::status::{Changed, PoolStatus, ReloadDone, Status, UpgradeDone};
 use super::{Admin, Order, Peer, health, purge, record, scrape, stats, tokens};
 use crate::balance::{AdminState, Pool};
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
+use crate::server::handover::Successor;
 use crate::snapshot::Snapshot;
 
 /// The most names that an answer about a wrong one lists.
@@ -41,6 +42,7 @@ pub(super) async fn answer(
         Endpoint::Stats => stats::answer(&Status::of(admin, snapshot)),
         Endpoint::Status => Answer::json(StatusCode::OK, &Status::of(admin, snapshot)),
         Endpoint::Reload => or_back_to_the_page(reload(admin, peer).await?, head),
+        Endpoint::Upgrade => upgrade(admin, head, peer).await?,
         Endpoint::ReopenLogs => or_back_to_the_page(reopen_logs(admin, peer)?, head),
         Endpoint::Revoke { jti } => tokens::revoke(admin, snapshot, jti, head, peer)?,
         Endpoint::Purge { cache } => or_back_to_the_page(purge_cache(snapshot, cache, head, peer).await?, head),
@@ -62,13 +64,7 @@ fn or_back_to_the_page(done: Answer, head: &Parts) -> Answer {
 async fn reload(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
     info!("control: reload, asked by {peer}");
     let (reply, done) = oneshot::channel();
-    admin.reloads.try_send(Order { peer, reply }).map_err(|error| {
-        let message = match error {
-            TrySendError::Full(_) => "too many reloads are waiting",
-            TrySendError::Closed(_) => "the process is about to end",
-        };
-        Answer::error(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
-    })?;
+    order(admin, Order::Reload(peer, reply))?;
     match done.await {
         Ok(Ok(done)) => {
             let (generation, restart_needed, warnings) = (done.generation, done.restart_needed, done.warnings);
@@ -77,6 +73,33 @@ async fn reload(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
         Ok(Err(reason)) => Err(Answer::error(StatusCode::UNPROCESSABLE_ENTITY, "refused", reason)),
         Err(_) => Err(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "busy", "the process is about to end")),
     }
+}
+
+/// `?wait` asks for the outcome; without, it is in the log and in the status.
+async fn upgrade(admin: &Admin, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
+    info!("control: upgrade, asked by {peer}");
+    let (reply, done) = oneshot::channel();
+    order(admin, Order::Upgrade(peer, reply))?;
+    if !head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "wait")) {
+        return Ok(Answer::json(StatusCode::ACCEPTED, &UpgradeDone::default()));
+    }
+    match done.await {
+        Ok(Ok(Successor { pid, version, .. })) => {
+            Ok(Answer::json(StatusCode::OK, &UpgradeDone { pid: Some(pid), version: Some(version) }))
+        }
+        Ok(Err(reason)) => Err(Answer::error(StatusCode::UNPROCESSABLE_ENTITY, "refused", reason)),
+        Err(_) => Err(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "busy", "the process is about to end")),
+    }
+}
+
+fn order(admin: &Admin, order: Order) -> Result<(), Answer> {
+    admin.orders.try_send(order).map_err(|error| {
+        let message = match error {
+            TrySendError::Full(_) => "too many reloads are waiting",
+            TrySendError::Closed(_) => "the process is about to end",
+        };
+        Answer::error(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+    })
 }
 
 fn reopen_logs(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {

@@ -11,7 +11,7 @@ use crate::proxy::local::Probe;
 
 /// What is at every path, for whoever asked for another one.
 const KNOWN: &str = "GET /health, /health/live, /health/ready, /ready, /status, /actuator/health, /metrics, \
-    /actuator/prometheus, /stats, /control/status; POST /control/reload, /control/logs/reopen, \
+    /actuator/prometheus, /stats, /control/status; POST /control/reload, /control/upgrade, /control/logs/reopen, \
     /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}, \
     /control/caches/CACHE/purge";
 
@@ -32,6 +32,8 @@ pub(super) enum Endpoint<'a> {
     Status,
     /// Load the configuration again.
     Reload,
+    /// Hand over to a new process.
+    Upgrade,
     /// Open the log files again.
     ReopenLogs,
     /// Take a token back before it expires (A3.03).
@@ -58,7 +60,8 @@ pub(super) enum Endpoint<'a> {
 impl Endpoint<'_> {
     /// Whether it changes something.
     pub(super) fn changes(&self) -> bool {
-        let changing = matches!(self, Self::Reload | Self::ReopenLogs | Self::Revoke { .. } | Self::Purge { .. });
+        let changing =
+            matches!(self, Self::Reload | Self::Upgrade | Self::ReopenLogs | Self::Revoke { .. } | Self::Purge { .. });
         changing || matches!(self, Self::Member { .. })
     }
 
@@ -82,6 +85,7 @@ impl Endpoint<'_> {
             Self::Stats => "/stats",
             Self::Status => "/control/status",
             Self::Reload => "/control/reload",
+            Self::Upgrade => "/control/upgrade",
             Self::ReopenLogs => "/control/logs/reopen",
             Self::Revoke { .. } => "/control/tokens",
             Self::Purge { .. } => "/control/caches",
@@ -117,6 +121,7 @@ fn at(path: &str) -> Option<Endpoint<'_>> {
         "/stats" => Endpoint::Stats,
         "/control/status" => Endpoint::Status,
         "/control/reload" => Endpoint::Reload,
+        "/control/upgrade" => Endpoint::Upgrade,
         "/control/logs/reopen" => Endpoint::ReopenLogs,
         _ => {
             return Probe::at(path)
@@ -220,9 +225,13 @@ mod tests {
 
     #[test]
     fn looking_is_by_get_and_changing_by_post_only() {
-        for path in
-            ["/control/reload", "/control/logs/reopen", "/control/caches/a/purge", "/control/pools/a/members/b/drain"]
-        {
+        for path in [
+            "/control/reload",
+            "/control/upgrade",
+            "/control/logs/reopen",
+            "/control/caches/a/purge",
+            "/control/pools/a/members/b/drain",
+        ] {
             assert_eq!(status(&Method::POST, path), StatusCode::OK, "{path}");
             for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
                 assert_eq!(status(&method, path), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
@@ -239,7 +248,14 @@ mod tests {
 
     #[test]
     fn everything_that_changes_or_shows_the_fleet_needs_the_token() {
-        for path in ["/stats", "/control/status", "/control/reload", "/control/logs/reopen", "/actuator/health"] {
+        for path in [
+            "/stats",
+            "/control/status",
+            "/control/reload",
+            "/control/upgrade",
+            "/control/logs/reopen",
+            "/actuator/health",
+        ] {
             assert!(found(path).needs_token(), "{path}");
         }
         for path in ["/metrics", "/health", "/health/live", "/health/ready", "/ready", "/status"] {

@@ -21,6 +21,9 @@ use crate::snapshot::Snapshot;
 pub struct Status {
     /// The version of the binary.
     pub version: String,
+    /// The id of the process.
+    #[serde(default)]
+    pub pid: u32,
     /// `server.instance_id`.
     pub instance_id: String,
     /// Which configuration is in force; counts up from 1.
@@ -36,6 +39,9 @@ pub struct Status {
     pub max_connections: usize,
     /// Why the last reload was refused; `None`: it was not.
     pub last_reload_refusal: Option<String>,
+    /// Why the last try to hand over to a new process failed; `None`: it did not.
+    #[serde(default)]
+    pub last_upgrade_failure: Option<String>,
     /// Keys that a reload changed, and that only a restart brings about.
     #[serde(default)]
     pub restart_needed: Vec<String>,
@@ -148,10 +154,20 @@ pub struct ReloadDone {
     pub warnings: Vec<String>,
 }
 
+/// What an upgrade answers. Nothing is known of one that has only begun.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct UpgradeDone {
+    /// The process that serves now.
+    pub pid: Option<u32>,
+    /// Its version.
+    pub version: Option<String>,
+}
+
 impl Status {
     pub(super) fn of(admin: &Admin, snapshot: &Snapshot) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
             instance_id: snapshot.config.server.instance_id.clone(),
             generation: snapshot.generation,
             uptime_seconds: admin.uptime().as_secs(),
@@ -159,6 +175,7 @@ impl Status {
             connections: admin.drain.connections(),
             max_connections: snapshot.config.server.max_connections,
             last_reload_refusal: admin.reloader.last_refusal(),
+            last_upgrade_failure: admin.handover.last_failure(),
             restart_needed: admin.reloader.restart_needed(),
             jwks: JwksStatus::all(admin, snapshot),
             providers: ProviderStatus::all(snapshot),

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{complain, say};
-use crate::admin::status::{Changed, MemberStatus, Purged, ReloadDone, Status};
+use crate::admin::status::{Changed, MemberStatus, Purged, ReloadDone, Status, UpgradeDone};
 use crate::clock;
 use client::Client;
 
@@ -69,8 +69,13 @@ enum Command {
         #[command(flatten)]
         token: revoke::Token,
     },
-    /// Replace the running binary (not supported yet).
-    Upgrade,
+    /// Let a new process take over, from the binary and the configuration that are there now. No request is lost: the old
+    /// process gives its sockets over and ends with its last request. If the new one cannot serve, the old one serves on.
+    Upgrade {
+        /// Wait until the new process serves; its reason is printed when it cannot.
+        #[arg(long)]
+        wait: bool,
+    },
     /// Take stored answers out of a cache.
     Purge {
         /// The key under `caches`.
@@ -151,7 +156,10 @@ impl Command {
             Self::Ready { member } => member.set(&client()?, "ready").await.map(|changed| table::changed(&changed)),
             Self::Maint { member } => member.set(&client()?, "maint").await.map(|changed| table::changed(&changed)),
             Self::Revoke { token } => token.run(&client()?).await,
-            Self::Upgrade => Err("upgrade: replacing the running binary is not supported yet".to_owned()),
+            Self::Upgrade { wait } => {
+                let path = if *wait { "/control/upgrade?wait" } else { "/control/upgrade" };
+                client()?.change::<UpgradeDone>(path).await.map(|done| table::upgraded(&done))
+            }
             Self::Purge { cache, what } => {
                 let name = utf8_percent_encode(cache, NON_ALPHANUMERIC);
                 let path = format!("/control/caches/{name}/purge?{}", what.query());

@@ -191,6 +191,7 @@ pub(super) struct RawServerTimeouts {
     pub(super) client_idle: Text,
     pub(super) handshake: Text,
     pub(super) drain: Text,
+    pub(super) handover: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -150,6 +150,12 @@ impl Notes {
         self.woken.notify_one();
     }
 
+    /// There is a keeper again. It has to write all: what was noted meanwhile may not be whole.
+    fn begin_again(&self) {
+        let mut waiting = lock(&self.waiting);
+        (waiting.ended, waiting.overflowed) = (false, true);
+    }
+
     /// Waits for notes or the end, at most `time`, and takes what there is.
     fn wait(&self, time: Duration) -> Woken {
         let idle = |waiting: &mut Waiting| waiting.notes.is_empty() && !waiting.ended;

@@ -80,6 +80,8 @@ pub struct Metrics {
     reload: Mutex<Reload>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
+    upgrades_ok: AtomicU64,
+    upgrades_failed: AtomicU64,
     panics: AtomicU64,
     log_errors: AtomicU64,
     malformed: AtomicU64,
@@ -122,6 +124,8 @@ impl Metrics {
             reload: Mutex::default(),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
+            upgrades_ok: AtomicU64::new(0),
+            upgrades_failed: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             log_errors: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
@@ -216,6 +220,12 @@ impl Metrics {
     pub fn config_refused(&self, reason: &'static str) {
         self.reloads_failed.fetch_add(1, Ordering::Relaxed);
         lock(&self.reload).failure = Some(reason);
+    }
+
+    /// Records that another process was to take over, and whether it did.
+    pub fn upgraded(&self, done: bool) {
+        let counter = if done { &self.upgrades_ok } else { &self.upgrades_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Records a panic. The panic hook of [`super::logging`] does.

@@ -1,4 +1,7 @@
 //! Drain: no new connections, and an end as soon as the last request is done.
+//!
+//! A process that another one has taken over from drains, too, but nobody is to look for another gateway: its answers to
+//! probes stay what they were.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +13,7 @@ use tokio::sync::{Notify, watch};
 pub struct Drain {
     draining: AtomicBool,
     shutdown: watch::Sender<bool>,
+    handed_over: AtomicBool,
     connections: AtomicUsize,
     changed: Notify,
 }
@@ -21,6 +25,7 @@ impl Drain {
         Arc::new(Self {
             draining: AtomicBool::new(false),
             shutdown,
+            handed_over: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             changed: Notify::new(),
         })
@@ -32,7 +37,23 @@ impl Drain {
         self.shutdown.send_replace(true);
     }
 
-    /// Whether it has begun.
+    /// Begins where another process serves from now on: listeners close, connections end as in [`Self::begin`].
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Relaxed);
+        self.shutdown.send_replace(true);
+    }
+
+    /// Resolves once another process serves.
+    pub async fn handed_over(&self) {
+        let _ = self.watch().wait_for(|_| self.is_handed_over()).await;
+    }
+
+    /// Whether another process serves.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has begun, and nobody serves in our place.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

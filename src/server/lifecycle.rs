@@ -1,74 +1,153 @@
 //! Signals, and the way out.
 //!
 //! TERM drains: readiness turns to 503, listeners close, requests in flight finish, and the process ends with the last
-//! of them or at the deadline. INT ends at once. HUP reloads and reopens logs, USR1 reopens logs.
+//! of them or at the deadline. INT ends at once. HUP reloads and reopens logs, USR1 reopens logs. USR2 hands over to a new
+//! process; then this one drains as well, with a deadline of its own and without a word to probes.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::{error, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::drain::Drain;
+use super::handover::{Handover, Predecessor};
 use super::reload::{Asked, Reloader};
+use super::supervisor::Supervisor;
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
 
-/// Handles signals until the process is to end; returns when nothing holds it any more.
-pub async fn control(reloader: &Arc<Reloader>, drain: &Arc<Drain>) {
-    let Some(mut signals) = Signals::new() else { return };
-    loop {
-        tokio::select! {
-            _ = signals.hangup.recv() => {
-                reopen(reloader, "HUP");
-                // The reason of a refusal is in the log already.
-                let _ = reloader.reload(Asked { actor: "HUP", client: None }).await;
+/// How often it is told what still holds a process that leaves.
+const TELL: Duration = Duration::from_secs(1);
+
+/// All that steers the process.
+#[derive(Clone)]
+pub struct Control {
+    /// Reloads.
+    pub reloader: Arc<Reloader>,
+    /// The way out.
+    pub drain: Arc<Drain>,
+    /// Another way out.
+    pub handover: Arc<Handover>,
+    /// The service manager.
+    pub supervisor: Arc<Supervisor>,
+}
+
+/// Why the process leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It was told to.
+    Term,
+    /// Another one serves.
+    HandedOver,
+}
+
+impl Control {
+    /// Handles signals until the process is to end; returns when nothing holds it any more. `predecessor`: the process
+    /// that it took over from, which has to end first.
+    pub async fn run(&self, mut signals: Signals, predecessor: Option<Predecessor>) {
+        let before = predecessor.map(|predecessor| tokio::spawn(predecessor.ended()));
+        let way = loop {
+            tokio::select! {
+                _ = signals.hangup.recv() => {
+                    self.reopen("HUP");
+                    // The reason of a refusal is in the log already.
+                    let _ = self.reloader.reload(Asked { actor: "HUP", client: None }).await;
+                }
+                _ = signals.user1.recv() => self.reopen("USR1"),
+                _ = signals.user2.recv() => self.upgrade(),
+                () = self.reloader.addresses_changed() => {}
+                _ = self.handover.done() => break Way::HandedOver,
+                _ = signals.interrupt.recv() => {
+                    self.tell("INT", "stop", true);
+                    info!("INT: ending at once, {} connections are cut", self.drain.connections());
+                    return;
+                }
+                _ = signals.terminate.recv() => break Way::Term,
             }
-            _ = signals.user1.recv() => reopen(reloader, "USR1"),
-            _ = signals.user2.recv() => warn!("USR2: upgrading the binary in place is not supported yet"),
-            () = reloader.addresses_changed() => {}
-            _ = signals.interrupt.recv() => {
-                tell(reloader, "INT", "stop", true);
-                info!("INT: ending at once, {} connections are cut", drain.connections());
-                return;
+        };
+        self.handover.close();
+        let empty = async {
+            self.drain.empty().await;
+            if let Some(before) = before {
+                let _ = before.await;
             }
-            _ = signals.terminate.recv() => break,
+        };
+        self.leave(way, &mut signals, empty).await;
+    }
+
+    /// Takes its time, and signals are heard meanwhile. What comes of it is in the log.
+    fn upgrade(&self) {
+        let handover = Arc::clone(&self.handover);
+        tokio::spawn(async move { handover.run(Asked { actor: "USR2", client: None }).await });
+    }
+
+    fn reopen(&self, signal: &str) {
+        let reopened = self.reloader.reopen_logs();
+        self.tell(signal, "reopen_logs", reopened.is_ok());
+        match reopened {
+            Ok(()) => info!("logs reopened"),
+            Err(error) => error!("cannot reopen the logs: {error}; the old files stay in use"),
         }
     }
-    leave(reloader, drain, &mut signals).await;
-}
 
-fn reopen(reloader: &Reloader, signal: &str) {
-    let reopened = reloader.reopen_logs();
-    tell(reloader, signal, "reopen_logs", reopened.is_ok());
-    match reopened {
-        Ok(()) => info!("logs reopened"),
-        Err(error) => error!("cannot reopen the logs: {error}; the old files stay in use"),
+    /// Tells the audit log what a signal brought about.
+    fn tell(&self, signal: &str, action: &str, done: bool) {
+        let event = Event::new(EventKind::ServiceManagement, done);
+        let event = Event { actor: Some(signal), action: Some(action), ..event };
+        self.reloader.shared().current.load().audit.record(&event);
     }
-}
 
-/// Tells the audit log what a signal brought about.
-fn tell(reloader: &Reloader, signal: &str, action: &str, done: bool) {
-    let event = Event::new(EventKind::ServiceManagement, done);
-    let event = Event { actor: Some(signal), action: Some(action), ..event };
-    reloader.shared().current.load().audit.record(&event);
-}
-
-async fn leave(reloader: &Reloader, drain: &Arc<Drain>, signals: &mut Signals) {
-    let limit = reloader.shared().current.load().config.server.timeouts.drain;
-    info!("TERM: draining {} connections, for {limit:?} at most", drain.connections());
-    tell(reloader, "TERM", "drain", true);
-    reloader.shared().metrics.set_draining(true);
-    drain.begin();
-    tokio::select! {
-        () = drain.empty() => info!("drained"),
-        () = tokio::time::sleep(limit) => {
-            warn!("the drain deadline has passed: {} connections are cut", drain.connections());
+    async fn leave(&self, way: Way, signals: &mut Signals, empty: impl Future<Output = ()>) {
+        let timeouts = self.reloader.shared().current.load().config.server.timeouts;
+        let limit = self.begin(way, timeouts.drain, timeouts.handover);
+        let deadline = tokio::time::sleep(limit);
+        tokio::pin!(empty, deadline);
+        loop {
+            tokio::select! {
+                () = &mut empty => return info!("drained"),
+                () = &mut deadline => {
+                    return warn!("the drain deadline has passed: {} connections are cut", self.drain.connections());
+                }
+                _ = signals.interrupt.recv() => {
+                    return info!("INT: ending at once, {} connections are cut", self.drain.connections());
+                }
+                // Now it is to end as soon as it would have without the upgrade.
+                _ = signals.terminate.recv(), if way == Way::HandedOver => {
+                    info!("TERM: draining for {:?} at most", timeouts.drain);
+                    deadline.as_mut().reset(tokio::time::Instant::now() + timeouts.drain.min(limit));
+                }
+                // The files belong to both processes.
+                _ = signals.user1.recv() => self.reopen("USR1"),
+                () = tokio::time::sleep(TELL) => self.supervisor.draining(self.drain.connections()),
+            }
         }
-        _ = signals.interrupt.recv() => info!("INT: ending at once, {} connections are cut", drain.connections()),
+    }
+
+    /// How long the way out may take.
+    fn begin(&self, way: Way, drain: Duration, handover: Duration) -> Duration {
+        let connections = self.drain.connections();
+        match way {
+            Way::Term => {
+                info!("TERM: draining {connections} connections, for {drain:?} at most");
+                self.tell("TERM", "drain", true);
+                self.reloader.shared().metrics.set_draining(true);
+                self.supervisor.stopping(drain);
+                self.drain.begin();
+                drain
+            }
+            Way::HandedOver => {
+                info!("handed over: draining {connections} connections, for {handover:?} at most");
+                self.drain.hand_over();
+                handover
+            }
+        }
     }
 }
 
-struct Signals {
+/// The signals that mean something.
+pub struct Signals {
     hangup: Signal,
     user1: Signal,
     user2: Signal,
@@ -77,14 +156,17 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> Option<Self> {
-        let listen = |kind| signal(kind).inspect_err(|error| error!("cannot take signals: {error}")).ok();
-        Some(Self {
-            hangup: listen(SignalKind::hangup())?,
-            user1: listen(SignalKind::user_defined1())?,
-            user2: listen(SignalKind::user_defined2())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
+    /// From now on none of them ends the process by itself. On a reactor.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
         })
     }
 }

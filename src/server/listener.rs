@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +42,32 @@ impl Bound {
         }
     }
 
+    /// What it is bound to.
+    ///
+    /// # Errors
+    /// When the system does not say, or it is a unix socket without a path.
+    pub fn address(&self) -> io::Result<ListenAddress> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let nameless = || io::Error::new(io::ErrorKind::Unsupported, "a unix socket has no path");
+                address.as_pathname().map(|path| ListenAddress::Unix(path.to_owned())).ok_or_else(nameless)
+            }
+        }
+    }
+
+    /// No call on it waits from now on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+
     /// Another handle on the same socket.
     ///
     /// # Errors
@@ -50,6 +77,15 @@ impl Bound {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),
         })
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::listener::{Listener, certified_keys};
 use super::state::StateDirectory;
+use super::supervisor::Supervisor;
 use super::{Options, issuers, open_access, open_audit};
 use crate::balance::health::HealthChecks;
 use crate::config::Config;
@@ -31,6 +32,7 @@ pub struct Reloader {
     listeners: Arc<[Arc<Listener>]>,
     started_with: Arc<Config>,
     state: Arc<StateDirectory>,
+    supervisor: Arc<Supervisor>,
     /// One reload at a time. Holds what follows the snapshot.
     followers: tokio::sync::Mutex<Followers>,
     last_refusal: Mutex<Option<String>>,
@@ -80,10 +82,23 @@ impl Reloader {
         listeners: Arc<[Arc<Listener>]>,
         started_with: Arc<Config>,
         state: Arc<StateDirectory>,
+        supervisor: Arc<Supervisor>,
     ) -> Self {
         let followers = tokio::sync::Mutex::default();
         let (last_refusal, waiting) = (Mutex::default(), Mutex::default());
-        Self { options, shared, logging, auditing, listeners, started_with, state, followers, last_refusal, waiting }
+        Self {
+            options,
+            shared,
+            logging,
+            auditing,
+            listeners,
+            started_with,
+            state,
+            supervisor,
+            followers,
+            last_refusal,
+            waiting,
+        }
     }
 
     /// What requests share.
@@ -116,7 +131,9 @@ impl Reloader {
         let mut followers = self.followers.lock().await;
         // A reload that moves or ends the audit log is told in the old one: nobody takes leave unseen.
         let before = Arc::clone(&self.shared.current.load().audit);
+        self.supervisor.reloading();
         let result = self.try_reload(&mut followers).await;
+        self.supervisor.reloaded(result.is_err());
         let generation = self.shared.current.load().generation.to_string();
         let event = Event {
             actor: Some(asked.actor),

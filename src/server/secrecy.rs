@@ -19,7 +19,7 @@ use rustix::process::DumpableBehavior;
 use crate::config::Environment;
 
 /// Names the file with the variables of a process that executed itself again.
-const HANDED_OVER: &str = "SLUICEGATE_ENVIRONMENT";
+pub(super) const HANDED_OVER: &str = "SLUICEGATE_ENVIRONMENT";
 /// Variables that others than the configuration ask for, and that are no secrets.
 const KEPT: [&str; 5] = ["CREDENTIALS_DIRECTORY", "HOME", "NOTIFY_SOCKET", "PATH", "TZ"];
 /// The most bytes of variables that are taken back; the kernel's own bound on all of them is 2 MiB by default.

@@ -6,12 +6,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use crate::config::{Config, Environment};
-use crate::limit::{Keeper, Limits};
+use crate::limit::{Keeper, Limits, Paused};
 use crate::observe::metrics::Metrics;
 
 /// Where packages put state.
@@ -21,6 +21,7 @@ const USUAL: &str = "/var/lib/sluicegate";
 pub struct StateDirectory {
     place: Option<Place>,
     keeper: Mutex<Option<Keeper>>,
+    paused: Mutex<Option<Paused>>,
 }
 
 /// A directory, and who says so.
@@ -35,7 +36,7 @@ enum Place {
 impl StateDirectory {
     /// That of a process that is started with `config`.
     pub fn new(config: &Config, environment: &Environment) -> Self {
-        Self { place: find(config, environment, Path::new(USUAL)), keeper: Mutex::default() }
+        Self { place: find(config, environment, Path::new(USUAL)), keeper: Mutex::default(), paused: Mutex::default() }
     }
 
     /// Begins to keep the budgets of `limits`, when `config` has any and nothing has begun yet. To be called before they
@@ -58,7 +59,7 @@ impl StateDirectory {
         match limits.keep_in(path, metrics) {
             Ok(keeper) => {
                 info!(target: "sluicegate::server", "what is used of tokens and money is kept in {}", path.display());
-                *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+                *lock(&self.keeper) = Some(keeper);
                 Ok(())
             }
             Err(error) if named => Err((path.clone(), error)),
@@ -69,13 +70,43 @@ impl StateDirectory {
         }
     }
 
+    /// Writes everything, and leaves the directory to another process. To be followed by [`Self::resume`] if there is none
+    /// after all.
+    pub async fn pause(self: &Arc<Self>) {
+        let state = Arc::clone(self);
+        // It writes files, which is not for this thread.
+        let _ = tokio::task::spawn_blocking(move || {
+            let keeper = lock(&state.keeper).take();
+            *lock(&state.paused) = keeper.and_then(Keeper::end);
+        })
+        .await;
+    }
+
+    /// Goes on keeping what is counted.
+    pub async fn resume(self: &Arc<Self>) {
+        let state = Arc::clone(self);
+        let _ = tokio::task::spawn_blocking(move || {
+            let Some(paused) = lock(&state.paused).take() else { return };
+            let Some(Place::Named(path) | Place::Found(path)) = &state.place else { return };
+            match paused.resume(path) {
+                Ok(keeper) => *lock(&state.keeper) = Some(keeper),
+                Err(error) => error!(target: "sluicegate::server", "what is used of tokens and money is forgotten at the end: it cannot be kept in {} again: {error}", path.display()),
+            }
+        })
+        .await;
+    }
+
     /// Writes everything. To be called when nothing is counted any more.
     pub fn end(&self) {
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(keeper) = keeper {
+        if let Some(keeper) = lock(&self.keeper).take() {
             keeper.end();
         }
     }
+}
+
+/// Nothing is left half done under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn find(config: &Config, environment: &Environment, usual: &Path) -> Option<Place> {
@@ -126,7 +157,11 @@ mod tests {
     fn the_directory_is_only_touched_once_there_is_a_budget() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let state = StateDirectory { place: Some(Place::Named(path.clone())), keeper: Mutex::default() };
+        let state = StateDirectory {
+            place: Some(Place::Named(path.clone())),
+            keeper: Mutex::default(),
+            paused: Mutex::default(),
+        };
         let (limits, metrics) = (Limits::default(), metrics());
         state.begin(&config("routes: { match: /v1/, ai: true }\n"), &limits, &metrics).unwrap();
         assert!(!path.exists());
@@ -142,7 +177,7 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         let begin = |place| {
-            let state = StateDirectory { place: Some(place), keeper: Mutex::default() };
+            let state = StateDirectory { place: Some(place), keeper: Mutex::default(), paused: Mutex::default() };
             state.begin(&config(LIMITED), &Limits::default(), &metrics()).map_err(|(path, _)| path)
         };
         assert_eq!(begin(Place::Named(file.clone())), Err(file.clone()));

@@ -23,7 +23,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::drain::{Drain, Open};
 use super::listener::{Bound, Listener, TlsListener};
+use super::pulse::Pulse;
 use super::refusal::Refusal;
+use super::supervisor;
 use crate::clock;
 use crate::config;
 use crate::observe::metrics;
@@ -41,6 +43,8 @@ const TELL_FULL: u64 = 10_000;
 const SWEEP: Duration = Duration::from_secs(1);
 /// Connections handed over by other workers that wait to be taken in; beyond it they stay where they were accepted.
 const INBOX: usize = 256;
+/// How long idle client connections stay open when the service ends.
+const IDLE_GRACE: Duration = Duration::from_millis(300);
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long accepting rests when the process has no file descriptor left.
@@ -96,18 +100,24 @@ struct Guard {
 pub struct Worker {
     handle: Handle,
     inbox: mpsc::Receiver<Accepted>,
+    pulse: Pulse,
 }
 
 impl Worker {
     /// A worker and nothing to do.
     pub fn new() -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
-        Self { handle: Handle { load: Arc::default(), inbox: sender }, inbox }
+        Self { handle: Handle { load: Arc::default(), inbox: sender }, inbox, pulse: Pulse::default() }
     }
 
     /// How others reach it.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Its signs of life, for as long as somebody wants some.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Serves until `stop` turns true. Runs on a thread of its own; its connections end with it.
@@ -142,6 +152,9 @@ impl Worker {
             tokio::spawn(take_in(Arc::clone(&serving), self.inbox));
             tokio::spawn(sweep(connector));
             tokio::spawn(announce_drain(Arc::clone(&serving)));
+            if let Some(interval) = supervisor::pulse() {
+                tokio::spawn(self.pulse.beat(interval));
+            }
             let _ = stop.wait_for(|stop| *stop).await;
         });
         runtime.shutdown_background();
@@ -342,10 +355,17 @@ async fn sweep(connector: Arc<Connector>) {
     }
 }
 
-/// Ends idle connections once the drain begins.
+/// Ends idle connections some time after the drain has begun: a request may be on its way on each of them. It is answered,
+/// and the answer ends the connection.
 async fn announce_drain(serving: Arc<Serving>) {
     let mut shutdown = serving.parts.drain.watch();
     let _ = shutdown.wait_for(|draining| *draining).await;
+    let grace = if serving.parts.drain.is_handed_over() {
+        serving.parts.shared.current.load().config.server.timeouts.keepalive
+    } else {
+        IDLE_GRACE
+    };
+    tokio::time::sleep(grace).await;
     serving.proxy.http_cleanup().await;
 }
 

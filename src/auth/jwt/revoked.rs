@@ -80,6 +80,11 @@ impl Revocations {
         until > now
     }
 
+    /// All of them, each with until when it is kept.
+    pub fn all(&self) -> Vec<(Arc<str>, u64)> {
+        self.entries.iter().map(|(jti, until)| ((*jti).clone(), until)).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> u64 {
         self.entries.entry_count()

@@ -27,6 +27,9 @@ pub enum AdminState {
 }
 
 impl AdminState {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Drain, Self::Maint];
+
     /// The word for metrics, pages and the control API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -234,6 +237,13 @@ impl MemberState {
             2 => Health::Up,
             _ => Health::Down,
         }
+    }
+
+    /// A new member begins as what it was for the process before; the checks go on from there.
+    pub fn presume(&self, health: Health) {
+        let checking = Health::Checking as u8;
+        // One that has been checked already knows better.
+        let _ = self.health.compare_exchange(checking, health as u8, Relaxed, Relaxed);
     }
 
     /// Whether neither the operator nor the checks keep it out. Ejection is another matter.

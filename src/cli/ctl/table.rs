@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::admin::providers::ProviderStatus;
 use crate::admin::stats::span;
-use crate::admin::status::{Changed, MemberStatus, ReloadDone, Status};
+use crate::admin::status::{Changed, MemberStatus, ReloadDone, Status, UpgradeDone};
 
 const HEAD: [&str; 10] =
     ["POOL", "MEMBER", "STATE", "HEALTH", "WEIGHT", "IN FLIGHT", "REQUESTS", "FAILURES", "EJECTIONS", "LAST CHECK"];
@@ -25,6 +25,11 @@ pub(super) fn show(status: &Status) -> String {
     );
     if let Some(reason) = &status.last_reload_refusal {
         text.push_str("\nlast reload refused:");
+        let lines = reason.lines().filter(|line| !line.is_empty());
+        lines.for_each(|line| text.extend(["\n  ", line]));
+    }
+    if let Some(reason) = &status.last_upgrade_failure {
+        text.push_str("\nlast upgrade refused:");
         let lines = reason.lines().filter(|line| !line.is_empty());
         lines.for_each(|line| text.extend(["\n  ", line]));
     }
@@ -57,6 +62,14 @@ pub(super) fn reloaded(done: &ReloadDone) -> String {
         text.extend(["\nonly a restart changes: ", &done.restart_needed.join(", ")]);
     }
     text
+}
+
+/// What an upgrade did.
+pub(super) fn upgraded(done: &UpgradeDone) -> String {
+    match (done.pid, &done.version) {
+        (Some(pid), Some(version)) => format!("process {pid} serves, version {version}; the one before drains"),
+        _ => "begun; `ctl status` and the log tell what comes of it".to_owned(),
+    }
 }
 
 /// What a member is now.

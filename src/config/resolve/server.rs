@@ -160,6 +160,7 @@ fn timeouts(path: &KeyPath, raw: Option<&RawServerTimeouts>, resolver: &mut Reso
         client_idle: resolver.duration(&path.key("client_idle"), &raw.client_idle, seconds(50)),
         handshake: resolver.duration(&path.key("handshake"), &raw.handshake, seconds(10)),
         drain: resolver.duration_from(&path.key("drain"), &raw.drain, seconds(30), Duration::ZERO),
+        handover: resolver.duration_from(&path.key("handover"), &raw.handover, seconds(600), Duration::ZERO),
     }
 }
 

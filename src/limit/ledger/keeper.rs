@@ -32,6 +32,8 @@ const SYNC: Duration = Duration::from_secs(1);
 const SAVE: Duration = Duration::from_secs(5);
 /// The journal may be this part of the state before that is written anew.
 const SMALL: u64 = 4;
+/// How long another process may take to let go of the folder.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 /// How often a failure is told.
 const TELL: Duration = Duration::from_secs(60);
 
@@ -43,7 +45,14 @@ pub type Accounts = Box<dyn Fn(&mut dyn FnMut(Record)) + Send>;
 /// The keeper of a ledger. Dropped without [`Keeper::end`], it ends all the same.
 pub struct Keeper {
     notes: Arc<Notes>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Desk>>,
+}
+
+/// A keeper that has ended and let go of its folder. The ledger goes on in memory.
+pub struct Paused {
+    notes: Arc<Notes>,
+    accounts: Accounts,
+    gauges: Arc<LedgerGauges>,
 }
 
 impl Keeper {
@@ -58,23 +67,47 @@ impl Keeper {
         Ok(Opened { folder, notes, ledger })
     }
 
-    /// Writes everything, and waits until it is written.
-    pub fn end(mut self) {
-        self.finish();
+    /// Writes everything, waits until it is written, and lets go of the folder: another process may take it over.
+    pub fn end(mut self) -> Option<Paused> {
+        let Desk { accounts, gauges, .. } = self.finish()?;
+        Some(Paused { notes: Arc::clone(&self.notes), accounts, gauges })
     }
 
-    fn finish(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
+    fn finish(&mut self) -> Option<Desk> {
+        let thread = self.thread.take()?;
         self.notes.end();
-        if thread.join().is_err() {
-            error!(target: "sluicegate::limit", "the keeper of limits had panicked");
-        }
+        let desk = thread.join();
+        desk.inspect_err(|_| error!(target: "sluicegate::limit", "the keeper of limits had panicked")).ok()
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+impl Paused {
+    /// Goes on in `path`, as if there had been no pause: what is in memory goes over what is found there. Whoever has it is
+    /// given some time to end. Not for a worker.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, or another process does.
+    pub fn resume(self, path: &Path) -> io::Result<Keeper> {
+        let begun = clock::now();
+        let (folder, _) = loop {
+            match Folder::open(path) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && clock::now().saturating_duration_since(begun) < LEAVES_WITHIN =>
+                {
+                    thread::sleep(GATHER);
+                }
+                other => break other?,
+            }
+        };
+        self.notes.begin_again();
+        Desk::new(folder, self.accounts, self.gauges).start(self.notes)
     }
 }
 
@@ -92,23 +125,7 @@ impl Opened {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self, accounts: Accounts, gauges: Arc<LedgerGauges>) -> io::Result<Keeper> {
-        let notes = Arc::clone(&self.notes);
-        let now = clock::now();
-        let desk = Desk {
-            folder: self.folder,
-            accounts,
-            gauges,
-            // What was found is in a state and journals of the last run.
-            changed: true,
-            lost: false,
-            unsynced: false,
-            state_bytes: 0,
-            synced: now,
-            saved: now,
-            told: None,
-        };
-        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || desk.run(&self.notes))?;
-        Ok(Keeper { notes, thread: Some(thread) })
+        Desk::new(self.folder, accounts, gauges).start(self.notes)
     }
 }
 
@@ -129,7 +146,30 @@ struct Desk {
 }
 
 impl Desk {
-    fn run(mut self, notes: &Notes) {
+    fn new(folder: Folder, accounts: Accounts, gauges: Arc<LedgerGauges>) -> Self {
+        let now = clock::now();
+        Self {
+            folder,
+            accounts,
+            gauges,
+            // What was found is in a state and journals of the last run.
+            changed: true,
+            lost: false,
+            unsynced: false,
+            state_bytes: 0,
+            synced: now,
+            saved: now,
+            told: None,
+        }
+    }
+
+    fn start(self, notes: Arc<Notes>) -> io::Result<Keeper> {
+        let of_thread = Arc::clone(&notes);
+        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || self.run(&of_thread))?;
+        Ok(Keeper { notes, thread: Some(thread) })
+    }
+
+    fn run(mut self, notes: &Notes) -> Self {
         loop {
             let time = if self.unsynced { SYNC } else { SAVE };
             let Woken { notes: some, overflowed, ended } = notes.wait(time);
@@ -138,7 +178,7 @@ impl Desk {
             self.append(some);
             if ended {
                 self.save(notes);
-                return;
+                return self;
             }
             let now = clock::now();
             if self.unsynced && now.saturating_duration_since(self.synced) >= SYNC {

@@ -62,6 +62,10 @@ fn collect_process(metrics: &Metrics, out: &mut Families) {
         let help = "Loads of the configuration by result, the one at the start included.";
         out.counter("sluicegate_reloads_total", help, &[("result", result)], counter.load(Ordering::Relaxed));
     }
+    for (result, counter) in [("success", &metrics.upgrades_ok), ("failure", &metrics.upgrades_failed)] {
+        let help = "Tries of this process to hand over to a new one, by result.";
+        out.counter("sluicegate_upgrades_total", help, &[("result", result)], counter.load(Ordering::Relaxed));
+    }
     let reload = *lock(&metrics.reload);
     let ok = f64::from(u8::from(reload.failure.is_none()));
     out.gauge("sluicegate_config_last_reload_success", "1 when the last load of the configuration was good.", &[], ok);
