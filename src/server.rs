@@ -34,7 +34,7 @@ use drain::Drain;
 use handover::{Carry, Handover, Predecessor};
 use lifecycle::{Control, Signals};
 use listener::Listener;
-use reload::Reloader;
+use reload::{Beside, Reloader};
 use sockets::{Offered, Sockets};
 use state::StateDirectory;
 use supervisor::Supervisor;
@@ -241,16 +241,15 @@ impl Prepared {
         carry.apply(&shared);
         let (drain, supervisor) = (Drain::new(), Arc::new(Supervisor::default()));
         let environment = options.environment.clone();
-        let reloader = Arc::new(Reloader::new(
-            options,
-            Arc::clone(&shared),
-            Arc::clone(&logging),
-            self.auditing,
-            Arc::clone(&listeners),
-            Arc::clone(&config),
-            Arc::clone(&state),
-            Arc::clone(&supervisor),
-        ));
+        let beside = Beside {
+            logging: Arc::clone(&logging),
+            auditing: self.auditing,
+            listeners: Arc::clone(&listeners),
+            started_with: Arc::clone(&config),
+            state: Arc::clone(&state),
+            supervisor: Arc::clone(&supervisor),
+        };
+        let reloader = Arc::new(Reloader::new(options, Arc::clone(&shared), beside));
         let handover = Handover::new(
             environment,
             sockets.all()?,

@@ -27,16 +27,27 @@ use crate::snapshot::{Logs, Shared, Snapshot};
 pub struct Reloader {
     options: Options,
     shared: Arc<Shared>,
-    logging: Arc<Logging>,
-    auditing: Arc<Auditing>,
-    listeners: Arc<[Arc<Listener>]>,
-    started_with: Arc<Config>,
-    state: Arc<StateDirectory>,
-    supervisor: Arc<Supervisor>,
+    beside: Beside,
     /// One reload at a time. Holds what follows the snapshot.
     followers: tokio::sync::Mutex<Followers>,
     last_refusal: Mutex<Option<String>>,
     waiting: Mutex<Vec<String>>,
+}
+
+/// What a reload changes or tells beside the requests.
+pub struct Beside {
+    /// The process log.
+    pub logging: Arc<Logging>,
+    /// The audit log's.
+    pub auditing: Arc<Auditing>,
+    /// Certificates change with a reload.
+    pub listeners: Arc<[Arc<Listener>]>,
+    /// What only a restart changes is told by it.
+    pub started_with: Arc<Config>,
+    /// The first budget opens it.
+    pub state: Arc<StateDirectory>,
+    /// Hears of every reload.
+    pub supervisor: Arc<Supervisor>,
 }
 
 #[derive(Default)]
@@ -74,31 +85,10 @@ pub struct Reloaded {
 
 impl Reloader {
     /// Knows where the configuration came from.
-    pub fn new(
-        options: Options,
-        shared: Arc<Shared>,
-        logging: Arc<Logging>,
-        auditing: Arc<Auditing>,
-        listeners: Arc<[Arc<Listener>]>,
-        started_with: Arc<Config>,
-        state: Arc<StateDirectory>,
-        supervisor: Arc<Supervisor>,
-    ) -> Self {
+    pub fn new(options: Options, shared: Arc<Shared>, beside: Beside) -> Self {
         let followers = tokio::sync::Mutex::default();
         let (last_refusal, waiting) = (Mutex::default(), Mutex::default());
-        Self {
-            options,
-            shared,
-            logging,
-            auditing,
-            listeners,
-            started_with,
-            state,
-            supervisor,
-            followers,
-            last_refusal,
-            waiting,
-        }
+        Self { options, shared, beside, followers, last_refusal, waiting }
     }
 
     /// What requests share.
@@ -131,9 +121,9 @@ impl Reloader {
         let mut followers = self.followers.lock().await;
         // A reload that moves or ends the audit log is told in the old one: nobody takes leave unseen.
         let before = Arc::clone(&self.shared.current.load().audit);
-        self.supervisor.reloading();
+        self.beside.supervisor.reloading();
         let result = self.try_reload(&mut followers).await;
-        self.supervisor.reloaded(result.is_err());
+        self.beside.supervisor.reloaded(result.is_err());
         let generation = self.shared.current.load().generation.to_string();
         let event = Event {
             actor: Some(asked.actor),
@@ -182,10 +172,10 @@ impl Reloader {
         let audit = if current.audit.is_of(config.log.audit.as_ref()) {
             Arc::clone(&current.audit)
         } else {
-            open_audit(config.log.audit.as_ref(), &self.auditing).map_err(|error| error.to_string())?
+            open_audit(config.log.audit.as_ref(), &self.beside.auditing).map_err(|error| error.to_string())?
         };
         self.keep_state(&config).await?;
-        self.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
+        self.beside.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
         let sources = &self.shared.tokens.sources;
         tokio::join!(self.shared.addresses.fill(&config), sources.fill(issuers(&config)));
         self.replace_certificates(&config);
@@ -199,7 +189,7 @@ impl Reloader {
         if !Arc::ptr_eq(&audit, &current.audit) {
             followers.retired_audits.push(Arc::clone(&current.audit));
         }
-        let restart_needed = restart_needed(&self.started_with, &config);
+        let restart_needed = restart_needed(&self.beside.started_with, &config);
         let snapshot = self.shared.publish(config, Logs { access, audit });
         self.shared.tokens.sources.retain();
         self.follow(followers, &snapshot);
@@ -209,7 +199,7 @@ impl Reloader {
 
     /// The first limit on tokens or money brings its state with it. Files are read off this thread.
     async fn keep_state(&self, config: &Arc<Config>) -> Result<(), String> {
-        let (config, shared, state) = (Arc::clone(config), Arc::clone(&self.shared), Arc::clone(&self.state));
+        let (config, shared, state) = (Arc::clone(config), Arc::clone(&self.shared), Arc::clone(&self.beside.state));
         let begin = move || state.begin(&config, &shared.limits, &shared.metrics);
         let begun = tokio::task::spawn_blocking(begin).await.map_err(|error| error.to_string())?;
         begun.map_err(|(path, error)| format!("cannot keep state in {}: {error}", path.display()))
@@ -232,7 +222,7 @@ impl Reloader {
     pub fn reopen_logs(&self) -> io::Result<()> {
         let snapshot = self.shared.current.load_full();
         // Each is tried, whatever became of the others.
-        let process = self.logging.reopen();
+        let process = self.beside.logging.reopen();
         let access = snapshot.access.as_ref().map_or(Ok(()), |access| access.file().reopen());
         let audit = snapshot.audit.file().map_or(Ok(()), |audit| audit.reopen());
         process.and(access).and(audit)
@@ -255,7 +245,7 @@ impl Reloader {
     }
 
     fn replace_certificates(&self, config: &Config) {
-        for listener in self.listeners.iter() {
+        for listener in self.beside.listeners.iter() {
             let configured = config.listeners.iter().find(|other| other.address.to_string() == *listener.address);
             if let (Some(running), Some(tls)) = (&listener.tls, configured.and_then(|other| other.tls.as_ref())) {
                 running.certificates.replace(certified_keys(tls));

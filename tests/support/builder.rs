@@ -24,6 +24,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     hosts: Option<String>,
     open_files: Option<u32>,
+    behind: Vec<String>,
 }
 
 /// A gateway with one plain listener, an admin address and a JSON access log; add pools and routes.
@@ -103,6 +104,17 @@ impl Builder {
         self
     }
 
+    /// Another program that executes it: these words, with `{dir}` and the addresses filled in, and then its own.
+    pub fn behind(mut self, words: &[&str]) -> Self {
+        self.behind = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// As if it were installed: by the path `{dir}/gateway`, which a test may replace.
+    pub fn installed(self) -> Self {
+        self.behind(&["sh", "-c", r#"ln -s "$1" "$0" && shift && exec "$0" "$@""#, "{dir}/gateway"])
+    }
+
     /// Starts it, and waits until it answers.
     pub async fn start(self) -> Gateway {
         let mut last = String::new();
@@ -136,15 +148,20 @@ impl Builder {
         }
         let config = dir.path().join("sluicegate.yaml");
         std::fs::write(&config, addresses.fill(&self.text(), dir.path())).unwrap();
-        let mut command = self.command(dir.path());
+        let mut command = self.command(dir.path(), &addresses);
         command.args(["run", "-c", config.to_str().unwrap()]);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Gateway::spawn(command, dir, addresses)
     }
 
     /// The binary, behind a shell that gives it what is its own. It is exec'd: the child is the gateway itself.
-    fn command(&self, dir: &Path) -> Command {
+    fn command(&self, dir: &Path, addresses: &Addresses) -> Command {
         let binary = env!("CARGO_BIN_EXE_sluicegate");
+        if let Some((program, words)) = self.behind.split_first() {
+            let mut command = Command::new(program);
+            command.args(words.iter().map(|word| addresses.fill(word, dir))).arg(binary);
+            return command;
+        }
         if let Some(lines) = &self.hosts {
             std::fs::write(dir.join("hosts"), lines).unwrap();
             let mut command = Command::new("unshare");

@@ -124,6 +124,37 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Lets a new process take over, and gives its id; the test fails when it does not.
+    pub async fn upgrade(&self) -> u32 {
+        let exit = self.ctl(&["upgrade", "--wait"]).await;
+        assert_eq!(exit.code, Some(0), "{}", exit.stderr);
+        self.serving_pid().await
+    }
+
+    /// The process that answers at the admin address.
+    pub async fn serving_pid(&self) -> u32 {
+        let status: Value = serde_json::from_str(self.control("GET", "/control/status").await.text()).unwrap();
+        status["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap()
+    }
+
+    /// Sends a signal to one of the processes that took over.
+    pub fn signal_to(&self, pid: u32, signal: Signal) {
+        assert!(self.processes().contains(&pid), "{pid} is none of this gateway's");
+        kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Every process that runs with its configuration file.
+    pub fn processes(&self) -> Vec<u32> {
+        let file = self.config_file();
+        let ids =
+            std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_ours = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == file.as_os_str().as_encoded_bytes())
+        };
+        ids.filter(is_ours).collect()
+    }
+
     /// A plain HTTP/1.1 client of it.
     pub fn client(&self) -> &Client {
         &self.client
@@ -297,7 +328,8 @@ impl Gateway {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                if let Some(collector) = self.collector.take() {
+                // A process that took over writes to the same pipe.
+                if let Some(collector) = self.collector.take().filter(|_| self.processes().is_empty()) {
                     collector.join().unwrap();
                 }
                 return Exit { code: status.code(), stdout: String::new(), stderr: self.stderr() };
@@ -363,6 +395,9 @@ impl Drop for Gateway {
         // Both may fail when it has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for pid in self.processes() {
+            let _ = kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL);
+        }
         if std::thread::panicking() {
             let said = self.stderr();
             let tail: Vec<&str> = said.lines().rev().take(60).collect();

@@ -2,6 +2,8 @@ use super::*;
 
 fn status(members: Vec<MemberStatus>) -> Status {
     Status {
+        pid: 4711,
+        last_upgrade_failure: None,
         version: "1.2.3".to_owned(),
         instance_id: "gate-7".to_owned(),
         generation: 4,

@@ -137,6 +137,8 @@ mod tests {
 
     fn status(members: Vec<MemberStatus>) -> Status {
         Status {
+            pid: 4711,
+            last_upgrade_failure: None,
             version: "1.2.3".to_owned(),
             instance_id: "gate-7".to_owned(),
             generation: 4,
