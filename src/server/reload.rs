@@ -175,7 +175,10 @@ impl Reloader {
             open_audit(config.log.audit.as_ref(), &self.beside.auditing).map_err(|error| error.to_string())?
         };
         self.keep_state(&config).await?;
-        self.beside.logging.reconfigure(&config.log).map_err(|error| format!("cannot open the process log: {error}"))?;
+        self.beside
+            .logging
+            .reconfigure(&config.log)
+            .map_err(|error| format!("cannot open the process log: {error}"))?;
         let sources = &self.shared.tokens.sources;
         tokio::join!(self.shared.addresses.fill(&config), sources.fill(issuers(&config)));
         self.replace_certificates(&config);
