@@ -201,10 +201,17 @@ as_service() {
   fi
 }
 
-# check_config BINARY [FILE [UNIT]]: what this binary says about the configuration, in the unit's environment.
+# check_config BINARY [FILE [UNIT]]: what this binary says about the configuration, in the unit's environment. While the
+# unit runs it is asked as root: its user cannot see that the ports are held by the very gateway that the file is for. What
+# that user may not read, the reload or the hand-over that follows finds.
 check_config() (
-  unit_environment "${3:-$SLUICEGATE_UNIT}"
-  as_service "$1" check -c "${2:-$SLUICEGATE_CONFIG}"
+  unit=${3:-$SLUICEGATE_UNIT}
+  unit_environment "$unit"
+  if is_active "$unit"; then
+    "$1" check -c "${2:-$SLUICEGATE_CONFIG}"
+  else
+    as_service "$1" check -c "${2:-$SLUICEGATE_CONFIG}"
+  fi
 )
 
 # === The gateway ===
