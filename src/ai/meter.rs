@@ -11,7 +11,7 @@ use super::dialect::error::{self, ProviderError};
 use super::estimate;
 use super::json::{Fault, Kind as Json, Reader, Text};
 use super::sse::Frame;
-use super::usage::Usage;
+use super::usage::{ServiceTier, Usage};
 
 pub use whole::{Whole, whole};
 
@@ -50,6 +50,8 @@ pub struct Meter {
     usage: Option<Usage>,
     /// As Anthropic counts.
     counts: usage::Anthropic,
+    /// What stands beside the usage.
+    tier: Option<ServiceTier>,
     model: Option<Box<str>>,
     finish: Option<Box<str>>,
     terminal: bool,
@@ -66,6 +68,7 @@ impl Meter {
             dialect,
             usage: None,
             counts: usage::Anthropic::default(),
+            tier: None,
             model: None,
             finish: None,
             terminal: false,
@@ -109,7 +112,7 @@ impl Meter {
 
     /// What the provider has counted so far; before the end it may be a part. `None`: it told nothing.
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.usage.map(|usage| Usage { tier: usage.tier.or(self.tier), ..usage })
     }
 
     /// The model that the provider says it is.
@@ -164,6 +167,13 @@ impl Meter {
             self.chars += (reader.position() - start) as u64;
         }
         Ok(any)
+    }
+
+    /// Takes in the next value as the tier of service; what comes later counts.
+    fn tiered(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let word = reader.maybe_string()?;
+        self.tier = word.and_then(|word| ServiceTier::of(word.raw())).or(self.tier);
+        Ok(())
     }
 
     /// Takes in the next value as the name of the model.

@@ -4,6 +4,10 @@
 //! `ai.prices.file` puts another in its place, and `ai.prices.models` single prices over it. Whole numbers only: a request
 //! costs the exact sum of what it used, rounded up to a millionth of a dollar once.
 //!
+//! **Kinds of tokens.** What was read from a cache or written to it, for how long, sound, pictures and reasoning have prices
+//! of their own where the table has them. The tier of service multiplies all of them: that which the answer tells, or else
+//! that which the request asked for. A tier without a factor costs what the usual one does.
+//!
 //! **Names.** A price holds for its exact name, and for that name with one suffix that means a snapshot of the same model:
 //! `-latest`, a date (`-2024-08-06`, `-20250929`, `@20250929`) or a revision of three digits (`-001`). Nothing else is
 //! cut off, so `gpt-4o-mini` never costs what `gpt-4o` does. An exact name wins over a cut one, and a price of the
@@ -19,8 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use log::warn;
 
-use super::usage::Usage;
-use crate::config::ai::{Ai, LongContext, MADE_POOL, Price, PriceTable, Provider, ProviderKind, UnknownPrice, Vendor};
+use super::usage::{ServiceTier, Usage};
+use crate::clock;
+use crate::config::ai::{
+    Ai, LongContext, MADE_POOL, Price, PriceTable, Provider, ProviderKind, Tiers, UnknownPrice, Vendor,
+};
 use crate::observe::metrics::Unpriced;
 
 /// Models that are warned of, once each.
@@ -50,8 +57,26 @@ enum Seller {
 }
 
 /// A price of nothing.
-const FREE: Price =
-    Price { input: 0, cached_input: None, cache_write: None, output: 0, reasoning: None, long_context: None };
+const FREE: Price = Price {
+    input: 0,
+    cached_input: None,
+    cache_write: None,
+    cache_write_1h: None,
+    output: 0,
+    reasoning: None,
+    audio_input: None,
+    audio_output: None,
+    image_input: None,
+    image_output: None,
+    long_context: None,
+    tiers: Tiers { flex: None, flex_cached_input: None, priority: None, ultrafast: None },
+};
+
+/// A factor of one: they are millionths.
+const ONCE: u64 = 1_000_000;
+
+/// What the sum of a request is divided by: prices are for a million tokens, and factors are millionths.
+const PER_TOKEN: u128 = 1_000_000_000_000;
 
 impl Prices {
     /// The prices that `ai` asks for; `pools` has the names of the configuration's, in their order.
@@ -83,11 +108,11 @@ impl Prices {
         price.map(|price| cost(price, usage))
     }
 
-    /// The most that a request can cost there, whatever is read from caches or written to them; to be asked where money is
-    /// limited. Models without a price are counted, and told once each.
-    pub fn estimate(&self, provider: usize, served: &str, asked: &str, input: u64, output: u64) -> Option<u64> {
+    /// The most that a request can cost there which will use what `usage` says of input, output and tier, whatever their
+    /// parts are; to be asked where money is limited. Models without a price are counted, and told once each.
+    pub fn estimate(&self, provider: usize, served: &str, asked: &str, usage: &Usage) -> Option<u64> {
         if let Some(price) = self.price(provider, served, asked) {
-            return Some(most(price, input, output));
+            return Some(most(price, usage));
         }
         match &self.unknown {
             UnknownPrice::Block => {
@@ -102,7 +127,7 @@ impl Prices {
             }
             UnknownPrice::Default(price) => {
                 self.unpriced.by_default();
-                Some(most(price, input, output))
+                Some(most(price, usage))
             }
         }
     }
@@ -111,8 +136,9 @@ impl Prices {
     fn price(&self, provider: usize, served: &str, asked: &str) -> Option<&Price> {
         let served = served.strip_prefix("models/").unwrap_or(served);
         let seller = self.providers.get(provider).copied().unwrap_or(Seller::Unknown);
+        let now = clock::wall_millis();
         let listed = |name: &str| match seller {
-            Seller::Vendor(vendor) => self.table.get(vendor, name),
+            Seller::Vendor(vendor) => self.table.get(vendor, name, now),
             Seller::Nobody | Seller::Unknown => None,
         };
         let named = |name: &str| self.own.get(name).or_else(|| listed(name));
@@ -136,58 +162,90 @@ impl Prices {
 /// What `usage` costs, in millionths of a dollar, rounded up.
 fn cost(price: &Price, usage: &Usage) -> u64 {
     let rates = Rates::of(price, usage.input);
+    let (times, times_cached) = factors(&price.tiers, usage.tier);
     // Providers count the parts within the whole; one that does not is charged for what it says of each.
-    let plain = usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write);
-    let spoken = usage.output.saturating_sub(usage.reasoning);
+    let less = |whole: u64, parts: &[u64]| parts.iter().fold(whole, |rest, part| rest.saturating_sub(*part));
+    let written_1h = usage.cache_write_1h.min(usage.cache_write);
+    let of_input = [usage.cache_read, usage.cache_write, usage.audio_input, usage.image_input];
+    let of_output = [usage.reasoning, usage.audio_output, usage.image_output];
     let parts = [
-        (plain, rates.input),
-        (usage.cache_read, rates.cached_input),
-        (usage.cache_write, rates.cache_write),
-        (spoken, rates.output),
-        (usage.reasoning, rates.reasoning),
+        (less(usage.input, &of_input), rates.input, times),
+        (usage.cache_read, rates.cached_input, times_cached),
+        (usage.cache_write - written_1h, rates.cache_write, times),
+        (written_1h, rates.cache_write_1h, times),
+        (usage.audio_input, price.audio_input.unwrap_or(rates.input), times),
+        (usage.image_input, price.image_input.unwrap_or(rates.input), times),
+        (less(usage.output, &of_output), rates.output, times),
+        (usage.reasoning, rates.reasoning, times),
+        (usage.audio_output, price.audio_output.unwrap_or(rates.output), times),
+        (usage.image_output, price.image_output.unwrap_or(rates.output), times),
     ];
-    let whole = parts.iter().fold(0_u128, |sum, (tokens, rate)| {
-        // Of two numbers of 64 bits: it fits.
-        sum.saturating_add(u128::from(*tokens) * u128::from(*rate))
+    sum(&parts)
+}
+
+/// The most that the input and output of `usage` can cost in its tier.
+fn most(price: &Price, usage: &Usage) -> u64 {
+    let rates = Rates::of(price, usage.input);
+    let most = |rate: u64, others: &[Option<u64>]| others.iter().flatten().fold(rate, |most, other| most.max(*other));
+    let written = rates.cache_write.max(rates.cache_write_1h);
+    let input = most(rates.input.max(rates.cached_input).max(written), &[price.audio_input, price.image_input]);
+    let output = most(rates.output.max(rates.reasoning), &[price.audio_output, price.image_output]);
+    let (times, times_cached) = factors(&price.tiers, usage.tier);
+    sum(&[(usage.input, input, times.max(times_cached)), (usage.output, output, times)])
+}
+
+/// What tokens cost at their rates and factors, in millionths of a dollar, rounded up.
+fn sum(parts: &[(u64, u64, u64)]) -> u64 {
+    let whole = parts.iter().fold(0_u128, |sum, (tokens, rate, times)| {
+        // Of two numbers of 64 bits: it fits. The third may be too much.
+        let once = u128::from(*tokens) * u128::from(*rate);
+        sum.saturating_add(once.saturating_mul(u128::from(*times)))
     });
-    // Prices are for a million tokens.
-    u64::try_from(whole.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    u64::try_from(whole.div_ceil(PER_TOKEN)).unwrap_or(u64::MAX)
 }
 
-/// The most that `input` and `output` tokens can cost.
-fn most(price: &Price, input: u64, output: u64) -> u64 {
-    let rates = Rates::of(price, input);
-    let dearest = Price {
-        input: rates.input.max(rates.cached_input).max(rates.cache_write),
-        output: rates.output.max(rates.reasoning),
-        ..FREE
+/// How many times the price a tier costs, and how many times that of what was read from a cache; in millionths.
+fn factors(tiers: &Tiers, tier: Option<ServiceTier>) -> (u64, u64) {
+    let times = match tier {
+        None | Some(ServiceTier::Standard) => None,
+        Some(ServiceTier::Flex) => tiers.flex,
+        Some(ServiceTier::Priority) => tiers.priority,
+        Some(ServiceTier::Ultrafast) => tiers.ultrafast,
     };
-    cost(&dearest, &Usage { input, output, ..Usage::default() })
+    let times = times.unwrap_or(ONCE);
+    let cached = if tier == Some(ServiceTier::Flex) { tiers.flex_cached_input } else { None };
+    (times, cached.unwrap_or(times))
 }
 
-/// The prices that hold for one request.
+/// The prices that hold for one request, as far as they depend on the length of its prompt.
 struct Rates {
     input: u64,
     cached_input: u64,
     cache_write: u64,
+    cache_write_1h: u64,
     output: u64,
     reasoning: u64,
 }
 
 impl Rates {
     fn of(price: &Price, input_tokens: u64) -> Self {
-        let (input, cached_input, cache_write, output, reasoning) = match price.long_context {
-            Some(LongContext { above, input, cached_input, cache_write, output, reasoning })
-                if input_tokens > above =>
-            {
-                (input, cached_input, cache_write, output, reasoning)
-            }
-            _ => (price.input, price.cached_input, price.cache_write, price.output, price.reasoning),
-        };
+        let long = price.long_context.filter(|long| input_tokens > long.above);
+        let LongContext { input, cached_input, cache_write, cache_write_1h, output, reasoning, .. } =
+            long.unwrap_or(LongContext {
+                above: 0,
+                input: price.input,
+                cached_input: price.cached_input,
+                cache_write: price.cache_write,
+                cache_write_1h: price.cache_write_1h,
+                output: price.output,
+                reasoning: price.reasoning,
+            });
+        let cache_write = cache_write.unwrap_or(input);
         Self {
             input,
             cached_input: cached_input.unwrap_or(input),
-            cache_write: cache_write.unwrap_or(input),
+            cache_write,
+            cache_write_1h: cache_write_1h.unwrap_or(cache_write),
             output,
             reasoning: reasoning.unwrap_or(output),
         }

@@ -1,14 +1,16 @@
 //! The values of `ai`: providers, models, and how a request finds its way among them.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use super::secret::Secret;
+
+pub use prices::{LongContext, Price, PriceTable, Prices, Tiers, UnknownPrice, Vendor};
+
+mod prices;
 
 /// The section `ai`.
 #[derive(Debug, Clone)]
@@ -233,106 +235,6 @@ impl Default for Hold {
 
 /// What the names of pools begin with that are made of a provider's `base_url`. No pool of the file can have such a name.
 pub const MADE_POOL: &str = "ai:";
-
-/// What models cost.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Prices {
-    /// A table in the place of the one that is shipped.
-    pub file: Option<PathBuf>,
-    /// That table, or the one that is shipped.
-    pub table: Arc<PriceTable>,
-    /// Prices of the file, by model, over those of the table.
-    pub models: Vec<(Arc<str>, Price)>,
-    /// What a model without a price means.
-    pub unknown: UnknownPrice,
-}
-
-/// Who sells models at list prices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Vendor {
-    /// OpenAI, and Azure for it.
-    OpenAi,
-    /// Anthropic.
-    Anthropic,
-    /// Google Gemini.
-    Gemini,
-}
-
-/// List prices.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PriceTable {
-    /// Which one it is.
-    pub version: String,
-    prices: HashMap<Vendor, HashMap<String, Price>>,
-}
-
-impl PriceTable {
-    /// One without prices.
-    pub fn new(version: String) -> Self {
-        Self { version, prices: HashMap::new() }
-    }
-
-    /// Adds a price; `false` when the model has one.
-    pub fn insert(&mut self, vendor: Vendor, model: &str, price: Price) -> bool {
-        self.prices.entry(vendor).or_default().insert(model.to_owned(), price).is_none()
-    }
-
-    /// The price of exactly this name.
-    pub fn get(&self, vendor: Vendor, model: &str) -> Option<&Price> {
-        self.prices.get(&vendor)?.get(model)
-    }
-
-    /// Every price, in no order.
-    pub fn all(&self) -> impl Iterator<Item = (Vendor, &str, &Price)> {
-        self.prices.iter().flat_map(|(vendor, models)| models.iter().map(|(model, price)| (*vendor, &**model, price)))
-    }
-}
-
-/// Prices of one model, in millionths of a dollar for a million tokens: `2.50` is 2,500,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Price {
-    /// Input that was not cached.
-    pub input: u64,
-    /// Input read from the provider's cache; `None`: like input.
-    pub cached_input: Option<u64>,
-    /// Input written to the provider's cache; `None`: like input.
-    pub cache_write: Option<u64>,
-    /// Output.
-    pub output: u64,
-    /// Reasoning; `None`: like output.
-    pub reasoning: Option<u64>,
-    /// Other prices from so many tokens of input on.
-    pub long_context: Option<LongContext>,
-}
-
-/// Prices of long prompts: they hold for the whole request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LongContext {
-    /// Above so many tokens of input.
-    pub above: u64,
-    /// As in [`Price`].
-    pub input: u64,
-    /// As in [`Price`]; `None`: like input.
-    pub cached_input: Option<u64>,
-    /// As in [`Price`]; `None`: like input.
-    pub cache_write: Option<u64>,
-    /// As in [`Price`].
-    pub output: u64,
-    /// As in [`Price`]; `None`: like output.
-    pub reasoning: Option<u64>,
-}
-
-/// What a model without a price means where money is limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UnknownPrice {
-    /// The request is refused.
-    #[default]
-    Block,
-    /// It costs nothing, with a warning in the log and a count.
-    Zero,
-    /// It costs this.
-    Default(Price),
-}
 
 /// What an `ai` route does differently from others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ mod sanitize;
 
 pub(super) use ai::{
     RawAi, RawAiTimeouts, RawBreaker, RawHold, RawLongContext, RawModel, RawPrice, RawPrices, RawProvider,
-    RawProviderKey, RawRouteAi, RawTarget,
+    RawProviderKey, RawRouteAi, RawTarget, RawTiers,
 };
 pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};

@@ -37,6 +37,7 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<Event,
                 }
             }
             b"model" if meter.model.is_none() => meter.named(reader)?,
+            b"service_tier" => meter.tiered(reader)?,
             b"error" => failed |= is_something(reader)?,
             b"success" => failed |= reader.maybe_bool()? == Some(false),
             _ => reader.skip()?,

@@ -63,6 +63,7 @@ fn answer(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
     while let Some(key) = reader.key()? {
         match key.raw() {
             b"model" => meter.named(reader)?,
+            b"service_tier" => meter.tiered(reader)?,
             b"usage" => meter.usage = usage::openai(reader)?.or(meter.usage),
             b"status" => status(meter, reader)?,
             b"incomplete_details" => incomplete(meter, reader)?,

@@ -46,7 +46,7 @@ fn a_chat_stream_is_understood() {
         ]),
     );
     assert_eq!(kinds, [Kind::Startup, Kind::Content, Kind::Content, Kind::Other, Kind::Usage, Kind::Terminal]);
-    let usage = Usage { input: 10, cache_read: 4, cache_write: 0, output: 5, reasoning: 2 };
+    let usage = Usage { input: 10, cache_read: 4, cache_write: 0, output: 5, reasoning: 2, ..Usage::default() };
     assert_eq!((meter.usage(), meter.model(), meter.finish()), (Some(usage), Some("gpt-4o-2024"), Some("stop")));
     assert_eq!((meter.output_chars(), meter.is_terminal(), meter.is_finished()), (10, true, true));
 }
@@ -176,7 +176,7 @@ fn a_messages_stream_is_understood() {
     assert_eq!(kinds[..4], [Startup, Startup, Startup, Content]);
     assert_eq!(kinds[4..9], [Content, Kind::Other, Startup, Content, Content]);
     assert_eq!(kinds[9..], [Startup, Content, Kind::Other, Terminal]);
-    let usage = Usage { input: 35, cache_read: 3, cache_write: 7, output: 15, reasoning: 0 };
+    let usage = Usage { input: 35, cache_read: 3, cache_write: 7, output: 15, reasoning: 0, ..Usage::default() };
     assert_eq!((meter.usage(), meter.model(), meter.finish()), (Some(usage), Some("claude"), Some("tool_use")));
     assert_eq!((meter.output_chars(), meter.is_terminal()), (4 + 5 + 7 + 7, true));
 }
@@ -192,6 +192,36 @@ fn usage_of_a_messages_stream_is_cumulative() {
         ]),
     );
     assert_eq!(meter.usage(), Some(Usage { input: 17, cache_read: 5, output: 30, ..Usage::default() }));
+}
+
+#[test]
+fn a_stream_tells_the_tier_of_service_wherever_it_stands() {
+    let tier = |dialect, events: &[&str]| watch(dialect, &data(events)).1.usage().and_then(|usage| usage.tier);
+    let counted = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1},"service_tier":null}"#;
+    let said = r#"{"choices":[{"index":0,"delta":{"content":"x"}}],"service_tier":"flex"}"#;
+    assert_eq!(tier(Chat, &[said, counted]), Some(ServiceTier::Flex), "before the usage");
+    assert_eq!(tier(Chat, &[counted, said]), Some(ServiceTier::Flex), "or after it");
+    assert_eq!(tier(Chat, &[counted]), None);
+    let asked = r#"{"type":"response.created","response":{"service_tier":"auto"}}"#;
+    let served = r#"{"type":"response.completed","response":{"service_tier":"priority","usage":{"input_tokens":1}}}"#;
+    assert_eq!(tier(Responses, &[asked, served]), Some(ServiceTier::Priority));
+    let start =
+        r#"{"type":"message_start","message":{"usage":{"input_tokens":1,"speed":"fast","service_tier":"standard"}}}"#;
+    let end = r#"{"type":"message_delta","usage":{"output_tokens":2}}"#;
+    assert_eq!(tier(Messages, &[start, end]), Some(ServiceTier::Priority));
+    let gemini = r#"{"usageMetadata":{"promptTokenCount":1,"trafficType":"ON_DEMAND"}}"#;
+    assert_eq!(tier(Gemini, &[gemini]), Some(ServiceTier::Standard));
+}
+
+#[test]
+fn what_a_messages_stream_writes_for_an_hour_is_told_apart() {
+    let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":10,"cache_creation_input_tokens":7,
+        "cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4},"output_tokens":1}}}"#
+        .replace('\n', "");
+    let end = r#"{"type":"message_delta","usage":{"output_tokens":20,"cache_creation_input_tokens":7,"cache_creation":null}}"#;
+    let (_, meter) = watch(Messages, &data(&[&start, end]));
+    let usage = Usage { input: 17, cache_write: 7, cache_write_1h: 4, output: 20, ..Usage::default() };
+    assert_eq!(meter.usage(), Some(usage));
 }
 
 #[test]
@@ -220,7 +250,10 @@ fn a_responses_stream_is_understood() {
     let (texts, expected): (Vec<_>, Vec<_>) = events.into_iter().unzip();
     let (kinds, meter) = watch(Responses, &data(&texts));
     assert_eq!(kinds, expected);
-    assert_eq!(meter.usage(), Some(Usage { input: 9, cache_read: 2, cache_write: 0, output: 6, reasoning: 4 }));
+    assert_eq!(
+        meter.usage(),
+        Some(Usage { input: 9, cache_read: 2, cache_write: 0, output: 6, reasoning: 4, ..Usage::default() })
+    );
     assert_eq!((meter.model(), meter.finish()), (Some("gpt-4o"), Some("max_output_tokens")));
     assert_eq!((meter.output_chars(), meter.is_finished()), (9, true));
     let completed = r#"{"type":"response.completed","response":{"status":"completed","incomplete_details":null}}"#;
@@ -238,7 +271,10 @@ fn a_gemini_stream_is_understood() {
         ]),
     );
     assert_eq!(kinds, [Kind::Startup, Kind::Content, Kind::Content]);
-    assert_eq!(meter.usage(), Some(Usage { input: 10, cache_read: 3, cache_write: 0, output: 17, reasoning: 12 }));
+    assert_eq!(
+        meter.usage(),
+        Some(Usage { input: 10, cache_read: 3, cache_write: 0, output: 17, reasoning: 12, ..Usage::default() })
+    );
     assert_eq!((meter.model(), meter.finish()), (Some("gemini-2.5"), Some("STOP")));
     assert_eq!((meter.is_terminal(), meter.is_finished()), (false, true));
     let (kinds, meter) = watch(
@@ -298,7 +334,10 @@ fn usage_is_found_where_others_put_it() {
 fn parts_of_usage_are_never_more_than_the_whole() {
     let event = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":99,"cache_write_tokens":99},"completion_tokens_details":{"reasoning_tokens":99}}}"#;
     let usage = watch(Chat, &data(&[event])).1.usage();
-    assert_eq!(usage, Some(Usage { input: 5, cache_read: 5, cache_write: 0, output: 1, reasoning: 1 }));
+    assert_eq!(
+        usage,
+        Some(Usage { input: 5, cache_read: 5, cache_write: 0, output: 1, reasoning: 1, ..Usage::default() })
+    );
 }
 
 #[test]
@@ -311,7 +350,7 @@ fn streams_of_images_and_sound_are_understood() {
         ]),
     );
     assert_eq!(kinds, [Kind::Content, Kind::Terminal]);
-    assert_eq!(meter.usage(), Some(Usage { input: 50, output: 50, ..Usage::default() }));
+    assert_eq!(meter.usage(), Some(Usage { input: 50, image_input: 40, output: 50, ..Usage::default() }));
     let text =
         data(&[r#"{"type":"transcript.text.delta","delta":"abc"}"#, r#"{"type":"transcript.text.done","text":"abc"}"#]);
     assert_eq!(watch(Other, &text).0, [Kind::Content, Kind::Terminal]);

@@ -1,7 +1,7 @@
 //! Usage, as providers count it -> [`Usage`].
 
 use crate::ai::json::{Fault, Reader};
-use crate::ai::usage::Usage;
+use crate::ai::usage::{ServiceTier, Usage};
 
 /// As OpenAI counts: cached tokens are among those of the prompt, reasoning among those of the answer. The names are those
 /// of Chat, Completions and embeddings, of Responses and images, and what others have put beside them. `None`: there are
@@ -30,11 +30,13 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
                 usage.cache_write = usage.cache_write.max(reader.maybe_u64()?.unwrap_or(0));
                 continue;
             }
-            b"prompt_tokens_details"
-            | b"input_tokens_details"
-            | b"completion_tokens_details"
-            | b"output_tokens_details" => {
-                details(&mut usage, reader)?;
+            // Transcripts have the second of these.
+            b"prompt_tokens_details" | b"input_token_details" | b"input_tokens_details" => {
+                details(&mut usage, Side::Input, reader)?;
+                continue;
+            }
+            b"completion_tokens_details" | b"output_tokens_details" => {
+                details(&mut usage, Side::Output, reader)?;
                 continue;
             }
             _ => {
@@ -57,18 +59,29 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             usage.output = total.saturating_sub(usage.input);
         }
     }
-    Ok((counted || total.is_some()).then(|| bounded(usage)))
+    Ok((counted || total.is_some()).then(|| usage.bounded()))
 }
 
-fn details(usage: &mut Usage, reader: &mut Reader<'_>) -> Result<(), Fault> {
+/// Which tokens the details are of.
+#[derive(Clone, Copy)]
+enum Side {
+    Input,
+    Output,
+}
+
+fn details(usage: &mut Usage, side: Side, reader: &mut Reader<'_>) -> Result<(), Fault> {
     if !reader.maybe_object()? {
         return Ok(());
     }
     while let Some(key) = reader.key()? {
-        let place = match key.raw() {
-            b"cached_tokens" => &mut usage.cache_read,
-            b"cache_write_tokens" | b"cache_creation_tokens" => &mut usage.cache_write,
-            b"reasoning_tokens" => &mut usage.reasoning,
+        let place = match (key.raw(), side) {
+            (b"cached_tokens", _) => &mut usage.cache_read,
+            (b"cache_write_tokens" | b"cache_creation_tokens", _) => &mut usage.cache_write,
+            (b"reasoning_tokens" | b"thinking_tokens", _) => &mut usage.reasoning,
+            (b"audio_tokens", Side::Input) => &mut usage.audio_input,
+            (b"audio_tokens", Side::Output) => &mut usage.audio_output,
+            (b"image_tokens", Side::Input) => &mut usage.image_input,
+            (b"image_tokens", Side::Output) => &mut usage.image_output,
             _ => {
                 reader.skip()?;
                 continue;
@@ -79,17 +92,6 @@ fn details(usage: &mut Usage, reader: &mut Reader<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Parts are never more than what they are a part of.
-fn bounded(usage: Usage) -> Usage {
-    let cache_read = usage.cache_read.min(usage.input);
-    Usage {
-        cache_read,
-        cache_write: usage.cache_write.min(usage.input - cache_read),
-        reasoning: usage.reasoning.min(usage.output),
-        ..usage
-    }
-}
-
 /// As Anthropic counts: what was read from the cache and written to it stands beside the input. In a stream the numbers
 /// come in parts, each for the whole answer so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -97,8 +99,10 @@ pub(super) struct Anthropic {
     input: u64,
     cache_read: u64,
     cache_write: u64,
+    cache_write_1h: u64,
     output: u64,
     reasoning: u64,
+    tier: Option<ServiceTier>,
 }
 
 impl Anthropic {
@@ -116,8 +120,18 @@ impl Anthropic {
                 b"output_tokens" => &mut self.output,
                 b"output_tokens_details" => {
                     let mut usage = Usage::default();
-                    details(&mut usage, reader)?;
+                    details(&mut usage, Side::Output, reader)?;
                     self.reasoning = self.reasoning.max(usage.reasoning);
+                    continue;
+                }
+                b"cache_creation" => {
+                    self.written(reader)?;
+                    continue;
+                }
+                // Its `service_tier` tells how capacity was bought, not what a token costs.
+                b"speed" => {
+                    let word = reader.maybe_string()?;
+                    self.tier = word.and_then(|word| ServiceTier::of(word.raw())).or(self.tier);
                     continue;
                 }
                 _ => {
@@ -133,29 +147,72 @@ impl Anthropic {
         Ok(counted)
     }
 
+    /// For how long what was written to the cache is held there.
+    fn written(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        if !reader.maybe_object()? {
+            return Ok(());
+        }
+        while let Some(key) = reader.key()? {
+            if key.raw() == b"ephemeral_1h_input_tokens" {
+                self.cache_write_1h = self.cache_write_1h.max(reader.maybe_u64()?.unwrap_or(0));
+            } else {
+                reader.skip()?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn usage(&self) -> Usage {
-        bounded(Usage {
+        let usage = Usage {
             input: self.input.saturating_add(self.cache_read).saturating_add(self.cache_write),
             cache_read: self.cache_read,
             cache_write: self.cache_write,
+            cache_write_1h: self.cache_write_1h,
             output: self.output,
             reasoning: self.reasoning,
-        })
+            tier: self.tier,
+            ..Usage::default()
+        };
+        usage.bounded()
     }
 }
 
 /// As Gemini counts: thoughts stand beside the candidates, prompts of tools beside the prompt, cached content within it.
 pub(super) fn gemini(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
     let mut usage = Usage::default();
+    let mut cached = Kinds::default();
     let mut counted = false;
     if !reader.maybe_object()? {
         return Ok(None);
     }
     while let Some(key) = reader.key()? {
         let name = key.raw();
-        if !name.ends_with(b"TokenCount") {
-            reader.skip()?;
-            continue;
+        match name {
+            b"promptTokensDetails" | b"toolUsePromptTokensDetails" => {
+                let kinds = kinds(reader)?;
+                usage.audio_input = usage.audio_input.saturating_add(kinds.audio);
+                usage.image_input = usage.image_input.saturating_add(kinds.image);
+                continue;
+            }
+            b"cacheTokensDetails" => {
+                cached = kinds(reader)?;
+                continue;
+            }
+            b"candidatesTokensDetails" => {
+                let kinds = kinds(reader)?;
+                (usage.audio_output, usage.image_output) = (kinds.audio, kinds.image);
+                continue;
+            }
+            b"trafficType" | b"serviceTier" => {
+                let word = reader.maybe_string()?;
+                usage.tier = word.and_then(|word| ServiceTier::of(word.raw())).or(usage.tier);
+                continue;
+            }
+            _ if !name.ends_with(b"TokenCount") => {
+                reader.skip()?;
+                continue;
+            }
+            _ => {}
         }
         let Some(tokens) = reader.maybe_u64()? else { continue };
         counted = true;
@@ -170,7 +227,43 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             _ => {}
         }
     }
-    Ok(counted.then(|| bounded(usage)))
+    usage.audio_input = usage.audio_input.saturating_sub(cached.audio);
+    usage.image_input = usage.image_input.saturating_sub(cached.image);
+    Ok(counted.then(|| usage.bounded()))
+}
+
+/// Tokens that are not of text.
+#[derive(Default)]
+struct Kinds {
+    audio: u64,
+    image: u64,
+}
+
+/// A list of kinds and their tokens.
+fn kinds(reader: &mut Reader<'_>) -> Result<Kinds, Fault> {
+    let mut kinds = Kinds::default();
+    if !reader.maybe_array()? {
+        return Ok(kinds);
+    }
+    while reader.element()? {
+        let (mut kind, mut tokens) = (None, 0);
+        if !reader.maybe_object()? {
+            continue;
+        }
+        while let Some(key) = reader.key()? {
+            match key.raw() {
+                b"modality" => kind = reader.maybe_string()?,
+                b"tokenCount" => tokens = reader.maybe_u64()?.unwrap_or(0),
+                _ => reader.skip()?,
+            }
+        }
+        match kind.as_ref().map(|kind| kind.raw()) {
+            Some(b"AUDIO") => kinds.audio = kinds.audio.saturating_add(tokens),
+            Some(b"IMAGE") => kinds.image = kinds.image.saturating_add(tokens),
+            _ => {}
+        }
+    }
+    Ok(kinds)
 }
 
 /// As Cohere bills, in `meta`: tokens, where it bills tokens.

@@ -29,7 +29,7 @@ pub fn whole(dialect: Dialect, body: &[u8]) -> Whole {
     let mut meter = Meter::new(dialect);
     let failed = read(&mut meter, &mut Reader::new(body)).unwrap_or(false);
     Whole {
-        usage: meter.usage,
+        usage: meter.usage(),
         model: meter.model,
         finish: meter.finish,
         error: failed.then(|| error::read(dialect, StatusCode::OK, body)),
@@ -48,6 +48,7 @@ fn read(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
             (b"error", _) => failed |= is_something(reader)?,
             (b"success", _) => failed |= reader.maybe_bool()? == Some(false),
             (b"model" | b"modelVersion", _) => meter.named(reader)?,
+            (b"service_tier", _) => meter.tiered(reader)?,
             (b"usage", Dialect::Messages) => messages::take_usage(meter, reader)?,
             (b"usage", _) => meter.usage = usage::openai(reader)?.or(meter.usage),
             (b"usageMetadata", _) => meter.usage = usage::gemini(reader)?.or(meter.usage),

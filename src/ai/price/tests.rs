@@ -1,17 +1,15 @@
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::ai::Prices as Configured;
-use crate::config::{Environment, Overrides, parse};
+use crate::config::{Config, Environment, Overrides, parse};
 
-const MODEL: Price = Price {
-    input: 2_000_000,
-    cached_input: Some(500_000),
-    cache_write: Some(2_500_000),
-    output: 8_000_000,
-    reasoning: None,
-    long_context: None,
-};
+mod bills;
+
+const MODEL: Price =
+    Price { input: 2_000_000, cached_input: Some(500_000), cache_write: Some(2_500_000), output: 8_000_000, ..FREE };
 
 /// Providers in the order of their names: Anthropic, Azure, Flow, Gemini, OpenAI; a server without a key, another's service,
 /// and a pool of vLLM with a key.
@@ -40,6 +38,15 @@ const OLLAMA: usize = 5;
 const ROUTER: usize = 6;
 const GPUS: usize = 7;
 
+/// The configuration of [`FILE`], whose secrets are in `directory`.
+fn configured(directory: &Path) -> Config {
+    let secrets = directory.join("secrets.json");
+    let client = r#"[{ "name": "one", "clientId": "c1", "clientSecret": "s-7f2b4936a8e1", "tenant": "t" }]"#;
+    std::fs::write(&secrets, client).unwrap();
+    let text = FILE.replace("secrets.json", secrets.to_str().unwrap());
+    parse("sluicegate.yaml", &text, &Overrides::default(), &Environment::of([])).unwrap().config
+}
+
 fn prices(models: &[(&str, Price)], unknown: UnknownPrice) -> Prices {
     let mut table = PriceTable::new("2026-11-28".to_owned());
     for (vendor, model, price) in [
@@ -49,15 +56,10 @@ fn prices(models: &[(&str, Price)], unknown: UnknownPrice) -> Prices {
         (Vendor::Anthropic, "claude-sonnet-4-5", Price { input: 3_000_000, ..MODEL }),
         (Vendor::Gemini, "gemini-2.5-pro", Price { input: 1_250_000, ..MODEL }),
     ] {
-        assert!(table.insert(vendor, model, price));
+        assert!(table.insert(vendor, model, 0, price));
     }
     let directory = tempfile::tempdir().unwrap();
-    let secrets = directory.path().join("secrets.json");
-    let client = r#"[{ "name": "one", "clientId": "c1", "clientSecret": "s-7f2b4936a8e1", "tenant": "t" }]"#;
-    std::fs::write(&secrets, client).unwrap();
-    let text = FILE.replace("secrets.json", secrets.to_str().unwrap());
-    let loaded = parse("sluicegate.yaml", &text, &Overrides::default(), &Environment::of([])).unwrap();
-    let config = loaded.config;
+    let config = configured(directory.path());
     let mut ai = config.ai.as_deref().unwrap().clone();
     ai.prices = Configured {
         file: None,
@@ -142,7 +144,8 @@ fn a_price_is_found_by_the_clients_name_too_where_the_configuration_has_it() {
 
 #[test]
 fn a_model_without_a_price_is_what_the_configuration_says_of_it() {
-    let estimate = |unknown, model| prices(&[], unknown).estimate(OPENAI, model, model, 9, 1);
+    let usage = Usage { input: 9, output: 1, ..Usage::default() };
+    let estimate = |unknown, model| prices(&[], unknown).estimate(OPENAI, model, model, &usage);
     assert_eq!(estimate(UnknownPrice::Block, "new"), None);
     assert_eq!(estimate(UnknownPrice::Block, "gpt-4o"), Some(31), "as if all of it was written to the cache");
     assert_eq!(estimate(UnknownPrice::Zero, "new"), Some(0));
@@ -157,16 +160,18 @@ fn a_model_without_a_price_is_what_the_configuration_says_of_it() {
 #[test]
 fn many_models_that_clients_make_up_leave_a_bounded_trace() {
     let free = prices(&[], UnknownPrice::Zero);
+    let usage = Usage { input: 9, output: 1, ..Usage::default() };
     for n in 0..2_000 {
         let model = format!("made-up-{n}");
-        assert_eq!(free.estimate(OPENAI, &model, &model, 9, 1), Some(0));
+        assert_eq!(free.estimate(OPENAI, &model, &model, &usage), Some(0));
     }
     assert_eq!(free.warned.lock().unwrap().len(), MAX_WARNED);
 }
 
 #[test]
 fn a_request_costs_the_sum_of_its_parts_rounded_up_once() {
-    let usage = Usage { input: 1_000, cache_read: 600, cache_write: 100, output: 50, reasoning: 20 };
+    let usage =
+        Usage { input: 1_000, cache_read: 600, cache_write: 100, output: 50, reasoning: 20, ..Usage::default() };
     // 300 x 2.00 + 600 x 0.50 + 100 x 2.50 + 50 x 8.00, in millionths.
     assert_eq!(cost(&MODEL, &usage), 600 + 300 + 250 + 400);
     let one = Usage { input: 1, ..Usage::default() };
@@ -185,29 +190,126 @@ fn a_long_prompt_costs_more_for_the_whole_request() {
     assert_eq!(cost(&price, &usage(200_001)), 4 * 199_001 + 4_000 + 12_000);
 }
 
+#[test]
+fn what_is_held_for_an_hour_and_sound_and_pictures_have_prices_of_their_own() {
+    let price = Price {
+        cache_write_1h: Some(4_000_000),
+        audio_input: Some(32_000_000),
+        audio_output: Some(64_000_000),
+        image_input: Some(10_000_000),
+        image_output: Some(40_000_000),
+        ..MODEL
+    };
+    let usage = Usage {
+        input: 1_000,
+        cache_read: 100,
+        cache_write: 300,
+        cache_write_1h: 200,
+        audio_input: 50,
+        image_input: 30,
+        output: 500,
+        reasoning: 100,
+        audio_output: 20,
+        image_output: 10,
+        tier: None,
+    };
+    // Input: 520 x 2.00 + 100 x 0.50 + 100 x 2.50 + 200 x 4.00 + 50 x 32.00 + 30 x 10.00.
+    // Output: 370 x 8.00 + 100 x 8.00 + 20 x 64.00 + 10 x 40.00. In millionths.
+    let input = 1_040 + 50 + 250 + 800 + 1_600 + 300;
+    assert_eq!(cost(&price, &usage), input + 2_960 + 800 + 1_280 + 400);
+    // Without such prices all of it is input or output: 620 x 2.00 + 50 + 300 x 2.50 + 500 x 8.00, of which the first are
+    // 520 + 50 + 30 = 600.
+    assert_eq!(cost(&MODEL, &usage), 1_200 + 50 + 750 + 4_000);
+}
+
+#[test]
+fn a_tier_of_service_costs_its_times_the_price_and_one_without_a_factor_costs_the_usual() {
+    let tiers =
+        Tiers { flex: Some(500_000), flex_cached_input: Some(1_000_000), priority: Some(1_666_667), ultrafast: None };
+    let price = Price { tiers, ..MODEL };
+    let usage = |tier| Usage { input: 1_000, cache_read: 600, output: 100, tier, ..Usage::default() };
+    // 400 x 2.00 + 600 x 0.50 + 100 x 8.00.
+    for usual in [None, Some(ServiceTier::Standard), Some(ServiceTier::Ultrafast)] {
+        assert_eq!(cost(&price, &usage(usual)), 800 + 300 + 800, "{usual:?}");
+    }
+    assert_eq!(cost(&price, &usage(Some(ServiceTier::Flex))), 400 + 300 + 400, "its cache is no cheaper");
+    // 1900 x 1.666667 = 3166.6673, rounded up.
+    assert_eq!(cost(&price, &usage(Some(ServiceTier::Priority))), 3_167);
+    let long = LongContext { above: 999, input: 4_000_000, output: 12_000_000, ..LongContext::default() };
+    let price = Price { long_context: Some(long), ..price };
+    // 400 x 4.00 x 0.5 + 600 x 4.00 + 100 x 12.00 x 0.5: the cache has no price of its own there, and no factor.
+    assert_eq!(cost(&price, &usage(Some(ServiceTier::Flex))), 800 + 2_400 + 600);
+}
+
+#[test]
+fn a_price_that_changes_holds_from_its_day_on() {
+    let mut table = PriceTable::new("v".to_owned());
+    assert!(table.insert(Vendor::Gemini, "m", 2_000, Price { input: 2, ..FREE }));
+    assert!(table.insert(Vendor::Gemini, "m", 0, Price { input: 1, ..FREE }));
+    assert!(table.insert(Vendor::Gemini, "m", 3_000, Price { input: 3, ..FREE }));
+    assert!(!table.insert(Vendor::Gemini, "m", 2_000, FREE), "it has one from then on");
+    for (now, input) in [(0, 1), (1_999, 1), (2_000, 2), (2_999, 2), (3_000, 3), (u64::MAX, 3)] {
+        assert_eq!(table.get(Vendor::Gemini, "m", now).unwrap().input, input, "{now}");
+    }
+    let mut later = PriceTable::new("v".to_owned());
+    assert!(later.insert(Vendor::Gemini, "m", 5, FREE));
+    assert_eq!(later.get(Vendor::Gemini, "m", 4), None);
+    assert_eq!(table.all().count(), 3);
+}
+
 proptest! {
     #[test]
     fn nothing_overflows_and_no_request_costs_more_than_its_most(
-        price in proptest::array::uniform5(0..1_000_000_000_000_u64), input: u32, output: u32,
-        parts in proptest::array::uniform3(0..=100_u64),
+        price in proptest::array::uniform10(0..1_000_000_000_000_u64), factors in proptest::array::uniform2(1..9_000_000_u64),
+        input: u32, output: u32, parts in proptest::array::uniform7(0..=100_u64), flex: bool,
     ) {
-        let [plain, cached, write, spoken, reasoning] = price;
+        let [plain, cached, write, hour, spoken, reasoning, heard, sung, seen, drawn] = price;
         let price = Price {
             input: plain,
             cached_input: Some(cached),
             cache_write: Some(write),
+            cache_write_1h: Some(hour),
             output: spoken,
             reasoning: Some(reasoning),
+            audio_input: Some(heard),
+            audio_output: Some(sung),
+            image_input: Some(seen),
+            image_output: Some(drawn),
             long_context: None,
+            tiers: Tiers { flex: Some(factors[0]), flex_cached_input: Some(factors[1]), ..Tiers::default() },
         };
         let (input, output) = (u64::from(input), u64::from(output));
-        let cache_read = input * parts[0] / 100;
-        let cache_write = (input - cache_read) * parts[1] / 100;
-        let usage = Usage { input, cache_read, cache_write, output, reasoning: output * parts[2] / 100 };
-        prop_assert!(cost(&price, &usage) <= most(&price, input, output));
-        let all = Usage { input: u64::MAX, cache_read: u64::MAX, cache_write: u64::MAX, output: u64::MAX, reasoning: u64::MAX };
-        let huge = Price { input: u64::MAX, cached_input: None, cache_write: None, output: u64::MAX, ..price };
-        prop_assert!(cost(&huge, &all) >= cost(&price, &usage));
+        let part = |whole: u64, at: usize| whole * parts[at] / 100;
+        let usage = Usage {
+            input,
+            cache_read: part(input, 0),
+            cache_write: part(input, 1),
+            cache_write_1h: part(input, 2),
+            audio_input: part(input, 3),
+            image_input: part(input, 4),
+            output,
+            reasoning: part(output, 5),
+            audio_output: part(output, 6),
+            image_output: part(output, 0),
+            tier: flex.then_some(ServiceTier::Flex),
+        };
+        let usage = usage.bounded();
+        prop_assert!(cost(&price, &usage) <= most(&price, &usage));
+        let all = Usage {
+            input: u64::MAX,
+            cache_read: u64::MAX,
+            cache_write: u64::MAX,
+            cache_write_1h: u64::MAX,
+            audio_input: u64::MAX,
+            image_input: u64::MAX,
+            output: u64::MAX,
+            reasoning: u64::MAX,
+            audio_output: u64::MAX,
+            image_output: u64::MAX,
+            tier: usage.tier,
+        };
+        let huge = Price { input: u64::MAX, output: u64::MAX, ..FREE };
+        prop_assert_eq!(cost(&huge, &all), u64::MAX);
     }
 
     #[test]

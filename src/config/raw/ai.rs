@@ -161,9 +161,15 @@ pub(in crate::config) struct RawPrice {
     pub(in crate::config) input: Text,
     pub(in crate::config) cached_input: Text,
     pub(in crate::config) cache_write: Text,
+    pub(in crate::config) cache_write_1h: Text,
     pub(in crate::config) output: Text,
     pub(in crate::config) reasoning: Text,
+    pub(in crate::config) audio_input: Text,
+    pub(in crate::config) audio_output: Text,
+    pub(in crate::config) image_input: Text,
+    pub(in crate::config) image_output: Text,
     pub(in crate::config) long_context: Option<RawLongContext>,
+    pub(in crate::config) tiers: Option<RawTiers>,
 }
 
 impl Short for RawPrice {
@@ -177,8 +183,18 @@ pub(in crate::config) struct RawLongContext {
     pub(in crate::config) input: Text,
     pub(in crate::config) cached_input: Text,
     pub(in crate::config) cache_write: Text,
+    pub(in crate::config) cache_write_1h: Text,
     pub(in crate::config) output: Text,
     pub(in crate::config) reasoning: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct RawTiers {
+    pub(in crate::config) flex: Text,
+    pub(in crate::config) flex_cached_input: Text,
+    pub(in crate::config) priority: Text,
+    pub(in crate::config) ultrafast: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::ai::{
     Ai, AiTarget, AiTimeouts, Hold, KeyPlace, KeySecret, ModelTarget, Price, Provider, ProviderKey, ProviderKind,
-    Speech, UnknownPrice, Vendor,
+    Speech, Tiers, UnknownPrice, Vendor,
 };
 
 mod flow;
@@ -55,7 +55,7 @@ fn the_shortest_section_gets_every_default_and_a_route() {
     assert_eq!((breaker.error_percent, breaker.min_requests), (50, 10));
     assert_eq!((breaker.window, breaker.reset), (Duration::from_secs(10), Duration::from_secs(30)));
     assert_eq!((ai.prices.unknown, ai.prices.models.len()), (UnknownPrice::Block, 0));
-    assert!(ai.prices.table.get(Vendor::OpenAi, "gpt-4o").is_some(), "the table of the program");
+    assert!(ai.prices.table.get(Vendor::OpenAi, "gpt-4o", 0).is_some(), "the table of the program");
     assert!(ai.models.is_empty(), "every model is served by its name");
     let [route] = config.routes.as_slice() else { panic!("one route was expected") };
     assert_eq!(&*route.name, "ai");
@@ -281,7 +281,11 @@ fn prices_are_exact() {
 prices:
   unknown: { input: 1, output: 2.000001 }
   models:
-    m: { input: 2.50, cached_input: 0.3, cache_write: 3.125, output: 10, reasoning: 12, long_context: { above: 200000, input: 5, output: 20 } }";
+    m: { input: 2.50, cached_input: 0.3, cache_write: 3.125, output: 10, reasoning: 12, long_context: { above: 200000, input: 5, output: 20 } }
+    n:
+      { input: 1, cache_write_1h: 2, output: 4, audio_input: 32, audio_output: 64, image_input: 8, image_output: 30.5,
+        tiers: { flex: 0.5, flex_cached_input: 1, priority: 1.666667, ultrafast: 6 },
+        long_context: { above: 100000, input: 5, cache_write_1h: 10, output: 20 } }";
     let prices = ai(&providers("p: { kind: openai, keys: k }", more)).prices.clone();
     let of_unknown = Price { input: 1_000_000, output: 2_000_001, ..Price::default() };
     assert_eq!(prices.unknown, UnknownPrice::Default(of_unknown));
@@ -290,6 +294,18 @@ prices:
     assert_eq!((price.cache_write, price.output, price.reasoning), (Some(3_125_000), 10_000_000, Some(12_000_000)));
     let long = price.long_context.unwrap();
     assert_eq!((long.above, long.input, long.output, long.reasoning), (200_000, 5_000_000, 20_000_000, None));
+    let (name, price) = &prices.models[1];
+    assert_eq!((&**name, price.cache_write_1h, price.cache_write), ("n", Some(2_000_000), None));
+    assert_eq!((price.audio_input, price.audio_output), (Some(32_000_000), Some(64_000_000)));
+    assert_eq!((price.image_input, price.image_output), (Some(8_000_000), Some(30_500_000)));
+    assert_eq!(price.long_context.unwrap().cache_write_1h, Some(10_000_000));
+    let tiers = Tiers {
+        flex: Some(500_000),
+        flex_cached_input: Some(1_000_000),
+        priority: Some(1_666_667),
+        ultrafast: Some(6_000_000),
+    };
+    assert_eq!(price.tiers, tiers);
     let zero = ai(&providers("p: { kind: openai, keys: k }", "prices: { unknown: zero }"));
     assert_eq!(zero.prices.unknown, UnknownPrice::Zero);
 }
@@ -306,7 +322,7 @@ fn a_table_of_prices_takes_the_place_of_the_programs_and_what_is_wrong_with_it_i
     std::fs::write(&file, table).unwrap();
     let prices = ai(&text).prices.clone();
     assert_eq!((prices.table.version.as_str(), prices.table.all().count()), ("ours", 1));
-    assert_eq!(prices.table.get(Vendor::Gemini, "m").unwrap().input, 500_000);
+    assert_eq!(prices.table.get(Vendor::Gemini, "m", 0).unwrap().input, 500_000);
     std::fs::write(&file, table.replace("0.5", "a lot")).unwrap();
     let told = error(&text);
     assert!(told.contains("DIR/prices.json: the price of m: `a lot` is not an amount of dollars"), "{told}");

@@ -1,6 +1,7 @@
 //! The body of a request, read: JSON, or a form with files.
 
 use crate::ai::body::{Asked, Form};
+use crate::ai::usage::ServiceTier;
 
 /// A body, and what it says.
 pub enum Body {
@@ -41,5 +42,11 @@ impl Body {
             Self::Json(asked) => asked.max_output,
             Self::Form(_) => None,
         }
+    }
+    /// The tier of service that is asked for, where the client names one.
+    pub fn tier(&self) -> Option<ServiceTier> {
+        let Self::Json(asked) = self else { return None };
+        let named = |name| asked.text(name).and_then(|word| ServiceTier::of(word.as_bytes()));
+        named("speed").or_else(|| named("service_tier")).or_else(|| named("serviceTier"))
     }
 }

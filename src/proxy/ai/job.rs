@@ -172,7 +172,9 @@ impl Job {
 
     /// What `usage` costs at the target of `served`, in millionths of a dollar; `None` where there is no price.
     pub fn cost(&self, served: &Try, usage: &Usage) -> Option<u64> {
-        self.ai.prices.cost(served.provider, &served.model, self.body.model(), usage)
+        // Some tell the tier in no answer.
+        let usage = Usage { tier: usage.tier.or_else(|| self.body.tier()), ..*usage };
+        self.ai.prices.cost(served.provider, &served.model, self.body.model(), &usage)
     }
 
     /// What it may cost at the dearest of its targets, in millionths of a dollar.
@@ -180,11 +182,11 @@ impl Job {
     /// # Errors
     /// When none of them has a price, and such requests are refused where money is limited.
     pub fn estimated_cost(&self) -> Result<u64, Refusal> {
-        let (input, output) = (self.input, self.output);
+        let usage = Usage { input: self.input, output: self.output, tier: self.body.tier(), ..Usage::default() };
         let costs = self.plan.candidates.iter().filter_map(|candidate| {
             self.ai.config.providers.get(candidate.provider).filter(|provider| provider.enabled)?;
             let prices = &self.ai.prices;
-            Some(prices.estimate(candidate.provider, &candidate.model, self.body.model(), input, output))
+            Some(prices.estimate(candidate.provider, &candidate.model, self.body.model(), &usage))
         });
         let mut dearest = 0;
         for cost in costs {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::trail::Trail;
 use crate::ai::door;
-use crate::ai::usage::Usage;
 use crate::observe::Termination;
 use crate::observe::ai::{AiRecord, Operation, Outcome, Tokens, Try};
 use crate::observe::metrics::{AiObservation, OTHER_MODEL};
@@ -41,7 +40,7 @@ impl Trail {
             record.key = last.key.clone();
             record.served = Some(last.model.clone());
         }
-        record.tokens = self.usage.map(tokens);
+        record.tokens = self.usage.map(Tokens::from);
         record.estimated = self.estimated;
         record.cost = self.cost;
         record.first_token = self.first_content;
@@ -68,7 +67,7 @@ impl Trail {
             duration: end.duration,
             first_token: self.first_content,
             generation: self.generation().filter(|_| self.streams),
-            tokens: self.usage.map(tokens),
+            tokens: self.usage.map(Tokens::from),
             estimated: self.estimated,
             cost: self.cost.unwrap_or(0),
         });
@@ -104,9 +103,4 @@ impl Trail {
             Some(Door::Moderations) | None => Operation::Other,
         }
     }
-}
-
-const fn tokens(usage: Usage) -> Tokens {
-    let Usage { input, cache_read, cache_write, output, reasoning } = usage;
-    Tokens { input, output, cache_read, cache_write, reasoning }
 }

@@ -34,6 +34,7 @@ impl From<UsageOf> for Usage {
             cache_write: prompt.cache_write_tokens.unwrap_or(0),
             output: of.completion_tokens.unwrap_or(0),
             reasoning: of.completion_tokens_details.and_then(|details| details.reasoning_tokens).unwrap_or(0),
+            ..Self::default()
         }
     }
 }

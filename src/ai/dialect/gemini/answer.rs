@@ -89,9 +89,9 @@ impl From<UsageOf> for Usage {
         Self {
             input: of.prompt_token_count.unwrap_or(0).saturating_add(tools),
             cache_read: of.cached_content_token_count.unwrap_or(0),
-            cache_write: 0,
             output: of.candidates_token_count.unwrap_or(0).saturating_add(reasoning),
             reasoning,
+            ..Self::default()
         }
     }
 }

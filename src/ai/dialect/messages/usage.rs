@@ -40,6 +40,7 @@ impl From<UsageOf> for Usage {
             cache_write,
             output: of.output_tokens.unwrap_or(0),
             reasoning: of.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(0),
+            ..Self::default()
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::super::{Resolver, tls};
 use super::provider::model_name;
-use crate::config::ai::{LongContext, Price, PriceTable, Prices, UnknownPrice};
+use crate::config::ai::{LongContext, Price, PriceTable, Prices, Tiers, UnknownPrice};
 use crate::config::problem::{Finding, KeyPath, Place};
-use crate::config::raw::{Or, RawLongContext, RawPrice, RawPrices, Text};
+use crate::config::raw::{Or, RawLongContext, RawPrice, RawPrices, RawTiers, Text};
 use crate::config::values::money::dollars;
 use crate::config::values::{self, Wrong};
 
@@ -15,6 +15,9 @@ mod table;
 
 /// The most that a million tokens may cost, in millionths of a dollar.
 const MOST: u64 = 1_000_000_000_000;
+
+/// The most that a tier may cost, in millionths of the price.
+const MOST_TIMES: u64 = 1_000_000_000;
 
 pub(super) fn prices(path: &KeyPath, raw: Option<&RawPrices>, resolver: &mut Resolver<'_>) -> Prices {
     let absent = RawPrices::default();
@@ -55,15 +58,25 @@ fn read(file: &Path, resolver: &Resolver<'_>) -> Result<PriceTable, String> {
 }
 
 fn price(path: &KeyPath, raw: &RawPrice, resolver: &mut Resolver<'_>) -> Price {
-    let mut amount = |key: &str, text: &Text| resolver.get(&path.key(key), text, amount);
-    let (input, output) = (amount("input", &raw.input), amount("output", &raw.output));
-    let cached_input = amount("cached_input", &raw.cached_input);
-    let cache_write = amount("cache_write", &raw.cache_write);
-    let reasoning = amount("reasoning", &raw.reasoning);
     both(path, &raw.input, &raw.output, resolver);
+    let mut amount = |key: &str, text: &Text| resolver.get(&path.key(key), text, amount);
+    let price = Price {
+        input: amount("input", &raw.input).unwrap_or_default(),
+        cached_input: amount("cached_input", &raw.cached_input),
+        cache_write: amount("cache_write", &raw.cache_write),
+        cache_write_1h: amount("cache_write_1h", &raw.cache_write_1h),
+        output: amount("output", &raw.output).unwrap_or_default(),
+        reasoning: amount("reasoning", &raw.reasoning),
+        audio_input: amount("audio_input", &raw.audio_input),
+        audio_output: amount("audio_output", &raw.audio_output),
+        image_input: amount("image_input", &raw.image_input),
+        image_output: amount("image_output", &raw.image_output),
+        long_context: None,
+        tiers: Tiers::default(),
+    };
     let long_context = raw.long_context.as_ref().map(|raw| long_context(&path.key("long_context"), raw, resolver));
-    let (input, output) = (input.unwrap_or_default(), output.unwrap_or_default());
-    Price { input, cached_input, cache_write, output, reasoning, long_context }
+    let tiers = raw.tiers.as_ref().map(|raw| tiers(&path.key("tiers"), raw, resolver)).unwrap_or_default();
+    Price { long_context, tiers, ..price }
 }
 
 fn long_context(path: &KeyPath, raw: &RawLongContext, resolver: &mut Resolver<'_>) -> LongContext {
@@ -78,8 +91,19 @@ fn long_context(path: &KeyPath, raw: &RawLongContext, resolver: &mut Resolver<'_
         input: amount("input", &raw.input).unwrap_or_default(),
         cached_input: amount("cached_input", &raw.cached_input),
         cache_write: amount("cache_write", &raw.cache_write),
+        cache_write_1h: amount("cache_write_1h", &raw.cache_write_1h),
         output: amount("output", &raw.output).unwrap_or_default(),
         reasoning: amount("reasoning", &raw.reasoning),
+    }
+}
+
+fn tiers(path: &KeyPath, raw: &RawTiers, resolver: &mut Resolver<'_>) -> Tiers {
+    let mut times = |key: &str, text: &Text| resolver.get(&path.key(key), text, factor);
+    Tiers {
+        flex: times("flex", &raw.flex),
+        flex_cached_input: times("flex_cached_input", &raw.flex_cached_input),
+        priority: times("priority", &raw.priority),
+        ultrafast: times("ultrafast", &raw.ultrafast),
     }
 }
 
@@ -97,5 +121,15 @@ fn amount(text: &str) -> Result<u64, Wrong> {
     match dollars(text).map_err(|wrong| wrong.expected(expected))? {
         found if found <= MOST => Ok(found),
         _ => Err(Wrong::new(format!("{} is out of range", values::quote(text))).expected("at most 1000000")),
+    }
+}
+
+/// How many times the price, as millionths.
+fn factor(text: &str) -> Result<u64, Wrong> {
+    let expected = "how many times the price, such as 0.5 or 1.75, with 6 decimals at most";
+    let wrong = || Wrong::not(text, "a factor").expected(expected);
+    match dollars(text).map_err(|_| wrong())? {
+        found if (1..=MOST_TIMES).contains(&found) => Ok(found),
+        _ => Err(Wrong::new(format!("{} is out of range", values::quote(text))).expected("more than 0, at most 1000")),
     }
 }

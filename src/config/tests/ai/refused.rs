@@ -126,6 +126,8 @@ fn the_rest_of_the_section_is() {
             ("a comma", price("input: \"2,50\", output: 3")),
             ("a price too high", price("input: 1000001, output: 3")),
             ("a long context", price("input: 1, output: 2, long_context: { input: 3 }")),
+            ("a tier of nothing", price("input: 1, output: 2, tiers: { flex: 0 }")),
+            ("a tier as a share", price("input: 1, output: 2, tiers: { priority: 180% }")),
             ("what is unknown", section("prices: { unknown: free }")),
             ("half of what is unknown", section("prices: { unknown: { output: 1 } }")),
             ("a table", section("prices: { file: /nonexistent/prices.json }")),

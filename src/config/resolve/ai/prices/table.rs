@@ -1,8 +1,11 @@
 //! The table of prices: JSON with decimals as texts, so that none of them passes through floating point.
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use crate::config::ai::{LongContext, Price, PriceTable, Vendor};
+use super::factor;
+use crate::config::ai::{LongContext, Price, PriceTable, Tiers, Vendor};
 use crate::config::values::money::dollars;
 
 /// The table of the program.
@@ -11,7 +14,7 @@ const SHIPPED: &str = include_str!("../../../../../packaging/prices.json");
 /// The only shape of the file that is read.
 const FORMAT: u64 = 1;
 
-/// Comments are read over.
+/// Comments are read over: what the figures were checked against, and which of them may be nothing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -41,12 +44,27 @@ enum Name {
 struct Entry {
     vendor: Name,
     model: String,
+    /// Other names at the same price.
+    #[serde(default)]
+    aliases: Vec<String>,
+    /// A day, such as 2027-01-01: the price holds from its beginning in UTC on.
+    from: Option<String>,
     input: String,
     cached_input: Option<String>,
     cache_write: Option<String>,
+    cache_write_1h: Option<String>,
     output: String,
     reasoning: Option<String>,
+    audio_input: Option<String>,
+    audio_output: Option<String>,
+    image_input: Option<String>,
+    image_output: Option<String>,
     long_context: Option<Long>,
+    tiers: Option<Times>,
+    #[serde(rename = "free", default)]
+    _free: Vec<String>,
+    #[serde(rename = "checked", default)]
+    _checked: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -56,8 +74,18 @@ struct Long {
     input: String,
     cached_input: Option<String>,
     cache_write: Option<String>,
+    cache_write_1h: Option<String>,
     output: String,
     reasoning: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Times {
+    flex: Option<String>,
+    flex_cached_input: Option<String>,
+    priority: Option<String>,
+    ultrafast: Option<String>,
 }
 
 /// That of the program.
@@ -84,12 +112,24 @@ pub(super) fn parse(text: &str) -> Result<PriceTable, String> {
             Name::Anthropic => Vendor::Anthropic,
             Name::Gemini => Vendor::Gemini,
         };
-        let price = entry.price().map_err(|reason| format!("the price of {}: {reason}", entry.model))?;
-        if !table.insert(vendor, &entry.model, price) {
-            return Err(format!("the price of {} stands there twice", entry.model));
+        let wrong = |reason| format!("the price of {}: {reason}", entry.model);
+        let price = entry.price().map_err(wrong)?;
+        let from = entry.from.as_deref().map(beginning).transpose().map_err(wrong)?.unwrap_or(0);
+        for model in [&entry.model].into_iter().chain(&entry.aliases) {
+            if !table.insert(vendor, model, from, price) {
+                return Err(format!("the price of {model} stands there twice"));
+            }
         }
     }
     Ok(table)
+}
+
+/// The beginning of a day in UTC, in milliseconds since the epoch.
+fn beginning(day: &str) -> Result<u64, String> {
+    let wrong = || format!("`{day}` is no day such as 2027-01-01");
+    let date: Date = day.parse().map_err(|_| wrong())?;
+    let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| wrong())?.timestamp();
+    u64::try_from(midnight.as_millisecond()).map_err(|_| wrong())
 }
 
 impl Entry {
@@ -98,9 +138,15 @@ impl Entry {
             input: amount(&self.input)?,
             cached_input: optional(self.cached_input.as_ref())?,
             cache_write: optional(self.cache_write.as_ref())?,
+            cache_write_1h: optional(self.cache_write_1h.as_ref())?,
             output: amount(&self.output)?,
             reasoning: optional(self.reasoning.as_ref())?,
+            audio_input: optional(self.audio_input.as_ref())?,
+            audio_output: optional(self.audio_output.as_ref())?,
+            image_input: optional(self.image_input.as_ref())?,
+            image_output: optional(self.image_output.as_ref())?,
             long_context: self.long_context.as_ref().map(Long::price).transpose()?,
+            tiers: self.tiers.as_ref().map(Times::tiers).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -112,8 +158,22 @@ impl Long {
             input: amount(&self.input)?,
             cached_input: optional(self.cached_input.as_ref())?,
             cache_write: optional(self.cache_write.as_ref())?,
+            cache_write_1h: optional(self.cache_write_1h.as_ref())?,
             output: amount(&self.output)?,
             reasoning: optional(self.reasoning.as_ref())?,
+        })
+    }
+}
+
+impl Times {
+    fn tiers(&self) -> Result<Tiers, String> {
+        let times =
+            |text: &Option<String>| text.as_deref().map(|text| factor(text).map_err(|wrong| wrong.message)).transpose();
+        Ok(Tiers {
+            flex: times(&self.flex)?,
+            flex_cached_input: times(&self.flex_cached_input)?,
+            priority: times(&self.priority)?,
+            ultrafast: times(&self.ultrafast)?,
         })
     }
 }
@@ -127,55 +187,4 @@ fn optional(text: Option<&String>) -> Result<Option<u64>, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(models: &str) -> String {
-        let head = r#""format": 1, "version": "v", "date": "2026-11-28", "unit": "dollars", "sources": []"#;
-        format!("{{ {head}, \"models\": [{models}] }}")
-    }
-
-    #[test]
-    fn the_table_of_the_program_is_read_whole_and_its_prices_make_sense() {
-        let table = shipped().unwrap();
-        assert!(table.all().count() > 50);
-        for (vendor, model, price) in table.all() {
-            let fits = |price: u64| price <= 200_000_000;
-            assert!(price.input > 0 && fits(price.input) && fits(price.output), "{vendor:?} {model}");
-            assert!(price.output == 0 || price.output > price.input, "{model}: output costs more than input");
-            assert!(price.cached_input.is_none_or(|cached| cached < price.input), "{model}: a cache is cheaper");
-            assert!(price.cache_write.is_none_or(|write| write > price.input), "{model}: writing it is dearer");
-            if let Some(long) = price.long_context {
-                assert!(long.above >= 100_000 && long.input > price.input && long.output > price.output, "{model}");
-                assert_eq!(long.cached_input.is_some(), price.cached_input.is_some(), "{model}");
-            }
-        }
-    }
-
-    #[test]
-    fn prices_are_exact() {
-        let table = shipped().unwrap();
-        let luna = table.get(Vendor::OpenAi, "gpt-6-luna").unwrap();
-        assert_eq!((luna.input, luna.cached_input, luna.cache_write), (100_000, Some(10_000), Some(125_000)));
-        assert_eq!(luna.long_context.unwrap().above, 272_000);
-        assert_eq!(table.get(Vendor::Anthropic, "gpt-6-luna"), None);
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_table_is_told() {
-        let entry = r#"{ "vendor": "openai", "model": "m", "input": "1", "output": "2" }"#;
-        assert!(parse(&with(entry)).is_ok());
-        for (text, told) in [
-            ("{}".to_owned(), "missing field `format`"),
-            (with(entry).replace("\"format\": 1", "\"format\": 2"), "only 1 is read"),
-            (with(&format!("{entry}, {entry}")), "the price of m stands there twice"),
-            (with(&entry.replace("\"1\"", "\"1.0000001\"")), "the price of m: `1.0000001` is not an amount of dollars"),
-            (with(&entry.replace("\"1\"", "1.5")), "expected a string"),
-            (with(&entry.replace("input", "inptu")), "unknown field `inptu`"),
-            (with(&entry.replace("openai", "initech")), "unknown variant `initech`"),
-        ] {
-            let error = parse(&text).unwrap_err();
-            assert!(error.contains(told), "{error}");
-        }
-    }
-}
+mod tests;
