@@ -14,12 +14,13 @@
 //! `log::warn!(trace_id = trace.trace_id().as_str(), request_id = id.as_str(); "connect failed: {error}")`.
 //!
 //! ## Text
-//! `2026-11-20T17:52:18.042Z [thread] LEVEL [traceId] logger - message key=value` (A3.09).
+//! `2026-11-20T17:52:18.042Z [thread] LEVEL [traceId] logger - message key=value` (A3.09). Where stderr is systemd's journal, it
+//! gets the message and the rest as fields instead ([`journal`]).
 //!
 //! The logger is the target without `sluicegate::`: the same words as in the configuration's `log.targets`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -33,10 +34,12 @@ use crate::config::{self, LogFormat};
 
 use filter::Filter;
 use flood::{Floods, Site, Suppressed};
+use journal::Journal;
 use line::{Fields, Line};
 
 mod filter;
 mod flood;
+mod journal;
 mod line;
 mod panic;
 
@@ -51,7 +54,8 @@ impl Logging {
     /// # Errors
     /// When the log file cannot be opened, or a logger is installed already.
     pub fn install(config: &config::Log, identity: &Identity, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let logging = Self::new(config, identity, metrics, LogFile::stderr()?, stderr_is_journal())?;
+        let journal = stderr_is_journal().then(|| Journal::at(Path::new(journal::SOCKET)).ok());
+        let logging = Self::new(config, identity, metrics, LogFile::stderr()?, journal)?;
         log::set_boxed_logger(Box::new(Logger(logging.shared.clone()))).map_err(io::Error::other)?;
         log::set_max_level(logging.shared.settings.load().filter.most());
         std::panic::set_hook(Box::new(panic::hook(logging.shared.metrics.clone())));
@@ -90,7 +94,7 @@ impl Logging {
         identity: &Identity,
         metrics: Arc<Metrics>,
         stderr: Arc<LogFile>,
-        journal: bool,
+        journal: Option<Option<Journal>>,
     ) -> io::Result<Self> {
         let settings = Settings::new(config, None)?;
         settings.watch(&metrics);
@@ -116,8 +120,9 @@ impl Drop for Logging {
 struct Shared {
     settings: ArcSwap<Settings>,
     stderr: Arc<LogFile>,
-    /// Whether stderr is the journal, which takes the level from a `<N>` in front of the line.
-    journal: bool,
+    /// Where stderr is the journal: its own door, if that is open. Otherwise it takes the level from a `<N>` in front of the
+    /// line.
+    journal: Option<Option<Journal>>,
     identity: Identity,
     metrics: Arc<Metrics>,
     floods: Mutex<Floods>,
@@ -197,13 +202,18 @@ impl Shared {
         let settings = self.settings.load();
         let mut text = Vec::with_capacity(256);
         line.write(&mut text, settings.format);
-        self.stderr.append(|buf| {
-            if self.journal {
-                buf.extend_from_slice(line::journal_priority(line.level));
-            }
-            buf.extend_from_slice(&text);
-        });
-        self.stderr.wake();
+        // Whoever asks for JSON parses what the journal shows.
+        let taken = settings.format == LogFormat::Text
+            && self.journal.as_ref().is_some_and(|journal| journal.as_ref().is_some_and(|door| door.takes(line)));
+        if !taken {
+            self.stderr.append(|buf| {
+                if self.journal.is_some() {
+                    buf.extend_from_slice(&[b'<', line::priority(line.level), b'>']);
+                }
+                buf.extend_from_slice(&text);
+            });
+            self.stderr.wake();
+        }
         if let Some(file) = &settings.file {
             file.append(|buf| buf.extend_from_slice(&text));
             if line.level == Level::Error {

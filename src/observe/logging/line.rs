@@ -108,6 +108,18 @@ impl Line<'_> {
         buf.extend_from_slice(b"] ");
         escape::text(buf, self.logger.as_bytes());
         buf.extend_from_slice(b" - ");
+        self.say(buf);
+        buf.push(b'\n');
+    }
+
+    /// The message and the key-values, as people read them.
+    pub(super) fn said(&self) -> Vec<u8> {
+        let mut said = Vec::with_capacity(256);
+        self.say(&mut said);
+        said
+    }
+
+    fn say(&self, buf: &mut Vec<u8>) {
         // A message of several lines stays readable; an indented line cannot pass for a record of its own.
         for (index, line) in
             escape::truncate(self.message.as_bytes(), MESSAGE_MOST).split(|&byte| byte == b'\n').enumerate()
@@ -127,11 +139,18 @@ impl Line<'_> {
                 escape::text(buf, value.text.as_bytes());
             }
         }
-        buf.push(b'\n');
     }
 }
 
 impl Fields {
+    /// All of them, with names as the journal wants them: `requestId` is `REQUEST_ID`. What is no such name is left out.
+    pub(super) fn all(&self) -> impl Iterator<Item = (String, &str)> {
+        let ids = [("TRACE_ID", &self.trace_id), ("SPAN_ID", &self.span_id)];
+        let ids = ids.into_iter().filter(|(_, id)| !id.is_empty()).map(|(name, id)| (name.to_owned(), id.as_str()));
+        let context = self.context.iter().filter_map(|(key, value)| Some((journal_name(key)?, value.text.as_str())));
+        ids.chain(context)
+    }
+
     /// The key-values of a record, at most 32, each key once.
     pub(super) fn of(source: &dyn Source) -> Self {
         let mut fields = Self::default();
@@ -202,13 +221,13 @@ impl VisitValue<'_> for Scalar {
     }
 }
 
-/// What the journal wants in front of a line, as in sd-daemon(3).
-pub(super) fn journal_priority(level: Level) -> &'static [u8] {
+/// The level as syslog(3) counts them, in a digit.
+pub(super) fn priority(level: Level) -> u8 {
     match level {
-        Level::Error => b"<3>",
-        Level::Warn => b"<4>",
-        Level::Info => b"<6>",
-        Level::Debug | Level::Trace => b"<7>",
+        Level::Error => b'3',
+        Level::Warn => b'4',
+        Level::Info => b'6',
+        Level::Debug | Level::Trace => b'7',
     }
 }
 
@@ -216,6 +235,23 @@ fn quoted(buf: &mut Vec<u8>, text: &[u8]) {
     buf.push(b'"');
     escape::json(buf, text);
     buf.push(b'"');
+}
+
+/// `requestId` becomes `REQUEST_ID`; `None` for a key that can be no name there.
+fn journal_name(key: &str) -> Option<String> {
+    if !key.starts_with(|first: char| first.is_ascii_alphabetic())
+        || !key.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    {
+        return None;
+    }
+    let mut name = String::with_capacity(key.len() + 2);
+    for letter in key.chars() {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    Some(name)
 }
 
 /// `request_id` becomes `requestId`.

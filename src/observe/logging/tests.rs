@@ -17,10 +17,10 @@ struct Bench {
 
 impl Bench {
     fn new(config: impl FnOnce(&Path) -> config::Log) -> Self {
-        Self::with_journal(config, false)
+        Self::with_journal(config, None)
     }
 
-    fn with_journal(config: impl FnOnce(&Path) -> config::Log, journal: bool) -> Self {
+    fn with_journal(config: impl FnOnce(&Path) -> config::Log, journal: Option<Option<Journal>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity { instance_id: "gw-1".into(), version: "0.1.0".into() };
         let metrics = Arc::new(Metrics::new(&identity));
@@ -123,10 +123,51 @@ fn text_has_the_columns_of_the_pattern() {
 
 #[test]
 fn the_journal_gets_the_priority_and_the_file_does_not() {
-    let bench = Bench::with_journal(text_log, true);
+    let bench = Bench::with_journal(text_log, Some(None));
     bench.log("proxy", Level::Error, "broken");
     assert!(bench.read("stderr").starts_with("<3>20"));
     assert!(bench.read("sluicegate.log").starts_with("20"));
+}
+
+#[test]
+fn the_journal_gets_fields_at_its_own_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let bench = Bench::with_journal(text_log, Some(Some(Journal::at(&path).unwrap())));
+    let fields = [("trace_id", "0af7".into()), ("request_id", "r\n1".into()), ("odd key", 1.into())];
+    bench.log_with("sluicegate::balance", Level::Warn, "one\ntwo", &fields);
+    let mut record = [0; 4096];
+    let length = journal.recv(&mut record).unwrap();
+    let mut rest = &record[..length];
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| *byte == b'\n').unwrap();
+        let name = String::from_utf8(rest[..end].to_vec()).unwrap();
+        let length = u64::from_le_bytes(rest[end + 1..end + 9].try_into().unwrap()) as usize;
+        found.push((name, String::from_utf8(rest[end + 9..end + 9 + length].to_vec()).unwrap()));
+        rest = &rest[end + 10 + length..];
+    }
+    let thread = std::thread::current();
+    let expected = [
+        ("MESSAGE", "one\n    two requestId=r\\n1 odd key=1"),
+        ("PRIORITY", "4"),
+        ("SYSLOG_IDENTIFIER", "sluicegate"),
+        ("LOGGER", "balance"),
+        ("THREAD", thread.name().unwrap()),
+        ("INSTANCE_ID", "gw-1"),
+        ("TRACE_ID", "0af7"),
+        ("REQUEST_ID", "r\n1"),
+    ];
+    for (name, value) in expected {
+        assert!(found.iter().any(|(known, said)| known == name && said == value), "{name}={value} in {found:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    assert_eq!(bench.read("stderr"), "", "it is not told twice");
+    drop(journal);
+    bench.log("balance", Level::Warn, "nobody at the door");
+    assert!(bench.read("stderr").starts_with("<4>20"), "{}", bench.read("stderr"));
+    assert!(bench.read("sluicegate.log").lines().count() > 1, "the file has both");
 }
 
 #[test]
