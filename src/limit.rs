@@ -36,6 +36,7 @@ use meter::Meter;
 use round::Round;
 use state::{Permit, State};
 
+pub use ledger::Moved;
 pub use ledger::keeper::{Keeper, Paused};
 pub use reserve::{Estimate, Reserved, Spent};
 
@@ -205,16 +206,17 @@ impl Limits {
         Limiter { config: Arc::clone(config), state }
     }
 
-    /// Keeps budgets in the folder `path`, and takes over what is in it. To be called before the first budget comes.
+    /// Keeps budgets in the folder `path`, and takes over what is in it; `follows`: from a process that goes on working, and whose
+    /// [`Moved`] parts come to [`Self::follow`]. To be called before the first budget comes.
     ///
     /// # Errors
     /// When the folder cannot be written to, another process does, or a budget came before.
-    pub fn keep_in(&self, path: &Path, metrics: &Metrics) -> io::Result<Keeper> {
+    pub fn keep_in(&self, path: &Path, follows: bool, metrics: &Metrics) -> io::Result<Keeper> {
         let late = || io::Error::new(io::ErrorKind::AlreadyExists, "budgets are counted already");
         if self.is_decided() {
             return Err(late());
         }
-        let opened = Keeper::open(path)?;
+        let opened = Keeper::open(path, follows)?;
         self.ledger.set(Arc::clone(&opened.ledger)).map_err(|_| late())?;
         let states = Arc::clone(&self.states);
         let accounts = move |show: &mut dyn FnMut(Record)| {
@@ -224,6 +226,26 @@ impl Limits {
             alive.iter().for_each(|state| state.for_each_account(show));
         };
         opened.start(Box::new(accounts), metrics.ledger())
+    }
+
+    /// What the process before has done in an account.
+    pub fn follow(&self, meter: u64, key: u64, moved: Moved) {
+        if let Some(ledger) = self.ledger.get() {
+            ledger.moved(meter, key, moved);
+        }
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive: Vec<_> = states.values().filter_map(Weak::upgrade).collect();
+        drop(states);
+        // None has it when its limit is no longer configured.
+        alive.iter().any(|state| state.follow(meter, key, moved));
+    }
+
+    /// The process before has ended. What it has not settled may have been used: it counts as used.
+    pub fn follow_no_more(&self) {
+        let left = self.ledger.get().map(|ledger| ledger.left_behind()).unwrap_or_default();
+        for (meter, key, pending) in left {
+            self.follow(meter, key, Moved { set_aside: 0, released: pending, used: pending });
+        }
     }
 
     /// Whether it is decided where budgets are kept: in a folder, or nowhere, as there was a budget before one was given.

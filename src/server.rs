@@ -234,7 +234,7 @@ impl Prepared {
 
     fn serve(self, begun: Instant, carry: &Carry, predecessor: &mut Option<Predecessor>) -> Result<(), StartError> {
         let Self { options, config, metrics, logging, listeners, sockets, runtime, .. } = self;
-        let (limits, state) = open_limits(&config, &options, &metrics)?;
+        let (limits, state) = open_limits(&config, &options, predecessor.is_some(), &metrics)?;
         let (config_of_all, metrics_of_all) = (Arc::clone(&config), Arc::clone(&metrics));
         let shared = Shared::new(config_of_all, self.logs, self.addresses, metrics_of_all, self.tokens, limits);
         let shared = Arc::new(shared);
@@ -273,7 +273,7 @@ impl Prepared {
         // The workers and the hand-over have handles of their own; these would keep the sockets open through a drain.
         let Sockets { admin, listeners } = sockets;
         drop(listeners);
-        let control = Control { reloader, drain, handover, supervisor: Arc::clone(&supervisor) };
+        let control = Control { reloader, drain, handover: Arc::clone(&handover), supervisor: Arc::clone(&supervisor) };
         runtime.block_on(async {
             control.reloader.begin(HealthChecks::new(Handle::current())).await;
             let admin = admin.map(|bound| tokio::spawn(admin::serve(bound, Arc::clone(&config), control.clone())));
@@ -288,6 +288,7 @@ impl Prepared {
             }
         });
         workers.stop();
+        runtime.block_on(handover.finish());
         state.end();
         write_last_lines(&shared);
         info!("{SERVICE} has ended");
@@ -308,11 +309,12 @@ fn reactor() -> Result<tokio::runtime::Runtime, StartError> {
 fn open_limits(
     config: &Config,
     options: &Options,
+    follows: bool,
     metrics: &Metrics,
 ) -> Result<(Limits, Arc<StateDirectory>), StartError> {
     let limits = Limits::default();
     let state = StateDirectory::new(config, &options.environment);
-    state.begin(config, &limits, metrics).map_err(|(path, source)| StartError::State { path, source })?;
+    state.begin(config, &limits, follows, metrics).map_err(|(path, source)| StartError::State { path, source })?;
     Ok((limits, Arc::new(state)))
 }
 

@@ -319,6 +319,43 @@ async fn what_was_used_of_a_budget_stays_used() {
     assert!(after < before && before - after < 100, "{before} before, {after} after");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn budgets_are_exact_across_upgrades_also_for_streams_under_way() {
+    let a = upstream("a").await;
+    let limit: u64 = 1_000_000;
+    let gate = ai_of(&a)
+        .on_route("limits: [a]")
+        .build()
+        .section("server", "{ state_dir: \"{dir}/state\" }")
+        .section("limits", &format!("{{ a: {{ key: global, tokens: {limit}/month }} }}"))
+        .start()
+        .await;
+    a.set_order("sse", "rate=20,events=40");
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..5 {
+            let mut open =
+                stream(&gate, "chat/completions", &streamed(with(chat("m", "x"), json!({"max_tokens": 900})))).await;
+            open.next().await.unwrap();
+            streams.push(tokio::spawn(async move { open.rest().await }));
+        }
+        gate.upgrade().await;
+    }
+    for stream in streams {
+        assert!(chat_told(&stream.await.unwrap()).ended, "a stream was cut");
+    }
+    let left = async || -> u64 {
+        let answer = ask(&gate, "embeddings", &json!({"model": "m", "input": "x"})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.header("x-ratelimit-remaining-tokens").parse().unwrap()
+    };
+    let served = || {
+        let tokens = a.ledger().total().tokens;
+        tokens.input + tokens.output
+    };
+    eventually(s(10), "what was charged is what was served", async || left().await + served() == limit).await;
+}
+
 #[tokio::test]
 async fn when_the_upgrade_fails_at_the_last_moment_budgets_are_kept_on() {
     let a = upstream("a").await;

@@ -128,8 +128,9 @@ impl Rule {
 }
 
 impl Account {
-    /// What was kept of it. What was set aside then was never settled, and may have been used: it counts as used.
-    pub fn restored(saved: &Saved, rule: &Rule, moment: Moment) -> Self {
+    /// What was kept of it. What was set aside then was never settled, and may have been used: it counts as used, unless it is
+    /// `under_way` still.
+    pub fn restored(saved: &Saved, under_way: bool, rule: &Rule, moment: Moment) -> Self {
         let at = match rule.returns {
             Returns::Evenly(_) => {
                 // A clock that was set back meanwhile gives nothing back.
@@ -138,7 +139,8 @@ impl Account {
             }
             Returns::AtBorders(_) => saved.at,
         };
-        let mut account = Self { spent: saved.spent.saturating_add(saved.pending), part: 0, at, pending: 0 };
+        let (used, pending) = if under_way { (0, saved.pending) } else { (saved.pending, 0) };
+        let mut account = Self { spent: saved.spent.saturating_add(used), part: 0, at, pending };
         account.catch_up(rule, moment);
         account
     }
@@ -167,6 +169,12 @@ impl Account {
         }
         self.pending = self.pending.saturating_add(cost);
         Ok(cost)
+    }
+
+    /// Somebody else has set `units` aside.
+    pub fn hold(&mut self, rule: &Rule, moment: Moment, units: u64) {
+        self.catch_up(rule, moment);
+        self.pending = self.pending.saturating_add(units);
     }
 
     /// `used` units were used of `held` that were set aside: they count as used, and none of them as set aside.

@@ -9,6 +9,12 @@
 //! - What a process had set aside when it was killed was never settled, and its work may have been done: it counts as used
 //!   when it is read again. So a crash gives no money away; at worst a request is charged its whole estimate.
 //!
+//! - When another process takes over while this one still works, the files are left to that one ([`Keeper::hand_over`]). What
+//!   changes from then on goes to it as [`Moved`] parts, and it changes its own accounts by them: what was set aside stays set
+//!   aside there until it is settled here, and counts as used only if this process ends without settling it.
+//!
+//! [`Keeper::hand_over`]: keeper::Keeper::hand_over
+//!
 //! **Bound on what is lost:** `kill -9` loses what happened in the last 10 ms and while a state is being collected, a power
 //! cut what happened in the last second. In a clean end nothing is.
 
@@ -18,6 +24,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::account::Saved;
@@ -42,6 +49,19 @@ pub struct Ledger {
     notes: Option<Arc<Notes>>,
     /// What was found of the last run and nobody has asked for yet, by meter.
     found: Mutex<folder::Found>,
+    /// What the process before has set aside and not settled yet, by meter and key. `None`: it has ended.
+    under_way: Mutex<Option<HashMap<(u64, u64), u64>>>,
+}
+
+/// What happened to an account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Units set aside.
+    pub set_aside: u64,
+    /// Units no longer set aside.
+    pub released: u64,
+    /// Units used.
+    pub used: u64,
 }
 
 /// What keys are hashed under. It is a secret: it has no Debug.
@@ -71,9 +91,35 @@ impl Default for Seed {
 }
 
 impl Ledger {
-    fn kept(folder: &folder::Folder, found: folder::Found, notes: &Arc<Notes>) -> Self {
+    fn kept(folder: &folder::Folder, found: folder::Found, notes: &Arc<Notes>, follows: bool) -> Self {
         let seed = Seed(*folder.seed().bytes());
-        Self { seed, notes: Some(Arc::clone(notes)), found: Mutex::new(found) }
+        let under_way = Mutex::new(follows.then(HashMap::new));
+        Self { seed, notes: Some(Arc::clone(notes)), found: Mutex::new(found), under_way }
+    }
+
+    /// Whether the process before still settles what it has set aside of this account, and tells us. Then that stays set
+    /// aside.
+    pub fn follows(&self, meter: u64, key: u64, pending: u64) -> bool {
+        let mut under_way = lock(&self.under_way);
+        let Some(under_way) = &mut *under_way else { return false };
+        if pending > 0 {
+            under_way.insert((meter, key), pending);
+        }
+        true
+    }
+
+    /// Remembers what the process before has moved.
+    pub fn moved(&self, meter: u64, key: u64, moved: Moved) {
+        if let Some(under_way) = &mut *lock(&self.under_way) {
+            let pending = under_way.entry((meter, key)).or_default();
+            *pending = pending.saturating_add(moved.set_aside).saturating_sub(moved.released);
+        }
+    }
+
+    /// The process before has ended: what it has left set aside, by meter and key.
+    pub fn left_behind(&self) -> Vec<(u64, u64, u64)> {
+        let under_way = lock(&self.under_way).take().unwrap_or_default();
+        under_way.into_iter().map(|((meter, key), pending)| (meter, key, pending)).filter(|left| left.2 > 0).collect()
     }
 
     /// The key of what is fed: never [`NOBODY`].
@@ -87,9 +133,9 @@ impl Ledger {
 
     /// Notes how the account of `key` stands. To be called while nobody else can change it, so that the last note is the
     /// last change.
-    pub fn note(&self, meter: u64, key: u64, saved: impl FnOnce() -> Saved) {
+    pub fn note(&self, meter: u64, key: u64, moved: Moved, saved: impl FnOnce() -> Saved) {
         if let Some(notes) = &self.notes {
-            notes.put(Record { meter, key, saved: saved() });
+            notes.put(Record { meter, key, saved: saved() }, moved);
         }
     }
 
@@ -104,6 +150,14 @@ impl Ledger {
     }
 }
 
+impl Moved {
+    fn add(&mut self, more: Self) {
+        self.set_aside = self.set_aside.saturating_add(more.set_aside);
+        self.released = self.released.saturating_add(more.released);
+        self.used = self.used.saturating_add(more.used);
+    }
+}
+
 /// Notes on their way to the keeper.
 #[derive(Default)]
 struct Notes {
@@ -114,6 +168,8 @@ struct Notes {
 #[derive(Default)]
 struct Waiting {
     notes: HashMap<(u64, u64), Saved>,
+    /// What happened since another process has taken over, in the place of notes.
+    moves: Option<HashMap<(u64, u64), Moved>>,
     /// There were more than may wait.
     overflowed: bool,
     /// The keeper sleeps until the next note.
@@ -130,9 +186,16 @@ struct Woken {
 }
 
 impl Notes {
-    fn put(&self, record: Record) {
+    fn put(&self, record: Record, moved: Moved) {
         let mut waiting = lock(&self.waiting);
         let place = (record.meter, record.key);
+        if let Some(moves) = &mut waiting.moves {
+            // One that finds no room is settled as far as the other process knows when this one ends: all of it as used.
+            if moves.len() < MAX_NOTES || moves.contains_key(&place) {
+                moves.entry(place).or_default().add(moved);
+            }
+            return;
+        }
         if waiting.notes.len() >= MAX_NOTES && !waiting.notes.contains_key(&place) {
             waiting.overflowed = true;
         } else {
@@ -153,7 +216,20 @@ impl Notes {
     /// There is a keeper again. It has to write all: what was noted meanwhile may not be whole.
     fn begin_again(&self) {
         let mut waiting = lock(&self.waiting);
-        (waiting.ended, waiting.overflowed) = (false, true);
+        (waiting.ended, waiting.overflowed, waiting.moves) = (false, true, None);
+    }
+
+    /// The last notes. What comes after them is for another process.
+    fn cut(&self) -> HashMap<(u64, u64), Saved> {
+        let mut waiting = lock(&self.waiting);
+        waiting.moves = Some(HashMap::new());
+        std::mem::take(&mut waiting.notes)
+    }
+
+    /// What happened since the last look.
+    fn take_moves(&self) -> Vec<(u64, u64, Moved)> {
+        let moves = lock(&self.waiting).moves.as_mut().map(std::mem::take).unwrap_or_default();
+        moves.into_iter().map(|((meter, key), moved)| (meter, key, moved)).collect()
     }
 
     /// Waits for notes or the end, at most `time`, and takes what there is.
@@ -169,9 +245,10 @@ impl Notes {
         Self::take_from(&mut waiting)
     }
 
-    /// Waits for the end alone, at most `time`.
-    fn pause(&self, time: Duration) {
-        drop(self.woken.wait_timeout_while(lock(&self.waiting), time, |waiting| !waiting.ended));
+    /// Waits for the end alone, at most `time`; whether it has come.
+    fn pause(&self, time: Duration) -> bool {
+        let waited = self.woken.wait_timeout_while(lock(&self.waiting), time, |waiting| !waiting.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
     }
 
     fn take(&self) -> Woken {

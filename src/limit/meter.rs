@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Unit;
 use super::account::{Account, Lack, Moment, Rule, Standing};
-use super::ledger::Ledger;
 use super::ledger::format::Record;
+use super::ledger::{Ledger, Moved};
 use super::table::{Entry, Table};
 use super::whom::Whom;
 use crate::config::limit::{Limit, LimitKey};
@@ -39,7 +39,11 @@ impl Meter {
         let meter = Self { unit, id, accounts, ledger: Arc::clone(ledger), gauges: Arc::clone(gauges) };
         meter.numbers().is_counted.store(true, Ordering::Relaxed);
         for (key, saved) in ledger.claim(id) {
-            let restored = Account::restored(&saved, rule, moment);
+            let under_way = ledger.follows(id, key, saved.pending);
+            let restored = Account::restored(&saved, under_way, rule, moment);
+            if under_way {
+                add(&meter.numbers().pending, saved.pending);
+            }
             if restored.idle_in(rule, moment) != Some(0) {
                 meter.accounts.change(key, moment, |account, _| *account = restored);
             }
@@ -94,7 +98,8 @@ impl Meter {
     pub fn reserve(&self, key: u64, moment: Moment, estimate: u64) -> Result<(u64, Standing), Lack> {
         let reserve = |account: &mut Account, rule: &Arc<Rule>| {
             let held = account.reserve(rule, moment, estimate)?;
-            self.note(key, account, rule, moment);
+            let moved = Moved { set_aside: held, ..Moved::default() };
+            self.note(key, moved, account, rule, moment);
             Ok((held, account.look(rule, moment)))
         };
         let full = || Err(Lack { standing: self.look(key, moment), wait: 0 });
@@ -112,7 +117,8 @@ impl Meter {
             // More than the budget never is there; less of it would not do.
             let done = more <= rule.units() && account.reserve(rule, moment, more).is_ok();
             if done {
-                self.note(key, account, rule, moment);
+                let moved = Moved { set_aside: more, ..Moved::default() };
+                self.note(key, moved, account, rule, moment);
             }
             done
         };
@@ -129,7 +135,7 @@ impl Meter {
     pub fn settle(&self, key: u64, moment: Moment, held: u64, used: u64) {
         let settle = |account: &mut Account, rule: &Arc<Rule>| {
             account.settle(rule, moment, held, used);
-            self.note(key, account, rule, moment);
+            self.note(key, Moved { set_aside: 0, released: held, used }, account, rule, moment);
         };
         // There always is room: accounts with units set aside stay, and others may go.
         self.accounts.change(key, moment, settle);
@@ -140,14 +146,32 @@ impl Meter {
         add(&numbers.released, held.saturating_sub(used));
     }
 
+    /// What another process has done in the account of `key`; `false`: this is not the meter `id`.
+    pub fn follow(&self, id: u64, key: u64, moment: Moment, moved: Moved) -> bool {
+        if id != self.id {
+            return false;
+        }
+        let follow = |account: &mut Account, rule: &Arc<Rule>| {
+            account.hold(rule, moment, moved.set_aside);
+            account.settle(rule, moment, moved.released, moved.used);
+            self.note(key, moved, account, rule, moment);
+        };
+        self.accounts.change(key, moment, follow);
+        let numbers = self.numbers();
+        add(&numbers.pending, moved.set_aside);
+        let less = |pending: u64| Some(pending.saturating_sub(moved.released));
+        let _ = numbers.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        true
+    }
+
     fn on_copy<R>(&self, key: u64, look: impl Fn(Account, &Rule) -> R) -> R {
         let found = self.accounts.find(key, |account, rule| look(*account, rule));
         found.unwrap_or_else(|| look(Account::default(), &self.accounts.unit()))
     }
 
     /// Under the lock of its shard, so that notes come in the order of the changes.
-    fn note(&self, key: u64, account: &Account, rule: &Rule, moment: Moment) {
-        self.ledger.note(self.id, key, || account.save(rule, moment));
+    fn note(&self, key: u64, moved: Moved, account: &Account, rule: &Rule, moment: Moment) {
+        self.ledger.note(self.id, key, moved, || account.save(rule, moment));
     }
 
     fn numbers(&self) -> &BudgetGauges {

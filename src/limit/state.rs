@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::Unit;
 use super::account::{Moment, Rule};
 use super::bucket::{Bucket, Empty, Level};
+use super::ledger::Moved;
 use super::ledger::format::Record;
 use super::meter::Meter;
 use super::table::{NOBODY, Table};
@@ -74,6 +75,12 @@ impl State {
     pub fn for_each_account(&self, show: &mut dyn FnMut(Record)) {
         let moment = self.moment(clock::now());
         self.meters.iter().filter_map(OnceLock::get).for_each(|meter| meter.for_each(moment, show));
+    }
+
+    /// What another process has done in an account of one of its meters; `false`: the meter `id` is none of them.
+    pub fn follow(&self, id: u64, key: u64, moved: Moved) -> bool {
+        let moment = self.moment(clock::now());
+        self.meters.iter().filter_map(OnceLock::get).any(|meter| meter.follow(id, key, moment, moved))
     }
 
     /// What budget the accounts of `unit` have: those there are, or those that `make` makes of it.

@@ -10,7 +10,8 @@
 //! 5. old → new: [`Agreed`]. Until here the old one may have given up on the new one, which ends then.
 //! 6. new → old: [`Word::Took`]: the service manager knows whom to watch. Had the old one ended before that, the service
 //!    would be taken for ended.
-//! 7. The old one closes its sockets and drains. The channel stays open until it ends: so the new one knows.
+//! 7. The old one closes its sockets and drains, and tells what it still charges to whom ([`Moves`]). The channel stays open until
+//!    it ends: so the new one knows.
 //!
 //! When the new one fails, is too slow or ends, the old one goes on as if nothing had been, and says why.
 //!
@@ -20,6 +21,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use crate::limit::Moved;
 
 pub mod carry;
 pub mod channel;
@@ -45,6 +48,12 @@ pub struct Hello {
 /// The old process has heard that the new one serves, and will leave.
 #[derive(Serialize, Deserialize)]
 pub struct Agreed {}
+
+/// What the old process still does in accounts of tokens and money, by meter and key.
+#[derive(Serialize, Deserialize)]
+pub struct Moves {
+    moves: Vec<(u64, u64, Moved)>,
+}
 
 /// What the new process says.
 #[derive(Debug, Serialize, Deserialize)]

@@ -47,7 +47,8 @@ impl Control {
     /// Handles signals until the process is to end; returns when nothing holds it any more. `predecessor`: the process
     /// that it took over from, which has to end first.
     pub async fn run(&self, mut signals: Signals, predecessor: Option<Predecessor>) {
-        let before = predecessor.map(|predecessor| tokio::spawn(predecessor.ended()));
+        let before =
+            predecessor.map(|predecessor| tokio::spawn(predecessor.follow(Arc::clone(self.reloader.shared()))));
         let way = loop {
             tokio::select! {
                 _ = signals.hangup.recv() => {

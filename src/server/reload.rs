@@ -203,7 +203,7 @@ impl Reloader {
     /// The first limit on tokens or money brings its state with it. Files are read off this thread.
     async fn keep_state(&self, config: &Arc<Config>) -> Result<(), String> {
         let (config, shared, state) = (Arc::clone(config), Arc::clone(&self.shared), Arc::clone(&self.beside.state));
-        let begin = move || state.begin(&config, &shared.limits, &shared.metrics);
+        let begin = move || state.begin(&config, &shared.limits, false, &shared.metrics);
         let begun = tokio::task::spawn_blocking(begin).await.map_err(|error| error.to_string())?;
         begun.map_err(|(path, error)| format!("cannot keep state in {}: {error}", path.display()))
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use log::{error, info, warn};
 
 use crate::config::{Config, Environment};
-use crate::limit::{Keeper, Limits, Paused};
+use crate::limit::{Keeper, Limits, Moved, Paused};
 use crate::observe::metrics::Metrics;
 
 /// Where packages put state.
@@ -40,11 +40,17 @@ impl StateDirectory {
     }
 
     /// Begins to keep the budgets of `limits`, when `config` has any and nothing has begun yet. To be called before they
-    /// are counted. Reads files: not for a worker.
+    /// are counted. `follows`: another process still works, and tells what it does. Reads files: not for a worker.
     ///
     /// # Errors
     /// When the directory that the configuration names cannot be used.
-    pub fn begin(&self, config: &Config, limits: &Limits, metrics: &Metrics) -> Result<(), (PathBuf, io::Error)> {
+    pub fn begin(
+        &self,
+        config: &Config,
+        limits: &Limits,
+        follows: bool,
+        metrics: &Metrics,
+    ) -> Result<(), (PathBuf, io::Error)> {
         if limits.is_decided() || !config.limits.iter().any(|limit| limit.has_budget()) {
             return Ok(());
         }
@@ -56,7 +62,7 @@ impl StateDirectory {
                 return Ok(());
             }
         };
-        match limits.keep_in(path, metrics) {
+        match limits.keep_in(path, follows, metrics) {
             Ok(keeper) => {
                 info!(target: "sluicegate::server", "what is used of tokens and money is kept in {}", path.display());
                 *lock(&self.keeper) = Some(keeper);
@@ -77,9 +83,14 @@ impl StateDirectory {
         // It writes files, which is not for this thread.
         let _ = tokio::task::spawn_blocking(move || {
             let keeper = lock(&state.keeper).take();
-            *lock(&state.paused) = keeper.and_then(Keeper::end);
+            *lock(&state.paused) = keeper.and_then(Keeper::hand_over);
         })
         .await;
+    }
+
+    /// What was counted since it is another process that keeps it.
+    pub fn moves(&self) -> Vec<(u64, u64, Moved)> {
+        lock(&self.paused).as_ref().map(Paused::moves).unwrap_or_default()
     }
 
     /// Goes on keeping what is counted.
@@ -90,7 +101,7 @@ impl StateDirectory {
             let Some(Place::Named(path) | Place::Found(path)) = &state.place else { return };
             match paused.resume(path) {
                 Ok(keeper) => *lock(&state.keeper) = Some(keeper),
-                Err(error) => error!(target: "sluicegate::server", "what is used of tokens and money is forgotten at the end: it cannot be kept in {} again: {error}", path.display()),
+                Err(error) => error!(target: "sluicegate::server", "what is used of tokens and money is forgotten at the end: it cannot be kept on: {error}"),
             }
         })
         .await;
@@ -163,11 +174,11 @@ mod tests {
             paused: Mutex::default(),
         };
         let (limits, metrics) = (Limits::default(), metrics());
-        state.begin(&config("routes: { match: /v1/, ai: true }\n"), &limits, &metrics).unwrap();
+        state.begin(&config("routes: { match: /v1/, ai: true }\n"), &limits, false, &metrics).unwrap();
         assert!(!path.exists());
-        state.begin(&config(LIMITED), &limits, &metrics).unwrap();
+        state.begin(&config(LIMITED), &limits, false, &metrics).unwrap();
         assert!(path.join("limits.state").exists());
-        state.begin(&config(LIMITED), &limits, &metrics).unwrap();
+        state.begin(&config(LIMITED), &limits, false, &metrics).unwrap();
         state.end();
     }
 
@@ -178,7 +189,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         let begin = |place| {
             let state = StateDirectory { place: Some(place), keeper: Mutex::default(), paused: Mutex::default() };
-            state.begin(&config(LIMITED), &Limits::default(), &metrics()).map_err(|(path, _)| path)
+            state.begin(&config(LIMITED), &Limits::default(), false, &metrics()).map_err(|(path, _)| path)
         };
         assert_eq!(begin(Place::Named(file.clone())), Err(file.clone()));
         assert_eq!(begin(Place::Found(file)), Ok(()));

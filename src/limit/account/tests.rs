@@ -145,7 +145,7 @@ proptest! {
         let _ = (account.look(&rule, moment), account.reserve(&rule, moment, cost), account.save(&rule, moment));
         account.settle(&rule, moment, cost, used);
         account.rescale(&Arc::new(rule), &Arc::new(other), moment);
-        let _ = Account::restored(&Saved { spent, pending, at }, &by(Period::Week, 5), moment);
+        let _ = Account::restored(&Saved { spent, pending, at }, false, &by(Period::Week, 5), moment);
     }
 }
 
@@ -228,7 +228,7 @@ fn a_clock_that_was_far_ahead_blocks_nobody_for_years() {
 fn a_clock_that_is_not_set_yet_begins_no_period() {
     let rule = by(Period::Day, 100);
     let saved = Saved { spent: 90, pending: 0, at: MARCH + 1_000 };
-    let mut account = Account::restored(&saved, &rule, on(1_000));
+    let mut account = Account::restored(&saved, false, &rule, on(1_000));
     account.settle(&rule, on(2_000), 0, 5);
     assert_eq!(account.look(&rule, on(MARCH + 2_000)).remaining, 5);
 }
@@ -237,7 +237,7 @@ fn a_clock_that_is_not_set_yet_begins_no_period() {
 fn what_was_set_aside_and_never_settled_counts_as_used_after_a_restart() {
     let rule = rolling(100, 100 * SECOND);
     let saved = Saved { spent: 30, pending: 50, at: MARCH - 10_000 };
-    let restored = |wall| Account::restored(&saved, &rule, Moment { nanos: 1 << 60, wall });
+    let restored = |wall| Account::restored(&saved, false, &rule, Moment { nanos: 1 << 60, wall });
     let look = |wall| restored(wall).look(&rule, Moment { nanos: 1 << 60, wall }).remaining;
     assert_eq!(look(MARCH - 10_000), 20);
     assert_eq!(look(MARCH), 30, "ten have come back in ten seconds");
@@ -253,7 +253,7 @@ fn what_is_kept_is_what_is_read() {
     let later = after(SECOND / 2);
     let saved = account.save(&rule, later);
     assert_eq!(saved, Saved { spent: 2, pending: 0, at: later.wall }, "one and a half is kept as two");
-    assert_eq!(Account::restored(&saved, &rule, later).look(&rule, later).remaining, 5);
+    assert_eq!(Account::restored(&saved, false, &rule, later).look(&rule, later).remaining, 5);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use log::{error, info};
 
 use super::folder::Folder;
 use super::format::Record;
-use super::{Ledger, Notes, Woken};
+use super::{Ledger, Moved, Notes, Woken};
 use crate::clock;
 use crate::limit::account::Saved;
 use crate::observe::metrics::LedgerGauges;
@@ -32,8 +32,8 @@ const SYNC: Duration = Duration::from_secs(1);
 const SAVE: Duration = Duration::from_secs(5);
 /// The journal may be this part of the state before that is written anew.
 const SMALL: u64 = 4;
-/// How long another process may take to let go of the folder.
-const LEAVES_WITHIN: Duration = Duration::from_secs(5);
+/// Tries until it is told that the folder cannot be had: another process may have it for a moment.
+const PATIENT: u32 = 20;
 /// How often a failure is told.
 const TELL: Duration = Duration::from_secs(60);
 
@@ -45,7 +45,7 @@ pub type Accounts = Box<dyn Fn(&mut dyn FnMut(Record)) + Send>;
 /// The keeper of a ledger. Dropped without [`Keeper::end`], it ends all the same.
 pub struct Keeper {
     notes: Arc<Notes>,
-    thread: Option<JoinHandle<Desk>>,
+    thread: Option<JoinHandle<Option<Desk>>>,
 }
 
 /// A keeper that has ended and let go of its folder. The ledger goes on in memory.
@@ -56,20 +56,30 @@ pub struct Paused {
 }
 
 impl Keeper {
-    /// Opens the ledger in `path`. It is kept from the moment on that [`Opened::start`] is called.
+    /// Opens the ledger in `path`; `follows`: of a process that goes on working, and tells what it does. It is kept from the moment on that [`Opened::start`] is called.
     ///
     /// # Errors
     /// When the folder cannot be written to, or another process does.
-    pub fn open(path: &Path) -> io::Result<Opened> {
+    pub fn open(path: &Path, follows: bool) -> io::Result<Opened> {
         let (folder, found) = Folder::open(path)?;
         let notes = Arc::new(Notes::default());
-        let ledger = Arc::new(Ledger::kept(&folder, found, &notes));
+        let ledger = Arc::new(Ledger::kept(&folder, found, &notes, follows));
         Ok(Opened { folder, notes, ledger })
     }
 
-    /// Writes everything, waits until it is written, and lets go of the folder: another process may take it over.
-    pub fn end(mut self) -> Option<Paused> {
-        let Desk { accounts, gauges, .. } = self.finish()?;
+    /// Writes everything, and waits until it is written.
+    pub fn end(mut self) {
+        self.finish();
+    }
+
+    /// Writes everything, and lets go of the folder: another process may take it over. What happens from then on is in
+    /// [`Paused::moves`].
+    pub fn hand_over(mut self) -> Option<Paused> {
+        let Desk { mut folder, accounts, gauges, .. } = self.finish()?;
+        let last = folder.append(records(self.notes.cut())).and_then(|()| folder.sync());
+        if let Err(error) = last {
+            error!(target: "sluicegate::limit", "cannot write the last changes of the limits: {error}; they are forgotten");
+        }
         Some(Paused { notes: Arc::clone(&self.notes), accounts, gauges })
     }
 
@@ -77,7 +87,7 @@ impl Keeper {
         let thread = self.thread.take()?;
         self.notes.end();
         let desk = thread.join();
-        desk.inspect_err(|_| error!(target: "sluicegate::limit", "the keeper of limits had panicked")).ok()
+        desk.inspect_err(|_| error!(target: "sluicegate::limit", "the keeper of limits had panicked")).ok().flatten()
     }
 }
 
@@ -88,26 +98,49 @@ impl Drop for Keeper {
 }
 
 impl Paused {
-    /// Goes on in `path`, as if there had been no pause: what is in memory goes over what is found there. Whoever has it is
-    /// given some time to end. Not for a worker.
+    /// What happened since the last look, by meter and key.
+    pub fn moves(&self) -> Vec<(u64, u64, Moved)> {
+        self.notes.take_moves()
+    }
+
+    /// Goes on in `path`, as if there had been no pause: what is in memory goes over what is found there. As long as the folder
+    /// cannot be had (another process is about to end, the disk is full) it is tried again, and that is told.
     ///
     /// # Errors
-    /// When the folder cannot be written to, or another process does.
+    /// When no thread can be started.
     pub fn resume(self, path: &Path) -> io::Result<Keeper> {
-        let begun = clock::now();
-        let (folder, _) = loop {
-            match Folder::open(path) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        && clock::now().saturating_duration_since(begun) < LEAVES_WITHIN =>
-                {
-                    thread::sleep(GATHER);
-                }
-                other => break other?,
-            }
+        let Self { notes, accounts, gauges } = self;
+        notes.begin_again();
+        let (of_thread, path) = (Arc::clone(&notes), path.to_owned());
+        let run = move || {
+            let folder = open_again(&path, &of_thread)?;
+            Some(Desk::new(folder, accounts, gauges).run(&of_thread))
         };
-        self.notes.begin_again();
-        Desk::new(folder, self.accounts, self.gauges).start(self.notes)
+        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(run)?;
+        Ok(Keeper { notes, thread: Some(thread) })
+    }
+}
+
+/// Tries until it is open, or the end has come.
+fn open_again(path: &Path, notes: &Notes) -> Option<Folder> {
+    let mut tried: u32 = 0;
+    loop {
+        match Folder::open(path) {
+            Ok((folder, _)) => {
+                if tried > PATIENT {
+                    info!(target: "sluicegate::limit", "the limits are kept again");
+                }
+                return Some(folder);
+            }
+            Err(error) if tried == PATIENT => {
+                error!(target: "sluicegate::limit", "cannot keep the limits in {}: {error}; until that is mended, they do not outlive the process", path.display());
+            }
+            Err(_) => {}
+        }
+        tried = tried.saturating_add(1);
+        if notes.pause(if tried > PATIENT { SYNC } else { GATHER * 10 }) {
+            return None;
+        }
     }
 }
 
@@ -165,7 +198,7 @@ impl Desk {
 
     fn start(self, notes: Arc<Notes>) -> io::Result<Keeper> {
         let of_thread = Arc::clone(&notes);
-        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || self.run(&of_thread))?;
+        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || Some(self.run(&of_thread)))?;
         Ok(Keeper { notes, thread: Some(thread) })
     }
 

@@ -38,9 +38,14 @@ struct Process {
 }
 
 fn start(path: &Path, limits: &[Limit]) -> Process {
+    start_after(path, limits, false)
+}
+
+/// `follows`: a process that goes on working.
+fn start_after(path: &Path, limits: &[Limit], follows: bool) -> Process {
     let metrics = Metrics::new(&Identity { instance_id: "gw-1".into(), version: "0.1.0".into() });
     let all = Limits::default();
-    let keeper = all.keep_in(path, &metrics).unwrap();
+    let keeper = all.keep_in(path, follows, &metrics).unwrap();
     let limiters = limits.iter().map(|limit| all.limiter(&Arc::new(limit.clone()), &metrics)).collect();
     let route = RouteLimits::new(&"r".into(), limiters, &metrics).unwrap();
     Process { route, keeper: Some(keeper), limits: all, metrics }
@@ -188,24 +193,24 @@ fn a_limit_that_a_reload_brings_finds_what_it_had() {
 #[test]
 fn what_changes_while_a_state_is_collected_is_not_lost() {
     let directory = tempfile::tempdir().unwrap();
-    let opened = Keeper::open(directory.path()).unwrap();
+    let opened = Keeper::open(directory.path(), false).unwrap();
     let saved = |spent| Saved { spent, pending: 0, at: 7 };
     let ledger = Arc::clone(&opened.ledger);
     let accounts = move |show: &mut dyn FnMut(Record)| {
         show(Record { meter: 1, key: 2, saved: saved(10) });
-        ledger.note(1, 2, || saved(11));
+        ledger.note(1, 2, Moved::default(), || saved(11));
     };
     opened.start(Box::new(accounts), Arc::default()).unwrap().end();
-    assert_eq!(Keeper::open(directory.path()).unwrap().ledger.claim(1), [(2, saved(11))]);
+    assert_eq!(Keeper::open(directory.path(), false).unwrap().ledger.claim(1), [(2, saved(11))]);
 }
 
 #[test]
 fn more_notes_than_may_wait_are_made_up_for_by_a_state() {
     let notes = Notes::default();
     for key in 0..MAX_NOTES as u64 + 10 {
-        notes.put(Record { meter: 1, key, saved: Saved { spent: key, pending: 0, at: 0 } });
+        notes.put(Record { meter: 1, key, saved: Saved { spent: key, pending: 0, at: 0 } }, Moved::default());
     }
-    notes.put(Record { meter: 1, key: 3, saved: Saved { spent: 77, pending: 0, at: 0 } });
+    notes.put(Record { meter: 1, key: 3, saved: Saved { spent: 77, pending: 0, at: 0 } }, Moved::default());
     let woken = notes.wait(Duration::ZERO);
     assert_eq!((woken.notes.len(), woken.overflowed), (MAX_NOTES, true));
     assert_eq!(woken.notes.get(&(1, 3)).unwrap().spent, 77, "the last of an account holds");
@@ -249,4 +254,45 @@ fn threads_that_spend_while_states_are_written_lose_nothing() {
     for n in 0..5 {
         assert!(after.has_left(&format!("key-{n}"), 840, 500));
     }
+}
+
+#[test]
+fn a_process_that_takes_over_charges_what_the_one_before_still_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = start(directory.path(), &[limit("a")]);
+    first.spend("one", 100, 10);
+    let (under_way, never_settled) = (first.reserve("one", 300, 30).unwrap(), first.reserve("one", 50, 5).unwrap());
+    let paused = first.keeper.take().unwrap().hand_over().unwrap();
+    let second = start_after(directory.path(), &[limit("a")], true);
+    assert!(second.has_left("one", 550, 455), "what is set aside stays set aside");
+    first.spend("one", 7, 1);
+    first.spend("another", 20, 2);
+    under_way.settle(Spent { tokens: 120, cost: 12 });
+    for (meter, key, moved) in paused.moves() {
+        second.limits.follow(meter, key, moved);
+    }
+    assert!(second.has_left("one", 1_000 - 100 - 7 - 120 - 50, 500 - 10 - 1 - 12 - 5));
+    assert!(second.has_left("another", 980, 498));
+    assert_eq!(paused.moves(), [], "each is told once");
+    second.limits.follow_no_more();
+    drop(never_settled);
+    assert!(second.has_left("one", 723, 472), "what it left behind counts as used");
+    second.end();
+    assert!(start(directory.path(), &[limit("a")]).has_left("one", 723, 472));
+}
+
+#[test]
+fn a_process_whose_successor_fails_keeps_its_budgets_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = start(directory.path(), &[limit("a")]);
+    first.spend("one", 100, 10);
+    let paused = first.keeper.take().unwrap().hand_over().unwrap();
+    let second = start_after(directory.path(), &[limit("a")], true);
+    first.spend("one", 100, 10);
+    first.keeper = Some(paused.resume(directory.path()).unwrap());
+    first.spend("one", 100, 10);
+    second.end();
+    killed_when(directory.path(), &[limit("a")], &state_of(directory.path()), |third| third.has_left("one", 700, 470));
+    first.end();
+    assert!(start(directory.path(), &[limit("a")]).has_left("one", 700, 470));
 }

@@ -6,13 +6,17 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use log::warn;
 use serde::de::DeserializeOwned;
 
 use super::channel::{self, MAX_LINE};
-use super::{Agreed, Carry, DETACH, Hello, SOCKETS, Word};
+use super::{Agreed, Carry, DETACH, Hello, Moves, SOCKETS, Word};
+use crate::limit::Limits;
 use crate::server::listener::Bound;
+use crate::snapshot::Shared;
 
 /// For each word of the old process.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,13 +97,28 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Waits until it has ended.
-    pub async fn ended(self) {
+    /// Charges what it still charges, until it has ended.
+    pub async fn follow(self, shared: Arc<Shared>) {
+        if let Err(error) = self.try_follow(&shared.limits).await {
+            warn!("what the process before still charges is not known: {error}");
+        }
+        shared.limits.follow_no_more();
+    }
+
+    async fn try_follow(self, limits: &Limits) -> io::Result<()> {
         let channel = self.channel.into_inner();
-        let Ok(()) = channel.set_nonblocking(true) else { return };
-        let Ok(mut channel) = tokio::net::UnixStream::from_std(channel) else { return };
-        let mut rest = [0; 64];
-        while let Ok(1..) = tokio::io::AsyncReadExt::read(&mut channel, &mut rest).await {}
+        channel.set_nonblocking(true)?;
+        let mut channel = tokio::io::BufReader::new(tokio::net::UnixStream::from_std(channel)?);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut bounded = tokio::io::AsyncReadExt::take(&mut channel, MAX_LINE as u64);
+            if tokio::io::AsyncBufReadExt::read_until(&mut bounded, b'\n', &mut line).await? == 0 {
+                return Ok(());
+            }
+            let Moves { moves } = channel::parse(&line)?;
+            moves.into_iter().for_each(|(meter, key, moved)| limits.follow(meter, key, moved));
+        }
     }
 
     /// Says why we cannot serve.

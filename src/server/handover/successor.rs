@@ -14,8 +14,9 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::{Agreed, Carry, DETACH, Hello, SOCKETS, Word, channel};
+use super::{Agreed, Carry, DETACH, Hello, Moves, SOCKETS, Word, channel};
 use crate::config::Environment;
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
@@ -31,6 +32,8 @@ const PREPARES_WITHIN: Duration = Duration::from_secs(20);
 const SERVES_WITHIN: Duration = Duration::from_secs(5);
 /// Until it has told the service manager.
 const TELLS_WITHIN: Duration = Duration::from_secs(2);
+/// How often the new process hears what this one still charges.
+const TELL: Duration = Duration::from_millis(20);
 /// Bytes of a line of the new process.
 const MAX_LINE: u64 = 1 << 20;
 
@@ -57,8 +60,10 @@ pub struct Handover {
     under_way: tokio::sync::Mutex<()>,
     last_failure: Mutex<Option<String>>,
     successor: watch::Sender<Option<Successor>>,
-    /// Kept open until this process ends: that is how the new one knows.
-    channel: Mutex<Option<Channel>>,
+    /// What the new process still hears of this one.
+    telling: Mutex<Option<JoinHandle<()>>>,
+    /// Nothing is charged any more.
+    finished: watch::Sender<bool>,
 }
 
 impl Handover {
@@ -74,8 +79,8 @@ impl Handover {
         supervisor: Arc<Supervisor>,
     ) -> Result<Self, StartError> {
         let program = program().map_err(StartError::system("cannot find out where this program is"))?;
-        let (under_way, last_failure, channel) = Default::default();
-        let (successor, _) = watch::channel(None);
+        let (under_way, last_failure, telling) = Default::default();
+        let ((successor, _), (finished, _)) = (watch::channel(None), watch::channel(false));
         let sockets = Mutex::new(Some(sockets));
         Ok(Self {
             program,
@@ -87,7 +92,8 @@ impl Handover {
             under_way,
             last_failure,
             successor,
-            channel,
+            telling,
+            finished,
         })
     }
 
@@ -141,6 +147,15 @@ impl Handover {
         lock(&self.sockets).take();
     }
 
+    /// Tells the new process the last of what is charged, and that this one ends. To be called when nothing is any more.
+    pub async fn finish(&self) {
+        let telling = lock(&self.telling).take();
+        self.finished.send_replace(true);
+        if let Some(telling) = telling {
+            let _ = telling.await;
+        }
+    }
+
     async fn try_run(&self) -> Result<Successor, String> {
         let mut channel = self.start().await?;
         match channel.hear(PREPARES_WITHIN).await? {
@@ -151,7 +166,8 @@ impl Handover {
         let result = self.leave_to(&mut channel).await;
         match result {
             Ok(successor) => {
-                *lock(&self.channel) = Some(channel);
+                let telling = tell(channel, Arc::clone(&self.state), self.finished.subscribe());
+                *lock(&self.telling) = Some(tokio::spawn(telling));
                 Ok(successor)
             }
             Err(reason) => {
@@ -213,6 +229,22 @@ impl Channel {
             std::io::ErrorKind::UnexpectedEof => ended(),
             _ => format!("the new process says something that is not understood: {error}"),
         })
+    }
+}
+
+/// Tells the new process what this one still charges, until the end.
+async fn tell(mut channel: Channel, state: Arc<StateDirectory>, mut finished: watch::Receiver<bool>) {
+    loop {
+        let last = tokio::time::timeout(TELL, finished.wait_for(|finished| *finished)).await.is_ok();
+        let moves = state.moves();
+        if !moves.is_empty()
+            && let Err(reason) = channel.say(&Moves { moves }).await
+        {
+            return warn!("what this process still charges is not told: {reason}");
+        }
+        if last {
+            return;
+        }
     }
 }
 
