@@ -100,10 +100,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# Sets SCRATCH to a directory that nobody else can look into and that goes when the script ends.
+# Sets SCRATCH to a directory that nobody else can look into, and LENT to one that the service's user may be given; both go
+# when the script ends.
 scratch() {
   SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/sluicegate-ops.XXXXXXXXXX")
   at_end "rm -rf -- $(printf %q "$SCRATCH")"
+  LENT=$(mktemp -d "${TMPDIR:-/tmp}/sluicegate-ops.XXXXXXXXXX")
+  at_end "rm -rf -- $(printf %q "$LENT")"
 }
 
 # own_folder PATH: makes a folder for this user alone, or ends when somebody else could put things into it.
@@ -175,6 +178,8 @@ unit_environment() {
   has_service || return 0
   if [ -d "/run/credentials/$unit" ]; then
     export CREDENTIALS_DIRECTORY="/run/credentials/$unit"
+  elif lend_credentials "$unit"; then
+    export CREDENTIALS_DIRECTORY="$LENT"
   fi
   while read -r file _; do
     [ -r "$file" ] || continue
@@ -188,6 +193,26 @@ unit_environment() {
       export "$name=$value"
     done <"$file"
   done < <(service show --property=EnvironmentFiles --value "$unit" 2>/dev/null)
+}
+
+# Of a unit that does not run, systemd has the credentials nowhere: puts those that its files name into LENT. Fails when
+# there are none, or this user may not read them.
+lend_credentials() {
+  local line name path found=1
+  while read -r line; do
+    name=${line#*=} path=${line#*:}
+    name=${name%%:*}
+    [[ $name =~ ^[A-Za-z0-9_.-]+$ ]] && [[ $path == /* ]] && [ -r "$path" ] || continue
+    case $line in
+      LoadCredential=*) (umask 077 && cat -- "$path" >"$LENT/$name") || continue ;;
+      *) (umask 077 && systemd-creds decrypt --name="$name" -- "$path" "$LENT/$name" 2>/dev/null) || continue ;;
+    esac
+    found=0
+  done < <(service cat "$unit" 2>/dev/null | grep -E '^LoadCredential(Encrypted)?=.+:/' || true)
+  if [ "$found" -eq 0 ] && [ "$(id -u)" -eq 0 ] && getent passwd "$SLUICEGATE_USER" >/dev/null; then
+    chown -R -- "$SLUICEGATE_USER" "$LENT"
+  fi
+  return "$found"
 }
 
 # as_service COMMAND ...: runs it as the service's user, with the one capability of the unit, where that can be done.

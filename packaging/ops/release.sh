@@ -139,6 +139,8 @@ prune_releases() {
 
 # put_package FILE: installs it, as an upgrade or a downgrade, asking nothing and keeping edited files.
 put_package() {
+  # The package's own scripts then hand over, but do not restart what cannot hand over: there is a way back.
+  export SLUICEGATE_UPGRADE=watched
   case $1 in
     *.deb)
       # With a root of its own dpkg works alone; apt finds what else is needed.
