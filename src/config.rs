@@ -150,6 +150,8 @@ pub struct CertificateFiles {
     pub key: PathBuf,
     /// What the files hold, ready to serve.
     pub certified: Arc<CertifiedKey>,
+    /// When the first certificate of the chain that ends does, in seconds since the epoch.
+    pub expires: u64,
 }
 
 impl PartialEq for CertificateFiles {

@@ -210,6 +210,7 @@ impl Prepared {
         let (auditing, alarms) = Auditing::new(identity.clone(), Arc::clone(&metrics));
         let logs = Logs { access, audit: open_audit(config.log.audit.as_ref(), &auditing)? };
         let listeners = listeners(&config, &metrics)?;
+        metrics.set_certificates(certificates(&config));
         let runtime = reactor()?;
         let addresses = Arc::new(Addresses::default());
         let tokens = Arc::new(Tokens::new(issuers(&config), &metrics));
@@ -360,6 +361,12 @@ fn raise_descriptors(max_connections: usize) {
 /// Whose tokens are taken.
 fn issuers(config: &Config) -> Option<&Jwt> {
     config.auth.as_ref()?.jwt.as_deref()
+}
+
+/// The certificates that listeners show: where each is, and when it ends.
+fn certificates(config: &Config) -> impl Iterator<Item = (String, u64)> {
+    let shown = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.certificates);
+    shown.map(|files| (files.cert.display().to_string(), files.expires))
 }
 
 fn process_log(config: &Config) -> String {

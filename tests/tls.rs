@@ -151,6 +151,16 @@ async fn certificates_are_replaced_under_load_without_a_failed_request() {
 }
 
 #[tokio::test]
+async fn when_a_certificate_ends_is_a_metric() {
+    let (authority, a) = (Authority::new(), upstream("a").await);
+    let gate = one(&authority, &a).await;
+    let metrics = gate.metrics().await;
+    let files = metrics.values("sluicegate_certificate_expiry_timestamp_seconds", "certificate");
+    assert_eq!(files, [gate.dir().join("a.crt").display().to_string()]);
+    assert!(metrics.sum("sluicegate_certificate_expiry_timestamp_seconds") > 1.7e9);
+}
+
+#[tokio::test]
 async fn a_broken_certificate_is_refused_and_the_old_one_goes_on() {
     let (authority, a) = (Authority::new(), upstream("a").await);
     let (builder, old) = tls_gateway(&authority);

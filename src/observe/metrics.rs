@@ -81,6 +81,7 @@ pub struct Metrics {
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     upgrades_ok: AtomicU64,
+    certificates: Mutex<BTreeMap<String, u64>>,
     upgrades_failed: AtomicU64,
     panics: AtomicU64,
     log_errors: AtomicU64,
@@ -125,6 +126,7 @@ impl Metrics {
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             upgrades_ok: AtomicU64::new(0),
+            certificates: Mutex::default(),
             upgrades_failed: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             log_errors: AtomicU64::new(0),
@@ -226,6 +228,11 @@ impl Metrics {
     pub fn upgraded(&self, done: bool) {
         let counter = if done { &self.upgrades_ok } else { &self.upgrades_failed };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Exports when these certificates end, by their files, in the place of those before.
+    pub fn set_certificates(&self, certificates: impl Iterator<Item = (String, u64)>) {
+        *lock(&self.certificates) = certificates.collect();
     }
 
     /// Records a panic. The panic hook of [`super::logging`] does.

@@ -69,7 +69,18 @@ fn certificate(path: &KeyPath, raw: &RawCertificate, resolver: &mut Resolver<'_>
         warn_of_validity(&cert_path, &cert, first, resolver);
     }
     let certified = certified(&key_path, (&cert, &key), chain, private, resolver)?;
-    Some(CertificateFiles { cert, key, certified })
+    let expires = expires(&certified.cert);
+    Some(CertificateFiles { cert, key, certified, expires })
+}
+
+/// A certificate that ends within this time is warned of: a week, in seconds.
+const SOON: i64 = 7 * 86_400;
+
+/// When the first of a chain ends, in seconds since the epoch.
+fn expires(chain: &[CertificateDer<'_>]) -> u64 {
+    let parsed = chain.iter().filter_map(|der| X509Certificate::from_der(der).ok());
+    let ends = parsed.map(|(_, certificate)| u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0));
+    ends.min().unwrap_or(0)
 }
 
 /// Whether `cert` holds a key and no certificate, and `key` the other way round.
@@ -163,6 +174,8 @@ fn warn_of_validity(path: &KeyPath, file: &Path, der: &CertificateDer<'_>, resol
         format!("expired on {}", validity.not_after)
     } else if validity.not_before.timestamp() > now {
         format!("is not valid before {}", validity.not_before)
+    } else if validity.not_after.timestamp() < now + SOON {
+        format!("expires soon, on {}", validity.not_after)
     } else {
         return;
     };

@@ -84,17 +84,22 @@ fn what_cannot_be_used_is_told() {
 }
 
 #[test]
-fn an_expired_certificate_is_only_warned_of() {
+fn a_certificate_that_has_expired_or_is_about_to_is_only_warned_of() {
     let directory = tempfile::tempdir().unwrap();
-    let mut params = CertificateParams::new(["old.example".to_owned()]).unwrap();
-    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
-    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let key = KeyPair::generate().unwrap();
-    let cert = params.self_signed(&key).unwrap();
-    write(directory.path(), "old", &cert.pem(), &key.serialize_pem());
-    let loaded = load_text(&with_certificates(directory.path(), "{ bundle: @/old.pem }")).unwrap();
-    assert_eq!(loaded.warnings.len(), 1);
-    assert!(loaded.warnings[0].message.contains("expired on"), "{}", loaded.warnings[0]);
+    let soon = crate::clock::wall() + std::time::Duration::from_secs(86_400);
+    for (ends, warning) in [(rcgen::date_time_ymd(2020, 1, 1), "expired on"), (soon.into(), "expires soon, on")] {
+        let mut params = CertificateParams::new(["old.example".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = ends;
+        let key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        write(directory.path(), "old", &cert.pem(), &key.serialize_pem());
+        let loaded = load_text(&with_certificates(directory.path(), "{ bundle: @/old.pem }")).unwrap();
+        assert_eq!(loaded.warnings.len(), 1);
+        assert!(loaded.warnings[0].message.contains(warning), "{}", loaded.warnings[0]);
+        let expires = loaded.config.listeners[0].tls.as_ref().unwrap().certificates[0].expires;
+        assert_eq!(i64::try_from(expires), Ok(ends.unix_timestamp()));
+    }
 }
 
 #[test]

@@ -66,6 +66,11 @@ fn collect_process(metrics: &Metrics, out: &mut Families) {
         let help = "Tries of this process to hand over to a new one, by result.";
         out.counter("sluicegate_upgrades_total", help, &[("result", result)], counter.load(Ordering::Relaxed));
     }
+    for (file, ends) in &*lock(&metrics.certificates) {
+        let help = "When a certificate that listeners show, or the first of its chain, ends, seconds since the epoch.";
+        let labels = [("certificate", file.as_str())];
+        out.gauge("sluicegate_certificate_expiry_timestamp_seconds", help, &labels, *ends as f64);
+    }
     let reload = *lock(&metrics.reload);
     let ok = f64::from(u8::from(reload.failure.is_none()));
     out.gauge("sluicegate_config_last_reload_success", "1 when the last load of the configuration was good.", &[], ok);
