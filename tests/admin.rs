@@ -174,12 +174,6 @@ async fn ctl_drain_waits_for_the_last_request_in_flight() {
 }
 
 #[tokio::test]
-async fn ctl_says_what_it_cannot_do_yet() {
-    let exit = sluicegate(&["ctl", "upgrade"]);
-    assert!(exit.code == Some(1) && exit.stderr.contains("not supported yet"), "{exit:?}");
-}
-
-#[tokio::test]
 async fn status_json_is_what_programs_read() {
     let a = upstream("a").await;
     let gate = guarded(&[&a]).await;

@@ -4,7 +4,7 @@ use super::{Wrong, one_of, quote};
 use crate::config::problem::{list, nearest};
 
 /// The targets of the process log, without `sluicegate::` in front. A level for `server` goes for `server::reload` too.
-const TARGETS: [&str; 18] = [
+const TARGETS: [&str; 23] = [
     "admin",
     "admin::control",
     "admin::tokens",
@@ -17,11 +17,16 @@ const TARGETS: [&str; 18] = [
     "panic",
     "resolve",
     "server",
+    "server::handover::predecessor",
+    "server::handover::successor",
     "server::lifecycle",
     "server::refusal",
     "server::reload",
     "server::secrecy",
+    "server::sockets",
+    "server::supervisor",
     "server::worker",
+    "server::workers",
     "upstream",
 ];
 
