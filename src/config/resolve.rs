@@ -10,13 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::RouteAuth;
 use super::environment::{Environment, Overrides};
 use super::problem::{ConfigErrors, Finding, KeyPath, Place, Problem};
 use super::raw::{OneOrMany, RawConfig, Text};
 use super::secret::is_placeholder;
 use super::source::Source;
 use super::values::{self, Wrong};
-use super::{Config, Pool, Route, Target, overlap};
+use super::{Config, ListenAddress, Listener, Pool, Route, Target, overlap};
 
 mod ai;
 mod audit;
@@ -66,10 +67,25 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     let certain = |(path, _): &&(KeyPath, _)| !resolver.doubtful(&path.key("match"));
     let certain: Vec<_> = routes.iter().filter(certain).cloned().collect();
     overlap::check(&certain, &mut resolver.findings);
+    warn_of_open_models(&listeners, &routes, resolver);
     let routes: Vec<_> = routes.into_iter().map(|(_, route)| route).collect();
     warn_unused(pools.get(..of_file).unwrap_or_default(), &guards, &routes, resolver);
     let route::Guards { auth, limits, caches, sanitize, ai, .. } = guards;
     Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, ai, routes }
+}
+
+/// Whoever reaches a route to models that asks nobody who they are spends the money behind the providers' keys.
+fn warn_of_open_models(listeners: &[Listener], routes: &[(KeyPath, Arc<Route>)], resolver: &mut Resolver<'_>) {
+    let beyond = |listener: &&Listener| matches!(listener.address, ListenAddress::Tcp(at) if !at.ip().is_loopback());
+    let Some(listener) = listeners.iter().find(beyond) else { return };
+    let open = |route: &Route| {
+        matches!(route.target, Target::Ai(_)) && route.auth == RouteAuth::None && route.allow.is_empty()
+    };
+    for (path, _) in routes.iter().filter(|(_, route)| open(route)) {
+        let message = format!("everyone who reaches {} may ask models with your keys", listener.address);
+        let hint = "`auth: required` asks who they are, `allow: [10.0.0.0/8]` from where";
+        resolver.warn(Finding::value(&path.key("ai"), message).hint(hint));
+    }
 }
 
 /// `pools` are those of the file.

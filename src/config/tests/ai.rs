@@ -427,3 +427,17 @@ fn no_secret_of_a_provider_shows() {
     assert!(!format!("{loaded:?}").contains("hunter2"), "{loaded:?}");
     assert_eq!(loaded.config.ai.unwrap().providers[0].keys.len(), 2);
 }
+
+#[test]
+fn models_that_everyone_may_ask_are_warned_of() {
+    let open = |listen: &str, more: &str| {
+        let provider = "ai: { providers: { p: { kind: openai, keys: sk-4711 } } }";
+        warnings(&format!("listen: {listen}\n{provider}\nroutes: {{ match: /v1/, ai: true{more} }}\n"))
+    };
+    let told = open("0.0.0.0:80", "");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("everyone who reaches 0.0.0.0:80 may ask models with your keys"), "{told:?}");
+    for (listen, more) in [("127.0.0.1:80", ""), ("unix:/run/a.sock", ""), ("0.0.0.0:80", ", allow: [10.0.0.0/8]")] {
+        assert_eq!(open(listen, more), [""; 0], "{listen}{more}");
+    }
+}
