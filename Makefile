@@ -29,7 +29,7 @@ test: deps check
 # From the quickest to the slowest, so that a slip is told early; the tests last, so that their count ends the output.
 check: fmt scripts audit clippy docs tests
 
-# BENCH holds arguments: make bench BENCH='--rounds 1 --only sluicegate,nginx'
+# BENCH holds arguments: make bench BENCH='web --rounds 1 --only sluicegate,nginx', or ai, or streams; all without one.
 BENCH ?=
 bench:
 	@$(SCRIPTS)/deps bench

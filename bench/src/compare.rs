@@ -90,7 +90,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     let dir = TempDir::new()?;
     let backend = Bench::backend(plan, dir.path())?;
     let log = dir.path().join("backend.log");
-    let _backend = start(&backend.argv, &log, backend.address).await?;
+    let _backend = start(&backend.argv, &log, backend.address, LISTENS).await?;
     let bench = Bench { plan, dir: dir.path(), backend: backend.address };
     let (peers, mut skipped) = bench.peers()?;
     let workloads = load::installed(&mut skipped)?;
@@ -121,7 +121,7 @@ async fn measure(plan: &Plan, dir: &Path, peer: &Peer, workloads: &[Workload], r
     let log = dir.join(format!("{}.log", peer.name));
     let running = match peer.argv.is_empty() {
         true => None,
-        false => Some(start(&peer.argv, &log, peer.address).await?),
+        false => Some(start(&peer.argv, &log, peer.address, LISTENS).await?),
     };
     let mut runs = Vec::new();
     for (number, workload) in workloads.iter().filter(|workload| peer.serves.contains(workload)).enumerate() {
@@ -137,7 +137,7 @@ async fn measure(plan: &Plan, dir: &Path, peer: &Peer, workloads: &[Workload], r
         let Some(sample) = workload.parse(&text) else {
             return Err(io::Error::other(format!("{} printed no result:\n{text}", argv.join(" "))));
         };
-        let cpu_us = before.zip(after).and_then(|(before, after)| cpu_per_request(&before, &after, &sample));
+        let cpu_us = before.zip(after).and_then(|(before, after)| cpu_per_request(&before, &after, sample.requests));
         eprintln!(
             "  {:<8} {:>8.0} req/s  {:>6.1} us CPU  {} errors",
             workload.name(),
@@ -162,15 +162,18 @@ fn usage(running: Option<&Running>) -> io::Result<Option<Usage>> {
     running.map(Running::usage).transpose()
 }
 
-fn cpu_per_request(before: &Usage, after: &Usage, sample: &Sample) -> Option<f64> {
+pub(crate) fn cpu_per_request(before: &Usage, after: &Usage, requests: u64) -> Option<f64> {
     let spent = after.cpu.saturating_sub(before.cpu);
-    (sample.requests > 0).then(|| spent.as_secs_f64() * 1e6 / sample.requests as f64)
+    (requests > 0).then(|| spent.as_secs_f64() * 1e6 / requests as f64)
 }
 
+/// How long a proxy or a backend may take until it listens.
+const LISTENS: Duration = Duration::from_secs(5);
+
 /// Starts a program and waits until its address takes connections. Errors carry the end of its log.
-async fn start(argv: &[String], log: &Path, address: SocketAddr) -> io::Result<Running> {
+pub(crate) async fn start(argv: &[String], log: &Path, address: SocketAddr, limit: Duration) -> io::Result<Running> {
     let mut running = Running::spawn(argv, log)?;
-    for _ in 0..200 {
+    for _ in 0..limit.as_millis() / 25 {
         if tokio::net::TcpStream::connect(address).await.is_ok() {
             return Ok(running);
         }
@@ -186,16 +189,16 @@ async fn start(argv: &[String], log: &Path, address: SocketAddr) -> io::Result<R
 }
 
 /// A directory for configurations and logs, removed at the end.
-struct TempDir(PathBuf);
+pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("sluicegate-bench-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

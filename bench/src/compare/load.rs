@@ -126,7 +126,7 @@ pub async fn execute(argv: &[String], limit: Duration) -> io::Result<String> {
     }
 }
 
-fn parse_wrk(text: &str) -> Option<Sample> {
+pub(crate) fn parse_wrk(text: &str) -> Option<Sample> {
     let mut sample = Sample::default();
     for line in text.lines().map(str::trim) {
         if let Some((requests, _)) = line.split_once(" requests in ") {
@@ -147,7 +147,7 @@ fn parse_wrk(text: &str) -> Option<Sample> {
     (sample.per_second > 0.0 || sample.errors > 0).then_some(sample)
 }
 
-fn parse_ab(text: &str) -> Option<Sample> {
+pub(crate) fn parse_ab(text: &str) -> Option<Sample> {
     let number = |key: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(key))?;
         line.split_whitespace().next()?.parse::<f64>().ok()

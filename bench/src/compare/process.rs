@@ -22,6 +22,8 @@ pub struct Usage {
     pub rss_kib: u64,
     /// Highest resident memory, KiB.
     pub peak_kib: u64,
+    /// Resident memory with each shared page split among those who share it, KiB; 0 where the kernel does not tell.
+    pub pss_kib: u64,
 }
 
 impl Running {
@@ -51,9 +53,17 @@ impl Running {
             ticks += parse_stat(&stat).ok_or_else(gone)?.ticks;
             sum.rss_kib += status_kib(&status, "VmRSS").unwrap_or(0);
             sum.peak_kib += status_kib(&status, "VmHWM").unwrap_or(0);
+            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            sum.pss_kib += status_kib(&rollup, "Pss").unwrap_or(0);
         }
         sum.cpu = Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64);
         Ok(sum)
+    }
+
+    /// Counts the highest resident memory from here on. Errors when the kernel refuses.
+    pub fn forget_peak(&self) -> io::Result<()> {
+        // "5" resets VmHWM (proc(5), clear_refs).
+        family(self.child.id()).iter().try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5"))
     }
 }
 
@@ -79,6 +89,12 @@ impl Drop for Running {
         }
         let _ = self.child.wait();
     }
+}
+
+/// The time of this process alone, without its children.
+pub fn own_cpu() -> Duration {
+    let ticks = stat_of(std::process::id()).map_or(0, |stat| stat.ticks);
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 fn send(pid: u32, signal: Signal) {
@@ -165,7 +181,8 @@ mod tests {
         }
         let pids = family(running.child.id());
         assert_eq!(pids.len(), 2);
-        assert!(running.usage().unwrap().rss_kib > 0);
+        let usage = running.usage().unwrap();
+        assert!(usage.pss_kib > 0 && usage.pss_kib <= usage.rss_kib && usage.rss_kib <= usage.peak_kib, "{usage:?}");
         drop(running);
         // The orphan is reaped by whoever adopts it: a moment later, or left as a zombie.
         let alive =

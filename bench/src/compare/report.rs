@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::load::Workload;
 use super::machine::Machine;
@@ -29,27 +29,7 @@ struct Row {
 
 /// The whole report in Markdown.
 pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str) -> String {
-    let mut out = format!("# Benchmark of {} at {}\n\n", machine.date, machine.commit);
-    let Machine { cpu, cores, memory_mib, kernel, .. } = machine;
-    let _ = writeln!(
-        out,
-        "Machine: {cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}. Load, proxy and backend share it."
-    );
-    let _ = writeln!(
-        out,
-        "Backend: {}. Rounds: {}, interleaved; medians below. `{command}`\n",
-        outcome.backend, plan.rounds
-    );
-    if machine.load > 0.5 {
-        let _ = writeln!(
-            out,
-            "**The machine was not idle: load average {:.1} before the run.** Compare within this table only, and with care.\n",
-            machine.load
-        );
-    }
-    if cfg!(debug_assertions) {
-        out.push_str("**bare-pingora and the mock are debug builds here: their numbers mean nothing.**\n\n");
-    }
+    let mut out = head("Benchmark", machine, &outcome.backend, plan.rounds, command);
     out.push_str(&tables(&outcome.runs));
     out.push_str("## What ran\n\n");
     for peer in &outcome.peers {
@@ -66,6 +46,27 @@ pub fn markdown(plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str
     }
     for peer in outcome.peers.iter().filter(|peer| !peer.config.is_empty()) {
         let _ = writeln!(out, "\n{}:\n\n```\n{}```", peer.name, peer.config);
+    }
+    out
+}
+
+/// The beginning of every report: when, where, behind what, and how quiet it was.
+pub fn head(title: &str, machine: &Machine, backend: &str, rounds: u32, command: &str) -> String {
+    let Machine { cpu, cores, memory_mib, kernel, .. } = machine;
+    let mut out = format!(
+        "# {title} of {} at {}\n\nMachine: {cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}. Load, proxy and backend share it.\n\
+         Backend: {backend}. Rounds: {rounds}, interleaved. `{command}`\n\n",
+        machine.date, machine.commit
+    );
+    if machine.load > 0.5 {
+        let _ = writeln!(
+            out,
+            "**The machine was not idle: load average {:.1} before the run.** Compare within this table only, and with care.\n",
+            machine.load
+        );
+    }
+    if cfg!(debug_assertions) {
+        out.push_str("**The load, bare-pingora and the mock are debug builds here: their numbers mean nothing.**\n\n");
     }
     out
 }
@@ -95,19 +96,36 @@ pub fn tables(runs: &[Run]) -> String {
 
 /// Writes `<date>-<commit>.md` and `.json` into `dir` and returns the first's path. Errors when they cannot be written.
 pub fn write(dir: &Path, plan: &Plan, machine: &Machine, outcome: &Outcome, command: &str) -> io::Result<PathBuf> {
-    fs::create_dir_all(dir)?;
-    let day = machine.date.split(' ').next().unwrap_or("undated");
-    let path = dir.join(format!("{day}-{}.md", machine.commit));
-    fs::write(&path, markdown(plan, machine, outcome, command))?;
     let peers: Vec<_> = outcome
         .peers
         .iter()
         .map(|peer| json!({"name": peer.name, "version": peer.version, "command": peer.argv, "config": peer.config}))
         .collect();
     let data = json!({
-        "machine": machine, "backend": outcome.backend, "command": command, "rounds": plan.rounds, "seconds": plan.seconds,
-        "path": plan.path, "debug_build": cfg!(debug_assertions), "peers": peers, "skipped": outcome.skipped, "runs": outcome.runs,
+        "backend": outcome.backend, "rounds": plan.rounds, "seconds": plan.seconds, "path": plan.path, "peers": peers,
+        "skipped": outcome.skipped, "runs": outcome.runs,
     });
+    save(dir, machine, "", &markdown(plan, machine, outcome, command), command, data)
+}
+
+/// Writes a report and its data beside it, with `-suite` in their names where it has one, and returns the report's path. Errors
+/// when they cannot be written.
+pub fn save(
+    dir: &Path,
+    machine: &Machine,
+    suite: &str,
+    text: &str,
+    command: &str,
+    mut data: Value,
+) -> io::Result<PathBuf> {
+    fs::create_dir_all(dir)?;
+    let day = machine.date.split(' ').next().unwrap_or("undated");
+    let suite = if suite.is_empty() { String::new() } else { format!("-{suite}") };
+    let path = dir.join(format!("{day}-{}{suite}.md", machine.commit));
+    fs::write(&path, text)?;
+    data["machine"] = serde_json::to_value(machine)?;
+    data["command"] = command.into();
+    data["debug_build"] = cfg!(debug_assertions).into();
     fs::write(path.with_extension("json"), serde_json::to_string_pretty(&data)? + "\n")?;
     Ok(path)
 }
@@ -165,7 +183,7 @@ fn line(row: &Row, haproxy: Option<f64>, bare: Option<f64>) -> String {
 }
 
 /// The middle value, or the mean of the two in the middle; `None` of nothing.
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = values.get(values.len() / 2)?;
     let lower = values.get((values.len() - 1) / 2)?;
