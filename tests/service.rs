@@ -125,8 +125,11 @@ async fn after_an_upgrade_the_new_process_is_the_one_to_watch_and_the_old_never_
     manager.forget();
     let new = gate.upgrade().await;
     let lines = manager.lines();
-    let told = lines.iter().position(|line| *line == format!("MAINPID={new}"));
+    let main = format!("MAINPID={new}");
+    let told = lines.iter().position(|line| *line == main);
     assert!(told.is_some_and(|at| lines[at + 1] == "READY=1"), "{lines:?}");
+    // A service manager may listen to the old one alone, until it has heard who the new one is.
+    eventually(s(5), "both say whom to watch", async || manager.count(&main) == 2).await;
     manager.hears(&format!("STATUS=serving on {}; process {} drains 1 connection", gate.address(), gate.pid())).await;
     while stream.piece().await.is_some() {}
     assert_eq!(gate.wait_exit(s(10)).await.code, Some(0));

@@ -81,6 +81,12 @@ impl Supervisor {
         self.succeeded.store(true, Ordering::Relaxed);
     }
 
+    /// The other process, `pid`, is the one to watch from now on. It has said so itself, and where the service manager listens
+    /// to the main process alone (`NotifyAccess=main`), it has to hear that from us.
+    pub fn hand_on(&self, pid: u32) {
+        tell(&[NotifyState::MainPid(pid), NotifyState::Status(&self.usual())]);
+    }
+
     /// The other process has failed after all.
     pub fn serves_on(&self) {
         self.succeeded.store(false, Ordering::Relaxed);

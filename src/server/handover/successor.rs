@@ -189,7 +189,10 @@ impl Handover {
         self.supervisor.succeeded_by(successor.status.clone());
         let agreed = channel.say(&Agreed {}).await;
         match agreed.and(channel.hear(TELLS_WITHIN).await) {
-            Ok(_) => Ok(successor),
+            Ok(_) => {
+                self.supervisor.hand_on(successor.pid);
+                Ok(successor)
+            }
             Err(reason) => {
                 self.supervisor.serves_on();
                 Err(reason)
