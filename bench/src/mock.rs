@@ -59,7 +59,7 @@
 //! | fault | effect |
 //! |---|---|
 //! | `503` | this status, in the provider's shape at a door |
-//! | `refuse:` `key` `forbidden` `quota` `model` `context` `filter` `overloaded` | what this provider says then |
+//! | `refuse:` `key` `forbidden` `quota` `credit` `model` `context` `filter` `overloaded` | what this provider says then |
 //! | `rate-limit:6m` | 429 with the provider's reset headers |
 //! | `close` `reset` `stall` `slow:2s` `garbage` | before the headers |
 //! | `close-mid` `reset-mid` `stall-mid` | at half of a body, after the first event of a stream |

@@ -28,11 +28,16 @@ pub enum Verdict {
 pub fn judge(status: StatusCode, class: Class) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Serve,
-        401 | 403 => Verdict::KeyRefused,
         402 => Verdict::KeySpent,
-        429 if class == Class::QuotaExhausted => Verdict::KeySpent,
+        // Anthropic and OpenAI say so with 400, too.
+        400..=499 if class == Class::QuotaExhausted => Verdict::KeySpent,
+        // A model that the key may not use, or a prompt that is against the rules: the key is as good as before, and a
+        // caller that asks for such things must not cost all others their key.
+        403 if class.is_callers() => Verdict::Fault,
+        401 | 403 => Verdict::KeyRefused,
         429 => Verdict::Limited,
-        408 => Verdict::Down,
+        // What stands between the provider and us says these.
+        407 | 408 | 421 | 425 => Verdict::Down,
         // Gemini says so with 400.
         400..=499 if class == Class::Auth => Verdict::KeyRefused,
         400..=499 if class == Class::Overloaded => Verdict::Down,
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_the_provider_is() {
-        for status in [301, 307, 408, 500, 502, 503, 504, 529] {
+        for status in [301, 307, 407, 408, 500, 502, 503, 504, 529] {
             assert_eq!(verdict(status, Class::Unknown), Verdict::Down, "{status}");
         }
         assert_eq!(verdict(400, Class::Overloaded), Verdict::Down);
@@ -83,6 +88,19 @@ mod tests {
         assert_eq!(verdict(402, Class::Unknown), Verdict::KeySpent);
         assert_eq!(verdict(429, Class::QuotaExhausted), Verdict::KeySpent);
         assert_eq!(verdict(429, Class::RateLimited), Verdict::Limited);
+    }
+
+    #[test]
+    fn a_key_that_has_spent_all_it_may_is_spent_whatever_the_status() {
+        for status in [400, 401, 402, 403, 422, 429] {
+            assert_eq!(verdict(status, Class::QuotaExhausted), Verdict::KeySpent, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_one_caller_asks_for_does_not_cost_the_others_a_key() {
+        assert_eq!(verdict(403, Class::NotFound), Verdict::Fault, "a model that the key may not use");
+        assert_eq!(verdict(403, Class::ContentFilter), Verdict::Fault);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Estimates of tokens, for limits that must decide before a provider has counted, and where it never does.
 //!
 //! Four characters are a token; of Chinese, Japanese and Korean, two are (row F06). What is not text has a fixed number, for
-//! its size in bytes says nothing: see [`IMAGE`], [`AUDIO`] and [`DOCUMENT`]. An estimate is settled with what the provider
+//! its size in bytes says nothing: see [`IMAGE`], [`AUDIO`] and [`DOCUMENT`]; of a form with a file of sound, its length
+//! does: [`SOUND_BYTES`]. An estimate is settled with what the provider
 //! counts, so it need not be exact; it must not be small by much, and must not be large because of an image.
 
+use super::body::Form;
 use super::dialect::Dialect;
+use super::door::Operation;
 use super::json::{Fault, Kind, Reader, Text};
 
 #[cfg(test)]
@@ -24,6 +27,19 @@ pub const AUDIO: u64 = 600;
 
 /// Tokens of a document, such as a PDF: a page, as Anthropic has it.
 pub const DOCUMENT: u64 = 3_000;
+
+/// Bytes of a file of sound that are one token: 80 kilobits a second, between speech and music as they are compressed, and
+/// 10 tokens a second.
+pub const SOUND_BYTES: u64 = 1_000;
+
+/// Tokens of an image that is made: one of 1024 by 1024 in high quality at OpenAI.
+pub const IMAGE_MADE: u64 = 4_160;
+
+/// Tokens of speech that one token of text becomes: 20 a second, and 200 words a minute.
+pub const SPEECH: u64 = 6;
+
+/// Tokens of an answer of a model that writes, where the request names no bound.
+pub const WRITTEN: u64 = 1_024;
 
 /// The outermost members that a model reads.
 const READ: [&[u8]; 16] = [
@@ -54,6 +70,33 @@ pub fn input_tokens(body: &[u8], dialect: Dialect) -> u64 {
     // A body that breaks off is refused elsewhere.
     let _ = estimate.body(&mut Reader::new(body));
     estimate.tokens.saturating_add(output_tokens(estimate.weight))
+}
+
+/// The tokens of a form: its files by their number or length, and its prompt.
+pub fn form_tokens(operation: Operation, form: &Form) -> u64 {
+    let files = match operation {
+        Operation::Transcription | Operation::Translation => form.file_bytes.div_ceil(SOUND_BYTES),
+        _ => form.files.saturating_mul(IMAGE),
+    };
+    files.saturating_add(output_tokens(form.prompt_bytes))
+}
+
+/// The tokens of so many seconds of sound.
+pub fn of_sound(seconds: u64) -> u64 {
+    seconds.saturating_mul(AUDIO / 60)
+}
+
+/// The tokens that one answer to a request of `input` tokens may have, where the request names no bound. Where a provider
+/// does not count, what is no text counts as this.
+pub fn usual_output(operation: Operation, input: u64) -> u64 {
+    match operation {
+        operation if operation.generates() => WRITTEN,
+        Operation::ImageGeneration | Operation::ImageEdit | Operation::ImageVariation => IMAGE_MADE,
+        Operation::Speech => input.saturating_mul(SPEECH),
+        // 200 words a minute.
+        Operation::Transcription | Operation::Translation => input.div_ceil(2),
+        _ => 0,
+    }
 }
 
 /// The tokens of so many characters, of which those of Chinese, Japanese and Korean were counted twice.

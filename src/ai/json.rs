@@ -4,6 +4,8 @@
 //! caller's matter: whoever needs it valid checks it before. Surrogates without their other half pass, as the grammar of
 //! JSON has them.
 //!
+//! [`Reader::lenient`] takes as numbers what some programs write in their place: `NaN`, `Infinity`, `-Infinity`.
+//!
 //! The caller asks for what it expects: [`Reader::object`], then [`Reader::key`] and a value in turns, to the end. The
 //! `maybe_` calls skip what is of another type, for answers whose shape is the provider's matter.
 
@@ -55,6 +57,8 @@ pub struct Reader<'a> {
     depth: u32,
     /// Nothing of the innermost array or object was read yet.
     fresh: bool,
+    /// Numbers may be none.
+    lenient: bool,
 }
 
 /// What [`Reader::pass_key`] passed.
@@ -68,7 +72,12 @@ enum Passed {
 impl<'a> Reader<'a> {
     /// At the beginning of a text.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, string_at: 0, string_end: 0, depth: 0, fresh: false }
+        Self { text, at: 0, string_at: 0, string_end: 0, depth: 0, fresh: false, lenient: false }
+    }
+
+    /// The same for what a provider wrote: where a number may be, `NaN`, `Infinity` and `-Infinity` may, too.
+    pub fn lenient(text: &'a [u8]) -> Self {
+        Self { lenient: true, ..Self::new(text) }
     }
 
     /// The bytes read.
@@ -88,6 +97,7 @@ impl<'a> Reader<'a> {
             b'-' | b'0'..=b'9' => Ok(Kind::Number),
             b't' | b'f' => Ok(Kind::Bool),
             b'n' => Ok(Kind::Null),
+            b'N' | b'I' if self.lenient => Ok(Kind::Number),
             _ => Err(Fault::Syntax),
         }
     }
@@ -139,7 +149,7 @@ impl<'a> Reader<'a> {
         Ok(self.passed(escaped))
     }
 
-    /// A number, as it is written.
+    /// A number, as it is written; for a lenient reader perhaps a word.
     ///
     /// # Errors
     /// When the next value is none.
@@ -147,6 +157,12 @@ impl<'a> Reader<'a> {
         self.peek()?;
         let start = self.at;
         self.at += usize::from(self.byte() == Some(b'-'));
+        if self.lenient
+            && let Some(word @ (b'N' | b'I')) = self.byte()
+        {
+            self.word(if word == b'N' { b"NaN" } else { b"Infinity" })?;
+            return Ok(self.text.get(start..self.at).unwrap_or_default());
+        }
         let zero = self.byte() == Some(b'0');
         if self.digits()? > 1 && zero {
             return Err(Fault::Syntax);

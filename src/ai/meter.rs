@@ -88,7 +88,7 @@ impl Meter {
             self.terminal = true;
             return Kind::Terminal;
         }
-        let mut reader = Reader::new(data);
+        let mut reader = Reader::lenient(data);
         let read = match self.dialect {
             Dialect::Chat | Dialect::Completions => chat::event(self, &mut reader),
             Dialect::Messages => messages::event(self, &mut reader, frame.event()),

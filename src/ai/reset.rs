@@ -46,6 +46,11 @@ pub fn rest_of(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     said.map(bounded)
 }
 
+/// The same by what is said of this very request alone. Windows of rates say nothing of a quota that is used up.
+pub fn wait_of(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    retry_after(headers, now).map(bounded)
+}
+
 /// How long to wait, as Gemini says it in the body of an error (`"retryDelay": "17s"`).
 pub fn rest_in(body: &[u8]) -> Option<Duration> {
     const FIELD: &[u8] = b"\"retryDelay\"";

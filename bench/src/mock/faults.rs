@@ -121,6 +121,8 @@ pub enum Refusal {
     Forbidden,
     /// There is no money: 402, where OpenAI and Azure have 429 `insufficient_quota`.
     Quota,
+    /// The same as Anthropic and OpenAI say it with 400: no credit is left, the hard limit of the bill is reached.
+    Credit,
     /// There is no such model: 404.
     Model,
     /// The prompt is longer than the model's context: 400.
@@ -221,6 +223,7 @@ impl FromStr for Refusal {
             "key" => Self::Key,
             "forbidden" => Self::Forbidden,
             "quota" => Self::Quota,
+            "credit" => Self::Credit,
             "model" => Self::Model,
             "context" => Self::Context,
             "filter" => Self::Filter,

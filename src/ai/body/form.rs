@@ -32,6 +32,12 @@ pub struct Form {
     pub stream: bool,
     /// How many answers are asked for; at least 1.
     pub answers: u64,
+    /// How many files there are.
+    pub files: u64,
+    /// Bytes of all files.
+    pub file_bytes: u64,
+    /// Bytes of the prompts.
+    pub prompt_bytes: u64,
 }
 
 impl Form {
@@ -57,7 +63,9 @@ impl Form {
             Some(at) => text(at).and_then(|n| n.parse().ok()).ok_or(BadBody::Invalid("n"))?,
             None => 1,
         };
-        Ok(Self { body: body.clone(), model, model_at, stream, answers: answers.max(1) })
+        let Fields { files, file_bytes, prompt_bytes, .. } = fields;
+        let (body, answers) = (body.clone(), answers.max(1));
+        Ok(Self { body, model, model_at, stream, answers, files, file_bytes, prompt_bytes })
     }
 
     /// The body that was read.
@@ -89,10 +97,22 @@ struct Fields {
     model: Option<Range<usize>>,
     stream: Option<Range<usize>>,
     n: Option<Range<usize>>,
+    files: u64,
+    file_bytes: u64,
+    prompt_bytes: u64,
 }
 
 impl Fields {
     fn take(&mut self, head: &Head, value: Range<usize>) -> Result<(), BadBody> {
+        let bytes = value.len() as u64;
+        // Some send a file without a name.
+        let holds_file = matches!(head.name.as_deref(), Some(b"file" | b"image" | b"image[]" | b"mask"));
+        if head.is_file || holds_file {
+            self.files += 1;
+            self.file_bytes = self.file_bytes.saturating_add(bytes);
+        } else if head.name.as_deref() == Some(b"prompt") {
+            self.prompt_bytes = self.prompt_bytes.saturating_add(bytes);
+        }
         let (name, field) = match head.name.as_deref() {
             Some(b"model") => ("model", &mut self.model),
             Some(b"stream") => ("stream", &mut self.stream),

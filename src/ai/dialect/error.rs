@@ -10,8 +10,10 @@ use serde::Serialize;
 use super::Dialect;
 use crate::ai::sse::write_event;
 
+pub use passed::passed;
 pub use read::read;
 
+mod passed;
 mod read;
 mod redact;
 #[cfg(test)]

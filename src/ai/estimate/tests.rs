@@ -120,3 +120,20 @@ proptest! {
         prop_assert_eq!(tokens(&json!({"prompt": text})), chars.div_ceil(4));
     }
 }
+
+#[test]
+fn what_is_no_text_has_numbers_of_its_own() {
+    let form = |files, file_bytes| {
+        let body = "--b\r\nContent-Disposition: form-data; name=model\r\n\r\nm\r\n--b--\r\n";
+        let mut form = Form::read(b"multipart/form-data; boundary=b", &body.into()).unwrap();
+        (form.files, form.file_bytes, form.prompt_bytes) = (files, file_bytes, 40);
+        form
+    };
+    assert_eq!(form_tokens(Operation::Transcription, &form(1, 1_500_001)), 1_501 + 10, "two and a half minutes");
+    assert_eq!(form_tokens(Operation::ImageEdit, &form(2, 1_500_001)), 2 * IMAGE + 10);
+    assert_eq!(usual_output(Operation::Transcription, 1_511), 756);
+    assert_eq!(usual_output(Operation::ImageGeneration, 9), IMAGE_MADE);
+    assert_eq!(usual_output(Operation::Speech, 100), 600);
+    assert_eq!(usual_output(Operation::Chat, 100), WRITTEN);
+    assert_eq!(usual_output(Operation::Embeddings, 100), 0);
+}

@@ -202,3 +202,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_lenient_reader_takes_what_some_write_for_numbers_and_nothing_else_besides() {
+    let lenient = |text: &str| {
+        let mut reader = Reader::lenient(text.as_bytes());
+        reader.skip().and_then(|()| reader.end())
+    };
+    for text in ["NaN", "[-Infinity, Infinity ,1]", "{\"logprob\":-Infinity,\"n\":NaN}"] {
+        assert_eq!(lenient(text), Ok(()), "{text}");
+        assert_eq!(skip(text.as_bytes()), Err(Fault::Syntax), "{text}");
+    }
+    for text in ["nan", "-NaN1", "Inf", "{NaN:1}", "[NaN NaN]", "+Infinity", "I"] {
+        assert_eq!(lenient(text), Err(Fault::Syntax), "{text}");
+    }
+    let mut reader = Reader::lenient(b"[NaN,Infinity,-Infinity,7]");
+    reader.array().unwrap();
+    let mut told = Vec::new();
+    while reader.element().unwrap() {
+        told.push(reader.maybe_u64().unwrap());
+    }
+    assert_eq!(told, [None, None, None, Some(7)]);
+}

@@ -424,7 +424,7 @@ fn whole_answers_tell_their_usage() {
             None,
             0,
         ),
-        (Other, r#"{"text":"hi","usage":{"type":"duration","seconds":3}}"#, None, None, None, 0),
+        (Other, r#"{"text":"hi","usage":{"type":"duration","seconds":3}}"#, Some((30, 0)), None, None, 2),
         (Chat, "not json", None, None, None, 0),
     ] {
         let whole = whole(dialect, body.as_bytes());
@@ -450,4 +450,23 @@ fn errors_with_a_status_of_success_are_errors() {
         whole(Chat, br#"{"choices":[{"message":{"content":"{\"error\":1}"},"error":null}],"error":null}"#).error,
         None
     );
+}
+
+#[test]
+fn what_anthropic_did_besides_an_answer_is_charged_with_it() {
+    let usage = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":23000,"output_tokens":1000,
+        "cache_read_input_tokens":500,"output_tokens_details":{"thinking_tokens":40},"iterations":[
+        {"type":"compaction","input_tokens":180000,"output_tokens":3500,"cache_creation_input_tokens":7},
+        {"type":"message","input_tokens":23000,"output_tokens":1000,"cache_read_input_tokens":500}]}}"#;
+    let usage = usage.replace('\n', " ");
+    // The second event repeats the first: neither counts twice.
+    let counted = watch(Messages, &data(&[usage.as_str(), usage.as_str()])).1.usage().unwrap();
+    assert_eq!((counted.input, counted.output), (23_000 + 500 + 180_000 + 7, 4_500));
+    assert_eq!((counted.cache_read, counted.cache_write, counted.reasoning), (500, 7, 40));
+}
+
+#[test]
+fn sound_that_is_counted_by_its_length_has_ten_tokens_a_second() {
+    let whole = whole(Other, br#"{"text":"four","usage":{"type":"duration","seconds":61}}"#);
+    assert_eq!((whole.usage.unwrap().input, whole.output_chars), (610, 4));
 }

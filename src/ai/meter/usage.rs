@@ -1,5 +1,6 @@
 //! Usage, as providers count it -> [`Usage`].
 
+use crate::ai::estimate;
 use crate::ai::json::{Fault, Reader};
 use crate::ai::usage::{ServiceTier, Usage};
 
@@ -10,6 +11,7 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
     let mut usage = Usage::default();
     let mut counted = false;
     let mut total = None;
+    let mut seconds = None;
     if !reader.maybe_object()? {
         return Ok(None);
     }
@@ -19,6 +21,11 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             b"completion_tokens" | b"output_tokens" => &mut usage.output,
             b"total_tokens" => {
                 total = reader.maybe_u64()?;
+                continue;
+            }
+            // Transcripts that are billed by their length.
+            b"seconds" => {
+                seconds = reader.maybe_u64()?;
                 continue;
             }
             // DeepSeek, Moonshot, and those who put Anthropic's names here.
@@ -59,7 +66,10 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             usage.output = total.saturating_sub(usage.input);
         }
     }
-    Ok((counted || total.is_some()).then(|| usage.bounded()))
+    if let Some(seconds) = seconds.filter(|_| !counted && total.is_none()) {
+        usage.input = estimate::of_sound(seconds);
+    }
+    Ok((counted || total.is_some() || seconds.is_some()).then(|| usage.bounded()))
 }
 
 /// Which tokens the details are of.
@@ -103,6 +113,16 @@ pub(super) struct Anthropic {
     output: u64,
     reasoning: u64,
     tier: Option<ServiceTier>,
+    besides: Besides,
+}
+
+/// What was done besides the answer, and its own counts leave out: prompts that were made shorter, advice of another model.
+#[derive(Debug, Clone, Copy, Default)]
+struct Besides {
+    input: u64,
+    cache_read: u64,
+    cache_write: u64,
+    output: u64,
 }
 
 impl Anthropic {
@@ -118,6 +138,10 @@ impl Anthropic {
                 b"cache_read_input_tokens" => &mut self.cache_read,
                 b"cache_creation_input_tokens" => &mut self.cache_write,
                 b"output_tokens" => &mut self.output,
+                b"iterations" => {
+                    self.besides = besides(reader)?;
+                    continue;
+                }
                 b"output_tokens_details" => {
                     let mut usage = Usage::default();
                     details(&mut usage, Side::Output, reader)?;
@@ -163,18 +187,59 @@ impl Anthropic {
     }
 
     pub(super) fn usage(&self) -> Usage {
+        let Besides { input, cache_read, cache_write, output } = self.besides;
+        let cache_read = self.cache_read.saturating_add(cache_read);
+        let cache_write = self.cache_write.saturating_add(cache_write);
         let usage = Usage {
-            input: self.input.saturating_add(self.cache_read).saturating_add(self.cache_write),
-            cache_read: self.cache_read,
-            cache_write: self.cache_write,
+            input: self.input.saturating_add(input).saturating_add(cache_read).saturating_add(cache_write),
+            cache_read,
+            cache_write,
             cache_write_1h: self.cache_write_1h,
-            output: self.output,
+            output: self.output.saturating_add(output),
             reasoning: self.reasoning,
             tier: self.tier,
             ..Usage::default()
         };
         usage.bounded()
     }
+}
+
+/// Those steps of an answer that are not counted with it. Each `message` is.
+fn besides(reader: &mut Reader<'_>) -> Result<Besides, Fault> {
+    let mut sum = Besides::default();
+    if !reader.maybe_array()? {
+        return Ok(sum);
+    }
+    while reader.element()? {
+        let (mut one, mut kind) = (Besides::default(), None);
+        if !reader.maybe_object()? {
+            continue;
+        }
+        while let Some(key) = reader.key()? {
+            let place = match key.raw() {
+                b"input_tokens" => &mut one.input,
+                b"cache_read_input_tokens" => &mut one.cache_read,
+                b"cache_creation_input_tokens" => &mut one.cache_write,
+                b"output_tokens" => &mut one.output,
+                b"type" => {
+                    kind = reader.maybe_string()?;
+                    continue;
+                }
+                _ => {
+                    reader.skip()?;
+                    continue;
+                }
+            };
+            *place = reader.maybe_u64()?.unwrap_or(0);
+        }
+        if kind.is_some_and(|kind| matches!(kind.raw(), b"compaction" | b"advisor_message")) {
+            sum.input = sum.input.saturating_add(one.input);
+            sum.cache_read = sum.cache_read.saturating_add(one.cache_read);
+            sum.cache_write = sum.cache_write.saturating_add(one.cache_write);
+            sum.output = sum.output.saturating_add(one.output);
+        }
+    }
+    Ok(sum)
 }
 
 /// As Gemini counts: thoughts stand beside the candidates, prompts of tools beside the prompt, cached content within it.

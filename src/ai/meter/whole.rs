@@ -27,7 +27,7 @@ pub struct Whole {
 /// is no JSON tells nothing.
 pub fn whole(dialect: Dialect, body: &[u8]) -> Whole {
     let mut meter = Meter::new(dialect);
-    let failed = read(&mut meter, &mut Reader::new(body)).unwrap_or(false);
+    let failed = read(&mut meter, &mut Reader::lenient(body)).unwrap_or(false);
     Whole {
         usage: meter.usage(),
         model: meter.model,
@@ -73,6 +73,8 @@ fn read(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
                 }
             }
             (b"output", Dialect::Responses) => responses::output(meter, reader)?,
+            // A transcript.
+            (b"text", Dialect::Other) => drop(meter.said(reader)?),
             (b"status", Dialect::Responses) => responses::status(meter, reader)?,
             (b"incomplete_details", Dialect::Responses) => responses::incomplete(meter, reader)?,
             (b"candidates", Dialect::Gemini) => drop(gemini::candidates(meter, reader, &mut false)?),

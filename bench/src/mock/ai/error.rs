@@ -31,6 +31,7 @@ pub(super) enum Kind {
     NoKey,
     Forbidden,
     Quota,
+    Credit,
     Model,
     Path,
     TooLarge,
@@ -140,6 +141,12 @@ impl Trouble {
                 let status = if shape == Shape::Anthropic { 402 } else { 429 };
                 Self::new(Kind::Quota, status, message)
             }
+            Refusal::Credit if shape == Shape::Anthropic => {
+                let message = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to \
+                               upgrade or purchase credits.";
+                Self::new(Kind::Credit, 400, message)
+            }
+            Refusal::Credit => Self::new(Kind::Credit, 400, "Billing hard limit has been reached"),
             Refusal::Model => Self::no_such_model(model),
             Refusal::Context => {
                 let message = "This model's maximum context length is 8192 tokens. However, your messages resulted in \
@@ -190,6 +197,7 @@ impl Trouble {
             Kind::Key => (invalid, "invalid_api_key".into()),
             Kind::Forbidden => (invalid, "missing_scope".into()),
             Kind::Quota => ("insufficient_quota", "insufficient_quota".into()),
+            Kind::Credit => (invalid, "billing_hard_limit_reached".into()),
             Kind::Model => (invalid, "model_not_found".into()),
             Kind::Limited => ("requests", "rate_limit_exceeded".into()),
             Kind::Context => (invalid, "context_length_exceeded".into()),
@@ -208,7 +216,7 @@ impl Trouble {
             Kind::Model | Kind::Path => "NotFoundError",
             Kind::Key | Kind::NoKey => return json!({"error": "Unauthorized"}),
             Kind::Overloaded | Kind::Timeout | Kind::Internal => "InternalServerError",
-            Kind::Limited | Kind::Quota => "RateLimitError",
+            Kind::Limited | Kind::Quota | Kind::Credit => "RateLimitError",
             _ => "BadRequestError",
         };
         json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.status}})
@@ -275,7 +283,7 @@ impl Trouble {
             (Kind::Key | Kind::NoKey, _) => "UNAUTHENTICATED",
             (Kind::Forbidden, _) => "PERMISSION_DENIED",
             (Kind::Model | Kind::Path, _) => "NOT_FOUND",
-            (Kind::Limited | Kind::Quota, _) => "RESOURCE_EXHAUSTED",
+            (Kind::Limited | Kind::Quota | Kind::Credit, _) => "RESOURCE_EXHAUSTED",
             (Kind::Overloaded, _) => "UNAVAILABLE",
             (Kind::Timeout, _) => "DEADLINE_EXCEEDED",
             (Kind::Internal, _) => "INTERNAL",
@@ -305,7 +313,7 @@ impl Trouble {
     /// The `code` and the message that OpenAI's responses end with when they fail.
     pub(super) fn of_response(&self) -> (&'static str, &str) {
         let code = match self.kind {
-            Kind::Limited | Kind::Quota => "rate_limit_exceeded",
+            Kind::Limited | Kind::Quota | Kind::Credit => "rate_limit_exceeded",
             Kind::Invalid | Kind::Missing | Kind::Context | Kind::Filter => "invalid_prompt",
             _ => "server_error",
         };

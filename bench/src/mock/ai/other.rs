@@ -65,7 +65,25 @@ pub(super) fn form(call: &Call, scene: &Scene) -> Result<Answer, Trouble> {
             StatusCode::OK,
             &json!({"task": "transcribe", "language": "english", "duration": seconds, "text": text, "segments": []}),
         ),
-        _ => answer::json(StatusCode::OK, &json!({"text": text, "usage": {"type": "duration", "seconds": seconds}})),
+        _ if scene.silent => answer::json(StatusCode::OK, &json!({"text": text})),
+        _ => match (scene.orders.usage.input, scene.orders.usage.output) {
+            (None, None) => {
+                answer::json(StatusCode::OK, &json!({"text": text, "usage": {"type": "duration", "seconds": seconds}}))
+            }
+            // As those do that are billed by tokens.
+            (input, output) => {
+                let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
+                let usage = json!({
+                    "type": "tokens", "input_tokens": input, "output_tokens": output, "total_tokens": input + output,
+                    "input_token_details": {"text_tokens": 0, "audio_tokens": input},
+                });
+                scene.whole(
+                    &json!({"text": text, "usage": usage}),
+                    OPENAI,
+                    Tokens { input, output, ..Tokens::default() },
+                )
+            }
+        },
     };
     Ok(answer)
 }

@@ -23,6 +23,19 @@ fn a_form_names_its_model() {
 }
 
 #[test]
+fn files_and_prompts_are_measured() {
+    let body = form(&[
+        part("name=\"image[]\"; filename=\"a.png\"", "12345"),
+        part("name=\"image[]\"", "123"),
+        part("name=\"model\"", "m"),
+        part("name=\"prompt\"", "12345678"),
+        part("name=\"mask\"; filename=\"b.png\"", ""),
+    ]);
+    let form = Form::read(TYPE, &body).unwrap();
+    assert_eq!((form.files, form.file_bytes, form.prompt_bytes), (3, 8, 8));
+}
+
+#[test]
 fn only_the_name_of_the_model_changes() {
     let body = form(&[file(), part("name=\"model\"", "whisper-1"), part("name=\"prompt\"", "whisper-1")]);
     let form = Form::read(TYPE, &body).unwrap();

@@ -160,9 +160,10 @@ fn understand(status: StatusCode, found: &Found<'_>) -> ProviderError {
         Some((class, code)) if !is_vague(class) || is_vague(by_status) => (class, Some(code)),
         _ => (by_status, None),
     };
-    // Anthropic says so with 400 and no word of its own.
+    // Anthropic says so with 400 and no word of its own. At the beginning: further on, a message may repeat what the client
+    // wrote.
     let message = found.message.as_deref().unwrap_or_default();
-    if class == Class::BadRequest && message.contains("credit balance is too low") {
+    if class == Class::BadRequest && message.starts_with("Your credit balance is too low") {
         (class, code) = (Class::QuotaExhausted, None);
     }
     let code = code.filter(|code| !code.is_empty()).unwrap_or_else(|| default_code(class));
