@@ -30,6 +30,7 @@ use crate::clock;
 use crate::config::limit::{Budget, Limit, LimitKey, MOST_PER_ROUTE};
 use crate::observe::metrics::{LimitGauges, LimitMetrics, Metrics};
 use account::Rule;
+use early::Early;
 use ledger::Ledger;
 use ledger::format::Record;
 use meter::Meter;
@@ -43,6 +44,7 @@ pub use reserve::{Estimate, Reserved, Spent};
 pub mod account;
 pub mod bucket;
 pub mod calendar;
+mod early;
 mod fields;
 pub mod ledger;
 pub mod meter;
@@ -56,12 +58,14 @@ mod whom;
 #[derive(Default)]
 pub struct Permits {
     held: Vec<Permit>,
+    /// What budgets, which are asked later, have to know of it.
+    early: Option<Box<Early>>,
 }
 
 impl Permits {
-    /// Whether there is anything to give back.
+    /// Whether there is anything to give back, or to be counted later.
     pub fn holds_any(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.is_empty() || self.early.is_some()
     }
 }
 
@@ -311,6 +315,9 @@ impl RouteLimits {
             fields.reserve(9);
             fields.push((fields::POLICY, policy.clone()));
             round.tell(fields);
+        }
+        if result.is_ok() && (!self.budgets.is_empty() || !self.late.is_empty()) {
+            permits.early = Some(Box::new(round.early()));
         }
         result.map(|()| permits)
     }

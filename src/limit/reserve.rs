@@ -14,6 +14,7 @@ use std::time::Instant;
 use http::{HeaderName, HeaderValue};
 
 use super::account::{Moment, Standing};
+use super::early::Early;
 use super::fields::{self, Item};
 use super::meter::Meter;
 use super::round::Round;
@@ -63,7 +64,8 @@ impl Spent {
 impl RouteLimits {
     /// Sets `estimate` aside in all accounts of the request, or in none, and takes from the limits that count requests by
     /// model. An estimate above a whole budget sets all of it aside, and passes when nothing of it is used. One of 0 always
-    /// passes. `fields`, which [`Self::take`] has filled, get what the answer tells of these limits, either way.
+    /// passes. `fields`, which [`Self::take`] has filled, get what the answer tells of these limits, either way. `permits` are
+    /// those that `take` gave: after a refusal, what they hold of rates is given back.
     ///
     /// # Errors
     /// When a limit that is enforced has no more.
@@ -73,13 +75,24 @@ impl RouteLimits {
         estimate: Estimate,
         now: Instant,
         fields: &mut Vec<(HeaderName, HeaderValue)>,
+        permits: Option<&mut Permits>,
     ) -> Result<Reserved, Refusal> {
         let mut reserved = Reserved::default();
+        let mut early = permits.and_then(|permits| permits.early.take());
         let mut round = Round::new(&self.late, &self.route, asked, now);
         let mut result = round.pass(&mut reserved.permits);
         if result.is_ok() && !self.budgets.is_empty() {
+            let mut late = round.early();
             let mut desk = Desk::new(asked, estimate, now, &self.route);
-            self.budgets.iter().for_each(|(metrics, limit)| metrics.record_budget(desk.ask(limit), &limit.config));
+            for (metrics, limit) in &self.budgets {
+                let objects = |early: &Early| early.has_objected(limit);
+                if objects(&late) || early.as_deref().is_some_and(objects) {
+                    continue;
+                }
+                metrics.record(desk.ask(limit));
+                late.decided(limit);
+                early.iter_mut().for_each(|early| early.decided(limit));
+            }
             desk.tell(fields);
             match desk.close() {
                 Ok(holds) => reserved.holds = holds,
@@ -89,6 +102,9 @@ impl RouteLimits {
                     result = Err(refusal);
                 }
             }
+        }
+        if result.is_err() {
+            early.iter_mut().for_each(|early| early.undo());
         }
         round.tell(fields);
         result.map(|()| reserved)
@@ -122,6 +138,7 @@ impl<'a> Desk<'a> {
     /// Sets aside what the budgets of `limit` have to; after a refusal, they are only asked when they would refuse too.
     fn ask(&mut self, limit: &'a Limiter) -> LimitOutcome {
         let mut outcome = LimitOutcome::Passed;
+        let held_before = self.holds.len();
         let moment = limit.state.moment(self.now);
         let mut key = None;
         for unit in Unit::ALL {
@@ -134,7 +151,8 @@ impl<'a> Desk<'a> {
             } else {
                 meter.reserve(key, moment, estimate).map(|(held, standing)| {
                     let (state, enforced) = (Arc::clone(&limit.state), limit.config.enforced);
-                    self.holds.push(Hold { state, unit, key, enforced, held: AtomicU64::new(held), open: true });
+                    let (held, cut) = (AtomicU64::new(held), AtomicU64::new(u64::MAX));
+                    self.holds.push(Hold { state, unit, key, enforced, held, cut, open: true });
                     standing
                 })
             };
@@ -147,6 +165,10 @@ impl<'a> Desk<'a> {
                 lack.standing
             });
             self.standings.push(Looked { limit, unit, key, standing });
+        }
+        if outcome != LimitOutcome::Passed {
+            // Of a limit that only counts, too: what it would have refused would have used nothing.
+            self.holds.truncate(held_before);
         }
         outcome
     }
@@ -214,6 +236,8 @@ struct Hold {
     key: u64,
     enforced: bool,
     held: AtomicU64,
+    /// Where a stream would have been cut, under a limit that only counts.
+    cut: AtomicU64,
     /// Until it is settled.
     open: bool,
 }
@@ -236,15 +260,25 @@ impl Reserved {
 
     /// Whether a request that has used `used` so far may go on: it is within what was set aside, or more could be set
     /// aside, which this does. A few loads while it is within; a lock for a moment when it is not. For streams that are cut
-    /// when they run over their budget; others need not ask, and are charged when they settle.
+    /// when they run over their budget; others need not ask, and are charged when they settle. A limit that only counts
+    /// lets it go on, and counts no more than up to there.
     pub fn remaining_allows(&self, used: Spent) -> bool {
         let mut moment = None;
         self.holds.iter().all(|hold| {
             // Relaxed: the number guards nothing but itself.
             let (used, held) = (used.of(hold.unit), hold.held.load(Ordering::Relaxed));
             let Some(beyond) = used.checked_sub(held).filter(|beyond| *beyond > 0) else { return true };
+            if hold.cut.load(Ordering::Relaxed) < u64::MAX {
+                return true;
+            }
             let moment = *moment.get_or_insert_with(|| hold.state.moment(clock::now()));
-            hold.extend(beyond, held, moment) || !hold.enforced
+            if hold.extend(beyond, held, moment) {
+                return true;
+            }
+            if !hold.enforced {
+                hold.cut.store(used, Ordering::Relaxed);
+            }
+            !hold.enforced
         })
     }
 
@@ -267,7 +301,8 @@ impl Hold {
     }
 
     fn settle(mut self, used: u64) {
-        self.close(used);
+        let cut = *self.cut.get_mut();
+        self.close(used.min(cut));
     }
 
     fn close(&mut self, used: u64) {

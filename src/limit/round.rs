@@ -5,6 +5,7 @@ use std::time::Instant;
 use http::{HeaderName, HeaderValue};
 
 use super::bucket::Level;
+use super::early::Early;
 use super::state::Key;
 use super::{Asked, Guarded, Permits, Refusal, fields, later};
 use crate::clock;
@@ -46,8 +47,18 @@ impl<'a> Round<'a> {
         // One limit alone need not be asked before it is taken.
         let result = if self.limits.len() > 1 { self.ask_all() } else { Ok(()) };
         let result = result.and_then(|()| self.take_all(permits));
-        self.record();
+        self.record(result.is_ok());
         result
+    }
+
+    /// What was taken and said, for the budgets that are asked later.
+    pub(super) fn early(&self) -> Early {
+        let mut early = Early::new(self.now);
+        for ((metrics, limit), (key, outcome)) in self.limits.iter().zip(self.keys.into_iter().zip(self.outcomes)) {
+            let taken = key.filter(|_| limit.config.rate.is_some() && outcome == LimitOutcome::Passed);
+            early.said(metrics, limit, outcome, taken);
+        }
+        early
     }
 
     /// Gives back what was taken of the rates, because the request goes no further.
@@ -159,9 +170,12 @@ impl<'a> Round<'a> {
         })
     }
 
-    fn record(&self) {
-        for ((metrics, _), outcome) in self.limits.iter().zip(self.outcomes) {
-            metrics.record(outcome);
+    /// Where the request goes on, a limit with budgets that had no objection may still have one.
+    fn record(&self, goes_on: bool) {
+        for ((metrics, limit), outcome) in self.limits.iter().zip(self.outcomes) {
+            if !(goes_on && outcome == LimitOutcome::Passed && limit.config.has_budget()) {
+                metrics.record(outcome);
+            }
         }
     }
 }

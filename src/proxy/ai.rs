@@ -15,6 +15,7 @@ use pingora_proxy::Session;
 use super::Gateway;
 use super::context::RequestContext;
 use super::exchange::{self, Unserved};
+use super::guard::limits::rejection;
 use super::headers::content_length;
 use super::local::{self, Answer};
 use super::rejection::Rejection;
@@ -52,8 +53,6 @@ pub mod trail;
 
 /// The most memory that is taken for a body before it is there.
 const MOST_AT_ONCE: usize = 1 << 20;
-/// What a request that names no bound is reserved for its answer, in tokens.
-const USUAL_OUTPUT: u64 = 1024;
 
 /// The door that a request came to.
 #[derive(Debug, Clone)]
@@ -149,7 +148,9 @@ async fn read(operation: Operation, content_type: Option<HeaderValue>, body: Byt
     let read = move || -> Result<Read, BadBody> {
         if operation.takes_form() {
             let content_type = content_type.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-            return Ok(Read { body: Body::Form(Form::read(content_type, &body)?), input: 0 });
+            let form = Form::read(content_type, &body)?;
+            let input = estimate::form_tokens(operation, &form);
+            return Ok(Read { body: Body::Form(form), input });
         }
         let asked = Asked::read(&body, operation.dialect())?;
         let input = estimate::input_tokens(&body, operation.dialect());
@@ -186,8 +187,9 @@ async fn prepare(
     if let Some(trail) = &mut ctx.trail {
         trail.label = Some(Arc::clone(&plan.label));
     }
-    let most_output = body.most_output().unwrap_or(USUAL_OUTPUT);
-    let output = if operation.generates() { most_output.saturating_mul(body.answers()) } else { 0 };
+    let usual = || estimate::usual_output(operation, input);
+    let most_output = body.most_output().filter(|_| operation.generates()).unwrap_or_else(usual);
+    let output = most_output.saturating_mul(body.answers());
     let (input, output) = if operation.charges() { (input, output) } else { (0, 0) };
     let draft = Draft::new(session, ctx, operation)?;
     let timeouts = plan.timeouts;
@@ -241,14 +243,10 @@ fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Opt
         headers: &session.req_header().headers,
         model: Some(job.body.model()),
     };
-    limits.reserve(&asked, estimate, clock::now(), &mut ctx.fields).map(Some).map_err(|refusal| {
-        Unready::Rejected(match refusal {
-            limit::Refusal::Rate { seconds } => Rejection::RateLimited(seconds),
-            limit::Refusal::Concurrency => Rejection::ConcurrencyLimited,
-            limit::Refusal::Tokens { seconds } => Rejection::TokensLimited(seconds),
-            limit::Refusal::Cost { seconds } => Rejection::BudgetExceeded(seconds),
-        })
-    })
+    // Nobody else has them yet.
+    let permits = ctx.permits.as_mut().and_then(Arc::get_mut);
+    let reserved = limits.reserve(&asked, estimate, clock::now(), &mut ctx.fields, permits);
+    reserved.map(Some).map_err(|refusal| Unready::Rejected(rejection(refusal)))
 }
 
 /// Reads the whole body of the request.

@@ -55,7 +55,7 @@ impl Gate {
         let caller = Caller::new(CallerKind::ApiKey, caller.into(), Permissions::default());
         let (client, headers) = (IpAddr::from([10, 0, 0, 1]), HeaderMap::new());
         let asked = Asked { client, caller: Some(&caller), model: Some(model), headers: &headers };
-        self.route.reserve(&asked, estimate, self.now, fields)
+        self.route.reserve(&asked, estimate, self.now, fields, None)
     }
 
     fn tokens(&self, caller: &str, tokens: u64) -> Result<Reserved, Refusal> {
@@ -201,6 +201,73 @@ fn a_limit_that_only_counts_refuses_none_and_cuts_none() {
 }
 
 #[test]
+fn a_limit_that_only_counts_counts_what_one_that_refuses_would() {
+    let settled = |limit: &Limit, cuts: bool| {
+        let gate = gate(vec![limit.clone()]);
+        let asked = Asked { client: [10, 0, 0, 1].into(), caller: None, model: None, headers: &HeaderMap::new() };
+        for used in [60, 30, 400, 20, 5] {
+            let Ok(mut permits) = gate.route.take(&asked, gate.now, &mut Vec::new()) else { continue };
+            let estimate = Estimate { tokens: 25, cost: 40 };
+            let reserved = gate.route.reserve(&asked, estimate, gate.now, &mut Vec::new(), Some(&mut permits));
+            let Ok(reserved) = reserved else { continue };
+            let seen = (1..=used).find(|seen| cuts && !reserved.remaining_allows(Spent { tokens: *seen, cost: *seen }));
+            let used = seen.unwrap_or(used);
+            reserved.settle(Spent { tokens: used, cost: used });
+        }
+        gate.is_at_rest();
+        let numbers = [&gate.gauges().tokens, &gate.gauges().cost];
+        numbers.map(|numbers| numbers.settled.load(Ordering::Relaxed))
+    };
+    let mut both = limit("a", LimitKey::Global, 200);
+    both.cost = quarter(120);
+    let mut often = both.clone();
+    often.rate = Some(LimitRate { count: 2, period: Duration::from_secs(900), burst: 2 });
+    for (what, limit, expected) in [
+        ("tokens alone", limit("t", LimitKey::Global, 200), [490, 0]),
+        ("tokens and money", both, [90, 90]),
+        ("and a rate", often, [90, 90]),
+    ] {
+        for cuts in [false, true] {
+            let enforced = settled(&limit, cuts);
+            let shadow = settled(&Limit { enforced: false, ..limit.clone() }, cuts);
+            assert_eq!(shadow, enforced, "{what}, streams are cut: {cuts}");
+            if !cuts {
+                assert_eq!(enforced, expected, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_tokens_refuse_is_counted_once_and_given_back_to_the_rates() {
+    let mut both = limit("a", LimitKey::Global, 100);
+    both.rate = Some(LimitRate { count: 2, period: Duration::from_secs(900), burst: 2 });
+    let mut often = limit("b", LimitKey::Global, 1);
+    (often.rate, often.tokens) = (both.rate, None);
+    let gate = gate(vec![both, often]);
+    let asked = Asked { client: [10, 0, 0, 1].into(), caller: None, model: None, headers: &HeaderMap::new() };
+    let ask = |tokens| {
+        let mut permits = gate.route.take(&asked, clock::now(), &mut Vec::new())?;
+        let estimate = Estimate { tokens, cost: 0 };
+        gate.route.reserve(&asked, estimate, clock::now(), &mut Vec::new(), Some(&mut permits))
+    };
+    ask(60).unwrap().settle(tokens(60));
+    for _ in 0..5 {
+        assert!(matches!(ask(60).err(), Some(Refusal::Tokens { .. })), "and never the rate");
+    }
+    ask(10).unwrap().settle(tokens(10));
+    assert!(matches!(ask(10).err(), Some(Refusal::Rate { .. })));
+    let shown = String::from_utf8(gate.metrics.render(&[])).unwrap();
+    for (limit, outcome, count) in
+        [("a", "passed", 2), ("a", "tokens", 5), ("a", "rate", 1), ("b", "passed", 7), ("b", "rate", 1)]
+    {
+        let series = format!("sluicegate_limit_requests_total{{limit=\"{limit}\",route=\"r\",outcome=\"{outcome}\",");
+        let line = shown.lines().find(|line| line.starts_with(&series)).unwrap_or_default();
+        assert!(line.ends_with(&format!(" {count}")), "{count}: {line}");
+    }
+}
+
+#[test]
 fn a_limit_by_model_is_asked_when_the_model_is_known_for_its_rate_too() {
     let mut by_model = limit("m", LimitKey::Model, 100);
     by_model.rate = Some(LimitRate { count: 2, period: Duration::from_secs(60), burst: 2 });
@@ -249,7 +316,7 @@ fn the_policy_names_every_budget_with_its_unit_and_window() {
         "\"all\";q=5;w=1, \"all-tokens\";q=10000;w=900;qu=\"tokens\", \"all-cost\";q=500000000;qu=\"microdollars\""
     );
     assert_eq!(field(&fields, "ratelimit"), "\"all\";r=4;t=1");
-    drop(gate.route.reserve(&asked, Estimate { tokens: 100, cost: 5 }, gate.now, &mut fields));
+    drop(gate.route.reserve(&asked, Estimate { tokens: 100, cost: 5 }, gate.now, &mut fields, None));
     let told = field(&fields, "ratelimit");
     assert!(told.starts_with("\"all\";r=4;t=1, \"all-tokens\";r=9900;t=9, \"all-cost\";r=499999995;t="), "{told}");
     let names = fields.iter().map(|(name, _)| name).collect::<std::collections::HashSet<_>>();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::counters::Counters;
 use super::family::Families;
-use crate::config::limit::{Limit, MICROS};
+use crate::config::limit::MICROS;
 
 /// What a limit said of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +74,6 @@ impl LimitMetrics {
     /// Counts what the limit said of one request.
     pub fn record(&self, outcome: LimitOutcome) {
         self.counters.add(outcome as usize, 1);
-    }
-
-    /// Counts what the budgets of `limit` said of one request. A limit that counts requests too has let it pass before,
-    /// and counted that: then only an objection is counted.
-    pub fn record_budget(&self, outcome: LimitOutcome, limit: &Limit) {
-        if outcome != LimitOutcome::Passed || !limit.counts_requests() {
-            self.record(outcome);
-        }
     }
 
     pub(super) fn collect(&self, out: &mut Families) {
