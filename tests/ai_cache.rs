@@ -94,6 +94,39 @@ async fn questions_that_differ_anywhere_never_share_an_answer() {
 }
 
 #[tokio::test]
+async fn versions_of_an_api_and_credentials_that_are_forwarded_make_another_question() {
+    let a = upstream("a").await;
+    let gate = cached(ai().anthropic("first", &a).model("m", &["first"]), DAY).start().await;
+    let body = messages("m", "hello");
+    for (fields, expected) in [
+        (&[][..], "MISS"),
+        (&[("anthropic-beta", "context-1m-2025-08-07")][..], "MISS"),
+        (&[("anthropic-beta", "compact-2026-01-12")][..], "MISS"),
+        (&[("anthropic-beta", "compact-2026-01-12")][..], "HIT"),
+        (&[("x-request-id", "another")][..], "HIT"),
+    ] {
+        let answer = ask_with(&gate, "messages", &body, fields).await;
+        assert_eq!((answer.status, status(&answer)), (200, expected), "{fields:?}");
+    }
+
+    let own = ai().provider_as("own", "kind: openai_compatible, pool: own").model("m", &["own"]);
+    let own = own.on_route("cache: answers, auth: none, forward_credentials: true").build().section("auth", &callers());
+    let own =
+        own.section("caches", &format!("{{ answers: {{ {DAY} }} }}")).pool_with("own", &[&a], "balance: round_robin");
+    let gate = own.start().await;
+    a.require_keys(&["sk-alice"]);
+    let body = chat("m", "hello");
+    let by = async |key: &str| {
+        let bearer = format!("Bearer {key}");
+        ask_with(&gate, "chat/completions", &body, &[("authorization", &bearer)]).await
+    };
+    assert_eq!(by("sk-alice").await.status, 200);
+    assert_eq!(status(&by("sk-alice").await), "HIT");
+    let other = by("sk-mallory").await;
+    assert_ne!(other.status, 200, "what one was given for its key nobody gets without it: {}", other.text());
+}
+
+#[tokio::test]
 async fn two_callers_never_share_an_answer() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), DAY).section("auth", &callers()).start().await;

@@ -56,7 +56,8 @@ async fn a_whole_answer_comes_from_the_next_target_whatever_happens_to_the_first
         (Fault::Status(502), &["status_5xx"]),
         (Fault::Status(503), &["status_5xx", "overloaded"]),
         (Fault::Status(529), &["overloaded"]),
-        (Fault::Refusal(Refusal::Quota), &["status_429"]),
+        (Fault::Refusal(Refusal::Quota), &["key_spent"]),
+        (Fault::Refusal(Refusal::Credit), &["key_spent"]),
         (Fault::Refusal(Refusal::Key), &["key_refused"]),
         (Fault::Refusal(Refusal::Forbidden), &["key_refused"]),
     ];

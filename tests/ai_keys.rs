@@ -11,6 +11,8 @@ use support::*;
 
 const BREAKER: &str = "breaker: { error_threshold: 50%, window: 10s, min_requests: 4, reset: 2s }";
 
+const CHECK: &str = "health_check: { path: /health, interval: 100ms, timeout: 1s, fall: 1, rise: 1 }";
+
 /// A gateway whose one provider has these keys.
 fn keyed(mock: &Mock, keys: &str) -> Ai {
     ai().provider_with("first", "openai", mock, &format!("keys: [{keys}]")).model("m", &["first"])
@@ -146,6 +148,79 @@ async fn a_key_without_money_is_not_used_while_another_has_some() {
     a.set_key("sk-poor-4711", Some(KeyState::NoQuota));
     assert!(all_good(&asked(&gate, 10).await));
     assert!(used(&a)["sk-poor-4711"] <= 2, "{:?}", used(&a));
+}
+
+#[tokio::test]
+async fn credit_that_is_used_up_is_a_matter_of_the_key_and_never_told_as_the_callers_fault() {
+    for (kind, door) in [("anthropic", "messages"), ("anthropic", "chat/completions"), ("openai", "chat/completions")] {
+        let a = upstream("a").await;
+        let keys = "keys: [sk-poor-4711, sk-rich-4711]";
+        let gate = ai().provider_with("first", kind, &a, keys).model("m", &["first"]).start().await;
+        a.plan(Planned::new(Fault::Refusal(Refusal::Credit)).for_key("sk-poor-4711"));
+        let body = if door == "messages" { messages("m", "x") } else { chat("m", "x") };
+        for _ in 0..6 {
+            let answer = ask(&gate, door, &body).await;
+            assert_eq!(answer.status, 200, "{kind} {door}: {}", answer.text());
+        }
+        assert_eq!(a.hits(), 7, "{kind} {door}: the key without credit is asked once");
+        let metrics = gate.metrics().await;
+        assert_eq!(metrics.sum(r#"sluicegate_ai_key_state{provider="first",key="key-1",state="resting"}"#), 1.0);
+        assert_eq!(metrics.sum(r#"sluicegate_ai_attempts_total{outcome="key_spent"}"#), 1.0, "{kind} {door}");
+
+        a.plan(Planned::new(Fault::Refusal(Refusal::Credit)));
+        let answer = ask(&gate, door, &body).await;
+        assert_eq!(answer.status, 503, "{kind} {door}: {}", answer.text());
+        assert!(!answer.text().contains("balance") && !answer.text().contains("illing"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn targets_that_are_passed_over_are_told_in_the_log_and_counted() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let ai = ai().openai("first", &a).openai("second", &b).model("m", &["first", "second"]).set(BREAKER);
+    let gate = ai.set("attempts: 2").start().await;
+    a.set_fault(Some(Fault::Status(500)));
+    assert!(all_good(&asked(&gate, 6).await));
+    a.set_fault(None);
+    a.set_key(&key_of("first"), Some(KeyState::Refused));
+    let line = gate.access_log(6).await.remove(5);
+    let open = json!({"provider": "first", "key": "key-1", "outcome": "breaker_open"});
+    let answered = json!({"provider": "second", "key": "key-1", "outcome": "answered"});
+    assert_eq!(line["tries"], json!([open, answered]), "{line}");
+    assert_eq!((&line["provider"], &line["attempts"]), (&json!("second"), &json!(1)), "{line}");
+
+    let gate = ai_of(&a).set("key_cooldown: 1m").start().await;
+    assert_eq!(asked(&gate, 2).await, [503, 503]);
+    let line = gate.access_log(2).await.remove(1);
+    assert_eq!(line["tries"], json!([{"provider": "first", "outcome": "key_out"}]), "{line}");
+    assert_eq!((line.get("provider"), &line["attempts"]), (None, &json!(0)), "nobody was asked: {line}");
+    let metrics = gate.metrics().await;
+    for (outcome, count) in [("key_refused", 1.0), ("key_out", 1.0)] {
+        let series = format!(r#"sluicegate_ai_attempts_total{{provider="first",outcome="{outcome}"}}"#);
+        assert_eq!(metrics.sum(&series), count, "{series}");
+    }
+    assert_eq!(metrics.sum(r#"sluicegate_ai_requests_total{provider="none",outcome="failed"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn a_pool_without_a_member_is_no_try() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    a.stop().await;
+    let ai = ai()
+        .provider_as("own", "kind: openai_compatible, pool: own")
+        .openai("second", &b)
+        .model("m", &["own", "second"])
+        .set("attempts: 1");
+    let gate = ai.build().pool_with("own", &[&a], CHECK).start().await;
+    let mut count = 0;
+    eventually(s(10), "the member is down, and the one try is that of the second", async || {
+        count += 1;
+        asked(&gate, 1).await == [200]
+    })
+    .await;
+    let line = gate.access_log(count).await.pop().unwrap();
+    assert_eq!(line["tries"][0], json!({"provider": "own", "outcome": "no_member"}), "{line}");
+    assert_eq!((&line["provider"], &line["attempts"]), (&json!("second"), &json!(1)), "{line}");
 }
 
 #[tokio::test]

@@ -300,6 +300,41 @@ async fn fifty_streams_at_once_never_use_more_than_the_limit_and_one_reservation
     assert!(charged <= 10_000 + 520, "{charged}");
 }
 
+/// A form with a model and a file of so many bytes.
+async fn upload(gate: &Gateway, door: &str, file: &str, bytes: usize) -> Answer {
+    let mut form = format!(
+        "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\n\
+         content-disposition: form-data; name=\"{file}\"; filename=\"f\"\r\n\r\n"
+    )
+    .into_bytes();
+    form.extend(std::iter::repeat_n(7, bytes));
+    form.extend_from_slice(b"\r\n--b--\r\n");
+    let asked = gate.ask("POST", &format!("/v1/{door}")).header("content-type", "multipart/form-data; boundary=b");
+    asked.body(form).send().await
+}
+
+#[tokio::test]
+async fn uploads_and_what_is_no_text_hold_to_a_limit_of_tokens_too() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 10000/1d").start().await;
+    a.set_order("usage", "in=900,out=300");
+    assert_eq!(upload(&gate, "audio/transcriptions", "file", 5_000_000).await.status, 200);
+    assert_eq!(settled(&gate).await, 1_200, "what the provider counted, and not the 7,500 that were set aside");
+    let refused = upload(&gate, "audio/transcriptions", "file", 6_000_000).await;
+    assert_eq!((refused.status, a.hits()), (429, 1), "9,000 of 8,800: {}", refused.text());
+    assert_eq!(upload(&gate, "images/edits", "image", 100).await.status, 200);
+    assert_eq!(settled(&gate).await, 2_400);
+    let images = json!({"model": "m", "prompt": "x", "n": 2});
+    assert_eq!(ask(&gate, "images/generations", &images).await.status, 429, "8,320 of 7,600");
+
+    a.set_fault(Some(Fault::NoUsage));
+    let gate = limited(ai_of(&a), "key: global, tokens: 100000/1d").start().await;
+    assert_eq!(ask(&gate, "images/generations", &images).await.status, 200);
+    assert_eq!(settled(&gate).await, 1 + 8_320, "nobody counted");
+    assert_eq!(ask(&gate, "audio/speech", &json!({"model": "m", "input": "12345678"})).await.status, 200);
+    assert_eq!(settled(&gate).await, 8_321 + 2 + 12);
+}
+
 #[tokio::test]
 async fn each_caller_has_a_budget_of_its_own() {
     let a = upstream("a").await;
@@ -342,6 +377,25 @@ async fn requests_tokens_and_streams_in_flight_are_limited_side_by_side() {
     let mut open = stream(&gate, "chat/completions", &streamed(chat("m", "x"))).await;
     open.next().await.unwrap();
     assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429, "one stream is under way");
+}
+
+#[tokio::test]
+async fn what_tokens_refuse_costs_no_request_and_is_counted_once() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=50");
+    let gate = limited(ai_of(&a), "key: global, rate: 3/15m, burst: 3, tokens: 1000/1d").start().await;
+    let greedy = with(chat("m", "x"), json!({"max_tokens": 900}));
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    for _ in 0..5 {
+        let refused = ask(&gate, "chat/completions", &greedy).await;
+        assert_eq!(refused.status, 429);
+        assert!(number(&refused, "retry-after") > 60_000, "it is the tokens that are used up: {:?}", refused.headers);
+    }
+    let metrics = gate.metrics().await;
+    for (outcome, count) in [("passed", 1.0), ("tokens", 5.0), ("rate", 0.0)] {
+        let series = format!(r#"sluicegate_limit_requests_total{{limit="a",outcome="{outcome}"}}"#);
+        assert_eq!(metrics.sum(&series), count, "{series}");
+    }
 }
 
 #[tokio::test]
@@ -478,6 +532,26 @@ async fn a_stream_that_runs_over_its_budget_is_cut_with_a_proper_end_where_that_
     assert!(told.ended && told.errors.is_empty(), "it goes on where nobody said otherwise");
     assert!(settled(&gate).await > 2000, "and is charged");
     assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_says_what_it_has_used() {
+    let a = upstream("a").await;
+    a.set_order("sse", "rate=200,events=2000");
+    let ai = ai()
+        .openai("first", &a)
+        .anthropic("second", &a)
+        .model("o", &["first"])
+        .model("c", &["second"])
+        .of_route("cut_over_budget: true");
+    let gate = limited(ai, "key: model, tokens: 200/1d").start().await;
+    let told = responses_told(&stream(&gate, "responses", &streamed(responses("o", "x"))).await.rest().await);
+    let usage = told.usage.clone().unwrap_or_default();
+    assert!((100..300).contains(&usage["output_tokens"].as_u64().unwrap_or(0)), "{told:?}");
+    let told = messages_told(&stream(&gate, "messages", &streamed(messages("c", "x"))).await.rest().await);
+    let usage = told.usage.clone().unwrap_or_default();
+    assert!((100..300).contains(&usage["output_tokens"].as_u64().unwrap_or(0)), "{told:?}");
+    assert_eq!((told.ended, told.finish.as_deref()), (true, Some("max_tokens")), "{told:?}");
 }
 
 #[tokio::test]

@@ -197,6 +197,16 @@ async fn time_to_the_first_token_and_between_tokens_are_measured() {
 }
 
 #[tokio::test]
+async fn the_time_that_the_translation_of_a_stream_takes_is_told_once_for_each() {
+    let a = upstream("a").await;
+    let gate = ai().anthropic("first", &a).model("m", &["first"]).start().await;
+    stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await;
+    // That of the request, and that of all events of its answer.
+    let count = r#"sluicegate_ai_phase_seconds_count{phase="translate"}"#;
+    eventually(s(5), "both are told", async || gate.metric(count).await == 2.0).await;
+}
+
+#[tokio::test]
 async fn when_nothing_is_in_flight_every_gauge_is_zero() {
     let [a, b] = upstreams(["a", "b"]).await;
     let gate = busy(&a, &b).await;

@@ -44,6 +44,8 @@ pub struct Asked<'a> {
     pub operation: Operation,
     /// The model, as the client named it.
     pub model: &'a str,
+    /// What else may change the answer, by names: the query, fields of a provider's API, credentials that are forwarded.
+    pub variant: &'a [(&'a str, &'a [u8])],
     /// The targets that may serve, by provider and model.
     pub targets: &'a [(&'a str, &'a str)],
     /// The digest of the canonical body, without what says how it is to come.
@@ -66,6 +68,11 @@ impl Asked<'_> {
         part(self.route.as_bytes());
         part(self.operation.as_str().as_bytes());
         part(self.model.as_bytes());
+        part(&(self.variant.len() as u64).to_be_bytes());
+        for (name, value) in self.variant {
+            part(name.as_bytes());
+            part(value);
+        }
         for (provider, model) in self.targets {
             part(provider.as_bytes());
             part(model.as_bytes());

@@ -93,6 +93,8 @@ pub enum TryOutcome {
     Status4xx,
     /// It refused the key: 401, 403.
     KeyRefused,
+    /// What the key may use is used up: 402, or an error that says so.
+    KeySpent,
     /// It wants to be left alone: 429.
     Status429,
     /// It answered with a status of 500 or more.
@@ -117,7 +119,7 @@ pub enum TryOutcome {
 
 impl TryOutcome {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Answered,
         Self::ConnectFailure,
         Self::Reset,
@@ -125,6 +127,7 @@ impl TryOutcome {
         Self::FirstTokenTimeout,
         Self::Status4xx,
         Self::KeyRefused,
+        Self::KeySpent,
         Self::Status429,
         Self::Status5xx,
         Self::Overloaded,
@@ -147,6 +150,7 @@ impl TryOutcome {
             Self::FirstTokenTimeout => "first_token_timeout",
             Self::Status4xx => "status_4xx",
             Self::KeyRefused => "key_refused",
+            Self::KeySpent => "key_spent",
             Self::Status429 => "status_429",
             Self::Status5xx => "status_5xx",
             Self::Overloaded => "overloaded",
@@ -159,6 +163,11 @@ impl TryOutcome {
             Self::Cancelled => "cancelled",
         }
     }
+
+    /// Whether the target was passed over, and its provider not asked.
+    pub const fn is_passed_over(self) -> bool {
+        matches!(self, Self::BreakerOpen | Self::KeyOut | Self::NoMember)
+    }
 }
 
 /// How a request ended, for the client.
@@ -168,7 +177,7 @@ pub enum Outcome {
     Answered,
     /// It was answered without asking a provider: from a cache, or of what is configured.
     Local,
-    /// It was refused before any provider was asked.
+    /// It was refused before a target was looked for.
     Refused,
     /// No target gave an answer.
     Failed,

@@ -34,7 +34,7 @@ fn kept(text: &'static str, at: Instant) -> Kept {
 
 fn asked<'a>(body: &'a Key, targets: &'a [(&'a str, &'a str)]) -> Asked<'a> {
     let (scope, operation) = (Some("key:a"), Operation::Chat);
-    Asked { scope, route: "r", operation, model: "m", targets, body, stream: None }
+    Asked { scope, route: "r", operation, model: "m", variant: &[], targets, body, stream: None }
 }
 
 #[test]
@@ -53,6 +53,9 @@ fn whatever_differs_makes_another_key() {
         Asked { route: "s", ..asked(&one, &targets) }.key(),
         Asked { model: "n", ..asked(&one, &targets) }.key(),
         Asked { operation: Operation::Messages, ..asked(&one, &targets) }.key(),
+        Asked { variant: &[("anthropic-beta", b"x")], ..asked(&one, &targets) }.key(),
+        Asked { variant: &[("anthropic-beta", b"y")], ..asked(&one, &targets) }.key(),
+        Asked { variant: &[("?", b"x")], ..asked(&one, &targets) }.key(),
         Asked { stream: Some(true), ..asked(&one, &targets) }.key(),
         Asked { stream: Some(false), ..asked(&one, &targets) }.key(),
     ];

@@ -21,6 +21,7 @@ use super::names::Names;
 use super::reply::{Piece, Stop};
 use super::text::Text;
 use super::{Dialect, chat, gemini, messages};
+use crate::ai::usage::Usage;
 use crate::clock;
 
 /// A request in the provider's dialect.
@@ -332,13 +333,14 @@ impl Stream {
     }
 
     /// No more is wanted of the provider: ends the client's stream properly where it stands, as one that ran out of tokens,
-    /// with the usage that is known by then.
-    pub fn cut(&mut self, out: &mut Vec<u8>) {
+    /// with what was counted by then.
+    pub fn cut(&mut self, usage: Usage, out: &mut Vec<u8>) {
         if self.ended {
             return;
         }
         let Self { reader: _, writer, notes, begun, ended } = self;
         let mut sink = Sink { writer, notes, begun, ended, out };
+        sink.put(&Piece::Usage(usage));
         sink.put(&Piece::Stop(Stop::Length));
         sink.put(&Piece::End);
     }

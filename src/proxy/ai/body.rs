@@ -28,6 +28,11 @@ impl Body {
         }
     }
 
+    /// Whether the answer is to be made later.
+    pub fn in_background(&self) -> bool {
+        matches!(self, Self::Json(asked) if asked.background)
+    }
+
     /// How many answers are asked for.
     pub fn answers(&self) -> u64 {
         match self {

@@ -58,6 +58,8 @@ pub struct Live {
     pick: Pick,
     provider: Arc<ProviderState>,
     connector: Arc<Connector>,
+    /// A part of the body that was looked at.
+    peeked: Option<Bytes>,
 }
 
 /// Why there is none.
@@ -119,7 +121,8 @@ pub async fn call(
             } else {
                 pick.failed(Failure::Status(status));
             }
-            Ok(Live { upstream, pick, provider: Arc::clone(provider), connector: Arc::clone(connector) })
+            let (provider, connector) = (Arc::clone(provider), Arc::clone(connector));
+            Ok(Live { upstream, pick, provider, connector, peeked: None })
         }
         Err(Failed { cause, .. }) => {
             if let Some((failure, outcome)) = fault_of(cause) {
@@ -214,7 +217,16 @@ impl Live {
 
     /// Whether the whole body was read.
     pub fn is_done(&mut self) -> bool {
-        self.upstream.is_body_done()
+        self.peeked.is_none() && self.upstream.is_body_done()
+    }
+
+    /// The first part of the body, which [`Self::chunk`] gives again; empty when there is none.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    pub async fn peek(&mut self, patience: Duration) -> Result<&[u8], Cause> {
+        self.peeked = self.chunk(patience).await?;
+        Ok(self.peeked.as_deref().unwrap_or_default())
     }
 
     /// The next part of the body, never empty; `None` at its end. Dropped while it waits, nothing is lost.
@@ -222,6 +234,9 @@ impl Live {
     /// # Errors
     /// Why the body breaks off; a timeout when nothing comes within `patience`.
     pub async fn chunk(&mut self, patience: Duration) -> Result<Option<Bytes>, Cause> {
+        if let Some(peeked) = self.peeked.take() {
+            return Ok(Some(peeked));
+        }
         self.upstream.read_timeout = Some(patience);
         while !self.upstream.is_body_done() {
             let read = self.upstream.read_body_bytes().await.map_err(|error| cause_of(&error))?;

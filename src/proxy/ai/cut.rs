@@ -1,9 +1,10 @@
 //! The proper end of a stream that passes as it is and is cut, because what it may use is used up.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::ai::dialect::Dialect;
 use crate::ai::sse::{Frame, write_event};
+use crate::ai::usage::Usage;
 
 /// What a stream has open, as far as its end has to say so.
 pub struct Watch {
@@ -11,14 +12,16 @@ pub struct Watch {
     /// Blocks that Anthropic's stream has begun, and ended.
     begun: u64,
     ended: u64,
-    /// The last event of OpenAI's stream: its end bears the same id.
+    /// The last event of OpenAI's stream: its end bears the same id. Of Responses, the one that began it.
     last: Option<Frame>,
+    /// Events of Responses so far.
+    events: u64,
 }
 
 impl Watch {
     /// Nothing is open.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, begun: 0, ended: 0, last: None }
+        Self { dialect, begun: 0, ended: 0, last: None, events: 0 }
     }
 
     /// Takes in an event that goes on to the client.
@@ -29,13 +32,21 @@ impl Watch {
             Dialect::Chat | Dialect::Completions if frame.has_data() && !frame.is_done() => {
                 self.last = Some(frame.clone());
             }
+            Dialect::Responses if frame.has_data() => {
+                self.events += 1;
+                if frame.event() == b"response.created" {
+                    self.last = Some(frame.clone());
+                }
+            }
             _ => {}
         }
     }
 
-    /// Writes the end. In a dialect without one that says why, nothing: the client sees the connection end.
-    pub fn cut(&self, model: &str, out: &mut Vec<u8>) {
-        let mut event = |name, data: serde_json::Value| write_event(out, name, data.to_string().as_bytes());
+    /// Writes the end, with what was counted; `tells`: a client of Chat asked for that. In a dialect without an end that
+    /// says why, nothing: the client sees the connection end.
+    pub fn cut(&self, model: &str, usage: Usage, tells: bool, out: &mut Vec<u8>) {
+        let mut event = |name, data: Value| write_event(out, name, data.to_string().as_bytes());
+        let known = || -> Option<Map<String, Value>> { serde_json::from_slice(self.last.as_ref()?.data()).ok() };
         match self.dialect {
             Dialect::Messages => {
                 // Blocks come one after the other, so that at most the last one is open.
@@ -44,7 +55,7 @@ impl Watch {
                     event(Some("content_block_stop"), stop);
                 }
                 let delta = json!({"stop_reason": "max_tokens", "stop_sequence": null});
-                let delta = json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 0}});
+                let delta = json!({"type": "message_delta", "delta": delta, "usage": of_messages(usage)});
                 event(Some("message_delta"), delta);
                 event(Some("message_stop"), json!({"type": "message_stop"}));
             }
@@ -56,23 +67,66 @@ impl Watch {
                 if let Some(choice) = choice.as_object_mut() {
                     choice.insert(said.0.to_owned(), said.1);
                 }
-                let known = self.last.as_ref().and_then(|frame| serde_json::from_slice(frame.data()).ok());
-                let mut last: serde_json::Map<String, serde_json::Value> = known.unwrap_or_default();
+                let mut last = known().unwrap_or_default();
                 last.insert("object".to_owned(), json!(object));
                 last.entry("model").or_insert_with(|| json!(model));
                 last.insert("choices".to_owned(), json!([choice]));
+                last.remove("usage");
                 event(None, json!(last));
+                if tells {
+                    last.insert("choices".to_owned(), json!([]));
+                    last.insert("usage".to_owned(), of_chat(usage));
+                    event(None, json!(last));
+                }
                 out.extend_from_slice(b"data: [DONE]\n\n");
             }
             Dialect::Responses => {
-                let details = json!({"reason": "max_output_tokens"});
-                let response = json!({"object": "response", "status": "incomplete", "incomplete_details": details,
-                    "model": model, "output": []});
-                event(Some("response.incomplete"), json!({"type": "response.incomplete", "response": response}));
+                let mut created = known().unwrap_or_default();
+                let mut response = match created.remove("response") {
+                    Some(Value::Object(response)) => response,
+                    _ => Map::new(),
+                };
+                response.insert("object".to_owned(), json!("response"));
+                response.insert("status".to_owned(), json!("incomplete"));
+                response.insert("incomplete_details".to_owned(), json!({"reason": "max_output_tokens"}));
+                response.entry("model").or_insert_with(|| json!(model));
+                response.entry("output").or_insert_with(|| json!([]));
+                response.insert("usage".to_owned(), of_responses(usage));
+                let last = json!({"type": "response.incomplete", "sequence_number": self.events, "response": response});
+                event(Some("response.incomplete"), last);
             }
             Dialect::Gemini | Dialect::Other => {}
         }
     }
+}
+
+fn of_messages(usage: Usage) -> Value {
+    json!({
+        "input_tokens": usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write),
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output,
+    })
+}
+
+fn of_chat(usage: Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.total(),
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    })
+}
+
+fn of_responses(usage: Usage) -> Value {
+    json!({
+        "input_tokens": usage.input,
+        "input_tokens_details": {"cached_tokens": usage.cache_read},
+        "output_tokens": usage.output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.total(),
+    })
 }
 
 #[cfg(test)]
@@ -90,8 +144,28 @@ mod tests {
             watch.frame(&frame);
         }
         let mut out = Vec::new();
-        watch.cut("m", &mut out);
+        let usage = Usage { input: 30, cache_read: 10, output: 7, ..Usage::default() };
+        watch.cut("m", usage, true, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    /// The usage in the last event that has one.
+    fn usage(end: &str) -> Value {
+        let data = end.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+        let usage = |event: Value| event.pointer("/response/usage").or_else(|| event.get("usage")).cloned();
+        data.filter_map(usage).next_back().unwrap_or_default()
+    }
+
+    #[test]
+    fn every_end_says_what_was_counted() {
+        let created = "event: response.created\ndata: {\"response\":{\"id\":\"resp_1\",\"usage\":null}}\n\n";
+        let end = cut(Dialect::Responses, created);
+        assert!(end.contains("\"id\":\"resp_1\"") && end.contains("\"status\":\"incomplete\""), "{end}");
+        assert_eq!((&usage(&end)["input_tokens"], &usage(&end)["output_tokens"]), (&json!(30), &json!(7)), "{end}");
+        let end = cut(Dialect::Messages, "event: message_start\ndata: {}\n\n");
+        assert_eq!((&usage(&end)["input_tokens"], &usage(&end)["output_tokens"]), (&json!(20), &json!(7)), "{end}");
+        let end = cut(Dialect::Chat, "data: {\"id\":\"c\",\"usage\":null}\n\n");
+        assert_eq!(usage(&end)["total_tokens"], 37, "{end}");
     }
 
     #[test]

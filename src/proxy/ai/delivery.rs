@@ -48,6 +48,11 @@ impl Delivery {
         self.begun
     }
 
+    /// Whether the client sees usage that comes as an event of its own.
+    pub fn wants_usage(&self) -> bool {
+        self.wants_usage
+    }
+
     /// Ends when a comment is due.
     pub async fn due(&mut self) {
         self.comment.as_mut().await;

@@ -5,6 +5,7 @@
 //! provider; what leaves it in the client's own dialect is byte for byte what the provider sent.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,7 +19,10 @@ use crate::ai::dialect::{Dialect, translate};
 use crate::ai::estimate;
 use crate::ai::meter::{Kind, Meter};
 use crate::ai::sse::{Decoder, Frame, MAX_EVENT};
+use crate::ai::usage::Usage;
 use crate::clock;
+use crate::observe::ai::Phase;
+use crate::observe::metrics::AiGatewayMetrics;
 use crate::upstream::retry::Cause;
 
 /// How many tokens come between two words to the member's count of what is outstanding.
@@ -29,7 +33,7 @@ pub struct Events {
     live: Live,
     decoder: Decoder,
     meter: Meter,
-    translator: Option<Box<translate::Stream>>,
+    translator: Option<Box<Translating>>,
     /// What a stream that passes has open.
     watch: Watch,
     /// For the client, in order.
@@ -41,6 +45,33 @@ pub struct Events {
     ended: bool,
     /// What went wrong, once what came before it has gone out.
     broken: Option<Broken>,
+}
+
+/// A translation under way, and the time it took so far. Told once, when it ends.
+pub struct Translating {
+    stream: translate::Stream,
+    took: Duration,
+    metrics: Arc<AiGatewayMetrics>,
+}
+
+impl Translating {
+    /// One that has not begun.
+    pub fn new(stream: translate::Stream, metrics: &Arc<AiGatewayMetrics>) -> Self {
+        Self { stream, took: Duration::ZERO, metrics: Arc::clone(metrics) }
+    }
+
+    fn work<R>(&mut self, work: impl FnOnce(&mut translate::Stream) -> R) -> R {
+        let began = clock::now();
+        let result = work(&mut self.stream);
+        self.took += clock::now().saturating_duration_since(began);
+        result
+    }
+}
+
+impl Drop for Translating {
+    fn drop(&mut self) {
+        self.metrics.phase(Phase::Translate, self.took);
+    }
 }
 
 /// Why a stream breaks off.
@@ -79,7 +110,7 @@ pub struct Start {
 
 impl Events {
     /// The stream that `live` brings.
-    pub fn new(live: Live, dialect: Dialect, translator: Option<Box<translate::Stream>>) -> Self {
+    pub fn new(live: Live, dialect: Dialect, translator: Option<Box<Translating>>) -> Self {
         Self {
             live,
             decoder: Decoder::new(MAX_EVENT),
@@ -166,11 +197,12 @@ impl Events {
         }
     }
 
-    /// Writes a proper end in the client's dialect over what is still to come: the answer was as long as it may be.
-    pub fn cut(&mut self, out: &mut Vec<u8>) {
+    /// Writes a proper end in the client's dialect over what is still to come: the answer was as long as it may be, and used
+    /// so much. `tells`: the client asked to be told of it.
+    pub fn cut(&mut self, usage: Usage, tells: bool, out: &mut Vec<u8>) {
         match &mut self.translator {
-            Some(translator) => translator.cut(out),
-            None => self.watch.cut(self.meter.model().unwrap_or_default(), out),
+            Some(translating) => translating.stream.cut(usage, out),
+            None => self.watch.cut(self.meter.model().unwrap_or_default(), usage, tells, out),
         }
     }
 
@@ -216,7 +248,8 @@ impl Events {
         match &mut self.translator {
             Some(translator) => {
                 let mut out = Vec::new();
-                if frame.has_data() && translator.event(frame.data(), &mut out).is_err() {
+                let translated = |stream: &mut translate::Stream| stream.event(frame.data(), &mut out);
+                if frame.has_data() && translator.work(translated).is_err() {
                     self.fail(Broken::Malformed);
                     return false;
                 }
@@ -253,10 +286,10 @@ impl Events {
     fn close(&mut self) {
         self.ended = true;
         if let Some(translator) = &mut self.translator
-            && !translator.is_complete()
+            && !translator.stream.is_complete()
         {
             let mut out = Vec::new();
-            let finished = translator.finish(&mut out);
+            let finished = translator.work(|stream| stream.finish(&mut out));
             self.push(Bytes::from(out), false);
             if finished.is_err() {
                 self.broken = Some(Broken::Truncated);

@@ -3,6 +3,7 @@
 //! Where the configuration names the models, these are the list. Where any model may be asked for, the providers' own
 //! lists are fetched too, side by side, and kept for a minute; one that does not answer is left out.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,12 +118,15 @@ fn model<'a>(id: &'a str, owner: &'a str) -> Model<'a> {
 async fn collect(route: &AiRoute, connector: &Arc<Connector>, ctx: &RequestContext) -> Vec<(Box<str>, Arc<str>)> {
     let state = &route.state;
     let mut models: Vec<(Box<str>, Arc<str>)> = Vec::new();
+    // Of a name that several have, one is meant.
+    let mut known: HashSet<Box<str>> = HashSet::new();
     for name in state.catalog.names() {
         let plan = state.catalog.plan(name);
         let providers = plan.iter().flat_map(|plan| &plan.candidates);
         let mut providers = providers.filter_map(|candidate| state.config.providers.get(candidate.provider));
         // What nobody serves is not offered.
         if let Some(owner) = providers.find(|provider| provider.enabled) {
+            known.insert((&**name).into());
             models.push(((&**name).into(), Arc::clone(&owner.name)));
         }
     }
@@ -130,10 +134,12 @@ async fn collect(route: &AiRoute, connector: &Arc<Connector>, ctx: &RequestConte
         for (provider, names) in learn(state, connector, ctx).await {
             let written = provider.models.iter().map(|name| &**name);
             for name in written.chain(names.iter().map(|name| &**name)) {
-                // Of a name that several have, one is meant.
-                if !models.iter().any(|(known, _)| **known == *name) {
-                    models.push((asked_as(state, provider, name), Arc::clone(&provider.name)));
+                if known.contains(name) {
+                    continue;
                 }
+                let asked_as = asked_as(state, provider, name);
+                known.insert(asked_as.clone());
+                models.push((asked_as, Arc::clone(&provider.name)));
             }
         }
     }
@@ -235,7 +241,7 @@ async fn fetch(
         }
     }
     let live = called.ok().filter(|live| live.status().is_success())?;
-    let body = body_of(live, MOST, PATIENCE).await.ok()?;
+    let body = body_of(live, MOST, PATIENCE, terms.until).await.ok()?;
     Some(read_names(&body))
 }
 

@@ -115,6 +115,17 @@ impl Draft {
         })
     }
 
+    /// What else of the request than its body may change the answer: its query, versions and betas of an API, and
+    /// credentials that are forwarded.
+    pub fn variant(&self) -> Vec<(&str, &[u8])> {
+        let of_api =
+            |name: &HeaderName| name.as_str().starts_with("anthropic-") || name.as_str().starts_with("openai-");
+        let fields = self.headers.iter().filter(|(name, _)| of_api(name));
+        let credentials = self.credentials.iter().map(|(name, value)| (name, value));
+        let fields = fields.chain(credentials).map(|(name, value)| (name.as_str(), value.as_bytes()));
+        fields.chain(self.query.as_deref().map(|query| ("?", query.as_bytes()))).collect()
+    }
+
     /// The fields by which members are chosen.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers

@@ -75,6 +75,7 @@ impl Trail {
 
     fn outcome(&self, end: End) -> Outcome {
         let left = matches!(end.termination, Termination::ClientClosed | Termination::ClientTimeout);
+        // A target that was passed over counts: it was looked for, and gave no answer.
         match (self.tries.is_empty(), self.first_content.is_some()) {
             _ if left => Outcome::Cancelled,
             (true, _) if (200..300).contains(&end.status) => Outcome::Local,

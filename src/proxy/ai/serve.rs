@@ -20,6 +20,7 @@ use super::trail::Trail;
 use crate::ai::answers::convert;
 use crate::ai::dialect::error::Class;
 use crate::ai::refusal::Refusal;
+use crate::ai::usage::Usage;
 use crate::clock;
 use crate::observe::Termination;
 use crate::proxy::context::RequestContext;
@@ -83,8 +84,12 @@ async fn exchange_with(
             answer::last(session, Bytes::new()).await
         }
         Content::Bytes(live) => {
-            answer::begin(session, ctx, fields, None).await?;
             account.settle_whole(trail, job, None, 0);
+            if delivery.has_begun() {
+                // It was promised events.
+                return delivery.refuse(session, ctx, told_of(&Broken::Malformed)).await;
+            }
+            answer::begin(session, ctx, fields, None).await?;
             bytes(session, job, live).await
         }
         Content::Events(mut events) => {
@@ -100,7 +105,7 @@ async fn exchange_with(
                 // A client that left says nothing about the provider.
                 (_, _) => {}
             }
-            end(session, ctx, delivery, events, passed?, trail).await
+            end(session, ctx, delivery, events, passed?, Told { trail, usage }).await
         }
     }
 }
@@ -148,6 +153,10 @@ async fn pass(
     let Accounts { account, trail } = accounts;
     let idle = job.plan.timeouts.idle;
     loop {
+        // A provider that never pauses and never ends.
+        if clock::now() >= job.until {
+            return Ok(Ending::Broken(Broken::Timeout));
+        }
         let step = match events.at_hand(idle) {
             Some(step) => step,
             None => {
@@ -191,13 +200,19 @@ async fn next(
     }
 }
 
+/// What a stream came to.
+struct Told<'a> {
+    trail: &'a mut Trail,
+    usage: Usage,
+}
+
 async fn end(
     session: &mut Session,
     ctx: &mut RequestContext,
     delivery: &mut Delivery,
     mut events: Box<Events>,
     ending: Ending,
-    trail: &mut Trail,
+    told: Told<'_>,
 ) -> Result<(), Unserved> {
     match ending {
         Ending::Whole => {
@@ -207,14 +222,14 @@ async fn end(
         }
         Ending::OverBudget => {
             let mut last = Vec::new();
-            events.cut(&mut last);
+            events.cut(told.usage, delivery.wants_usage(), &mut last);
             drop(events);
             write_answer(session, &last).await?;
             answer::last(session, Bytes::new()).await
         }
         Ending::Broken(broken) => {
             drop(events);
-            trail.broke();
+            told.trail.broke();
             delivery.refuse(session, ctx, told_of(&broken)).await
         }
     }
@@ -223,9 +238,13 @@ async fn end(
 /// Passes bytes on that nobody here reads.
 async fn bytes(session: &mut Session, job: &Job, mut live: Live) -> Result<(), Unserved> {
     loop {
+        let left = job.until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return Err(Unserved::Cut(Termination::UpstreamTimeout));
+        }
         let read = tokio::select! {
             biased;
-            read = live.chunk(job.plan.timeouts.idle) => read,
+            read = live.chunk(job.plan.timeouts.idle.min(left)) => read,
             _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
         };
         match read {

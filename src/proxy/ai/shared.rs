@@ -128,6 +128,7 @@ async fn key(ctx: &RequestContext, cache: &AiCache, job: &Job) -> Option<Key> {
         route: ctx.route.as_ref().map_or("", |route| &route.config.name),
         operation: job.operation,
         model: job.body.model(),
+        variant: &job.draft.variant(),
         targets: &targets,
         body: &body,
         stream: (!turns).then_some(asked.stream),
@@ -164,11 +165,12 @@ async fn fly(
         () = pilot.abandoned() => None,
     };
     trail.upstream.ended = Some(clock::now());
-    let target = trail.target();
-    let usage = trail.usage;
     if flown.is_none() {
+        account.settle_seen(&mut trail, &job);
         trail.cancelled();
     }
+    let target = trail.target();
+    let usage = trail.usage;
     if Arc::strong_count(&report) == 1 {
         // The one it was made for has left, and others were served.
         let termination = Termination::Completed;
@@ -234,6 +236,9 @@ async fn pass(
 ) -> Result<(), Refusal> {
     loop {
         let left = job.until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return Err(told_of(&Broken::Timeout));
+        }
         match events.step(job.plan.timeouts.idle.min(left)).await {
             Step::Piece(piece) => {
                 account.saw(events.meter(), trail, job);

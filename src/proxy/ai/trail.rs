@@ -42,6 +42,10 @@ impl Try {
     pub fn told(&self) -> TryOutcome {
         self.outcome.unwrap_or(TryOutcome::Cancelled)
     }
+
+    fn was_asked(&self) -> bool {
+        !self.outcome.is_some_and(TryOutcome::is_passed_over)
+    }
 }
 
 /// What became of a request so far.
@@ -56,7 +60,7 @@ pub struct Trail {
     pub streams: bool,
     /// The tries, in their order.
     pub tries: Vec<Try>,
-    /// All of them, those that are not remembered included.
+    /// Those in which a provider was asked, those that are not remembered included.
     pub count: u32,
     /// What the members were like.
     pub upstream: UpstreamRecord,
@@ -92,6 +96,7 @@ enum Last {
     Open { provider: Arc<str>, retry_in: Duration },
     Keys { provider: Arc<str>, refused: bool, wait: Option<Duration> },
     Limited { provider: Arc<str>, wait: Duration },
+    Spent { provider: Arc<str>, wait: Duration },
     Down { status: StatusCode, class: Class, wait: Option<Duration> },
     Missed(TryOutcome),
 }
@@ -158,9 +163,9 @@ impl Trail {
         self.last_content = Some(clock::now());
     }
 
-    /// The try that serves, or the last one.
+    /// The try that serves, or the last one in which a provider was asked.
     pub fn last_try(&self) -> Option<&Try> {
-        self.tries.last()
+        self.tries.iter().rev().find(|one| one.was_asked())
     }
 
     pub(super) fn begin_target(&mut self) {
@@ -170,6 +175,16 @@ impl Trail {
     pub(super) fn began(&mut self, provider: &ProviderState, candidate: &Candidate, key: Option<usize>) {
         self.count = self.count.saturating_add(1);
         self.began.get_or_insert_with(clock::now);
+        self.remember(provider, candidate, key, None);
+    }
+
+    fn remember(
+        &mut self,
+        provider: &ProviderState,
+        candidate: &Candidate,
+        key: Option<usize>,
+        outcome: Option<TryOutcome>,
+    ) {
         if self.tries.len() == MOST_REMEMBERED {
             self.tries.remove(MOST_REMEMBERED / 2);
         }
@@ -179,13 +194,24 @@ impl Trail {
             name: Arc::clone(&config.name),
             key: key.and_then(|key| config.keys.get(key)).map(|key| Arc::clone(&key.name)),
             model: Arc::clone(&candidate.model),
-            outcome: None,
+            outcome,
         });
     }
 
     pub(super) fn missed(&mut self, outcome: TryOutcome) {
         self.ended(outcome);
         self.last = Some(Last::Missed(outcome));
+    }
+
+    /// The try that began asked nobody: its pool has no member for it. It counts as none.
+    pub(super) fn no_member(&mut self) {
+        self.count = self.count.saturating_sub(1);
+        if self.upstream.tried.is_empty() {
+            self.missed(TryOutcome::NoMember);
+        } else {
+            // Its members were asked, and what became of that was told.
+            self.tries.pop();
+        }
     }
 
     pub(super) fn served(&mut self) {
@@ -209,6 +235,11 @@ impl Trail {
     pub(super) fn limited(&mut self, provider: &ProviderState, wait: Duration) {
         self.ended(TryOutcome::Status429);
         self.last = Some(Last::Limited { provider: Arc::clone(&provider.config.name), wait });
+    }
+
+    pub(super) fn spent(&mut self, provider: &ProviderState, wait: Duration) {
+        self.ended(TryOutcome::KeySpent);
+        self.last = Some(Last::Spent { provider: Arc::clone(&provider.config.name), wait });
     }
 
     pub(super) fn key_refused(&mut self, provider: &ProviderState) {
@@ -235,13 +266,21 @@ impl Trail {
         }
     }
 
-    pub(super) fn keys_out(&mut self, provider: &ProviderState, now: Instant) {
+    pub(super) fn keys_out(&mut self, provider: &ProviderState, candidate: &Candidate, now: Instant) {
+        self.remember(provider, candidate, None, Some(TryOutcome::KeyOut));
         let wait = provider.keys.earliest(now);
         let refused = provider.keys.are_refused(now);
         self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused, wait });
     }
 
-    pub(super) fn open(&mut self, provider: &ProviderState, retry_in: Duration) {
+    pub(super) fn open(
+        &mut self,
+        provider: &ProviderState,
+        candidate: &Candidate,
+        key: Option<usize>,
+        retry_in: Duration,
+    ) {
+        self.remember(provider, candidate, key, Some(TryOutcome::BreakerOpen));
         // What was really asked and failed tells more.
         let known = match self.last {
             Some(Last::Open { retry_in: known, .. }) => Some(known),
@@ -310,6 +349,13 @@ impl Trail {
                 limited(provider, wait.unwrap_or(Duration::from_secs(1)))
             }
             Some(Last::Limited { provider, wait }) => limited(provider, *wait),
+            Some(Last::Spent { provider, wait }) => {
+                let message = format!(
+                    "what this gateway may use of the provider {provider} is used up; the caller's own limits are not reached"
+                );
+                Refusal::new(UNAVAILABLE, "PROVIDER_QUOTA_EXHAUSTED", message, Termination::NoMember)
+                    .after(seconds(*wait))
+            }
             Some(Last::Down { status, class, wait }) => down(*status, *class, *wait),
             Some(Last::Missed(outcome)) => missed(*outcome),
         }

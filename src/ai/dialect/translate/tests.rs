@@ -82,7 +82,7 @@ fn a_stream_that_is_cut_ends_as_one_that_ran_out_of_tokens() {
         let mut stream = Stream::new(Dialect::Messages, Dialect::Chat, golden::notes());
         let mut out = Vec::new();
         frames.iter().take(events).for_each(|data| stream.event(data.as_bytes(), &mut out).unwrap());
-        stream.cut(&mut out);
+        stream.cut(Usage::default(), &mut out);
         let message = accumulate::stream(Dialect::Chat, std::str::from_utf8(&out).unwrap());
         let reason = if events == frames.len() { "tool_calls" } else { "length" };
         assert_eq!(message["choices"][0]["finish_reason"], reason, "after {events} events");

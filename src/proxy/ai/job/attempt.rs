@@ -1,0 +1,198 @@
+//! One try: a request to one target with one key, and what an answer means that is not served.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use super::Job;
+use super::prepare::Prepared;
+use super::take::Answered;
+use crate::ai::attempt::Verdict;
+use crate::ai::breaker::Trial;
+use crate::ai::catalog::Candidate;
+use crate::ai::dialect::error::{self, ProviderError};
+use crate::ai::refusal::Refusal;
+use crate::ai::reset;
+use crate::ai::way::Way;
+use crate::clock;
+use crate::observe::ai::{Phase, TryOutcome};
+use crate::proxy::ai::answer::Answer;
+use crate::proxy::ai::call::{self, NoAnswer, Terms};
+use crate::proxy::ai::outgoing::To;
+use crate::proxy::ai::trail::Trail;
+use crate::snapshot::ai::ProviderState;
+use crate::upstream::retry::Cause;
+
+/// For how long a key rests whose quota is used up, when its provider does not say.
+const SPENT: Duration = Duration::from_secs(300);
+/// For how long a key rests that was asked too often, when its provider does not say.
+const LIMITED: Duration = Duration::from_secs(5);
+
+/// A try under way.
+pub(super) struct Attempt<'a> {
+    pub(super) provider: &'a Arc<ProviderState>,
+    pub(super) candidate: &'a Candidate,
+    pub(super) prepared: &'a Prepared,
+    pub(super) key: Option<usize>,
+    pub(super) trial: Trial,
+}
+
+/// What an answer that is not served means for the tries that follow.
+pub(super) enum Missed {
+    /// None may follow.
+    Final(Refusal),
+    /// Another key may do better.
+    Key,
+    /// Another member of the pool may.
+    Member,
+    /// The pool has none.
+    Pool,
+}
+
+/// An answer that is not served.
+pub(super) struct Fault<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) error: ProviderError,
+    /// As it came, when it was a body of its own.
+    pub(super) body: Option<Bytes>,
+}
+
+impl Job {
+    pub(super) async fn attempt(&self, attempt: Attempt<'_>, trail: &mut Trail) -> Result<Box<Answer>, Missed> {
+        let Attempt { provider, candidate, prepared, key, trial } = attempt;
+        let began = clock::now();
+        let field = match key.map(|key| (key, provider.key_field(key, began))) {
+            Some((_, Ok(field))) => Some(field),
+            Some((key, Err(_))) => {
+                provider.keys.refused(key, began, self.ai.config.key_cooldown);
+                trail.began(provider, candidate, Some(key));
+                trail.key_refused(provider);
+                return Err(Missed::Key);
+            }
+            None => None,
+        };
+        let to = To { provider, way: prepared.way, model: &candidate.model, streams: self.streams(), key: field };
+        let outgoing = self.draft.outgoing(to, prepared.body.clone());
+        let outgoing = outgoing.map_err(|_| Missed::Final(Refusal::internal()))?;
+        let timeouts = self.plan.timeouts;
+        let patience = if self.streams() { timeouts.first_token } else { timeouts.idle };
+        let until = began.checked_add(patience).map_or(self.until, |until| until.min(self.until));
+        let terms = Terms {
+            client: self.client,
+            path_and_query: &self.draft.path,
+            headers: self.draft.headers(),
+            tokens: self.tokens(),
+            timeouts,
+            until,
+        };
+        if let Some(key) = key {
+            provider.keys.used(key);
+        }
+        trail.began(provider, candidate, key);
+        trail.upstream.connect = None;
+        let called = call::call(provider, &self.connector, &outgoing, &terms, &mut trail.upstream).await;
+        if let Some(connect) = trail.upstream.connect {
+            self.ai.books.gateway.phase(Phase::Connect, connect);
+        }
+        let live = match called {
+            Ok(live) => live,
+            Err(none) => {
+                if matches!(none, NoAnswer::Failed(cause) if cause != Cause::Local) {
+                    trial.failed();
+                }
+                if let Some(key) = key {
+                    provider.keys.released(key);
+                }
+                return Err(match none {
+                    NoAnswer::Failed(cause) => {
+                        trail.missed(outcome_of(cause));
+                        Missed::Member
+                    }
+                    NoAnswer::NoMember | NoAnswer::Busy => {
+                        trail.no_member();
+                        Missed::Pool
+                    }
+                });
+            }
+        };
+        let member = live.member();
+        let answered = Answered { provider, prepared, key, trial, until };
+        let taken = self.take(answered, live, trail).await;
+        if matches!(taken, Err(Missed::Member)) {
+            // Another member of the pool may do better; this one is not asked twice in a row.
+            trail.upstream.tried.push(member);
+        }
+        taken
+    }
+
+    /// What an answer that is not served means.
+    pub(super) fn miss(&self, answered: Answered<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
+        let Answered { provider, prepared, key, trial, .. } = answered;
+        let Fault { verdict, status, headers, error, body } = fault;
+        let (now, wall) = (clock::now(), clock::wall());
+        let rest = reset::rest_of(headers, wall).or_else(|| reset::rest_in(body.as_deref().unwrap_or_default()));
+        match verdict {
+            Verdict::Serve | Verdict::Fault => {
+                trial.succeeded();
+                trail.fault();
+                Missed::Final(callers_fault(prepared, status, &error, body))
+            }
+            Verdict::KeyRefused => {
+                match key {
+                    Some(key) => {
+                        provider.keys.refused(key, now, self.ai.config.key_cooldown);
+                        trail.key_refused(provider);
+                    }
+                    None => trail.refused_without_key(provider),
+                }
+                Missed::Key
+            }
+            Verdict::KeySpent => {
+                let rest = reset::wait_of(headers, wall).unwrap_or(SPENT);
+                if let Some(key) = key {
+                    provider.keys.rests(key, now + rest);
+                }
+                trail.spent(provider, rest);
+                Missed::Key
+            }
+            Verdict::Limited => {
+                let rest = rest.unwrap_or(LIMITED);
+                if let Some(key) = key {
+                    provider.keys.rests(key, now + rest);
+                }
+                trail.limited(provider, rest);
+                Missed::Key
+            }
+            Verdict::Down => {
+                trial.failed();
+                trail.down(status, error.class, rest);
+                Missed::Member
+            }
+        }
+    }
+}
+
+/// The caller's own fault, in its own dialect.
+fn callers_fault(prepared: &Prepared, status: StatusCode, error: &ProviderError, body: Option<Bytes>) -> Refusal {
+    let message = error.message.clone().unwrap_or_else(|| "the provider does not accept this request".to_owned());
+    // What a key of ours may not do is no matter of who the caller is.
+    let forbidden = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let status = if forbidden { error.class.status() } else { status };
+    let mut refusal = Refusal::of_request(status, error.code(), message);
+    refusal.termination = crate::observe::Termination::Completed;
+    let body = body.filter(|_| prepared.way == Way::Pass);
+    refusal.passed(body.as_ref().and_then(error::passed))
+}
+
+fn outcome_of(cause: Cause) -> TryOutcome {
+    match cause {
+        Cause::Connect | Cause::ConnectTimeout | Cause::Local => TryOutcome::ConnectFailure,
+        Cause::Timeout => TryOutcome::Timeout,
+        Cause::Reset | Cause::Status(_) => TryOutcome::Reset,
+        Cause::Invalid => TryOutcome::Invalid,
+    }
+}

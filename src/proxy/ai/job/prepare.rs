@@ -1,0 +1,64 @@
+//! What one target is asked: the body in the dialect of its provider, changed only where it has to be.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{Job, LONG};
+use crate::ai::catalog::Candidate;
+use crate::ai::dialect::translate;
+use crate::ai::refusal::Refusal;
+use crate::ai::way::{Way, way};
+use crate::observe::ai::Phase;
+use crate::proxy::ai::body::Body;
+use crate::snapshot::ai::ProviderState;
+
+/// What is asked of one candidate.
+pub(super) struct Prepared {
+    pub(super) way: Way,
+    pub(super) body: Bytes,
+    /// What its answer needs to be translated.
+    pub(super) notes: Option<translate::Notes>,
+}
+
+impl Job {
+    /// The body for `candidate`, in the dialect of its provider.
+    pub(super) async fn prepare(&self, candidate: &Candidate, provider: &ProviderState) -> Result<Prepared, Refusal> {
+        let unsupported = || {
+            let message = format!("the provider of this model does not offer {}", self.operation.path());
+            Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_OPERATION", message)
+        };
+        let way = way(&provider.config, self.operation).ok_or_else(unsupported)?;
+        let asked = match &*self.body {
+            Body::Json(asked) => asked,
+            Body::Form(form) => return Ok(Prepared { way, body: form.with_model(&candidate.model), notes: None }),
+        };
+        let mut edit = asked.edit();
+        for name in &self.strip {
+            edit = edit.remove(name);
+        }
+        let Way::Translate(dialect) = way else {
+            edit = edit.model(&candidate.model);
+            // Without it a stream would not tell what it used; a client that did not ask does not see it.
+            if asked.stream && self.operation.asks_for_usage() {
+                edit = edit.include_usage();
+            }
+            return Ok(Prepared { way, body: edit.build(), notes: None });
+        };
+        let working = self.ai.books.gateway.begin(Phase::Translate);
+        let (body, client, model) = (edit.build(), self.operation.dialect(), Arc::clone(&candidate.model));
+        let translate = move || translate::request(client, dialect, &body, &model);
+        let translated = if asked.body().len() > LONG {
+            // No stream of this worker waits for it.
+            tokio::task::spawn_blocking(translate).await.map_err(|_| Refusal::internal())?
+        } else {
+            translate()
+        };
+        drop(working);
+        let translated = translated.map_err(|cannot| {
+            Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
+        })?;
+        Ok(Prepared { way, body: Bytes::from(translated.body), notes: Some(translated.notes) })
+    }
+}

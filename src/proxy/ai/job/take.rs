@@ -1,0 +1,325 @@
+//! An answer whose header block is there: events, a whole body, or bytes; served from its first content on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+
+use super::attempt::{Fault, Missed};
+use super::prepare::Prepared;
+use super::{Job, LONG};
+use crate::ai::attempt::{Verdict, judge, judge_inside};
+use crate::ai::breaker::Trial;
+use crate::ai::dialect::{Dialect, error, translate};
+use crate::ai::door::Operation;
+use crate::ai::json::Reader;
+use crate::ai::meter::{Whole, whole};
+use crate::ai::reset;
+use crate::ai::way::Way;
+use crate::clock;
+use crate::observe::ai::{Phase, TryOutcome};
+use crate::observe::metrics::AiGatewayMetrics;
+use crate::proxy::ai::answer::{Answer, Content, passed_fields};
+use crate::proxy::ai::call::Live;
+use crate::proxy::ai::events::{Broken, Events, Start, Translating};
+use crate::proxy::ai::trail::Trail;
+use crate::snapshot::ai::ProviderState;
+use crate::upstream::retry::Cause;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The most of a whole answer that is kept in memory.
+const MOST_WHOLE: usize = 64 << 20;
+/// The most of a provider's error that is read.
+const MOST_ERROR: usize = 64 << 10;
+/// How long that may take.
+const ERROR_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is known of a try whose answer has begun.
+pub(super) struct Answered<'a> {
+    pub(super) provider: &'a Arc<ProviderState>,
+    pub(super) prepared: &'a Prepared,
+    pub(super) key: Option<usize>,
+    pub(super) trial: Trial,
+    /// When its first content has to be there.
+    pub(super) until: Instant,
+}
+
+impl Answered<'_> {
+    /// The provider takes the key, whatever it answers.
+    fn takes_key(&self) {
+        if let Some(key) = self.key {
+            self.provider.keys.succeeded(key, clock::now());
+        }
+    }
+}
+
+/// What the body of an answer is.
+enum Kind {
+    Events,
+    Whole,
+    Bytes,
+}
+
+impl Job {
+    /// Takes in an answer whose header block is there.
+    pub(super) async fn take(
+        &self,
+        answered: Answered<'_>,
+        mut live: Live,
+        trail: &mut Trail,
+    ) -> Result<Box<Answer>, Missed> {
+        let status = live.status();
+        let headers = live.header().map(|header| header.headers.clone()).unwrap_or_default();
+        if !status.is_success() {
+            let until = clock::now() + ERROR_WITHIN;
+            let body = body_of(live, MOST_ERROR, ERROR_WITHIN, until).await.unwrap_or_default();
+            let dialect = answered.prepared.way.dialect(self.operation);
+            let error = error::read(dialect, status, &body);
+            let verdict = judge(status, error.class);
+            if verdict != Verdict::KeyRefused {
+                answered.takes_key();
+            }
+            return Err(self.miss(
+                answered,
+                Fault { verdict, status, headers: &headers, error, body: Some(body) },
+                trail,
+            ));
+        }
+        answered.takes_key();
+        if let Some(key) = answered.key
+            && let Some(rest) = reset::proactive(&headers, clock::wall())
+        {
+            answered.provider.keys.spares(key, clock::now() + rest);
+        }
+        let patience = answered.until.saturating_duration_since(clock::now());
+        match self.kind(&headers, &mut live, patience).await {
+            Ok(Kind::Events) => self.take_events(answered, live, headers, trail).await,
+            Ok(Kind::Whole) => self.take_whole(answered, live, headers, trail).await,
+            Ok(Kind::Bytes) => Ok(self.served(answered, headers, Content::Bytes(live), trail)),
+            Err(outcome) => {
+                answered.trial.failed();
+                trail.missed(outcome);
+                Err(Missed::Member)
+            }
+        }
+    }
+
+    /// What the body is: as its type says, where the door's answers may be so; where a stream is wanted and no type is
+    /// there, as its beginning says.
+    async fn kind(&self, headers: &HeaderMap, live: &mut Live, patience: Duration) -> Result<Kind, TryOutcome> {
+        let typed = headers.contains_key(header::CONTENT_TYPE);
+        if has_type(headers, b"text/event-stream") {
+            return Ok(Kind::Events);
+        }
+        if !typed && self.streams() {
+            let begin = live.peek(patience).await.map_err(outcome_of)?;
+            let is_json = begin.trim_ascii_start().starts_with(b"{");
+            return Ok(if is_json { Kind::Whole } else { Kind::Events });
+        }
+        // Sound, and transcripts as text. All other doors answer with JSON, whatever they call it.
+        let gives_bytes = match self.operation {
+            Operation::Speech => true,
+            Operation::Transcription | Operation::Translation => typed,
+            _ => false,
+        };
+        Ok(if gives_bytes && !is_json(headers) { Kind::Bytes } else { Kind::Whole })
+    }
+
+    async fn take_events(
+        &self,
+        answered: Answered<'_>,
+        live: Live,
+        headers: HeaderMap,
+        trail: &mut Trail,
+    ) -> Result<Box<Answer>, Missed> {
+        let dialect = answered.prepared.way.dialect(self.operation);
+        let notes = answered.prepared.notes.clone();
+        let translator = notes.map(|notes| {
+            let stream = translate::Stream::new(dialect, self.operation.dialect(), notes);
+            Box::new(Translating::new(stream, &self.ai.books.gateway))
+        });
+        let mut events = Events::new(live, dialect, translator);
+        let hold = self.ai.config.hold;
+        let held_to_the_end = hold.time >= self.ai.config.timeouts.first_token;
+        let now = clock::now();
+        let start = Start {
+            until: answered.until,
+            bytes: hold.bytes,
+            held_until: if held_to_the_end { answered.until } else { now + hold.time },
+        };
+        let started = events.start(&start).await;
+        match started {
+            Ok(()) => {
+                trail.first_content();
+                Ok(self.served(answered, headers, Content::Events(Box::new(events)), trail))
+            }
+            Err(Broken::Error(error)) => {
+                let verdict = judge_inside(error.class);
+                let status = error.class.status();
+                trail.inside_stream(error.class);
+                Err(self.miss(answered, Fault { verdict, status, headers: &headers, error, body: None }, trail))
+            }
+            Err(broken) => {
+                answered.trial.failed();
+                trail.missed(match broken {
+                    Broken::Timeout => TryOutcome::FirstTokenTimeout,
+                    Broken::Malformed => TryOutcome::Invalid,
+                    Broken::Truncated | Broken::Error(_) => TryOutcome::Truncated,
+                });
+                Err(Missed::Member)
+            }
+        }
+    }
+
+    async fn take_whole(
+        &self,
+        answered: Answered<'_>,
+        live: Live,
+        headers: HeaderMap,
+        trail: &mut Trail,
+    ) -> Result<Box<Answer>, Missed> {
+        let body = match body_of(live, MOST_WHOLE, self.plan.timeouts.idle, self.until).await {
+            Ok(body) => body,
+            Err(outcome) => {
+                answered.trial.failed();
+                trail.missed(outcome);
+                return Err(Missed::Member);
+            }
+        };
+        let unread = Unread {
+            operation: self.operation,
+            dialect: answered.prepared.way.dialect(self.operation),
+            body,
+            notes: answered.prepared.notes.clone(),
+            metrics: Arc::clone(&self.ai.books.gateway),
+        };
+        let read = if unread.body.len() > LONG {
+            // No stream of this worker waits for it.
+            tokio::task::spawn_blocking(move || unread.read()).await.ok().flatten()
+        } else {
+            unread.read()
+        };
+        let (whole, body) = match read {
+            Some((Whole { error: Some(error), .. }, _)) => {
+                let verdict = judge_inside(error.class);
+                let status = error.class.status();
+                return Err(self.miss(
+                    answered,
+                    Fault { verdict, status, headers: &headers, error, body: None },
+                    trail,
+                ));
+            }
+            Some(read) => read,
+            None => {
+                answered.trial.failed();
+                trail.missed(TryOutcome::Invalid);
+                return Err(Missed::Member);
+            }
+        };
+        trail.first_content();
+        let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model };
+        Ok(self.served(answered, headers, content, trail))
+    }
+
+    fn served(&self, answered: Answered<'_>, headers: HeaderMap, content: Content, trail: &mut Trail) -> Box<Answer> {
+        trail.served();
+        let translated = answered.prepared.way != Way::Pass;
+        let mut fields = passed_fields(&headers, translated);
+        if matches!(content, Content::Whole { .. }) && !is_json(&headers) {
+            // It was read, and is JSON.
+            fields.insert(header::CONTENT_TYPE, JSON);
+        }
+        // A probe has found out what it was to; another stream is only good when it was whole.
+        let trial = match &content {
+            Content::Events(_) if !answered.trial.is_probe() => Some(answered.trial),
+            _ => {
+                answered.trial.succeeded();
+                None
+            }
+        };
+        Box::new(Answer { fields, content, trial })
+    }
+}
+
+/// A whole body that nobody has looked at.
+struct Unread {
+    operation: Operation,
+    /// Of the provider.
+    dialect: Dialect,
+    body: Bytes,
+    notes: Option<translate::Notes>,
+    metrics: Arc<AiGatewayMetrics>,
+}
+
+impl Unread {
+    /// What it tells, and the body for the client, unless it is an error; `None`: it is no answer.
+    fn read(self) -> Option<(Whole, Bytes)> {
+        let Self { operation, dialect, body, notes, metrics } = self;
+        // What a model writes comes in an object; some rankers give a list.
+        let is_answer = !operation.generates() || body.trim_ascii_start().starts_with(b"{");
+        if !is_answer || !is_whole_json(&body) {
+            return None;
+        }
+        let whole = whole(dialect, &body);
+        let Some(notes) = notes.filter(|_| whole.error.is_none()) else { return Some((whole, body)) };
+        let _working = metrics.begin(Phase::Translate);
+        let translated = translate::answer(dialect, operation.dialect(), &body, &notes).ok()?;
+        Some((whole, translated.into()))
+    }
+}
+
+/// The whole body, when it is not longer than `most` and there by `until`; no part of it may take longer than `patience`.
+pub async fn body_of(mut live: Live, most: usize, patience: Duration, until: Instant) -> Result<Bytes, TryOutcome> {
+    let Some(first) = next(&mut live, patience, until).await? else {
+        live.finish().await;
+        return Ok(Bytes::new());
+    };
+    let Some(second) = next(&mut live, patience, until).await? else {
+        live.finish().await;
+        return Ok(first);
+    };
+    let mut body = Vec::with_capacity(first.len() + second.len());
+    body.extend_from_slice(&first);
+    body.extend_from_slice(&second);
+    while let Some(chunk) = next(&mut live, patience, until).await? {
+        if body.len() + chunk.len() > most {
+            return Err(TryOutcome::Invalid);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    live.finish().await;
+    Ok(Bytes::from(body))
+}
+
+/// Whether a body is JSON to its end: half an answer is none.
+fn is_whole_json(body: &[u8]) -> bool {
+    let mut reader = Reader::lenient(body);
+    std::str::from_utf8(body).is_ok() && reader.skip().is_ok() && reader.end().is_ok()
+}
+
+async fn next(live: &mut Live, patience: Duration, until: Instant) -> Result<Option<Bytes>, TryOutcome> {
+    let left = until.saturating_duration_since(clock::now());
+    if left.is_zero() {
+        return Err(TryOutcome::Timeout);
+    }
+    live.chunk(patience.min(left)).await.map_err(outcome_of)
+}
+
+fn outcome_of(cause: Cause) -> TryOutcome {
+    match cause {
+        Cause::Timeout => TryOutcome::Timeout,
+        _ => TryOutcome::Truncated,
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    has_type(headers, b"application/json")
+}
+
+fn has_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(wanted)
+}

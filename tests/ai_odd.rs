@@ -1,0 +1,235 @@
+//! Providers that answer oddly: what a client may learn of it, and what may not stop it.
+
+#[path = "support/harness.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::ai::*;
+use support::*;
+
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
+/// A gateway whose one provider is of this kind and answers everything so.
+async fn answered_by(kind: &str, status: u16, fields: &[(&str, &str)], body: impl Into<String>) -> (Gateway, Origin) {
+    let body: String = body.into();
+    let fields: Vec<(String, String)> =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let backend = origin(move |_| {
+        let (fields, body) = (fields.clone(), body.clone());
+        async move {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            given_status(status, &fields, body)
+        }
+    })
+    .await;
+    let ai = ai().provider_at("first", kind, backend.address(), "keys: sk-x-4711").model("m", &["first"]);
+    (ai.start().await, backend)
+}
+
+#[tokio::test]
+async fn of_a_providers_own_words_those_that_name_our_account_are_taken_out() {
+    let message = "Incorrect API key provided: sk-...abcd for organization org-AbC123dEf456 in project \
+                   proj_Ab12Cd34: max_tokens is too large, see https://platform.openai.com/docs";
+    let left = "Incorrect API key provided: [redacted] for organization [redacted] in project \
+                [redacted] max_tokens is too large, see https://platform.openai.com/docs";
+    let of_openai = |message: &str| json!({"error": {"message": message, "type": "invalid_request_error", "param": "max_tokens", "code": "x_1"}});
+    let of_anthropic = |message: &str| json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}, "request_id": "req_1"});
+    for (kind, door, body) in [
+        ("openai", "chat/completions", chat("m", "x")),
+        ("openai", "responses", responses("m", "x")),
+        ("anthropic", "messages", messages("m", "x")),
+    ] {
+        let error = |message: &str| if kind == "openai" { of_openai(message) } else { of_anthropic(message) };
+        for status in [400, 404, 422] {
+            let (gate, _backend) = answered_by(kind, status, JSON, error(message).to_string()).await;
+            let answer = ask(&gate, door, &body).await;
+            assert_eq!((answer.status, answer.json()), (status, error(left)), "{kind} {door}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_key_of_ours_may_not_do_is_never_told_as_the_callers_own_want_of_credentials() {
+    let error =
+        |code: &str| json!({"error": {"message": "no", "type": "invalid_request_error", "code": code}}).to_string();
+    for (status, code, told) in [
+        (401, "invalid_api_key", 503),
+        (403, "missing_scope", 503),
+        (403, "model_not_found", 404),
+        (403, "content_policy_violation", 400),
+        (407, "proxy", 502),
+    ] {
+        let (gate, backend) = answered_by("openai", status, JSON, error(code)).await;
+        let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
+        assert_eq!(answer.status, told, "{status} {code}: {}", answer.text());
+        assert!(answer.json()["error"]["message"].is_string(), "{status} {code}: {}", answer.text());
+        let hits = backend.hits();
+        ask(&gate, "chat/completions", &chat("m", "x")).await;
+        let asked_again = backend.hits() > hits;
+        assert_eq!(asked_again, told != 503, "{status} {code}: only a key that is refused is set aside");
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_are_none_break_neither_a_stream_nor_an_answer_and_are_passed_on_as_they_came() {
+    let chunk = |rest: &str| format!("data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",{rest}}}\n\n");
+    let events = [
+        chunk(r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null}]"#),
+        chunk(
+            r#""choices":[{"index":0,"delta":{"content":"Hi"},"logprobs":{"content":[{"token":"Hi","logprob":-Infinity}]}}]"#,
+        ),
+        chunk(r#""choices":[{"index":0,"delta":{"content":"."},"score": NaN}]"#),
+        chunk(r#""choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"speed":Infinity"#),
+        chunk(r#""choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9,"load":NaN}"#),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let (gate, _backend) = answered_by("openai", 200, &[("content-type", "text/event-stream")], events.concat()).await;
+    let asked = with(streamed(chat("m", "x")), json!({"stream_options": {"include_usage": true}}));
+    let answer = ask(&gate, "chat/completions", &asked).await;
+    assert_eq!(answer.text(), events.concat());
+    let line = gate.access_log(1).await.remove(0);
+    let told = ["tokens_input", "tokens_output", "broken"].map(|name| line[name].clone());
+    assert_eq!(told, [json!(7), json!(2), Value::Null], "{line}");
+
+    let whole = r#"{"id":"1","choices":[{"index":0,"message":{"content":"Hi"},"logprobs":{"x":-Infinity}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#;
+    let (gate, _backend) = answered_by("openai", 200, JSON, whole).await;
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.text(), whole);
+    assert_eq!(gate.access_log(1).await[0]["tokens_output"], 2);
+}
+
+const HI: &str = r#"{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}}"#;
+
+/// A stream of OpenAI's that says `Hi`.
+fn hi_stream() -> String {
+    let chunk = |rest: &str| format!("data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",{rest}}}\n\n");
+    [
+        chunk(r#""choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":null}]"#),
+        chunk(r#""choices":[{"index":0,"delta":{},"finish_reason":"stop"}]"#),
+        chunk(r#""choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}"#),
+        "data: [DONE]\n\n".to_owned(),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn a_body_is_what_it_is_whatever_its_type_says() {
+    type Fields = &'static [(&'static str, &'static str)];
+    let cases: [(Fields, bool, String); 5] = [
+        (&[], false, HI.to_owned()),
+        (&[], true, hi_stream()),
+        (&[("content-type", "text/plain; charset=utf-8")], false, HI.to_owned()),
+        (&[("content-type", "text/html")], false, HI.to_owned()),
+        (&[("content-type", "Application/JSON;charset=utf-8")], false, HI.to_owned()),
+    ];
+    for (fields, streams, body) in cases {
+        let (gate, _backend) = answered_by("openai", 200, fields, body).await;
+        let asked = if streams { streamed(chat("m", "x")) } else { chat("m", "x") };
+        let answer = ask(&gate, "chat/completions", &asked).await;
+        assert_eq!(answer.status, 200, "{fields:?}: {}", answer.text());
+        if streams {
+            let told = chat_told(&events(answer.text()));
+            assert_eq!((told.text.as_str(), told.ended), ("Hi", true), "{fields:?}");
+            assert_eq!(answer.header("content-type"), "text/event-stream");
+        } else {
+            assert_eq!(text_of(&answer), "Hi", "{fields:?}");
+            assert!(answer.header("content-type").to_lowercase().starts_with("application/json"), "{fields:?}");
+        }
+        let line = gate.access_log(1).await.remove(0);
+        assert_eq!((&line["tokens_input"], &line["tokens_output"]), (&json!(7), &json!(2)), "{fields:?}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_is_none_is_told_as_the_providers_failure() {
+    let html = &[("content-type", "text/html")][..];
+    let error = r#"{"error":{"message":"you did nothing wrong","type":"server_error","code":null}}"#;
+    for (fields, body) in [
+        (JSON, ""),
+        (&[][..], ""),
+        (html, "<html>down for maintenance</html>"),
+        (JSON, "null"),
+        (JSON, error),
+        (JSON, "{\"id\":\"1\",\"choices\":["),
+    ] {
+        for streams in [false, true] {
+            let (gate, _backend) = answered_by("openai", 200, fields, body).await;
+            let asked = if streams { streamed(chat("m", "x")) } else { chat("m", "x") };
+            let answer = ask(&gate, "chat/completions", &asked).await;
+            assert_eq!(answer.status, 502, "{fields:?} {body:?} {streams}: {}", answer.text());
+            assert!(answer.json()["error"]["message"].is_string(), "{}", answer.text());
+            assert!(!answer.text().contains("nothing wrong"), "{}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_retry_after_is_understood_in_every_form_that_is_written() {
+    let date = |seconds: i64| {
+        let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    };
+    for (name, value, least, most) in [
+        ("retry-after", "20".to_owned(), 20, 20),
+        ("retry-after", "19.5".to_owned(), 20, 20),
+        ("retry-after", date(300), 250, 300),
+        ("retry-after", date(-30), 1, 1),
+        ("retry-after", "0".to_owned(), 1, 1),
+        ("retry-after", "soon".to_owned(), 5, 5),
+        ("retry-after", "-3".to_owned(), 5, 5),
+        ("retry-after", "999999999".to_owned(), 3600, 3600),
+        ("retry-after-ms", "7300".to_owned(), 8, 8),
+    ] {
+        let fields = [JSON[0], (name, value.as_str())];
+        let (gate, _backend) = answered_by("openai", 429, &fields, r#"{"error":{"message":"slow down"}}"#).await;
+        let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
+        let wait: u64 = answer.header("retry-after").parse().unwrap_or(0);
+        assert_eq!(answer.status, 429, "{name}: {value}");
+        assert!((least..=most).contains(&wait), "{name}: {value} became {wait}");
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_passed_over_and_compressed_ones_are_not_taken_for_text() {
+    let raw = raw_upstream().await;
+    let ai = ai().provider_at("first", "openai", raw.address(), "keys: sk-x-4711").model("m", &["first"]);
+    let gate = ai.set("attempts: 1").start().await;
+    let length = HI.len();
+    let good = format!(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\nset-cookie: a=b\r\nx-evil: 1\r\n\r\n{HI}"
+    );
+    let gzip = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x08\x00\x00";
+    for (answer, status) in [(good.as_str(), 200), (gzip, 502)] {
+        let body = chat("m", "x");
+        let asking = ask(&gate, "chat/completions", &body);
+        let (told, (_connection, head)) = tokio::join!(asking, raw.answer_once(answer));
+        assert_eq!(told.status, status, "{}", told.text());
+        assert!(head.to_lowercase().contains("accept-encoding: identity"), "{head}");
+        assert_eq!((told.header("set-cookie"), told.header("x-evil"), told.header("link")), ("", "", ""));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_never_ends_is_left_after_the_time_for_all() {
+    let a = upstream("a").await;
+    a.set_order("sse", "interval=0ms,events=100000000");
+    let gate = ai_of(&a).set("timeouts: { first_token: 1s, idle: 1s, total: 2s }").start().await;
+    let asked = streamed(chat("m", "x"));
+    let events = within(s(20), "an end", stream(&gate, "chat/completions", &asked).await.rest()).await;
+    let last = events.last().map(Event::json).unwrap_or_default();
+    assert_eq!(last["error"]["code"], "PROVIDER_TIMEOUT", "{last}");
+    eventually(s(5), "the provider is left", async || a.ledger().total().cancelled == 1).await;
+}
+
+#[tokio::test]
+async fn numbers_of_tokens_that_nobody_means_spoil_no_sum() {
+    let usage = r#"{"prompt_tokens":18446744073709551615,"completion_tokens":1e300,"total_tokens":-1}"#;
+    let whole = HI.replace(r#"{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}"#, usage);
+    let (gate, _backend) = answered_by("openai", 200, JSON, whole).await;
+    for _ in 0..20 {
+        assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("m", "x")).await), "Hi");
+    }
+    let metrics = gate.metrics().await;
+    assert!(metrics.sum(r#"sluicegate_ai_tokens_total{type="input"}"#) < 1e13, "{}", metrics.text());
+    assert_eq!(metrics.sum("sluicegate_panics_total"), 0.0);
+}
