@@ -297,6 +297,11 @@ impl RouteLimits {
         self.budgets.iter().any(|(_, limit)| limit.config.cost.is_some())
     }
 
+    /// Whether tokens or money are limited here, and requests refused for it.
+    pub fn enforces_budgets(&self) -> bool {
+        self.budgets.iter().any(|(_, limit)| limit.config.enforced)
+    }
+
     /// Takes from every limit on requests that need not know the model, or from none. `fields` get what the answer tells
     /// of limits, either way.
     ///

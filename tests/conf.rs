@@ -228,6 +228,7 @@ ai: { providers: { claude: { kind: anthropic, keys: x1y2z3 }, openai: { kind: op
 ";
     let bare = load("bare", bare, scratch.path()).config.ai.unwrap();
     assert_eq!(written.attempts, bare.attempts);
+    assert_eq!(written.assumed_output, bare.assumed_output);
     assert_eq!(written.timeouts, bare.timeouts);
     assert_eq!(written.breaker, bare.breaker);
     assert_eq!(written.key_cooldown, bare.key_cooldown);

@@ -48,6 +48,8 @@ pub struct Plan {
     pub label: Arc<str>,
     /// In the order in which they are tried. Never empty.
     pub candidates: Vec<Candidate>,
+    /// Tokens that an answer is assumed to have at most where the request names no bound.
+    pub assumed_output: u32,
     /// How long each may take.
     pub timeouts: AiTimeouts,
 }
@@ -74,13 +76,13 @@ impl Catalog {
         let listed = self.config.providers.get(candidate.provider);
         let listed = listed.and_then(|provider| provider.models.iter().find(|name| **name == candidate.model));
         let label = listed.map_or_else(|| Arc::from("other"), Arc::clone);
-        Some(Plan { label, candidates: vec![candidate], timeouts: self.config.timeouts })
+        Some(Plan { label, candidates: vec![candidate], assumed_output: self.config.assumed_output, timeouts: self.config.timeouts })
     }
 
     /// The way to `model` of the provider of this index alone.
     pub fn at(&self, provider: usize, model: &str) -> Plan {
         let candidates = vec![Candidate { provider, model: model.into() }];
-        Plan { label: Arc::from("other"), candidates, timeouts: self.config.timeouts }
+        Plan { label: Arc::from("other"), candidates, assumed_output: self.config.assumed_output, timeouts: self.config.timeouts }
     }
 
     /// Whether any model may be asked for, and not only those of the configuration.
@@ -130,7 +132,7 @@ impl Entry {
             }
         }
         let label = if &*self.model.name == "*" { Arc::from("other") } else { Arc::clone(&self.model.name) };
-        Plan { label, candidates, timeouts: self.model.timeouts }
+        Plan { label, candidates, assumed_output: self.model.assumed_output, timeouts: self.model.timeouts }
     }
 }
 

@@ -38,9 +38,6 @@ pub const IMAGE_MADE: u64 = 4_160;
 /// Tokens of speech that one token of text becomes: 20 a second, and 200 words a minute.
 pub const SPEECH: u64 = 6;
 
-/// Tokens of an answer of a model that writes, where the request names no bound.
-pub const WRITTEN: u64 = 1_024;
-
 /// The outermost members that a model reads.
 const READ: [&[u8]; 16] = [
     b"messages",
@@ -86,11 +83,11 @@ pub fn of_sound(seconds: u64) -> u64 {
     seconds.saturating_mul(AUDIO / 60)
 }
 
-/// The tokens that one answer to a request of `input` tokens may have, where the request names no bound. Where a provider
-/// does not count, what is no text counts as this.
-pub fn usual_output(operation: Operation, input: u64) -> u64 {
+/// The tokens that one answer to a request of `input` tokens may have, where the request names no bound; `assumed`: of a
+/// model that writes. Where a provider does not count, what is no text counts as this.
+pub fn usual_output(operation: Operation, input: u64, assumed: u32) -> u64 {
     match operation {
-        operation if operation.generates() => WRITTEN,
+        operation if operation.generates() => u64::from(assumed),
         Operation::ImageGeneration | Operation::ImageEdit | Operation::ImageVariation => IMAGE_MADE,
         Operation::Speech => input.saturating_mul(SPEECH),
         // 200 words a minute.

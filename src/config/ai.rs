@@ -22,6 +22,8 @@ pub struct Ai {
     pub models: Vec<Arc<Model>>,
     /// Tries in all for one request, over targets and keys, the first included; 1 to 20. Default 3.
     pub attempts: u32,
+    /// Tokens that an answer is assumed to have at most where the request names no bound; 1 to 10 million. Default 4096.
+    pub assumed_output: u32,
     /// How long a try may take.
     pub timeouts: AiTimeouts,
     /// When a target that fails is left alone. `None`: never.
@@ -164,6 +166,8 @@ pub struct Model {
     /// Ranks in the order in which they are tried; targets of one rank share by weight, and are each other's
     /// fallback. No rank is empty.
     pub ranks: Vec<Vec<ModelTarget>>,
+    /// What [`Ai::assumed_output`] is for this model.
+    pub assumed_output: u32,
     /// Timeouts for this model.
     pub timeouts: AiTimeouts,
 }

@@ -30,7 +30,7 @@ use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
 use crate::snapshot::ai::AiRoute;
-use account::Account;
+use account::{Account, Sent};
 use body::Body;
 use job::{Job, LONG};
 use outgoing::Draft;
@@ -187,7 +187,7 @@ async fn prepare(
     if let Some(trail) = &mut ctx.trail {
         trail.label = Some(Arc::clone(&plan.label));
     }
-    let usual = || estimate::usual_output(operation, input);
+    let usual = || estimate::usual_output(operation, input, plan.assumed_output);
     let most_output = body.most_output().filter(|_| operation.generates()).unwrap_or_else(usual);
     let output = most_output.saturating_mul(body.answers());
     let (input, output) = if operation.charges() { (input, output) } else { (0, 0) };
@@ -205,6 +205,7 @@ async fn prepare(
         input,
         output,
         cut_over_budget: route.target.cut_over_budget,
+        sent: Sent::default(),
         began: ctx.started,
         until: clock::now().checked_add(timeouts.total).unwrap_or(ctx.started),
     })
@@ -213,7 +214,7 @@ async fn prepare(
 /// Opens the account of `job`: what it may use is set aside.
 fn open(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Account, Unready> {
     let _limiting = job.ai.books.gateway.begin(Phase::Limit);
-    Ok(Account::new(reserve(session, ctx, job)?, job.input))
+    Ok(Account::new(reserve(session, ctx, job)?, job))
 }
 
 /// The targets of `model` on this route.
@@ -235,6 +236,13 @@ async fn plan(ctx: &RequestContext, route: &AiRoute, gateway: &Gateway, model: &
 fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Option<Reserved>, Unready> {
     let Some(route) = ctx.route.clone() else { return Ok(None) };
     let Some(limits) = &route.limits else { return Ok(None) };
+    if job.body.in_background() && limits.enforces_budgets() {
+        // What it used is told to who fetches it, later and past the limits.
+        let message = "background is not served here, for what such an answer uses is only known later and is limited here; \
+                       ask without it, as a stream if it takes long";
+        let refusal = Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_PARAMETER", message);
+        return Err(refusal.param(Some("background")).into());
+    }
     let cost = if limits.limit_cost() { job.estimated_cost()? } else { 0 };
     let estimate = Estimate { tokens: job.tokens(), cost };
     let asked = limit::Asked {

@@ -27,12 +27,13 @@ fn anthropic() -> ProviderKind {
 fn catalog(providers: Vec<Arc<Provider>>, models: &[(&str, &[&[ModelTarget]])]) -> Catalog {
     let models = models.iter().map(|(name, ranks)| {
         let ranks = ranks.iter().map(|rank| rank.to_vec()).collect();
-        Arc::new(Model { name: (*name).into(), ranks, timeouts: AiTimeouts::default() })
+        Arc::new(Model { name: (*name).into(), ranks, assumed_output: 4096, timeouts: AiTimeouts::default() })
     });
     Catalog::new(&Arc::new(Ai {
         providers,
         models: models.collect(),
         attempts: 3,
+        assumed_output: 4096,
         timeouts: AiTimeouts::default(),
         breaker: None,
         key_cooldown: std::time::Duration::from_secs(60),

@@ -131,9 +131,9 @@ fn what_is_no_text_has_numbers_of_its_own() {
     };
     assert_eq!(form_tokens(Operation::Transcription, &form(1, 1_500_001)), 1_501 + 10, "two and a half minutes");
     assert_eq!(form_tokens(Operation::ImageEdit, &form(2, 1_500_001)), 2 * IMAGE + 10);
-    assert_eq!(usual_output(Operation::Transcription, 1_511), 756);
-    assert_eq!(usual_output(Operation::ImageGeneration, 9), IMAGE_MADE);
-    assert_eq!(usual_output(Operation::Speech, 100), 600);
-    assert_eq!(usual_output(Operation::Chat, 100), WRITTEN);
-    assert_eq!(usual_output(Operation::Embeddings, 100), 0);
+    assert_eq!(usual_output(Operation::Transcription, 1_511, 4096), 756);
+    assert_eq!(usual_output(Operation::ImageGeneration, 9, 4096), IMAGE_MADE);
+    assert_eq!(usual_output(Operation::Speech, 100, 4096), 600);
+    assert_eq!(usual_output(Operation::Chat, 100, 4096), 4096);
+    assert_eq!(usual_output(Operation::Embeddings, 100, 4096), 0);
 }

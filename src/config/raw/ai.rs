@@ -14,6 +14,7 @@ pub(in crate::config) struct RawAi {
     pub(in crate::config) providers: Option<Named<RawProvider>>,
     pub(in crate::config) models: Option<Named<RawModel>>,
     pub(in crate::config) attempts: Text,
+    pub(in crate::config) assumed_output: Text,
     pub(in crate::config) timeouts: Option<RawAiTimeouts>,
     pub(in crate::config) breaker: Option<Or<RawBreaker>>,
     pub(in crate::config) key_cooldown: Text,
@@ -73,6 +74,7 @@ pub(in crate::config) enum RawModel {
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct RawModelMap {
     pub(in crate::config) targets: Option<OneOrMany<Or<RawTarget>>>,
+    pub(in crate::config) assumed_output: Text,
     pub(in crate::config) timeouts: Option<RawAiTimeouts>,
     pub(in crate::config) provider: Text,
     pub(in crate::config) model: Text,

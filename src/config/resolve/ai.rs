@@ -10,7 +10,7 @@ use super::Resolver;
 use crate::config::Pool;
 use crate::config::ai::{Ai, AiTimeouts, Breaker, Hold};
 use crate::config::problem::{Finding, KeyPath};
-use crate::config::raw::{Or, RawAi, RawAiTimeouts, RawBreaker, RawConfig, RawHold};
+use crate::config::raw::{Or, RawAi, RawAiTimeouts, RawBreaker, RawConfig, RawHold, Text};
 
 mod flow;
 mod keys;
@@ -26,6 +26,16 @@ pub(super) use route::{has_budget, target, usable_cache};
 const MAX_ATTEMPTS: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 const MAX_HOLD: u64 = 16 << 20;
+/// What is set aside for an answer whose request names no bound, in tokens.
+const ASSUMED_OUTPUT: u32 = 4096;
+const MAX_ASSUMED_OUTPUT: u32 = 10_000_000;
+
+/// What holds for a model that says nothing else.
+#[derive(Clone, Copy)]
+struct Base {
+    timeouts: AiTimeouts,
+    assumed_output: u32,
+}
 
 /// The section. Pools that its providers bring stand behind those of the file afterwards.
 pub(super) fn ai(raw: &RawConfig, pools: &mut Vec<Arc<Pool>>, resolver: &mut Resolver<'_>) -> Option<Arc<Ai>> {
@@ -33,11 +43,13 @@ pub(super) fn ai(raw: &RawConfig, pools: &mut Vec<Arc<Pool>>, resolver: &mut Res
     let path = KeyPath::default().key("ai");
     let timeouts = timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), AiTimeouts::default(), resolver);
     let providers = provider::providers(&path, raw, &timeouts, pools, resolver);
-    let models = models::models(&path, raw, &providers, &timeouts, resolver);
+    let assumed_output = assumed_output(&path, &raw.assumed_output, ASSUMED_OUTPUT, resolver);
+    let models = models::models(&path, raw, &providers, Base { timeouts, assumed_output }, resolver);
     Some(Arc::new(Ai {
         providers,
         models,
         attempts: resolver.number(&path.key("attempts"), &raw.attempts, 3, 1..=MAX_ATTEMPTS),
+        assumed_output,
         timeouts,
         breaker: breaker(&path.key("breaker"), raw.breaker.as_ref(), resolver),
         key_cooldown: resolver.duration(&path.key("key_cooldown"), &raw.key_cooldown, 60 * SECOND),
@@ -46,6 +58,10 @@ pub(super) fn ai(raw: &RawConfig, pools: &mut Vec<Arc<Pool>>, resolver: &mut Res
         headers: resolver.boolean(&path.key("headers"), &raw.headers, true),
         prices: prices::prices(&path.key("prices"), raw.prices.as_ref(), resolver),
     }))
+}
+
+fn assumed_output(path: &KeyPath, raw: &Text, base: u32, resolver: &mut Resolver<'_>) -> u32 {
+    resolver.number(&path.key("assumed_output"), raw, base, 1..=MAX_ASSUMED_OUTPUT)
 }
 
 /// The timeouts at `path` over those of `base`.

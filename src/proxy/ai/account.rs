@@ -1,8 +1,13 @@
 //! The account of one request: what it reserved of its limits, and what it used in the end.
 //!
 //! **Invariant:** what was reserved is settled or given back exactly once, whatever way a request ends: by its answer, by
-//! a client that leaves, by an error, or by the end of the process. Nothing is charged before the first content; from
-//! then on at least what was seen is.
+//! a client that leaves, by an error, or by the end of the process. As long as no provider has the whole request, and
+//! where one failed, nothing is charged; from then on its prompt is, and of its answer at least what was seen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use log::warn;
 
 use super::job::Job;
 use super::trail::Trail;
@@ -14,37 +19,99 @@ use crate::limit::{Reserved, Spent};
 /// How many more tokens a stream brings between two looks at its budget.
 const LOOK_EVERY: u64 = 16;
 
-/// What a provider may say of one answer, in tokens: a number that nobody means must not spoil the sums of all others.
+/// What a provider may say of one answer, in tokens, whatever was asked for: a number that nobody means must not spoil the
+/// sums of all others.
 const MOST_TOKENS: u64 = 1 << 36;
 /// What one answer may cost, in millionths of a dollar.
 const MOST_COST: u64 = 1 << 46;
+/// What a provider may have read that did not stand in the request (files by their names, pages it looked up, what was said
+/// before), in tokens: as much as the largest models take.
+const MOST_BESIDES: u64 = 2_000_000;
+/// What a model may have written, in tokens, though it was asked for less and nobody saw it.
+const MOST_UNSEEN: u64 = 1_000_000;
+/// Bytes of a character, at most; a token has one byte at least.
+const CHARACTER: u64 = 4;
 
 /// What one request holds and owes.
 pub struct Account {
     reserved: Option<Reserved>,
-    /// Tokens of the prompt, as long as the provider has not counted them.
-    input: u64,
+    /// Tokens of the prompt, as long as the provider has not counted them, and what they cost at most.
+    prompt: Spent,
+    most: Most,
+    sent: Sent,
     /// What a stream was seen to use so far.
     seen: Usage,
+    /// Characters of its answer.
+    chars: u64,
     /// The same, as limits count it; what it costs lags behind by a few tokens.
     spent: Spent,
     looked: u64,
+    settled: bool,
+}
+
+/// Whether a provider has the whole request, and has not failed.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    /// Notes that it has, or that it has failed.
+    pub fn set(&self, sent: bool) {
+        // Relaxed: it guards nothing but itself.
+        self.0.store(sent, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a provider is believed to have used, in tokens.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    input: u64,
+    output: u64,
+}
+
+impl Most {
+    /// A token has a byte at least, but for what did not stand in the request.
+    fn of(job: &Job) -> Self {
+        let sent = u64::try_from(job.body.bytes()).unwrap_or(u64::MAX).max(job.input);
+        Self { input: sent.saturating_add(MOST_BESIDES), output: job.output.max(MOST_UNSEEN) }
+    }
+
+    fn believed(self, usage: Usage, chars: u64) -> Usage {
+        let input = usage.input.min(self.input).min(MOST_TOKENS);
+        let output = usage.output.min(self.output.max(chars.saturating_mul(CHARACTER))).min(MOST_TOKENS);
+        Usage { input, output, ..usage }.bounded()
+    }
 }
 
 impl Account {
-    /// An account with what was reserved, for a prompt of about `input` tokens.
-    pub fn new(reserved: Option<Reserved>, input: u64) -> Self {
-        Self { reserved, input, seen: Usage::default(), spent: Spent::default(), looked: 0 }
+    /// An account for `job`, with what was reserved.
+    pub fn new(reserved: Option<Reserved>, job: &Job) -> Self {
+        let cost = if reserved.is_some() { job.prompt_cost() } else { 0 };
+        Self {
+            reserved,
+            prompt: Spent { tokens: job.input, cost },
+            most: Most::of(job),
+            sent: job.sent.clone(),
+            seen: Usage::default(),
+            chars: 0,
+            spent: Spent::default(),
+            looked: 0,
+            settled: false,
+        }
     }
 
     /// What a stream has used so far or in all, and whether that is an estimate.
-    pub fn usage_of(&self, meter: &Meter) -> (Usage, bool) {
+    pub fn usage_of(&mut self, meter: &Meter) -> (Usage, bool) {
+        self.chars = meter.output_chars();
         match meter.usage() {
             Some(usage) if meter.is_finished() => (usage, false),
             counted => {
                 // Some providers count the prompt at the beginning.
                 let counted = counted.unwrap_or_default();
-                let input = if counted.input > 0 { counted.input } else { self.input };
+                let input = if counted.input > 0 { counted.input } else { self.prompt.tokens };
                 let output = counted.output.max(estimate::output_tokens(meter.output_chars()));
                 (Usage { input, output, ..counted }, true)
             }
@@ -54,7 +121,8 @@ impl Account {
     /// Takes in what a stream has told so far. Every few tokens: what it costs is looked at too, and, on a route that cuts
     /// such streams, whether it is over its budget (`true`).
     pub fn saw(&mut self, meter: &Meter, trail: &Trail, job: &Job) -> bool {
-        self.seen = plausible(self.usage_of(meter).0);
+        let usage = self.usage_of(meter).0;
+        self.seen = self.most.believed(usage, self.chars);
         let Some(reserved) = &self.reserved else { return false };
         self.spent.tokens = self.seen.total();
         if self.spent.tokens < self.looked.saturating_add(LOOK_EVERY) {
@@ -65,22 +133,29 @@ impl Account {
         job.cut_over_budget && !reserved.remaining_allows(self.spent)
     }
 
-    /// Nobody waits for the rest: what was seen so far is owed.
+    /// Nobody waits for the rest: what was seen so far is owed, and the prompt from the moment on that a provider had it.
     pub fn settle_seen(&mut self, trail: &mut Trail, job: &Job) {
+        if self.settled {
+            return;
+        }
         if self.seen.total() > 0 {
             self.settle(trail, job, self.seen, true);
+        } else if self.sent.get() {
+            let input = self.prompt.tokens;
+            self.settle(trail, job, Usage { input, ..Usage::default() }, true);
         }
     }
 
     /// A whole answer was given: its provider counted `usage`, or it has so many characters.
     pub fn settle_whole(&mut self, trail: &mut Trail, job: &Job, usage: Option<Usage>, chars: u64) {
+        self.chars = chars;
         match usage {
             Some(usage) => self.settle(trail, job, usage, false),
             None => {
                 // What is no text, and what will be made later, counts as what was set aside for it.
                 let is_text = job.operation.generates() && !job.body.in_background();
                 let output = if chars > 0 || is_text { estimate::output_tokens(chars) } else { job.output };
-                self.settle(trail, job, Usage { input: self.input, output, ..Usage::default() }, true);
+                self.settle(trail, job, Usage { input: self.prompt.tokens, output, ..Usage::default() }, true);
             }
         }
     }
@@ -88,7 +163,16 @@ impl Account {
     /// The request has used `usage`; `estimated`: its provider did not say so.
     pub fn settle(&mut self, trail: &mut Trail, job: &Job, usage: Usage, estimated: bool) {
         // Asking what something would cost costs nothing.
-        let usage = if job.operation.charges() { plausible(usage) } else { Usage::default() };
+        let said = if job.operation.charges() { usage } else { Usage::default() };
+        let usage = self.most.believed(said, self.chars);
+        if usage.total() != said.total() {
+            let provider = trail.last_try().map_or("", |last| &*last.name);
+            warn!(
+                target: "ai", "provider {provider} says that an answer used {} and {} tokens, which cannot be: {} and {} are counted",
+                said.input, said.output, usage.input, usage.output
+            );
+        }
+        self.settled = true;
         let cost = trail.last_try().and_then(|last| job.cost(last, &usage)).map(|cost| cost.min(MOST_COST));
         trail.usage = Some(usage);
         trail.estimated = estimated;
@@ -100,18 +184,15 @@ impl Account {
     }
 }
 
-fn plausible(usage: Usage) -> Usage {
-    let most = |tokens: u64| tokens.min(MOST_TOKENS);
-    Usage { input: most(usage.input), output: most(usage.output), ..usage }.bounded()
-}
-
 impl Drop for Account {
-    /// The future that served the request was dropped: what was seen is owed, and where nothing was, nothing is.
+    /// The future that served the request was dropped: what was seen is owed, the prompt once a provider had it, and where
+    /// none had, nothing is.
     fn drop(&mut self) {
-        if let Some(reserved) = self.reserved.take()
-            && self.spent.tokens > 0
-        {
+        let Some(reserved) = self.reserved.take() else { return };
+        if self.spent.tokens > 0 {
             reserved.settle(self.spent);
+        } else if self.sent.get() {
+            reserved.settle(self.prompt);
         }
     }
 }

@@ -33,6 +33,14 @@ impl Body {
         matches!(self, Self::Json(asked) if asked.background)
     }
 
+    /// How long it is, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Json(asked) => asked.body().len(),
+            Self::Form(form) => form.body().len(),
+        }
+    }
+
     /// How many answers are asked for.
     pub fn answers(&self) -> u64 {
         match self {

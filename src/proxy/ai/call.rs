@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 
+use super::account::Sent;
 use crate::balance::{Failure, NoPick, Pick, PickRequest};
 use crate::clock;
 use crate::config::ai::AiTimeouts;
@@ -50,6 +51,8 @@ pub struct Terms<'a> {
     pub timeouts: AiTimeouts,
     /// When the first content has to be there at the latest.
     pub until: Instant,
+    /// Told when the provider has the whole request.
+    pub sent: &'a Sent,
 }
 
 /// An answer whose header block is in.
@@ -144,6 +147,7 @@ async fn exchange(
     peer: &MemberPeer,
     allow_kept: bool,
 ) -> Result<Box<UpstreamSession>, Failed> {
+    terms.sent.set(false);
     let route = &provider.route;
     let kept = if allow_kept { connector.take(peer) } else { None };
     let kept_connection = kept.is_some();
@@ -178,6 +182,7 @@ async fn exchange(
     if !cut {
         cut = upstream.finish_body().await.is_err();
     }
+    terms.sent.set(!cut);
     loop {
         let left = terms.until.saturating_duration_since(clock::now());
         if left.is_zero() {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
+use super::account::Sent;
 use super::answer::Answer;
 use super::body::Body;
 use super::delivery::Delivery;
@@ -63,6 +64,8 @@ pub struct Job {
     pub output: u64,
     /// Whether a stream that runs over its budget is cut.
     pub cut_over_budget: bool,
+    /// Whether a provider has all of it.
+    pub sent: Sent,
     /// When it began.
     pub began: Instant,
     /// When all has to be over.
@@ -162,6 +165,15 @@ impl Job {
             dearest = dearest.max(cost.ok_or_else(unpriced)?);
         }
         Ok(dearest)
+    }
+
+    /// What its prompt costs at the dearest of its targets, in millionths of a dollar.
+    pub fn prompt_cost(&self) -> u64 {
+        let usage = Usage { input: self.input, ..Usage::default() };
+        let costs = self.plan.candidates.iter().filter_map(|candidate| {
+            self.ai.prices.cost(candidate.provider, &candidate.model, self.body.model(), &usage)
+        });
+        costs.max().unwrap_or(0)
     }
 
     /// Tries until there is content.

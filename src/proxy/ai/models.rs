@@ -15,6 +15,7 @@ use pingora_proxy::Session;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::account::Sent;
 use super::call::{self, Outgoing, Terms};
 use super::job::body_of;
 use super::refuse;
@@ -231,6 +232,7 @@ async fn fetch(
         tokens: 0,
         timeouts: AiTimeouts::default(),
         until: now + PATIENCE,
+        sent: &Sent::default(),
     };
     let called = call::call(provider, connector, &outgoing, &terms, &mut UpstreamRecord::default()).await;
     if let Some(key) = key {

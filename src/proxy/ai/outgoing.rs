@@ -58,6 +58,29 @@ const FORWARDING: [HeaderName; 7] = [
     HeaderName::from_static("x-forwarded-port"),
 ];
 
+/// Other fields that do not change what a model says, as they are sent by the usual clients and by what stands before us.
+const HARMLESS: [&str; 19] = [
+    "accept",
+    "accept-encoding",
+    "cache-control",
+    "connection",
+    "content-type",
+    "date",
+    "dnt",
+    "idempotency-key",
+    "keep-alive",
+    "pragma",
+    "priority",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "x-request-id",
+    "x-amzn-trace-id",
+];
+
 /// To whom a request goes.
 pub struct To<'a> {
     /// The provider.
@@ -115,15 +138,19 @@ impl Draft {
         })
     }
 
-    /// What else of the request than its body may change the answer: its query, versions and betas of an API, and
-    /// credentials that are forwarded.
+    /// What else of the request than its body may change the answer: its query, all fields that a provider gets of the
+    /// client's but those that only tell of it, and credentials that are forwarded. In one order, whatever theirs was.
     pub fn variant(&self) -> Vec<(&str, &[u8])> {
-        let of_api =
-            |name: &HeaderName| name.as_str().starts_with("anthropic-") || name.as_str().starts_with("openai-");
-        let fields = self.headers.iter().filter(|(name, _)| of_api(name));
+        let harmless = |name: &HeaderName| {
+            FORWARDING.contains(name) || HARMLESS.contains(&name.as_str()) || name.as_str().starts_with("x-stainless-")
+        };
+        let fields = self.headers.iter().filter(|(name, _)| !harmless(name));
         let credentials = self.credentials.iter().map(|(name, value)| (name, value));
         let fields = fields.chain(credentials).map(|(name, value)| (name.as_str(), value.as_bytes()));
-        fields.chain(self.query.as_deref().map(|query| ("?", query.as_bytes()))).collect()
+        let mut variant: Vec<_> = fields.chain(self.query.as_deref().map(|query| ("?", query.as_bytes()))).collect();
+        // A stable sort: the values of one field keep their order.
+        variant.sort_by_key(|(name, _)| *name);
+        variant
     }
 
     /// The fields by which members are chosen.

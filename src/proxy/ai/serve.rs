@@ -45,6 +45,7 @@ pub async fn serve(
     let served = exchange_with(session, ctx, &job, &mut account, &mut delivery, &mut trail).await;
     trail.upstream.ended = Some(clock::now());
     if let Err(Unserved::Cut(_)) = &served {
+        account.settle_seen(&mut trail, &job);
         trail.cancelled();
     }
     ctx.trail = Some(trail);

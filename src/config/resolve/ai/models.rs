@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::super::Resolver;
+use super::Base;
 use super::provider::model_name;
-use crate::config::ai::{AiTimeouts, Model, ModelTarget, Provider};
+use crate::config::ai::{Model, ModelTarget, Provider};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{OneOrMany, Or, RawAi, RawModel, RawTarget};
 use crate::config::values;
@@ -18,7 +19,7 @@ pub(super) fn models(
     path: &KeyPath,
     raw: &RawAi,
     providers: &[Arc<Provider>],
-    timeouts: &AiTimeouts,
+    base: Base,
     resolver: &mut Resolver<'_>,
 ) -> Vec<Arc<Model>> {
     let path = path.key("models");
@@ -35,7 +36,7 @@ pub(super) fn models(
         if let Err(wrong) = model_name(name) {
             resolver.wrong_at(Place::Key(path.clone()), wrong);
         }
-        models.push(Arc::new(model(&path, name, raw, providers, timeouts, resolver)));
+        models.push(Arc::new(model(&path, name, raw, providers, base, resolver)));
     }
     warn_unused(&models, providers, resolver);
     models
@@ -58,14 +59,15 @@ fn model(
     name: &str,
     raw: &RawModel,
     providers: &[Arc<Provider>],
-    timeouts: &AiTimeouts,
+    base: Base,
     resolver: &mut Resolver<'_>,
 ) -> Model {
-    let (place, list, timeouts) = match raw {
-        RawModel::Target(text) => (path.clone(), vec![(path.clone(), Or::Text(text.clone()))], *timeouts),
-        RawModel::Targets(list) => (path.clone(), numbered(path, list), *timeouts),
+    let (place, list, base) = match raw {
+        RawModel::Target(text) => (path.clone(), vec![(path.clone(), Or::Text(text.clone()))], base),
+        RawModel::Targets(list) => (path.clone(), numbered(path, list), base),
         RawModel::Map(raw) => {
-            let timeouts = super::timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), *timeouts, resolver);
+            let timeouts = super::timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), base.timeouts, resolver);
+            let assumed_output = super::assumed_output(path, &raw.assumed_output, base.assumed_output, resolver);
             let place = path.key("targets");
             let of_one = raw.provider.is_some() || raw.model.is_some();
             let list = match &raw.targets {
@@ -84,7 +86,7 @@ fn model(
                 let finding = Finding::key(&path.key(key), "the model has `targets` already");
                 resolver.report(finding.expected("either `targets` or one target"));
             }
-            (place, list, timeouts)
+            (place, list, Base { timeouts, assumed_output })
         }
     };
     if list.len() > MAX_TARGETS {
@@ -105,7 +107,8 @@ fn model(
         let finding = Finding::key(path, "every provider of this model is switched off");
         resolver.warn(finding.hint("requests for it are answered with 503"));
     }
-    Model { name: name.into(), ranks, timeouts }
+    let Base { timeouts, assumed_output } = base;
+    Model { name: name.into(), ranks, assumed_output, timeouts }
 }
 
 /// The items with their places.

@@ -142,12 +142,13 @@ fn the_time_of_each_phase_is_shown() {
 fn ai() -> Ai {
     let target = |model: Option<&str>| ModelTarget { provider: 0, model: model.map(Into::into), weight: 1 };
     let model = |name: &str, target| {
-        Arc::new(Model { name: name.into(), ranks: vec![vec![target]], timeouts: AiTimeouts::default() })
+        Arc::new(Model { name: name.into(), ranks: vec![vec![target]], assumed_output: 4096, timeouts: AiTimeouts::default() })
     };
     Ai {
         providers: vec![Arc::new(provider("openai", ProviderKind::OpenAi))],
         models: vec![model("gpt-4", target(None)), model("best", target(Some("gpt-4o"))), model("*", target(None))],
         attempts: 3,
+        assumed_output: 4096,
         timeouts: AiTimeouts::default(),
         breaker: None,
         key_cooldown: Duration::from_secs(60),

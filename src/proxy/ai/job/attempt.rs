@@ -88,6 +88,7 @@ impl Job {
             tokens: self.tokens(),
             timeouts,
             until,
+            sent: &self.sent,
         };
         if let Some(key) = key {
             provider.keys.used(key);
@@ -101,6 +102,7 @@ impl Job {
         let live = match called {
             Ok(live) => live,
             Err(none) => {
+                self.sent.set(false);
                 if matches!(none, NoAnswer::Failed(cause) if cause != Cause::Local) {
                     trial.failed();
                 }
@@ -122,6 +124,9 @@ impl Job {
         let member = live.member();
         let answered = Answered { provider, prepared, key, trial, until };
         let taken = self.take(answered, live, trail).await;
+        if taken.is_err() {
+            self.sent.set(false);
+        }
         if matches!(taken, Err(Missed::Member)) {
             // Another member of the pool may do better; this one is not asked twice in a row.
             trail.upstream.tried.push(member);
