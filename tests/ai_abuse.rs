@@ -112,7 +112,7 @@ async fn who_leaves_once_a_provider_has_the_whole_request_pays_for_its_prompt() 
 
 #[tokio::test]
 async fn a_try_that_a_provider_answered_with_an_error_stays_free_for_who_leaves_during_the_next() {
-    let backend = origin(|_| async { given_status(500, JSON, r#"{"error":{"message":"no"}}"#) }).await;
+    let backend = origin(|_| async { given_status(401, JSON, r#"{"error":{"message":"no"}}"#) }).await;
     let nobody = blackhole();
     let ai = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711");
     let ai = ai.provider_at("second", "openai", nobody.address(), "keys: sk-y-4711");
@@ -123,9 +123,127 @@ async fn a_try_that_a_provider_answered_with_an_error_stays_free_for_who_leaves_
         let asked = client.ask("POST", "/v1/chat/completions").header("content-type", "application/json");
         asked.body(short("m").to_string()).try_send().await
     });
-    eventually(s(5), "the first has failed", async || backend.hits() > 0).await;
-    let connecting = r#"sluicegate_limit_reservations{limit="a",unit="tokens"}"#;
-    eventually(s(5), "the second is asked", async || gate.metric(connecting).await == 1.0).await;
+    gate.says("marked as failed").await;
     waiting.abort();
     assert_eq!(settled(&gate).await, 0);
+}
+
+#[tokio::test]
+async fn a_model_that_the_key_may_not_use_costs_nobody_else_the_key() {
+    for kind in ["openai", "anthropic"] {
+        let a = upstream("a").await;
+        let gate = ai().provider("first", kind, &a).model("\"*\"", &["first"]).start().await;
+        a.plan(Planned::new(Fault::Refusal(Refusal::Forbidden)).for_model("o9"));
+        for _ in 0..2 {
+            let refused = ask(&gate, "chat/completions", &chat("o9", "x")).await;
+            assert_eq!((refused.status, code_of(&refused).as_str()), (503, "PROVIDER_CREDENTIALS_REFUSED"), "{kind}");
+            assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200, "{kind}");
+        }
+        assert_eq!(a.hits(), 3, "{kind}: for that model it is set aside");
+        gate.says("marked as failed. Available: 0/1 (provider first, model o9").await;
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_one_model_rests_the_key_for_that_model_alone_and_the_log_says_so() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    a.plan(Planned::new(Fault::RateLimit(s(30))).for_model("busy"));
+    for _ in 0..2 {
+        let limited = ask(&gate, "chat/completions", &chat("busy", "x")).await;
+        assert_eq!((limited.status, code_of(&limited).as_str()), (429, "PROVIDER_RATE_LIMITED"));
+        let wait: u64 = limited.header("retry-after").parse().unwrap_or(0);
+        assert!((25..=31).contains(&wait), "{wait}");
+        assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200);
+    }
+    assert_eq!(a.hits(), 3, "who said to wait is not asked meanwhile");
+    gate.says("Config 'key-1' of provider first rests for 30s (model busy)").await;
+    assert_eq!(gate.stderr().matches("rests for").count(), 1, "{}", gate.stderr());
+}
+
+#[tokio::test]
+async fn a_probe_whose_client_hangs_up_makes_room_for_the_next_at_once() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("key_cooldown: 1s").start().await;
+    a.set_key(&key_of("first"), Some(KeyState::Refused));
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 503);
+    a.set_key(&key_of("first"), None);
+    a.set_latency(s(20));
+    let probing = r#"sluicegate_ai_key_state{provider="first",key="key-1",state="probing"}"#;
+    eventually(s(5), "one may try", async || gate.metric(probing).await == 1.0).await;
+    ask_and_leave(&gate, &a, chat("m", "x")).await;
+    a.set_latency(s(0));
+    let left = now();
+    eventually(s(8), "the next is the probe", async || {
+        ask(&gate, "chat/completions", &chat("m", "x")).await.status == 200
+    })
+    .await;
+    assert!(left.elapsed() < s(8), "{:?}", left.elapsed());
+}
+
+#[tokio::test]
+async fn an_answer_in_the_background_is_refused_where_what_it_uses_is_limited() {
+    let a = upstream("a").await;
+    let body = with(responses("m", "x"), json!({"background": true}));
+    let gate = limited(ai_of(&a), "key: global, tokens: 100000/1d").start().await;
+    let refused = ask(&gate, "responses", &body).await;
+    let error = &refused.json()["error"];
+    assert_eq!((refused.status, &error["code"]), (400, &json!("UNSUPPORTED_PARAMETER")), "{error}");
+    assert_eq!(error["param"], "background");
+    assert_eq!((a.hits(), settled(&gate).await), (0, 0));
+    assert_eq!(ask(&gate, "responses", &responses("m", "x")).await.status, 200);
+    for limit in ["key: global, rate: 1000/s", "key: global, tokens: 100000/1d, mode: shadow"] {
+        let gate = limited(ai_of(&a), limit).start().await;
+        assert_eq!(ask(&gate, "responses", &body).await.status, 200, "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_answer_without_a_bound_is_assumed_to_have_is_set_aside_for_it() {
+    let a = upstream("a").await;
+    a.set_latency(s(2));
+    for (set, model, output) in [
+        ("attempts: 3", "[first]", 4096),
+        ("assumed_output: 2000", "[first]", 2000),
+        ("assumed_output: 2000", "{ targets: [first], assumed_output: 50 }", 50),
+    ] {
+        let ai = ai().openai("first", &a).model_as("m", model).set(set);
+        let gate = limited(ai, "key: global, tokens: 100000/1d").start().await;
+        let client = gate.client().clone();
+        let asking = tokio::spawn(async move {
+            let asked = client.ask("POST", "/v1/chat/completions").header("content-type", "application/json");
+            asked.body(chat("m", "x").to_string()).send().await.status
+        });
+        let mut pending = 0;
+        eventually(s(2), "something is set aside", async || {
+            pending = gate.metric(r#"sluicegate_limit_pending{limit="a",unit="tokens"}"#).await as u64;
+            pending > 0
+        })
+        .await;
+        assert!((output..output + 10).contains(&pending), "{set} {model}: {pending}");
+        assert_eq!(asking.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_adds_to_its_request_poisons_no_answer_that_others_get() {
+    let a = upstream("a").await;
+    let ai = ai_of(&a).on_route("cache: answers").build().section("auth", &callers());
+    let gate = ai.section("caches", "{ answers: { ttl: 1d, share_between_callers: true } }").start().await;
+    let body = chat("m", "hello");
+    let by = async |id: &str, door: &str, field: (&str, &str)| {
+        let secret = secret_of(id);
+        let answer = ask_with(&gate, door, &body, &[("x-api-key", &secret), field]).await;
+        assert_eq!(answer.status, 200, "{field:?}: {}", answer.text());
+        answer.header("x-cache-status").to_owned()
+    };
+    let door = "chat/completions";
+    for (name, value) in [("openai-beta", "x"), ("x-safety-mode", "off"), ("accept-language", "evil")] {
+        assert_eq!(by("team-a", door, (name, value)).await, "MISS", "{name}");
+    }
+    assert_eq!(by("team-a", "chat/completions?safety=off", ("user-agent", "a")).await, "MISS");
+    assert_eq!(by("team-b", door, ("user-agent", "b")).await, "MISS", "it is another question than any of these");
+    for (name, value) in [("user-agent", "c"), ("x-stainless-lang", "js"), ("traceparent", "x"), ("accept", "*/*")] {
+        assert_eq!(by("team-a", door, (name, value)).await, "HIT", "{name}");
+    }
 }

@@ -276,7 +276,10 @@ async fn a_client_that_leaves_before_the_first_content_pays_for_its_prompt() {
         assert!(pending > 0 && open == 1, "something is set aside meanwhile: {pending}, {open}");
         waiting.abort();
         let settled = settled(&gate).await;
-        assert!((1..10).contains(&(settled - paid)), "its prompt, and nothing of what was set aside for an answer: {settled}");
+        assert!(
+            (1..10).contains(&(settled - paid)),
+            "its prompt, and nothing of what was set aside for an answer: {settled}"
+        );
         paid = settled;
     }
 }

@@ -16,6 +16,8 @@ pub enum Verdict {
     Fault,
     /// Our key is not taken: set it aside, and try another.
     KeyRefused,
+    /// Our key may not do this: set it aside for this model, and try another.
+    ModelRefused,
     /// Our key has used up its quota: rest it for long, and try another.
     KeySpent,
     /// Our key, or the provider as a whole, is asked too often: rest it, and try another.
@@ -34,12 +36,14 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
         // A model that the key may not use, or a prompt that is against the rules: the key is as good as before, and a
         // caller that asks for such things must not cost all others their key.
         403 if class.is_callers() => Verdict::Fault,
+        403 if class != Class::Auth => Verdict::ModelRefused,
         401 | 403 => Verdict::KeyRefused,
         429 => Verdict::Limited,
         // What stands between the provider and us says these.
         407 | 408 | 421 | 425 => Verdict::Down,
         // Gemini says so with 400.
         400..=499 if class == Class::Auth => Verdict::KeyRefused,
+        400..=499 if class == Class::Forbidden => Verdict::ModelRefused,
         400..=499 if class == Class::Overloaded => Verdict::Down,
         400..=499 => Verdict::Fault,
         // A redirect is none that a client may be sent to, and nothing follows it here.
@@ -51,6 +55,7 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
 pub const fn judge_inside(class: Class) -> Verdict {
     match class {
         Class::Auth => Verdict::KeyRefused,
+        Class::Forbidden => Verdict::ModelRefused,
         Class::QuotaExhausted => Verdict::KeySpent,
         Class::RateLimited => Verdict::Limited,
         Class::BadRequest | Class::NotFound | Class::TooLarge | Class::ContentFilter => Verdict::Fault,
@@ -99,6 +104,8 @@ mod tests {
 
     #[test]
     fn what_one_caller_asks_for_does_not_cost_the_others_a_key() {
+        assert_eq!(verdict(403, Class::Forbidden), Verdict::ModelRefused);
+        assert_eq!(verdict(403, Class::Unknown), Verdict::ModelRefused);
         assert_eq!(verdict(403, Class::NotFound), Verdict::Fault, "a model that the key may not use");
         assert_eq!(verdict(403, Class::ContentFilter), Verdict::Fault);
     }

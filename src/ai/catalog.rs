@@ -76,13 +76,23 @@ impl Catalog {
         let listed = self.config.providers.get(candidate.provider);
         let listed = listed.and_then(|provider| provider.models.iter().find(|name| **name == candidate.model));
         let label = listed.map_or_else(|| Arc::from("other"), Arc::clone);
-        Some(Plan { label, candidates: vec![candidate], assumed_output: self.config.assumed_output, timeouts: self.config.timeouts })
+        Some(Plan {
+            label,
+            candidates: vec![candidate],
+            assumed_output: self.config.assumed_output,
+            timeouts: self.config.timeouts,
+        })
     }
 
     /// The way to `model` of the provider of this index alone.
     pub fn at(&self, provider: usize, model: &str) -> Plan {
         let candidates = vec![Candidate { provider, model: model.into() }];
-        Plan { label: Arc::from("other"), candidates, assumed_output: self.config.assumed_output, timeouts: self.config.timeouts }
+        Plan {
+            label: Arc::from("other"),
+            candidates,
+            assumed_output: self.config.assumed_output,
+            timeouts: self.config.timeouts,
+        }
     }
 
     /// Whether any model may be asked for, and not only those of the configuration.

@@ -3,9 +3,9 @@
 //! Keys take turns by their weights (smooth weighted round robin), so that keys of one weight get the same number of requests. A
 //! key is left alone in three ways:
 //!
-//! - **set aside** ([`KeyRing::refused`]): its provider refused it (401, 403). After a cool-down it gets one request, and it is
-//!   back when that one is taken ([`KeyRing::succeeded`]);
-//! - **resting** ([`KeyRing::rests`]): its provider said when to come again (429);
+//! - **set aside** ([`KeyRing::refused`]): its provider refused it (401), or for one model (403). After a cool-down it gets one
+//!   request, and it is back when that one is taken ([`KeyRing::succeeded`]);
+//! - **resting** ([`KeyRing::rests`]): its provider said when to come again, for one model (429), or nothing is left for it;
 //! - **spared** ([`KeyRing::spares`]): a good answer said that nothing is left. It is used when no other key can be.
 //!
 //! What is known of a key outlives a reload, as long as provider, name and secret stay the same ([`Rings`]). No secret is
@@ -18,16 +18,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use log::{Level, debug, error, info, log, warn};
+use log::{Level, error, info, log, warn};
 use ring::digest::{Context, SHA256};
 
 use super::flow::{self, NoToken, Token};
 use crate::config::ai::{KeySecret, Provider};
 pub use crate::observe::metrics::KeyState;
 use crate::observe::metrics::{CredentialMetrics, KeySample, Metrics, Sampler};
-use condition::{Condition, Use};
+use condition::Use;
+use held::Held;
+pub use of::{Of, Probing};
 
 mod condition;
+mod held;
+mod of;
 #[cfg(test)]
 mod tests;
 
@@ -67,7 +71,7 @@ struct Share {
 /// A key, over reloads.
 struct Key {
     name: Arc<str>,
-    condition: Mutex<Condition>,
+    held: Mutex<Held>,
     token: Token,
     metrics: Arc<CredentialMetrics>,
 }
@@ -133,7 +137,7 @@ impl Rings {
         }
         let key = Arc::new(Key {
             name: Arc::clone(name),
-            condition: Mutex::default(),
+            held: Mutex::default(),
             token: Token::default(),
             metrics: self.metrics.credential(provider, name),
         });
@@ -153,27 +157,27 @@ impl KeyRing {
         self.keys.len()
     }
 
-    /// The key for one request: the next by turn of those that may be used at `now` and are not among `tried`; `None` when
-    /// there is none.
+    /// The key for one request for `model`: the next by turn of those that may be used at `now` and are not among `tried`;
+    /// `None` when there is none.
     ///
     /// A key whose cool-down is over is given to one request alone. That request is to end in [`Self::succeeded`],
-    /// [`Self::refused`] or, when it says nothing about the key, [`Self::released`]; without any of these, the next
-    /// one is let through a quarter of a minute later.
-    pub fn pick(&self, now: Instant, tried: &[usize]) -> Option<usize> {
+    /// [`Self::refused`] or, when it says nothing about the key, [`Self::released`], which a [`Probing`] sees to; without
+    /// any of these, the next one is let through a quarter of a minute later.
+    pub fn pick(&self, model: &str, now: Instant, tried: &[usize]) -> Option<usize> {
         if let [only] = &*self.keys {
-            return (tried.is_empty() && lock(&only.key.condition).enter(now)).then_some(0);
+            return (tried.is_empty() && lock(&only.key.held).enter(model, now)).then_some(0);
         }
         let mut owed = lock(&self.owed);
         // Whoever is chosen and cannot be entered was taken as a probe from another generation meanwhile.
         for _ in 0..self.keys.len() {
             let usable = |index: usize| match self.keys.get(index) {
-                Some(share) if !tried.contains(&index) => Some(share.key.usable(now)).filter(Use::is_open),
+                Some(share) if !tried.contains(&index) => Some(share.key.usable(model, now)).filter(Use::is_open),
                 _ => None,
             };
             let fresh = (0..self.keys.len()).any(|index| usable(index).is_some_and(|usable| !usable.is_spared()));
             let index =
                 self.turn(&mut owed, |index| usable(index).is_some_and(|usable| !(fresh && usable.is_spared())))?;
-            if lock(&self.keys.get(index)?.key.condition).enter(now) {
+            if lock(&self.keys.get(index)?.key.held).enter(model, now) {
                 return Some(index);
             }
         }
@@ -188,59 +192,75 @@ impl KeyRing {
         }
     }
 
-    /// The provider refused the key (401, 403): it is set aside for `cooldown`.
-    pub fn refused(&self, index: usize, now: Instant, cooldown: Duration) {
+    /// The provider refused the key: it is set aside for `cooldown`. `of`: for all models, or for the one that was asked
+    /// for.
+    pub fn refused(&self, index: usize, of: Of<'_>, now: Instant, cooldown: Duration) {
         let Some(key) = self.keys.get(index).map(|share| &share.key) else { return };
-        if !lock(&key.condition).refuse(now, cooldown) {
+        let mut held = lock(&key.held);
+        let news = held.refuse(of.one(), now, cooldown);
+        if let Of::Model(_) = of {
+            held.take_but(now);
+        }
+        drop(held);
+        if !news {
             return;
         }
-        let (available, all) = (self.available(now), self.keys.len());
-        warn!(target: "ai", "{} (provider {}, for {cooldown:?})", marked(&key.name, available, all), self.provider);
+        let (available, all) = (self.available(of.model(), now), self.keys.len());
+        let marked = marked(&key.name, available, all);
+        warn!(target: "ai", "{marked} (provider {}, {of}, for {cooldown:?})", self.provider);
         if available == 0 {
-            error!(target: "ai", "provider {} has no config left that it takes: requests to it fail", self.provider);
+            error!(target: "ai", "provider {} has no config left that it takes for {of}: requests fail", self.provider);
         }
     }
 
-    /// The provider said when the key may be used again (429): not before `until`. The later moment counts.
-    pub fn rests(&self, index: usize, until: Instant) {
+    /// The provider said when the key may be used again: not before `until`, because of `why`. The later moment counts.
+    pub fn rests(&self, index: usize, of: Of<'_>, now: Instant, until: Instant, why: &str) {
         let Some(key) = self.keys.get(index).map(|share| &share.key) else { return };
-        lock(&key.condition).rest(until);
-        debug!(target: "ai", "Config '{}' of provider {} rests", key.name, self.provider);
+        if lock(&key.held).rest(of.one(), now, until) {
+            let (available, all) = (self.available(of.model(), now), self.keys.len());
+            let rest = until.saturating_duration_since(now);
+            warn!(
+                target: "ai", "Config '{}' of provider {} rests for {rest:.0?} ({of}): {why}. Available: {available}/{all}", key.name,
+                self.provider
+            );
+        }
     }
 
     /// A good answer said that the key has nothing left before `until`: others are used before it.
     pub fn spares(&self, index: usize, until: Instant) {
         if let Some(share) = self.keys.get(index) {
-            lock(&share.key.condition).spare(until);
+            lock(&share.key.held).spare(until);
         }
     }
 
-    /// The provider took the key, whatever it answered: to be told at the answer's header block.
-    pub fn succeeded(&self, index: usize, now: Instant) {
+    /// The provider took the key for `model`, whatever it answered: to be told at the answer's header block.
+    pub fn succeeded(&self, index: usize, model: &str, now: Instant) {
         let Some(key) = self.keys.get(index).map(|share| &share.key) else { return };
-        if lock(&key.condition).take(now) {
-            let (available, all) = (self.available(now), self.keys.len());
+        if lock(&key.held).take(model, now) {
+            let (available, all) = (self.available(model, now), self.keys.len());
             info!(
                 target: "ai", "Config '{}' is good again. Available: {available}/{all} (provider {})", key.name, self.provider
             );
         }
     }
 
-    /// The request ended before the provider said anything about the key: no connection, a timeout, a client that left.
-    pub fn released(&self, index: usize) {
+    /// The request for `model` ended before the provider said anything about the key: no connection, a timeout, a client
+    /// that left.
+    pub fn released(&self, index: usize, model: &str) {
         if let Some(share) = self.keys.get(index) {
-            lock(&share.key.condition).release();
+            lock(&share.key.held).release(model);
         }
     }
 
-    /// How long until a key may be used; zero when one may now, `None` when there is no key at all.
-    pub fn earliest(&self, now: Instant) -> Option<Duration> {
-        self.keys.iter().map(|share| share.key.usable(now).wait(now)).min()
+    /// How long until a key may be used for `model`; zero when one may now, `None` when there is no key at all.
+    pub fn earliest(&self, model: &str, now: Instant) -> Option<Duration> {
+        self.keys.iter().map(|share| share.key.usable(model, now).wait(now)).min()
     }
 
-    /// Whether no key may be used at `now`, and all of them because their provider refused them.
-    pub fn are_refused(&self, now: Instant) -> bool {
-        let refused = |share: &Share| matches!(share.key.usable(now).state(), KeyState::Failed | KeyState::Probing);
+    /// Whether no key may be used for `model` at `now`, and all of them because their provider refused them.
+    pub fn are_refused(&self, model: &str, now: Instant) -> bool {
+        let refused =
+            |share: &Share| matches!(share.key.usable(model, now).state(), KeyState::Failed | KeyState::Probing);
         !self.keys.is_empty() && self.keys.iter().all(refused)
     }
 
@@ -256,7 +276,7 @@ impl KeyRing {
     /// The keys as they are at `now`, in the order of the configuration.
     pub fn status(&self, now: Instant) -> Vec<KeyStatus> {
         let status = |share: &Share| {
-            let usable = share.key.usable(now);
+            let usable = lock(&share.key.held).worst(now);
             KeyStatus {
                 name: Arc::clone(&share.key.name),
                 weight: share.weight,
@@ -272,7 +292,7 @@ impl KeyRing {
         self.keys.iter().map(move |share| KeySample {
             provider: Arc::clone(&self.provider),
             name: Arc::clone(&share.key.name),
-            state: share.key.usable(now).state(),
+            state: lock(&share.key.held).worst(now).state(),
         })
     }
 
@@ -294,8 +314,8 @@ impl KeyRing {
         Some(index)
     }
 
-    fn available(&self, now: Instant) -> usize {
-        self.keys.iter().filter(|share| share.key.usable(now).is_open()).count()
+    fn available(&self, model: &str, now: Instant) -> usize {
+        self.keys.iter().filter(|share| share.key.usable(model, now).is_open()).count()
     }
 
     fn is_of(&self, shares: &[Share]) -> bool {
@@ -305,8 +325,8 @@ impl KeyRing {
 }
 
 impl Key {
-    fn usable(&self, now: Instant) -> Use {
-        lock(&self.condition).at(now)
+    fn usable(&self, model: &str, now: Instant) -> Use {
+        lock(&self.held).at(model, now)
     }
 }
 

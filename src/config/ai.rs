@@ -28,7 +28,7 @@ pub struct Ai {
     pub timeouts: AiTimeouts,
     /// When a target that fails is left alone. `None`: never.
     pub breaker: Option<Breaker>,
-    /// For how long a key that its provider refused (401, 403) is set aside. Default 60 s.
+    /// For how long a key that its provider refused is set aside: for all models (401), or for one (403). Default 60 s.
     pub key_cooldown: Duration,
     /// What is held of a stream before its first content, so that an error in it can still fail over.
     pub hold: Hold,

@@ -22,8 +22,10 @@ mod tests;
 /// What is wrong, as far as it matters for what is done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The key is not taken, or may not do this.
+    /// The key is not taken.
     Auth,
+    /// The key may not do this, such as ask for this model.
+    Forbidden,
     /// The key, or all of them, ask too often.
     RateLimited,
     /// What the key may spend is spent.
@@ -51,6 +53,7 @@ impl Class {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Auth => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::RateLimited | Self::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -64,7 +67,7 @@ impl Class {
     /// Its word in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Auth => "auth",
+            Self::Auth | Self::Forbidden => "auth",
             Self::RateLimited => "rate_limited",
             Self::QuotaExhausted => "quota_exhausted",
             Self::Overloaded => "overloaded",

@@ -1,4 +1,4 @@
-//! What is known of one key: a small state machine that is told the time.
+//! What is known of one key, for one model or for all: a small state machine that is told the time.
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,17 @@ impl Use {
         match self {
             Self::Out(_, until) => until.saturating_duration_since(now),
             _ => Duration::ZERO,
+        }
+    }
+
+    /// This and `other` hold both: the stricter of the two.
+    pub(super) fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Out(state, until), Self::Out(_, other)) => Self::Out(state, until.max(other)),
+            (out @ Self::Out(..), _) | (_, out @ Self::Out(..)) => out,
+            (Self::Probe, _) | (_, Self::Probe) => Self::Probe,
+            (Self::Spared, _) | (_, Self::Spared) => Self::Spared,
+            (Self::Ready, Self::Ready) => Self::Ready,
         }
     }
 
@@ -120,8 +131,16 @@ impl Condition {
         }
     }
 
-    pub(super) fn rest(&mut self, until: Instant) {
+    /// It is not to be used before `until`; the later moment counts. True: it was free to be used.
+    pub(super) fn rest(&mut self, now: Instant, until: Instant) -> bool {
+        let news = self.rests.is_none_or(|rests| rests <= now) && now < until;
         self.rests = self.rests.max(Some(until));
+        news
+    }
+
+    /// Whether nothing is lost when it is forgotten.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.at(now) == Use::Ready
     }
 
     pub(super) fn spare(&mut self, until: Instant) {

@@ -169,7 +169,7 @@ impl Job {
 
     /// What its prompt costs at the dearest of its targets, in millionths of a dollar.
     pub fn prompt_cost(&self) -> u64 {
-        let usage = Usage { input: self.input, ..Usage::default() };
+        let usage = Usage { input: self.input, tier: self.body.tier(), ..Usage::default() };
         let costs = self.plan.candidates.iter().filter_map(|candidate| {
             self.ai.prices.cost(candidate.provider, &candidate.model, self.body.model(), &usage)
         });
@@ -236,7 +236,7 @@ impl Job {
         while self.may_try(trail) {
             let now = clock::now();
             let choosing = self.ai.books.gateway.begin(Phase::Choose);
-            let key = match provider.keys.pick(now, &tried_keys) {
+            let key = match provider.keys.pick(&candidate.model, now, &tried_keys) {
                 Some(key) => Some(key),
                 None if config.keys.is_empty() => None,
                 None => {
@@ -252,7 +252,7 @@ impl Job {
                     trail.open(provider, candidate, key, retry_in);
                     match key {
                         Some(key) => {
-                            provider.keys.released(key);
+                            provider.keys.released(key, &candidate.model);
                             tried_keys.push(key);
                         }
                         None => break,

@@ -20,6 +20,7 @@ use super::call::{self, Outgoing, Terms};
 use super::job::body_of;
 use super::refuse;
 use crate::ai::dialect::Dialect;
+use crate::ai::keys::Probing;
 use crate::ai::listed::{Listed, Names};
 use crate::ai::refusal::Refusal;
 use crate::clock;
@@ -32,6 +33,8 @@ use crate::proxy::local::{self, Answer};
 use crate::snapshot::ai::{AiRoute, AiState, ProviderState};
 use crate::upstream::connect::Connector;
 
+/// What a key is asked for that is to list models: for none of them.
+const NO_MODEL: &str = "";
 /// How long a list is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest list that is read.
@@ -203,7 +206,8 @@ async fn fetch(
         ProviderKind::OpenAi | ProviderKind::OpenAiCompatible => format!("{}/models", config.base_path),
     };
     let now = clock::now();
-    let key = provider.keys.pick(now, &[]);
+    let key = provider.keys.pick(NO_MODEL, now, &[]);
+    let probing = Probing::new(&provider.keys, key, NO_MODEL);
     if key.is_none() && !config.keys.is_empty() {
         return None;
     }
@@ -235,12 +239,14 @@ async fn fetch(
         sent: &Sent::default(),
     };
     let called = call::call(provider, connector, &outgoing, &terms, &mut UpstreamRecord::default()).await;
-    if let Some(key) = key {
-        match &called {
-            Ok(live) if !matches!(live.status().as_u16(), 401 | 403) => provider.keys.succeeded(key, now),
-            // A key may be good for chats and not for lists: this says nothing about it.
-            _ => provider.keys.released(key),
-        }
+    // A key may be good for chats and not for lists: one that is refused says nothing about it.
+    if let Some(key) = key
+        && called.as_ref().is_ok_and(|live| !matches!(live.status().as_u16(), 401 | 403))
+    {
+        provider.keys.succeeded(key, NO_MODEL, now);
+        probing.over();
+    } else {
+        drop(probing);
     }
     let live = called.ok().filter(|live| live.status().is_success())?;
     let body = body_of(live, MOST, PATIENCE, terms.until).await.ok()?;

@@ -268,8 +268,8 @@ impl Trail {
 
     pub(super) fn keys_out(&mut self, provider: &ProviderState, candidate: &Candidate, now: Instant) {
         self.remember(provider, candidate, None, Some(TryOutcome::KeyOut));
-        let wait = provider.keys.earliest(now);
-        let refused = provider.keys.are_refused(now);
+        let wait = provider.keys.earliest(&candidate.model, now);
+        let refused = provider.keys.are_refused(&candidate.model, now);
         self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused, wait });
     }
 

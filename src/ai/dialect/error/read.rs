@@ -177,7 +177,8 @@ const fn is_vague(class: Class) -> bool {
 
 const fn class_of(status: u16) -> Class {
     match status {
-        401 | 403 => Class::Auth,
+        401 => Class::Auth,
+        403 => Class::Forbidden,
         402 => Class::QuotaExhausted,
         404 | 410 => Class::NotFound,
         408 | 504 => Class::Timeout,
@@ -192,7 +193,7 @@ const fn class_of(status: u16) -> Class {
 
 const fn default_code(class: Class) -> &'static str {
     match class {
-        Class::Auth => "provider_auth",
+        Class::Auth | Class::Forbidden => "provider_auth",
         Class::RateLimited => "rate_limit_exceeded",
         Class::QuotaExhausted => "insufficient_quota",
         Class::Overloaded => "overloaded",
@@ -222,7 +223,7 @@ fn name(word: &str) -> Option<(Class, &'static str)> {
             (Class::Auth, "")
         }
         b"permissionerror" | b"permissiondenied" | b"permissiondeniederror" | b"forbidden" | b"accessdenied" => {
-            (Class::Auth, "")
+            (Class::Forbidden, "")
         }
         b"accountdeactivated" | b"invalidauthentication" | b"authmissing" | b"apikeyexpired" => (Class::Auth, ""),
         b"insufficientquota" | b"billingerror" | b"billinghardlimitreached" | b"billingnotactive" => {

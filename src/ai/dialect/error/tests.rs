@@ -90,7 +90,7 @@ fn every_known_shape_is_understood() {
         ),
         (401, r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#, Class::Auth),
         (401, r#"{"statusCode":401,"message":"Access denied due to invalid subscription key"}"#, Class::Auth),
-        (403, r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}"#, Class::Auth),
+        (403, r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}"#, Class::Forbidden),
         (
             400,
             r#"{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"@type":"x","reason":"API_KEY_INVALID"}]}}"#,

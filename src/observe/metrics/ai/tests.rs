@@ -142,7 +142,12 @@ fn the_time_of_each_phase_is_shown() {
 fn ai() -> Ai {
     let target = |model: Option<&str>| ModelTarget { provider: 0, model: model.map(Into::into), weight: 1 };
     let model = |name: &str, target| {
-        Arc::new(Model { name: name.into(), ranks: vec![vec![target]], assumed_output: 4096, timeouts: AiTimeouts::default() })
+        Arc::new(Model {
+            name: name.into(),
+            ranks: vec![vec![target]],
+            assumed_output: 4096,
+            timeouts: AiTimeouts::default(),
+        })
     };
     Ai {
         providers: vec![Arc::new(provider("openai", ProviderKind::OpenAi))],

@@ -13,6 +13,7 @@ use crate::ai::attempt::Verdict;
 use crate::ai::breaker::Trial;
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::error::{self, ProviderError};
+use crate::ai::keys::{Of, Probing};
 use crate::ai::refusal::Refusal;
 use crate::ai::reset;
 use crate::ai::way::Way;
@@ -64,11 +65,12 @@ pub(super) struct Fault<'a> {
 impl Job {
     pub(super) async fn attempt(&self, attempt: Attempt<'_>, trail: &mut Trail) -> Result<Box<Answer>, Missed> {
         let Attempt { provider, candidate, prepared, key, trial } = attempt;
+        let probing = Probing::new(&provider.keys, key, &candidate.model);
         let began = clock::now();
         let field = match key.map(|key| (key, provider.key_field(key, began))) {
             Some((_, Ok(field))) => Some(field),
             Some((key, Err(_))) => {
-                provider.keys.refused(key, began, self.ai.config.key_cooldown);
+                provider.keys.refused(key, Of::All, began, self.ai.config.key_cooldown);
                 trail.began(provider, candidate, Some(key));
                 trail.key_refused(provider);
                 return Err(Missed::Key);
@@ -106,9 +108,6 @@ impl Job {
                 if matches!(none, NoAnswer::Failed(cause) if cause != Cause::Local) {
                     trial.failed();
                 }
-                if let Some(key) = key {
-                    provider.keys.released(key);
-                }
                 return Err(match none {
                     NoAnswer::Failed(cause) => {
                         trail.missed(outcome_of(cause));
@@ -122,8 +121,9 @@ impl Job {
             }
         };
         let member = live.member();
-        let answered = Answered { provider, prepared, key, trial, until };
+        let answered = Answered { provider, prepared, model: &candidate.model, key, trial, until };
         let taken = self.take(answered, live, trail).await;
+        probing.over();
         if taken.is_err() {
             self.sent.set(false);
         }
@@ -136,7 +136,7 @@ impl Job {
 
     /// What an answer that is not served means.
     pub(super) fn miss(&self, answered: Answered<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
-        let Answered { provider, prepared, key, trial, .. } = answered;
+        let Answered { provider, prepared, model, key, trial, .. } = answered;
         let Fault { verdict, status, headers, error, body } = fault;
         let (now, wall) = (clock::now(), clock::wall());
         let rest = reset::rest_of(headers, wall).or_else(|| reset::rest_in(body.as_deref().unwrap_or_default()));
@@ -146,10 +146,11 @@ impl Job {
                 trail.fault();
                 Missed::Final(callers_fault(prepared, status, &error, body))
             }
-            Verdict::KeyRefused => {
+            Verdict::KeyRefused | Verdict::ModelRefused => {
+                let of = if verdict == Verdict::KeyRefused { Of::All } else { Of::Model(model) };
                 match key {
                     Some(key) => {
-                        provider.keys.refused(key, now, self.ai.config.key_cooldown);
+                        provider.keys.refused(key, of, now, self.ai.config.key_cooldown);
                         trail.key_refused(provider);
                     }
                     None => trail.refused_without_key(provider),
@@ -159,7 +160,7 @@ impl Job {
             Verdict::KeySpent => {
                 let rest = reset::wait_of(headers, wall).unwrap_or(SPENT);
                 if let Some(key) = key {
-                    provider.keys.rests(key, now + rest);
+                    provider.keys.rests(key, Of::All, now, now + rest, "what it may spend is spent");
                 }
                 trail.spent(provider, rest);
                 Missed::Key
@@ -167,7 +168,8 @@ impl Job {
             Verdict::Limited => {
                 let rest = rest.unwrap_or(LIMITED);
                 if let Some(key) = key {
-                    provider.keys.rests(key, now + rest);
+                    let why = "its provider limits how often it is used";
+                    provider.keys.rests(key, Of::Model(model), now, now + rest, why);
                 }
                 trail.limited(provider, rest);
                 Missed::Key

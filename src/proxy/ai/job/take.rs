@@ -40,6 +40,8 @@ const ERROR_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Answered<'a> {
     pub(super) provider: &'a Arc<ProviderState>,
     pub(super) prepared: &'a Prepared,
+    /// As the provider calls it.
+    pub(super) model: &'a str,
     pub(super) key: Option<usize>,
     pub(super) trial: Trial,
     /// When its first content has to be there.
@@ -50,7 +52,7 @@ impl Answered<'_> {
     /// The provider takes the key, whatever it answers.
     fn takes_key(&self) {
         if let Some(key) = self.key {
-            self.provider.keys.succeeded(key, clock::now());
+            self.provider.keys.succeeded(key, self.model, clock::now());
         }
     }
 }
@@ -78,7 +80,7 @@ impl Job {
             let dialect = answered.prepared.way.dialect(self.operation);
             let error = error::read(dialect, status, &body);
             let verdict = judge(status, error.class);
-            if verdict != Verdict::KeyRefused {
+            if !matches!(verdict, Verdict::KeyRefused | Verdict::ModelRefused) {
                 answered.takes_key();
             }
             return Err(self.miss(
