@@ -46,6 +46,7 @@ pub mod answer;
 mod control;
 mod endpoint;
 mod health;
+pub mod limits;
 pub mod providers;
 mod purge;
 mod scrape;

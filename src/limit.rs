@@ -39,6 +39,7 @@ use state::{Permit, State};
 
 pub use ledger::Moved;
 pub use ledger::keeper::{Keeper, Paused};
+pub use named::NamedStanding;
 pub use reserve::{Estimate, Reserved, Spent};
 
 pub mod account;
@@ -48,6 +49,7 @@ mod early;
 mod fields;
 pub mod ledger;
 pub mod meter;
+mod named;
 mod reserve;
 mod round;
 pub mod state;

@@ -583,3 +583,34 @@ async fn a_reload_in_the_middle_of_a_stream_leaves_no_reservation_behind() {
     open.rest().await;
     assert_eq!(settled(&gate).await, served(&a));
 }
+
+#[tokio::test]
+async fn an_operator_sees_what_is_left_of_somebodys_budget_and_forgives_what_was_used() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=100");
+    let gate = limited(ai_of(&a), "key: api_key, tokens: 1000/month, cost: 2.00/month")
+        .section("auth", &callers())
+        .start()
+        .await;
+    for id in ["team-a", "team-b"] {
+        assert_eq!(ask_as(&gate, id, "chat/completions", &short("gpt-4o")).await.status, 200, "{id}");
+        assert_eq!(ask_as(&gate, id, "chat/completions", &short("gpt-4o")).await.status, 429, "{id}");
+    }
+    let show = gate.ctl(&["limits", "show", "a", "--key", "team-a"]).await;
+    assert_eq!(show.code, Some(0), "{}", show.stderr);
+    assert!(show.stdout.contains("a of team-a: 0 of 1000 tokens left"), "{}", show.stdout);
+    assert!(show.stdout.contains("of 2 usd left"), "{}", show.stdout);
+    let reset = gate.ctl(&["limits", "reset", "a", "--key", "team-a"]).await;
+    assert!(reset.stdout.contains("a of team-a: 1000 of 1000 tokens left; all in 0 s"), "{}", reset.stdout);
+    assert_eq!(ask_as(&gate, "team-a", "chat/completions", &short("gpt-4o")).await.status, 200);
+    assert_eq!(ask_as(&gate, "team-b", "chat/completions", &short("gpt-4o")).await.status, 429, "nobody else's");
+    for (arguments, told) in [
+        (&["limits", "reset", "b", "--key", "team-a"][..], "limits: a"),
+        (&["limits", "show", "a"][..], "?key= is to be who the limit counts"),
+    ] {
+        let exit = gate.ctl(arguments).await;
+        assert_eq!(exit.code, Some(1));
+        assert!(exit.stderr.contains(told), "{}", exit.stderr);
+    }
+    assert_eq!(gate.control("GET", "/control/limits/a/reset?key=team-a").await.status, 405);
+}

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::status::{Changed, PoolStatus, ReloadDone, Status, UpgradeDone};
-use super::{Admin, Order, Peer, health, purge, record, scrape, stats, tokens};
+use super::{Admin, Order, Peer, health, limits, purge, record, scrape, stats, tokens};
 use crate::balance::{AdminState, Pool};
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
@@ -46,6 +46,8 @@ pub(super) async fn answer(
         Endpoint::ReopenLogs => or_back_to_the_page(reopen_logs(admin, peer)?, head),
         Endpoint::Revoke { jti } => tokens::revoke(admin, snapshot, jti, head, peer)?,
         Endpoint::Purge { cache } => or_back_to_the_page(purge_cache(snapshot, cache, head, peer).await?, head),
+        Endpoint::Limit { limit, reset: false } => limits::show(snapshot, limit, head)?,
+        Endpoint::Limit { limit, reset: true } => limits::reset(snapshot, limit, head, peer)?,
         Endpoint::Member { pool, member, to } => {
             or_back_to_the_page(set_member(snapshot, pool, member, *to, peer)?, head)
         }

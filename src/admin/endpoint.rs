@@ -11,9 +11,10 @@ use crate::proxy::local::Probe;
 
 /// What is at every path, for whoever asked for another one.
 const KNOWN: &str = "GET /health, /health/live, /health/ready, /ready, /status, /actuator/health, /metrics, \
-    /actuator/prometheus, /stats, /control/status; POST /control/reload, /control/upgrade, /control/logs/reopen, \
+    /actuator/prometheus, /stats, /control/status, /control/limits/LIMIT; POST /control/reload, /control/upgrade, /control/logs/reopen, \
     /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}, \
-    /control/caches/CACHE/purge";
+    /control/caches/CACHE/purge, \
+    /control/limits/LIMIT/reset";
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +47,13 @@ pub(super) enum Endpoint<'a> {
         /// The key under `caches`.
         cache: Cow<'a, str>,
     },
+    /// An account of a budget.
+    Limit {
+        /// The key under `limits`.
+        limit: Cow<'a, str>,
+        /// Whether what was used of it is forgiven, and not only shown.
+        reset: bool,
+    },
     /// Take a member out or bring it back (A5.15).
     Member {
         /// The key under `pools`.
@@ -62,12 +70,12 @@ impl Endpoint<'_> {
     pub(super) fn changes(&self) -> bool {
         let changing =
             matches!(self, Self::Reload | Self::Upgrade | Self::ReopenLogs | Self::Revoke { .. } | Self::Purge { .. });
-        changing || matches!(self, Self::Member { .. })
+        changing || matches!(self, Self::Member { .. } | Self::Limit { reset: true, .. })
     }
 
     /// Whether it needs the token: the control API and the page that steers it. Scrapers and probes have none.
     pub(super) fn needs_token(&self) -> bool {
-        self.changes() || matches!(self, Self::Stats | Self::Status | Self::Actuator)
+        self.changes() || matches!(self, Self::Stats | Self::Status | Self::Actuator | Self::Limit { .. })
     }
 
     /// Whether a request that is not let in still gets an answer, without what is not for everybody (A3.08).
@@ -89,6 +97,7 @@ impl Endpoint<'_> {
             Self::ReopenLogs => "/control/logs/reopen",
             Self::Revoke { .. } => "/control/tokens",
             Self::Purge { .. } => "/control/caches",
+            Self::Limit { .. } => "/control/limits",
             Self::Member { .. } => "/control/pools",
         }
     }
@@ -128,6 +137,7 @@ fn at(path: &str) -> Option<Endpoint<'_>> {
                 .map(Endpoint::Probe)
                 .or_else(|| revoke(path))
                 .or_else(|| purge(path))
+                .or_else(|| limit(path))
                 .or_else(|| member(path));
         }
     })
@@ -143,6 +153,14 @@ fn revoke(path: &str) -> Option<Endpoint<'_>> {
 fn purge(path: &str) -> Option<Endpoint<'_>> {
     let name = path.strip_prefix("/control/caches/")?.strip_suffix("/purge")?;
     Some(Endpoint::Purge { cache: percent_decode_str(name).decode_utf8().ok()? })
+}
+
+/// `/control/limits/LIMIT` and `/control/limits/LIMIT/reset`.
+fn limit(path: &str) -> Option<Endpoint<'_>> {
+    let name = path.strip_prefix("/control/limits/")?;
+    let (name, reset) = name.strip_suffix("/reset").map_or((name, false), |name| (name, true));
+    let limit = percent_decode_str(name).decode_utf8().ok().filter(|name| !name.is_empty())?;
+    Some(Endpoint::Limit { limit, reset })
 }
 
 /// `/control/pools/POOL/members/MEMBER/ACTION`. A member may be a path itself (`unix:/run/app.sock`), so its end is the

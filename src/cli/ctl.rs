@@ -15,6 +15,7 @@ use crate::clock;
 use client::Client;
 
 mod client;
+mod limits;
 mod revoke;
 mod table;
 mod target;
@@ -75,6 +76,11 @@ enum Command {
         /// Wait until the new process serves; its reason is printed when it cannot.
         #[arg(long)]
         wait: bool,
+    },
+    /// Show or forgive what somebody used of a budget of tokens or money.
+    Limits {
+        #[command(subcommand)]
+        what: limits::Limits,
     },
     /// Take stored answers out of a cache.
     Purge {
@@ -160,6 +166,7 @@ impl Command {
                 let path = if *wait { "/control/upgrade?wait" } else { "/control/upgrade" };
                 client()?.change::<UpgradeDone>(path).await.map(|done| table::upgraded(&done))
             }
+            Self::Limits { what } => what.run(&client()?).await,
             Self::Purge { cache, what } => {
                 let name = utf8_percent_encode(cache, NON_ALPHANUMERIC);
                 let path = format!("/control/caches/{name}/purge?{}", what.query());

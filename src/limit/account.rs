@@ -184,6 +184,12 @@ impl Account {
         self.spent = self.spent.saturating_add(used);
     }
 
+    /// What was used so far is forgiven; what is set aside stays so.
+    pub fn forgive(&mut self, rule: &Rule, moment: Moment) {
+        self.catch_up(rule, moment);
+        (self.spent, self.part) = (0, 0);
+    }
+
     /// How it stands at `moment`.
     pub fn look(&self, rule: &Rule, moment: Moment) -> Standing {
         let mut now = *self;

@@ -9,7 +9,7 @@ use super::account::{Account, Lack, Moment, Rule, Standing};
 use super::ledger::format::Record;
 use super::ledger::{Ledger, Moved};
 use super::table::{Entry, Table};
-use super::whom::Whom;
+use super::whom::{Named, Whom};
 use crate::config::limit::{Limit, LimitKey};
 use crate::observe::metrics::{BudgetGauges, LimitGauges};
 
@@ -73,6 +73,25 @@ impl Meter {
     /// The key of the account of `whom`.
     pub(super) fn key(&self, whom: &Whom<'_>) -> u64 {
         self.ledger.key(|to| whom.feed(to))
+    }
+
+    /// The key of the account of somebody whom an operator names.
+    pub(super) fn key_of(&self, named: &Named<'_>) -> u64 {
+        self.ledger.key(|to| named.feed(to))
+    }
+
+    /// Forgives what was used of the account of `key`; how it stands then.
+    pub fn forgive(&self, key: u64, moment: Moment) -> Standing {
+        let forgive = |account: &mut Account, rule: &Arc<Rule>| {
+            account.forgive(rule, moment);
+            // A process that follows has the admin address, so nothing is forgiven here that it would have to learn of.
+            self.note(key, Moved::default(), account, rule, moment);
+        };
+        // Of one that is not known, nothing was used.
+        if self.accounts.find(key, |_, _| ()).is_some() {
+            self.accounts.change(key, moment, forgive);
+        }
+        self.look(key, moment)
     }
 
     /// How the account of `key` stands.

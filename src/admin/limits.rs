@@ -1,0 +1,116 @@
+//! `GET /control/limits/NAME?key=WHO` and `POST /control/limits/NAME/reset?key=WHO`: an account of a budget, shown or
+//! forgiven what was used of it.
+
+use http::StatusCode;
+use http::request::Parts;
+use log::info;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::control::unknown;
+use super::{Peer, record};
+use crate::clock;
+use crate::config::audit::EventKind;
+use crate::limit::{Limiter, NamedStanding, Unit};
+use crate::observe::audit::Event;
+use crate::snapshot::Snapshot;
+
+/// How the accounts of somebody stand under one limit.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LimitShown {
+    /// The key under `limits`.
+    pub limit: String,
+    /// Who was asked for; empty where all count together.
+    pub key: String,
+    /// One for each budget.
+    pub budgets: Vec<BudgetShown>,
+}
+
+/// How one account stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BudgetShown {
+    /// `tokens` or `usd`.
+    pub unit: String,
+    /// The whole budget.
+    pub budget: f64,
+    /// What may be set aside now.
+    pub remaining: f64,
+    /// Seconds until all of it is there again, if nothing more is used.
+    pub full_in: u64,
+}
+
+impl BudgetShown {
+    fn of(standing: NamedStanding) -> Self {
+        let (unit, scale) = match standing.unit {
+            Unit::Tokens => ("tokens", 1.0),
+            Unit::Cost => ("usd", 1e6),
+        };
+        let shown = |units: u64| units as f64 / scale;
+        Self {
+            unit: unit.to_owned(),
+            budget: shown(standing.budget),
+            remaining: shown(standing.remaining),
+            full_in: standing.full_in.as_secs() + u64::from(standing.full_in.subsec_nanos() > 0),
+        }
+    }
+}
+
+/// Shows the accounts that the query of `head` names.
+///
+/// # Errors
+/// The answer for the client when there is no such limit, or it does not count by such a name.
+pub(super) fn show(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Answer, Answer> {
+    let (limit, who) = (find(snapshot, name)?, who(head)?);
+    told(name, who, |who| limit.standing_of(who, clock::now()))
+}
+
+/// Forgives what was used of them.
+///
+/// # Errors
+/// As [`show`].
+pub(super) fn reset(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
+    let target = who(head).map(|who| format!("{name}/{who}"));
+    let done = find(snapshot, name).and_then(|limit| told(name, who(head)?, |who| limit.forgive(who, clock::now())));
+    let event = Event::new(EventKind::ServiceManagement, done.is_ok());
+    record(snapshot, peer, &Event { action: Some("reset_limit"), target: target.as_deref().ok(), ..event });
+    if let (Ok(_), Ok(target)) = (&done, &target) {
+        info!(target: "admin", "control: reset of limit {target:?}, asked by {peer}");
+    }
+    done
+}
+
+fn told(name: &str, who: String, standing: impl Fn(&str) -> Option<Vec<NamedStanding>>) -> Result<Answer, Answer> {
+    let budgets = standing(&who).ok_or_else(|| {
+        let message = "?key= is to be who the limit counts: a caller's id, an address, a route, a model or a field's value; \
+                       without it where all count together";
+        Answer::bad_request(message)
+    })?;
+    let budgets = budgets.into_iter().map(BudgetShown::of).collect();
+    Ok(Answer::json(StatusCode::OK, &LimitShown { limit: name.to_owned(), key: who, budgets }))
+}
+
+fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Limiter, Answer> {
+    let all = || snapshot.routes.iter().filter_map(|route| route.limits.as_ref()).flat_map(|limits| limits.budgets());
+    all().find(|limit| limit.name() == name).ok_or_else(|| {
+        let mut names: Vec<&str> = all().map(Limiter::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let message = format!("no route has a limit {name:?} with tokens or cost");
+        unknown(message, "limits", names.into_iter())
+    })
+}
+
+fn who(head: &Parts) -> Result<String, Answer> {
+    let query = head.uri.query().unwrap_or_default();
+    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let who = match (pairs.next(), pairs.next()) {
+        (None, _) => Some(String::new()),
+        (Some(pair), None) => pair
+            .strip_prefix("key=")
+            .and_then(|who| percent_decode_str(who).decode_utf8().ok())
+            .map(std::borrow::Cow::into_owned),
+        _ => None,
+    };
+    who.ok_or_else(|| Answer::bad_request("at most ?key=WHO may stand here"))
+}
