@@ -112,7 +112,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     for name in KNOWN.into_iter().filter(|name| wanted(&plan.only, name)) {
         match places.peer(name)? {
             Ok(peer) => outcome.peers.push(peer),
-            Err(why) => outcome.failed.push((name.to_owned(), why)),
+            Err(why) => outcome.failed.push((name.to_owned(), report::in_a_cell(&why))),
         }
     }
     for (name, why) in &outcome.failed {
@@ -125,7 +125,9 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
             let bench = Bench { plan, dir: dir.path(), backend: &backend, peer, round };
             if let Err(error) = bench.measure(&mut outcome.runs).await {
                 eprintln!("  {error}");
-                outcome.failed.push((peer.name.to_owned(), format!("round {}: {error}", round + 1)));
+                outcome
+                    .failed
+                    .push((peer.name.to_owned(), report::in_a_cell(&format!("round {}: {error}", round + 1))));
             }
         }
     }
@@ -227,13 +229,14 @@ impl Bench<'_> {
         let (text, busy) = (text?, busy?);
         let after = running.map(Running::usage).transpose()?;
         let parse: fn(&str) -> Option<Sample> = if load == Load::Ab { parse_ab } else { parse_wrk };
-        let sample =
-            parse(&text).ok_or_else(|| io::Error::other(format!("{} printed no result:\n{text}", argv.join(" "))))?;
+        let sample = parse(&text)
+            .ok_or_else(|| io::Error::other(format!("no request of {} was answered in time", load.name())))?;
         let alone = match load {
             Load::Ab => sample.clone(),
             _ => {
                 let text = execute(&shot.wrk(1, seconds.div_ceil(2)), limit).await?;
-                parse_wrk(&text).ok_or_else(|| io::Error::other(format!("wrk printed no result:\n{text}")))?
+                parse_wrk(&text)
+                    .ok_or_else(|| io::Error::other(format!("no single request of {} was answered", load.name())))?
             }
         };
         Ok(Run {

@@ -96,7 +96,7 @@ impl Places<'_> {
         let told = fs::read_to_string(self.peers.join(format!("{name}.failed"))).unwrap_or_default();
         match told.trim() {
             "" => format!("{} is not there; {INSTALLER} installs it", program.display()),
-            why => why.replace(['\n', '|'], " "),
+            why => why.to_owned(),
         }
     }
 
