@@ -12,6 +12,7 @@ use crate::server::{self, Options, StartError, secrecy};
 
 pub mod check;
 pub mod ctl;
+mod generate;
 pub mod key;
 
 /// The configuration file of the package.
@@ -38,6 +39,8 @@ enum Command {
     Ctl(ctl::Ctl),
     /// Make API keys.
     Key(key::Key),
+    /// Write the man pages, the completions of shells and the JSON Schemas of the configuration into a directory.
+    Generate(generate::Generate),
     /// Print the version.
     Version,
 }
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Check(source) => check(&source),
         Command::Ctl(ctl) => ctl.run(),
         Command::Key(key) => key.run(),
+        Command::Generate(generate) => generate.run(),
         Command::Version => {
             say(&format!("sluicegate {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -34,6 +34,7 @@ mod document;
 mod environment;
 mod interpolate;
 pub mod jwt;
+pub mod language;
 pub mod limit;
 mod load;
 pub mod overlap;

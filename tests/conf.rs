@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sluicegate::cli::check;
 use sluicegate::config::ai::ModelTarget;
+use sluicegate::config::language;
 use sluicegate::config::{Environment, Loaded, Overrides, Severity, Target, parse};
 
 /// Credentials of Flow, as people write them.
@@ -157,28 +158,9 @@ fn the_example_of_models_starts_with_one_key_alone() {
     assert_eq!(told.count(), 2, "{:?}", loaded.warnings);
 }
 
-/// The default file with everything that is commented out active.
-fn uncommented() -> String {
-    let is_key = |text: &str| {
-        let text = text.trim_start();
-        let text = text.strip_prefix("- ").unwrap_or(text);
-        let name = text.split(':').next().unwrap_or_default();
-        let word = !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.*\"".contains(c));
-        (word && name.len() < text.len()) || text.starts_with("10.") || text.starts_with('{')
-    };
-    let line = |line: &str| match line.split_once("# ") {
-        Some((before, after)) if before.trim().is_empty() && is_key(after) => {
-            format!("{before}{after}\n")
-        }
-        _ => format!("{line}\n"),
-    };
-    read("sluicegate.yaml").lines().map(line).collect()
-}
-
 #[test]
 fn what_the_default_file_shows_commented_out_loads_too() {
-    let loaded = load("sluicegate.yaml", &uncommented(), scratch().path());
+    let loaded = load("sluicegate.yaml", &language::everything(), scratch().path());
     assert_eq!(loaded.warnings, []);
     let pools: Vec<&str> = loaded.config.pools.iter().map(|pool| &*pool.name).collect();
     assert_eq!(pools, ["app", "ai:azure", "ai:claude", "ai:flow", "ai:openai"]);
@@ -191,7 +173,7 @@ fn what_the_default_file_shows_commented_out_loads_too() {
 fn what_the_default_file_calls_a_default_is_one() {
     // With every pool key written out, the pool is what it is with none of them but the members and what has no default.
     let scratch = scratch();
-    let written = load("sluicegate.yaml", &uncommented(), scratch.path()).config;
+    let written = load("sluicegate.yaml", &language::everything(), scratch.path()).config;
     let bare = "listen: 127.0.0.1:1\nroutes: { pool: app }\npools: { app: { members: 10.0.0.1:1, health_check: tcp, outlier: {} } }\n";
     let bare = load("bare", bare, scratch.path()).config;
     let (written_pool, bare_pool) = (&written.pools[0], &bare.pools[0]);
@@ -221,7 +203,7 @@ fn what_the_default_file_calls_a_default_is_one() {
 #[test]
 fn what_the_default_file_calls_a_default_of_ai_is_one() {
     let scratch = scratch();
-    let written = load("sluicegate.yaml", &uncommented(), scratch.path()).config.ai.unwrap();
+    let written = load("sluicegate.yaml", &language::everything(), scratch.path()).config.ai.unwrap();
     let bare = "\
 listen: 127.0.0.1:1
 ai: { providers: { claude: { kind: anthropic, keys: x1y2z3 }, openai: { kind: openai, keys: x1y2z3 } } }
@@ -247,7 +229,7 @@ ai: { providers: { claude: { kind: anthropic, keys: x1y2z3 }, openai: { kind: op
 
 #[test]
 fn the_default_file_names_every_key_of_the_language() {
-    let text = uncommented();
+    let text = language::everything();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
     let parts = fs::read_dir(source.join("raw")).unwrap().map(|entry| entry.unwrap().path());
     let raw = parts.chain([source.join("raw.rs")]).map(|path| fs::read_to_string(path).unwrap());

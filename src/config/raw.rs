@@ -28,7 +28,7 @@ pub(super) use audit::{RawAlerts, RawAudit, RawWebhook};
 pub(super) use auth::{RawApiKey, RawApiKeys, RawAuth, RawKeyFile, RawPreviousSecret};
 pub(super) use caches::{RawCache, RawRouteCache};
 pub(super) use cors::RawCors;
-pub(super) use forms::{Named, OneOrMany, Or, Short};
+pub(super) use forms::{Named, OneOrMany, Or, SHORT_FORM, SHORT_FORM_OR_TARGETS, Short};
 pub(super) use jwt::{RawJwt, RawRevoked};
 pub(super) use limits::RawLimit;
 use node::ShapeError;

@@ -6,6 +6,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
+use super::forms::SHORT_FORM_OR_TARGETS;
 use super::{Named, OneOrMany, Or, RawUpstreamTls, Short, Text};
 
 #[derive(Debug, Default, Deserialize)]
@@ -114,9 +115,13 @@ impl<'de> Deserialize<'de> for RawModel {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
                 RawModelMap::deserialize(MapAccessDeserializer::new(map)).map(RawModel::Map)
             }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, map: D) -> Result<Self::Value, D::Error> {
+                RawModelMap::deserialize(map).map(RawModel::Map)
+            }
         }
 
-        deserializer.deserialize_any(Forms)
+        deserializer.deserialize_newtype_struct(SHORT_FORM_OR_TARGETS, Forms)
     }
 }
 

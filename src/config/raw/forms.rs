@@ -1,12 +1,18 @@
 //! The short forms: a list of one without brackets, a map that one value stands for, a map of names.
 //!
-//! An element that was refused is `None`, so that the numbers of the others stay right.
+//! An element that was refused is `None`, so that the numbers of the others stay right. A node of a file gives what it has,
+//! whatever it is asked for; which of serde's questions each form asks is for `language`, which has no file.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// What a map that one value may stand for is called, for `language`.
+pub(in crate::config) const SHORT_FORM: &str = "short form";
+/// The same, where a list may stand for it as well: that of its key `targets`.
+pub(in crate::config) const SHORT_FORM_OR_TARGETS: &str = "short form or targets";
 
 /// A list, or its only item without brackets.
 #[derive(Debug, Clone)]
@@ -47,7 +53,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
             }
         }
 
-        deserializer.deserialize_any(List(PhantomData))
+        deserializer.deserialize_seq(List(PhantomData))
     }
 }
 
@@ -82,9 +88,14 @@ impl<'de, T: Deserialize<'de> + Short> Deserialize<'de> for Or<T> {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(Or::Map)
             }
+
+            // A file has no such thing: this is how `language` finds the map behind the short form.
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, map: D) -> Result<Self::Value, D::Error> {
+                T::deserialize(map).map(Or::Map)
+            }
         }
 
-        deserializer.deserialize_any(TextOrMap(PhantomData))
+        deserializer.deserialize_newtype_struct(SHORT_FORM, TextOrMap(PhantomData))
     }
 }
 
@@ -119,6 +130,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
             }
         }
 
-        deserializer.deserialize_any(Names(PhantomData))
+        deserializer.deserialize_map(Names(PhantomData))
     }
 }
