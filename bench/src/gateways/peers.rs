@@ -130,6 +130,9 @@ impl Places<'_> {
                 &port,
                 "--num_workers",
                 &workers,
+                // Else a worker that imports for longer than five seconds is taken for dead, and begins anew.
+                "--timeout_worker_healthcheck",
+                "120",
                 "--telemetry",
                 "False",
             ]),
