@@ -378,7 +378,7 @@ fn flow(mock: &Mock, names: &[&str]) -> Builder {
     );
     ai().provider_as("flow", &inside)
         .model("\"*\"", &["flow"])
-        .set("key_cooldown: 2s")
+        .set("key_cooldown: 6s")
         .build()
         .file("secrets.json", &credentials(names))
 }
@@ -443,7 +443,7 @@ async fn one_bad_credential_of_flow_is_never_seen_by_a_client() {
         gate.says("Config 'two' marked as failed. Available: 2/3").await;
         assert!(!gate.stderr().contains("secret-of"));
         a.set_key("id-two", None);
-        eventually(s(8), "it recovers", async || {
+        eventually(s(25), "it recovers", async || {
             assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200);
             a.ledger().account("id-two", "m").finished > 0
         })
