@@ -1,5 +1,5 @@
-//! The packages: what they do with the service. The checks are programs in `tests/packaging/`, and each thing they look at is a
-//! line of theirs; where they cannot run they say so.
+//! The packages: what is in them, and what they do with the service. The checks are programs in `tests/packaging/`, and each
+//! thing they look at is a line of theirs; where they cannot run they say so.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says what it leaves out")]
 
@@ -20,6 +20,11 @@ fn run(program: &str, arguments: &[&str], at_least: usize) {
     assert!(output.status.success(), "{said}");
     let looked_at = said.lines().filter(|line| line.starts_with("ok ")).count();
     assert!(looked_at >= at_least, "the checks ran: {said}");
+}
+
+#[test]
+fn the_packages_hold_what_they_should() {
+    run("contents", &[env!("CARGO_BIN_EXE_sluicegate")], 20);
 }
 
 #[test]
