@@ -120,6 +120,8 @@ async fn the_large_example_falls_back_to_anthropic_and_shares_with_azure() {
 async fn the_large_example_asks_servers_of_ones_own() {
     let world = World::new().await;
     let gate = world.with_all_keys().start().await;
+    let first = async || asked(&gate, CHAT, &chat("llama-3", "first")).await.status == 200;
+    eventually(s(10), "the check of a server is good", first).await;
     for n in 0..10 {
         let answer = asked(&gate, CHAT, &chat("llama-3", &n.to_string())).await;
         assert_eq!(
