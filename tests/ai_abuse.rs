@@ -81,7 +81,7 @@ async fn what_a_provider_says_it_used_is_believed_as_far_as_it_can_be() {
             let asked = if streams { streamed(short("m")) } else { short("m") };
             let answer = ask(&gate, "chat/completions", &asked).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
-            let said = if streams { chat_told(&events(&answer.text())).text } else { text_of(&answer) };
+            let said = if streams { chat_told(&events(answer.text())).text } else { text_of(&answer) };
             assert_eq!(said, "Hi", "{streams} {usage}");
             let charged = settled(&gate).await;
             assert!((1_000_000..3_100_000).contains(&charged), "{streams} {usage}: {charged}");
