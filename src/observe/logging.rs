@@ -15,7 +15,7 @@
 //!
 //! ## Text
 //! `2026-11-20T17:52:18.042Z [thread] LEVEL [traceId] logger - message key=value` (A3.09). Where stderr is systemd's journal, it
-//! gets the message and the rest as fields instead ([`journal`]).
+//! gets the message and the rest as fields instead (`logging/journal.rs`).
 //!
 //! The logger is the target without `sluicegate::`: the same words as in the configuration's `log.targets`.
 
