@@ -381,6 +381,34 @@ async fn when_the_upgrade_fails_at_the_last_moment_budgets_are_kept_on() {
     assert!(after <= before + 500 && after < 100_000, "{before} before, {after} after");
 }
 
+/// What a new process says until it serves and has heard the old one's agreement; then it does as `then` says.
+fn serving_then(then: &str) -> String {
+    let say = |word: &str| format!("printf '%s\\n' '{word}'; read -r line");
+    let (prepared, serving) =
+        (say(r#"{"word":"prepared"}"#), say(r#"{"word":"serving","pid":1,"version":"2","status":"s"}"#));
+    format!("exec 3<&0; (read -r sockets; read -r hello; {prepared}; {serving}; {then}) <&3 >&3 3>&- &")
+}
+
+#[tokio::test]
+async fn a_new_process_that_is_slow_to_tell_the_service_manager_has_taken_over() {
+    let a = upstream("a").await;
+    let mut gate = gateway().installed().pool("app", &[&a]).start().await;
+    replace_program(&gate, &serving_then("read -r until_the_old_one_has_gone"));
+    let exit = gate.ctl(&["upgrade", "--wait"]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.stdout);
+    assert_eq!(gate.wait_exit(s(10)).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_new_process_that_ends_before_it_has_told_the_service_manager_has_not_taken_over() {
+    let a = upstream("a").await;
+    let gate = gateway().installed().pool("app", &[&a]).start().await;
+    replace_program(&gate, &serving_then("exit 0"));
+    let exit = gate.ctl(&["upgrade", "--wait"]).await;
+    assert_eq!(exit.code, Some(1), "{}", exit.stdout);
+    assert_eq!(gate.get("/").await.status, 200);
+}
+
 #[tokio::test]
 async fn the_old_process_waits_for_its_streams_no_longer_than_it_may() {
     let a = upstream("a").await;

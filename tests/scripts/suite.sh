@@ -30,6 +30,8 @@ finish() {
     kill -KILL "$pid" 2>/dev/null || true
   done
   set +e
+  # Those that handed over may still drain: each names the host's folder in its command line.
+  pkill -KILL -f -- "$HOST/"
   [ "$code" -eq 0 ] || { echo "--- what the script said:"; cat "$HOST/said"; tail -n 20 "$STAND_IN"/*.log; } >&2 2>/dev/null
   umount "$HOST/small" 2>/dev/null || true
   rm -rf -- "$HOST"

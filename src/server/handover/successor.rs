@@ -187,17 +187,18 @@ impl Handover {
             other => return Err(told(other)),
         };
         self.supervisor.succeeded_by(successor.status.clone());
-        let agreed = channel.say(&Agreed {}).await;
-        match agreed.and(channel.hear(TELLS_WITHIN).await) {
-            Ok(_) => {
-                self.supervisor.hand_on(successor.pid);
-                Ok(successor)
-            }
-            Err(reason) => {
+        let agreed = channel.say(&Agreed {}).await.map_err(Unheard::Ended);
+        match agreed.and(channel.next(TELLS_WITHIN).await) {
+            Ok(_) => {}
+            // It serves from the moment on that it reads this, however late it says so: only its end takes that back.
+            Err(Unheard::Late) => warn!("upgrade: process {} is slow to tell the service manager", successor.pid),
+            Err(Unheard::Ended(reason)) => {
                 self.supervisor.serves_on();
-                Err(reason)
+                return Err(reason);
             }
         }
+        self.supervisor.hand_on(successor.pid);
+        Ok(successor)
     }
 
     async fn start(&self) -> Result<Channel, String> {
@@ -208,6 +209,14 @@ impl Handover {
         let channel = UnixStream::from_std(channel).map_err(|error| format!("cannot talk to it: {error}"))?;
         Ok(Channel(BufReader::new(channel)))
     }
+}
+
+/// Why a word was not heard.
+enum Unheard {
+    /// It may still come.
+    Late,
+    /// It will not come any more, for this reason.
+    Ended(String),
 }
 
 /// The channel to the new process.
@@ -222,15 +231,21 @@ impl Channel {
     }
 
     async fn hear(&mut self, limit: Duration) -> Result<Word, String> {
+        self.next(limit).await.map_err(|unheard| match unheard {
+            Unheard::Late => format!("the new process was not ready within {limit:?}"),
+            Unheard::Ended(reason) => reason,
+        })
+    }
+
+    async fn next(&mut self, limit: Duration) -> Result<Word, Unheard> {
         let mut line = Vec::new();
         let mut bounded = tokio::io::AsyncReadExt::take(&mut self.0, MAX_LINE);
         let read = tokio::time::timeout(limit, bounded.read_until(b'\n', &mut line)).await;
-        let read = read.map_err(|_| format!("the new process was not ready within {limit:?}"))?;
         let ended = || "the new process ended before it was ready; its reason is in the process log".to_owned();
-        read.map_err(|_| ended())?;
+        read.map_err(|_| Unheard::Late)?.map_err(|_| Unheard::Ended(ended()))?;
         channel::parse(&line).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => ended(),
-            _ => format!("the new process says something that is not understood: {error}"),
+            std::io::ErrorKind::UnexpectedEof => Unheard::Ended(ended()),
+            _ => Unheard::Ended(format!("the new process says something that is not understood: {error}")),
         })
     }
 }
