@@ -75,14 +75,14 @@ const CHAT: &str = "/api/v1/ai/chat/completions";
 async fn the_large_example_serves_chats_by_key_and_hides_the_key() {
     let world = World::new().await;
     let gate = world.with_all_keys().start().await;
-    let body = chat("gpt-4", "hello");
+    let body = chat("gpt-6-sol", "hello");
     let stranger =
         gate.ask("POST", CHAT).header("content-type", "application/json").body(body.to_string()).send().await;
     assert_eq!(stranger.status, 401);
     for path in [CHAT, "/v1/chat/completions", "/api/v1/ai/v1/chat/completions"] {
-        let answer = asked(&gate, path, &chat("gpt-4", path)).await;
+        let answer = asked(&gate, path, &chat("gpt-6-sol", path)).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        assert_eq!(answer.header("x-sluicegate-target"), "openai/gpt-4");
+        assert_eq!(answer.header("x-sluicegate-target"), "openai/gpt-6-sol");
     }
     let seen = last_seen(&world.openai);
     assert_eq!(
@@ -93,12 +93,12 @@ async fn the_large_example_serves_chats_by_key_and_hides_the_key() {
     for (name, value) in [("x-ratelimit-limit-requests", "100"), ("x-ratelimit-limit-tokens", "10000")] {
         assert_eq!(told.header(name), value, "{:?}", told.headers);
     }
-    let embedded = asked(&gate, "/api/v1/ai/embeddings", &json!({"model": "gpt-4", "input": "x"})).await;
+    let embedded = asked(&gate, "/api/v1/ai/embeddings", &json!({"model": "gpt-6-sol", "input": "x"})).await;
     assert_eq!(embedded.status, 200, "{}", embedded.text());
-    let ranked = asked(&gate, "/api/v1/ai/rerank", &json!({"model": "gpt-4", "query": "x", "documents": []})).await;
+    let ranked = asked(&gate, "/api/v1/ai/rerank", &json!({"model": "gpt-6-sol", "query": "x", "documents": []})).await;
     assert_eq!(ranked.status, 403, "the key opens chat and embeddings only: {}", ranked.text());
     let models = gate.ask("GET", "/api/v1/ai/models").header("x-api-key", KEY).send().await.json();
-    assert!(models["data"].as_array().unwrap().iter().any(|model| model["id"] == "gpt-4"), "{models}");
+    assert!(models["data"].as_array().unwrap().iter().any(|model| model["id"] == "gpt-6-sol"), "{models}");
 }
 
 #[tokio::test]
@@ -106,13 +106,13 @@ async fn the_large_example_falls_back_to_anthropic_and_shares_with_azure() {
     let world = World::new().await;
     let gate = world.with_all_keys().start().await;
     world.openai.set_fault(Some(Fault::Status(500)));
-    let answer = asked(&gate, CHAT, &chat("gpt-4", "hello")).await;
+    let answer = asked(&gate, CHAT, &chat("gpt-6-sol", "hello")).await;
     assert_eq!((text_of(&answer), answer.header("x-sluicegate-attempts")), (said("anthropic", 5), "2"));
-    let answer = asked(&gate, CHAT, &chat("gpt-3.5-turbo", "hello")).await;
+    let answer = asked(&gate, CHAT, &chat("gpt-6-luna", "hello")).await;
     assert_eq!(text_of(&answer), said("azure", 5));
     assert_eq!(
         last_seen(&world.azure).path_and_query,
-        "/openai/deployments/gpt-35-turbo/chat/completions?api-version=2024-10-21"
+        "/openai/deployments/luna-eu/chat/completions?api-version=2024-10-21"
     );
 }
 
@@ -139,13 +139,15 @@ async fn the_large_example_keeps_answers_and_counts_tokens() {
     let world = World::new().await;
     let gate = world.with_all_keys().start().await;
     let statuses =
-        [asked(&gate, CHAT, &chat("gpt-4", "hello")).await, asked(&gate, CHAT, &chat("gpt-4", "hello")).await];
+        [asked(&gate, CHAT, &chat("gpt-6-sol", "hello")).await, asked(&gate, CHAT, &chat("gpt-6-sol", "hello")).await];
     assert_eq!(statuses.each_ref().map(|answer| answer.header("x-cache-status")), ["MISS", "HIT"]);
     assert_eq!(gate.metric("ai_gateway_cache_hit_ratio").await, 0.5);
     world.openai.set_order("usage", "in=4000,out=2000");
     let mut got = Vec::new();
     for n in 0..3 {
-        got.push(asked(&gate, CHAT, &with(chat("gpt-4", &format!("question {n}")), json!({"max_tokens": 10}))).await);
+        got.push(
+            asked(&gate, CHAT, &with(chat("gpt-6-sol", &format!("question {n}")), json!({"max_tokens": 10}))).await,
+        );
     }
     assert_eq!(got.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 200, 429]);
     assert!(!got[2].header("retry-after").is_empty());
@@ -159,18 +161,18 @@ async fn the_large_example_starts_with_the_key_of_one_provider_alone() {
         assert!(gate.stderr().contains(name), "{name} is told of: {}", gate.stderr());
     }
     for n in 0..5 {
-        let answer = asked(&gate, CHAT, &chat("gpt-3.5-turbo", &n.to_string())).await;
-        assert_eq!((answer.status, answer.header("x-sluicegate-target")), (200, "openai/gpt-3.5-turbo"));
+        let answer = asked(&gate, CHAT, &chat("gpt-6-luna", &n.to_string())).await;
+        assert_eq!((answer.status, answer.header("x-sluicegate-target")), (200, "openai/gpt-6-luna"));
     }
     world.openai.set_fault(Some(Fault::Status(500)));
-    assert_eq!(asked(&gate, CHAT, &chat("gpt-4", "hello")).await.status, 500, "there is no other");
+    assert_eq!(asked(&gate, CHAT, &chat("gpt-6-sol", "hello")).await.status, 500, "there is no other");
     assert_eq!((world.azure.hits(), world.anthropic.hits()), (0, 0));
 }
 
 #[tokio::test]
 async fn the_shortest_example_serves_a_provider_whole() {
     let a = upstream("a").await;
-    a.set_models(&["gpt-4o"]);
+    a.set_models(&["gpt-6-luna"]);
     let text = example(
         "ai-minimal.yaml",
         &[
@@ -179,11 +181,11 @@ async fn the_shortest_example_serves_a_provider_whole() {
         ],
     );
     let gate = gateway().config(&text).env("OPENAI_API_KEY", "sk-proj-7f2b4936a8e1").start().await;
-    assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("gpt-4o", "hello")).await), said("a", 5));
-    let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("gpt-4o", "hello"))).await.rest().await);
+    assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("gpt-6-luna", "hello")).await), said("a", 5));
+    let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("gpt-6-luna", "hello"))).await.rest().await);
     assert_eq!((told.text, told.ended), (said("a", 5), true));
     let models = gate.get("/v1/models").await.json();
-    assert_eq!(models["data"][0]["id"], "gpt-4o", "{models}");
+    assert_eq!(models["data"][0]["id"], "gpt-6-luna", "{models}");
     assert_eq!(gate.get("/elsewhere").await.status, 404);
     let without = gateway().config(&text).start_in_vain().await;
     assert_eq!(without.code, Some(78));

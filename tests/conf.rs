@@ -129,8 +129,11 @@ fn the_example_of_models_does_what_it_says() {
     assert_eq!(
         models,
         [
-            ("gpt-3.5-turbo", vec![vec![("openai", None, 9), ("azure", None, 1)]]),
-            ("gpt-4", vec![vec![("openai", None, 1)], vec![("anthropic", Some("claude-sonnet-4-5".to_owned()), 1)]]),
+            ("gpt-6-luna", vec![vec![("openai", None, 9), ("azure", None, 1)]]),
+            (
+                "gpt-6-sol",
+                vec![vec![("openai", None, 1)], vec![("anthropic", Some("claude-sonnet-5-5".to_owned()), 1)]]
+            ),
             ("llama-3", vec![vec![("gpus", Some("meta-llama/Llama-3-70b".to_owned()), 1)]]),
         ]
     );
