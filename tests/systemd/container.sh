@@ -7,7 +7,11 @@
 # What is in the file system beside Debian's essential packages: what the package depends on, and what the checks call.
 PACKAGES=systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,jq,logrotate,man-db,openssl,procps,rsyslog
 
-BASE='' ROOT='' LEADER='' KEEPER='' SCRATCH=''
+BASE='' ROOT='' LEADER='' KEEPER='' SCRATCH='' GROUP=''
+
+# How a program begins that is to see the second kind of control groups, and no other, where the host has the first or a mixture
+# of both. Only in a mount namespace of its own.
+SECOND_KIND='mount -t cgroup2 cgroup2 /sys/fs/cgroup; '
 
 # Makes the file system that containers begin with, where there is none yet.
 container_base() {
@@ -33,17 +37,22 @@ container_base() {
 # Boots a new container. What is written in it goes to memory, and with it.
 container_boot() {
   SCRATCH=$(mktemp -d)
-  # It dies with this script, however that ends. The host may have a mixture of both kinds of control groups; inside there
-  # is the second. Without the last two options, filters of addresses would silently do nothing.
-  SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 setpriv --pdeathsig KILL systemd-nspawn --quiet --directory="$BASE" --volatile=overlay \
-    --boot --machine="sluicegate-$$-$RANDOM" --register=no --keep-unit --private-network --console=pipe \
-    --capability=all --system-call-filter=bpf </dev/null >"$SCRATCH/console" 2>&1 &
+  # Containers that are started from one control group would all be in its child `payload`, and would share the groups of
+  # units of the same name: a service of the one would never be seen to end while that of the other runs.
+  GROUP=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/sluicegate-$$-$RANDOM
+  # It dies with this script, however that ends. Without the last two options, filters of addresses would silently do nothing.
+  # shellcheck disable=SC2016
+  setpriv --pdeathsig KILL unshare --mount sh -euc "$SECOND_KIND"'mkdir "$0"; echo $$ >"$0/cgroup.procs"; exec "$@"' "$GROUP" \
+    systemd-nspawn --quiet --directory="$BASE" --volatile=overlay --boot --machine="sluicegate-$$-$RANDOM" --register=no \
+    --keep-unit --private-network --console=pipe --capability=all --system-call-filter=bpf \
+    </dev/null >"$SCRATCH/console" 2>&1 &
   KEEPER=$!
   local state=''
   # Some seconds; longer on a machine that has other things to do.
   for _ in $(seq 900); do
     LEADER=$(pgrep -P "$KEEPER" | head -n 1) || true
-    if [ -n "$LEADER" ]; then
+    # What comes before it is still on the host, whose own systemd would answer.
+    if [ -n "$LEADER" ] && [ "$(readlink "/proc/$LEADER/ns/pid")" != "$(readlink /proc/self/ns/pid)" ]; then
       ROOT=/proc/$LEADER/root
       state=$(inside systemctl is-system-running 2>/dev/null) || true
       case "$state" in running | degraded) return 0 ;; esac
@@ -90,6 +99,12 @@ container_stop() {
   fi
   kill -KILL "$KEEPER" 2>/dev/null || true
   wait "$KEEPER" 2>/dev/null || true
+  # Its last processes may still be on their way out.
+  # shellcheck disable=SC2016
+  unshare --mount sh -euc "$SECOND_KIND"'for _ in $(seq 100); do
+    [ -d "$0" ] || break
+    find "$0" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+  done' "$GROUP" || true
   rm -rf "$SCRATCH"
-  ROOT='' LEADER='' KEEPER='' SCRATCH=''
+  ROOT='' LEADER='' KEEPER='' SCRATCH='' GROUP=''
 }
