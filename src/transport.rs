@@ -6,6 +6,7 @@
 
 pub mod authorities;
 pub mod connection;
+pub mod deadline;
 pub mod downstream;
 pub mod failure;
 pub mod socket;

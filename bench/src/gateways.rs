@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::compare::load::{Sample, execute, parse_ab, parse_wrk};
 use crate::compare::machine::which;
+use crate::compare::peers::WORKERS;
 use crate::compare::process::{Running, Usage};
 use crate::compare::{TempDir, cpu_per_request, start};
 use crate::pin::Pin;
@@ -106,8 +107,14 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     }
     let dir = TempDir::new()?;
     let backend = Backend::start(&plan.tools, dir.path()).await?;
-    let places =
-        Places { gateway: &plan.gateway, peers: &plan.peers, dir: dir.path(), backend: backend.address, sink: None };
+    let places = Places {
+        gateway: &plan.gateway,
+        peers: &plan.peers,
+        dir: dir.path(),
+        backend: backend.address,
+        sink: None,
+        threads: WORKERS,
+    };
     let mut outcome = Outcome { peers: Vec::new(), failed: Vec::new(), runs: Vec::new() };
     for name in KNOWN.into_iter().filter(|name| wanted(&plan.only, name)) {
         match places.peer(name)? {

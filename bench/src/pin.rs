@@ -36,6 +36,16 @@ impl Pin {
         Ok(Self { load: Some(range(0, half - 1)), proxy: Some(range(half, cores - 1)) })
     }
 
+    /// How many cores the proxy has.
+    pub fn proxy_cores(&self) -> u32 {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        let own = self.proxy.as_deref().map(|cores| match cores.split_once('-') {
+            Some((from, to)) => to.parse::<usize>().unwrap_or(0).saturating_sub(from.parse().unwrap_or(0)) + 1,
+            None => 1,
+        });
+        u32::try_from(own.unwrap_or_else(all)).unwrap_or(1)
+    }
+
     /// The command line that runs a proxy where it belongs.
     pub fn of_proxy(&self, argv: &[String]) -> Vec<String> {
         match &self.proxy {
@@ -64,6 +74,7 @@ mod tests {
         let of = |cores| Pin::split(cores).map(|pin| (pin.load.unwrap(), pin.proxy.unwrap()));
         assert_eq!(of(2), Ok(("0".to_owned(), "1".to_owned())));
         assert_eq!(of(5), Ok(("0-1".to_owned(), "2-4".to_owned())));
+        assert_eq!([2, 5].map(|cores| Pin::split(cores).unwrap().proxy_cores()), [1, 3]);
         assert!(of(1).is_err());
     }
 

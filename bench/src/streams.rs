@@ -131,6 +131,7 @@ pub async fn run(plan: &Plan) -> io::Result<(Vec<Run>, Peer)> {
         dir: dir.path(),
         backend: backend.address,
         sink: Some(sink.address),
+        threads: plan.pin.proxy_cores(),
     };
     let [direct, gateway] = [places.peer("direct")?, places.peer("sluicegate")?];
     let (direct, gateway) = (direct.map_err(io::Error::other)?, gateway.map_err(io::Error::other)?);

@@ -14,7 +14,7 @@ use pingora_proxy::Session;
 
 use super::Gateway;
 use super::context::RequestContext;
-use super::exchange::{self, Unserved};
+use super::exchange::{self, SLICE, Unserved};
 use super::guard::limits::rejection;
 use super::headers::content_length;
 use super::local::{self, Answer};
@@ -269,6 +269,7 @@ async fn read_body(session: &mut Session, ctx: &mut RequestContext) -> Result<By
     let announced = usize::try_from(announced).unwrap_or(0).min(MOST_AT_ONCE);
     let mut first = Bytes::new();
     let mut body = BytesMut::new();
+    let mut slice = 0;
     while !session.downstream_session.is_body_done() {
         let read = exchange::read_request(session, false).await;
         let Some(chunk) = read.map_err(|error| exchange::client_failed(Some(error)))? else { break };
@@ -286,6 +287,11 @@ async fn read_body(session: &mut Session, ctx: &mut RequestContext) -> Result<By
             body.extend_from_slice(&first);
         }
         body.extend_from_slice(&chunk);
+        slice += chunk.len();
+        if slice >= SLICE {
+            slice = 0;
+            tokio::task::yield_now().await;
+        }
     }
     Ok(if body.is_empty() { first } else { body.freeze() })
 }

@@ -42,6 +42,9 @@ use crate::upstream::retry::Cause;
 /// The error of a connection that can only be cut.
 pub const CUT: pingora::ErrorType = pingora::ErrorType::Custom("Cut");
 
+/// Bytes of one body that are passed on in one go, before others on the same worker have their turn: well below a millisecond.
+pub const SLICE: usize = 256 << 10;
+
 /// How an exchange ended without a whole answer.
 #[derive(Debug)]
 pub enum Unserved {
@@ -399,16 +402,21 @@ async fn stream(
     hold(ctx, true);
     let written = session.downstream_session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))?;
+    let mut slice = 0;
     while !upstream.is_body_done() {
         if let Some(read) = tokio::task::unconstrained(upstream.read_body_ref()).now_or_never() {
-            pass_on(session, ctx, mask.as_deref_mut(), read).await?;
+            slice += pass_on(session, ctx, mask.as_deref_mut(), read).await?;
+            if slice >= SLICE {
+                slice = 0;
+                tokio::task::yield_now().await;
+            }
             continue;
         }
         // Nothing more is at hand: what was held back goes out with the next look at the client's side.
         hold(ctx, false);
         tokio::select! {
             biased;
-            read = upstream.read_body_ref() => pass_on(session, ctx, mask.as_deref_mut(), read).await?,
+            read = upstream.read_body_ref() => slice = pass_on(session, ctx, mask.as_deref_mut(), read).await?,
             sent = read_request(session, body.is_done() || request_cut) => {
                 send_chunk(session, &mut upstream, body, sent, &mut request_cut).await.map_err(cut)?;
             }
@@ -435,25 +443,26 @@ fn mask_of(ctx: &RequestContext, answer: &ResponseHeader) -> Result<Option<Box<M
     masking.answer(&answer.headers).map_err(|rejection| Unserved::Rejected(rejection, Termination::Rejected))
 }
 
-/// Writes what was read of the answer to the client, without another copy where it speaks HTTP/1.
+/// Writes what was read of the answer to the client, without another copy where it speaks HTTP/1. So many bytes were read.
 async fn pass_on(
     session: &mut Session,
     ctx: &RequestContext,
     mask: Option<&mut Mask>,
     read: pingora::Result<Option<&[u8]>>,
-) -> Result<(), Unserved> {
+) -> Result<usize, Unserved> {
     let bytes = read.map_err(|error| {
         debug!(target: "sluicegate::upstream", "request {}: answer broke off: {error}", ctx.request_id.as_str());
         Unserved::Cut(rejection_of(cause_of(&error)).1)
     })?;
-    match (bytes, mask) {
-        (None, _) => Ok(()),
-        (Some(bytes), None) => write_answer(session, bytes).await,
-        (Some(bytes), Some(mask)) => {
+    let Some(bytes) = bytes else { return Ok(0) };
+    match mask {
+        None => write_answer(session, bytes).await?,
+        Some(mask) => {
             let masked = mask.push(bytes).map_err(|_| Unserved::Cut(Termination::Rejected))?;
-            write_answer(session, &masked).await
+            write_answer(session, &masked).await?;
         }
     }
+    Ok(bytes.len())
 }
 
 pub(super) async fn write_answer(session: &mut Session, bytes: &[u8]) -> Result<(), Unserved> {

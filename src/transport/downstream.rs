@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -18,11 +18,10 @@ use pingora::protocols::{
     UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::time::Sleep;
 
 use super::connection::{Connection, Phase, carry};
+use super::deadline::Deadline;
 use super::socket::Socket;
-use crate::clock;
 
 /// Bytes of an answer gathered before they go to the kernel: a header block and a small body leave in one call.
 const WRITE_BUFFER: usize = 4096;
@@ -317,40 +316,4 @@ fn with_date(head: &[u8], date: SystemTime) -> Option<Vec<u8>> {
     let mut dated = head.to_vec();
     dated.get_mut(at..at + text.len()).filter(|old| old.ends_with(b"GMT"))?.copy_from_slice(text.as_bytes());
     Some(dated)
-}
-
-/// A deadline that costs one timer a connection, not one a request: a restart only moves the start, and the timer is
-/// set again when it fires too early.
-#[derive(Default)]
-struct Deadline {
-    start: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Deadline {
-    /// Counts from now on, from the next poll.
-    fn restart(&mut self) {
-        self.start = None;
-    }
-
-    /// Ready once `limit` has passed since the first poll after a restart.
-    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
-        let now = clock::now();
-        let start = *self.start.get_or_insert(now);
-        let end = start + limit;
-        if now >= end {
-            return Poll::Ready(());
-        }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end.into())));
-        if timer.deadline().into_std() > end {
-            timer.as_mut().reset(end.into());
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if clock::now() >= end {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(end.into());
-        }
-        Poll::Pending
-    }
 }

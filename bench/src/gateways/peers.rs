@@ -50,6 +50,8 @@ pub struct Places<'a> {
     pub backend: SocketAddr,
     /// The provider of large prompts, where the gateway has one.
     pub sink: Option<SocketAddr>,
+    /// Worker threads of the gateway.
+    pub threads: u32,
 }
 
 impl Places<'_> {
@@ -183,7 +185,7 @@ impl Places<'_> {
 
     /// The gateway with everything on that guards and counts: a key, a budget of tokens that outlives it, metrics, the access log.
     pub fn gateway_config(&self, address: SocketAddr) -> io::Result<String> {
-        let (admin, backend, dir) = (free_address()?, self.backend, self.dir.display());
+        let (admin, backend, dir, threads) = (free_address()?, self.backend, self.dir.display(), self.threads);
         fs::create_dir_all(self.dir.join("state"))?;
         let (provider, model) = self.sink.map_or_else(Default::default, |sink| {
             let provider = format!("    sink: {{ kind: openai, base_url: \"http://{sink}\", keys: [sk-mock] }}\n");
@@ -191,7 +193,7 @@ impl Places<'_> {
         });
         Ok(format!(
             "listen: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n\
-             server: {{ threads: {WORKERS}, max_connections: 9000, max_body: 32MiB, state_dir: \"{dir}/state\" }}\n\
+             server: {{ threads: {threads}, max_connections: 9000, max_body: 32MiB, state_dir: \"{dir}/state\" }}\n\
              log: {{ level: warn, access: {{ file: \"{dir}/access.log\", format: json }} }}\n\
              auth: {{ api_keys: {{ default_expiry: never, keys: [{{ id: bench, secret: {KEY}, permissions: [\"*\"] }}] }} }}\n\
              limits: {{ tokens: {{ key: api_key, tokens: 100000000000/day }} }}\n\

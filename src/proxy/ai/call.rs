@@ -2,6 +2,7 @@
 //!
 //! It watches no client: whoever drives it ends it by dropping it, and with it the request at the provider.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +19,9 @@ use crate::config::ai::AiTimeouts;
 use crate::observe::metrics::AttemptOutcome;
 use crate::proxy::attempts::{self, cause_of, fault_of, has_strange_coding};
 use crate::proxy::context::UpstreamRecord;
-use crate::proxy::exchange::cork;
+use crate::proxy::exchange::{SLICE, cork};
 use crate::snapshot::ai::ProviderState;
+use crate::transport::deadline::Alarm;
 use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::Cause;
@@ -63,6 +65,8 @@ pub struct Live {
     connector: Arc<Connector>,
     /// A part of the body that was looked at.
     peeked: Option<Bytes>,
+    /// When the next part has to be there.
+    alarm: Alarm,
 }
 
 /// Why there is none.
@@ -125,7 +129,7 @@ pub async fn call(
                 pick.failed(Failure::Status(status));
             }
             let (provider, connector) = (Arc::clone(provider), Arc::clone(connector));
-            Ok(Live { upstream, pick, provider, connector, peeked: None })
+            Ok(Live { upstream, pick, provider, connector, peeked: None, alarm: Alarm::default() })
         }
         Err(Failed { cause, .. }) => {
             if let Some((failure, outcome)) = fault_of(cause) {
@@ -172,8 +176,8 @@ async fn exchange(
     let mut cut = false;
     if !outgoing.body.is_empty() {
         // A provider may answer and close before it has read all: its answer counts then, not our broken write.
-        match upstream.write_body(&outgoing.body).await {
-            Ok(_) => {}
+        match write_body(&mut upstream, &outgoing.body).await {
+            Ok(()) => {}
             Err(error) if cause_of(&error) == Cause::Timeout => return Err(failed(Cause::Timeout)),
             Err(_) => cut = true,
         }
@@ -197,6 +201,18 @@ async fn exchange(
             _ => return Ok(upstream),
         }
     }
+}
+
+/// Writes a body a slice at a time, so that what else the worker serves does not wait for all of it.
+async fn write_body(upstream: &mut UpstreamSession, body: &[u8]) -> pingora::Result<()> {
+    let mut slices = body.chunks(SLICE).peekable();
+    while let Some(slice) = slices.next() {
+        upstream.write_body(slice).await?;
+        if slices.peek().is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
 }
 
 impl Live {
@@ -242,9 +258,15 @@ impl Live {
         if let Some(peeked) = self.peeked.take() {
             return Ok(Some(peeked));
         }
-        self.upstream.read_timeout = Some(patience);
+        let until = clock::now() + patience;
+        // The session's own timer would be a new one for each part.
+        self.upstream.read_timeout = None;
         while !self.upstream.is_body_done() {
-            let read = self.upstream.read_body_bytes().await.map_err(|error| cause_of(&error))?;
+            let read = tokio::select! {
+                biased;
+                read = self.upstream.read_body_bytes() => read.map_err(|error| cause_of(&error))?,
+                () = poll_fn(|cx| self.alarm.poll(cx, until)) => return Err(Cause::Timeout),
+            };
             if let Some(bytes) = read.filter(|bytes| !bytes.is_empty()) {
                 return Ok(Some(bytes));
             }

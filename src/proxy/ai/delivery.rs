@@ -2,14 +2,13 @@
 //!
 //! What a client did not ask for it does not see: usage at the end of a stream, which the provider was asked for by us.
 
-use std::pin::Pin;
+use std::future::{pending, poll_fn};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use memchr::memmem;
 use pingora_proxy::Session;
-use tokio::time::{Instant, Sleep};
 
 use super::answer::{self, NEVER, event_fields};
 use crate::ai::answers::Piece;
@@ -19,6 +18,7 @@ use crate::ai::refusal::Refusal;
 use crate::ai::sse::COMMENT;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{Unserved, hold, write_answer};
+use crate::transport::deadline::Deadline;
 
 /// What OpenAI writes into every event of a stream whose usage comes at its end.
 const NO_USAGE: &[u8] = b",\"usage\":null";
@@ -31,7 +31,7 @@ pub struct Delivery {
     wants_usage: bool,
     /// Between two comments while nothing else goes out. `NEVER`: none.
     keepalive: Duration,
-    comment: Pin<Box<Sleep>>,
+    comment: Deadline,
     dialect: Dialect,
 }
 
@@ -39,8 +39,7 @@ impl Delivery {
     /// Nothing has gone out. `keepalive`: zero for no comments.
     pub fn new(streams: bool, wants_usage: bool, keepalive: Duration, dialect: Dialect) -> Self {
         let keepalive = if keepalive.is_zero() || !streams { NEVER } else { keepalive };
-        let comment = Box::pin(tokio::time::sleep(keepalive));
-        Self { begun: false, wants_usage, keepalive, comment, dialect }
+        Self { begun: false, wants_usage, keepalive, comment: Deadline::default(), dialect }
     }
 
     /// Whether the header block of a stream has gone out.
@@ -55,7 +54,10 @@ impl Delivery {
 
     /// Ends when a comment is due.
     pub async fn due(&mut self) {
-        self.comment.as_mut().await;
+        if self.keepalive == NEVER {
+            return pending().await;
+        }
+        poll_fn(|cx| self.comment.poll(cx, self.keepalive)).await;
     }
 
     /// Tells a client that waits that somebody is there.
@@ -66,7 +68,7 @@ impl Delivery {
         self.begin(session, ctx, HeaderMap::new()).await?;
         hold(ctx, false);
         write_answer(session, COMMENT).await?;
-        self.rest();
+        self.comment.restart();
         Ok(())
     }
 
@@ -98,15 +100,9 @@ impl Delivery {
         } else if !piece.usage {
             write_answer(session, &without_usage(piece.bytes)).await?;
         }
-        self.rest();
+        // Something went out: the next comment is due later.
+        self.comment.restart();
         Ok(())
-    }
-
-    /// Something went out: the next comment is due later.
-    fn rest(&mut self) {
-        if self.keepalive != NEVER {
-            self.comment.as_mut().reset(Instant::now() + self.keepalive);
-        }
     }
 
     /// Sends a whole answer.

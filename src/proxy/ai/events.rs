@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::FutureExt;
 
 use super::call::Live;
 use super::cut::Watch;
@@ -169,11 +168,6 @@ impl Events {
         let piece = self.ready.pop_front()?;
         self.ready_bytes -= piece.bytes.len();
         Some(piece)
-    }
-
-    /// The next step, when it can be had at once.
-    pub fn at_hand(&mut self, patience: Duration) -> Option<Step> {
-        tokio::task::unconstrained(self.step(patience)).now_or_never()
     }
 
     /// The next step; a break when nothing comes within `patience`. Dropped while it waits, nothing is lost.

@@ -3,12 +3,11 @@
 //! **Invariant:** a client that goes away ends its request at the provider at once, streaming or not; whatever way a
 //! request ends, its account is settled once.
 
-use std::time::Duration;
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora_proxy::Session;
-use tokio::time::Instant;
 
 use super::account::Account;
 use super::answer::{self, Answer, Content};
@@ -152,24 +151,9 @@ async fn pass(
     events: &mut Events,
 ) -> Result<Ending, Unserved> {
     let Accounts { account, trail } = accounts;
-    let idle = job.plan.timeouts.idle;
     loop {
-        // A provider that never pauses and never ends.
-        if clock::now() >= job.until {
-            return Ok(Ending::Broken(Broken::Timeout));
-        }
-        let step = match events.at_hand(idle) {
-            Some(step) => step,
-            None => {
-                // Nothing more is at hand: what was held back goes out with the next look at the client's side.
-                hold(ctx, false);
-                let left = job.until.saturating_duration_since(clock::now());
-                let step = next(session, ctx, delivery, events, idle.min(left)).await?;
-                hold(ctx, true);
-                step
-            }
-        };
-        match step {
+        hold(ctx, true);
+        match next(session, ctx, delivery, events, job).await? {
             Step::Piece(piece) => {
                 delivery.piece(session, piece).await?;
                 if account.saw(events.meter(), trail, job) {
@@ -182,23 +166,38 @@ async fn pass(
     }
 }
 
+/// The next step, and while there is none, what there is to do for the client.
 async fn next(
     session: &mut Session,
     ctx: &mut RequestContext,
     delivery: &mut Delivery,
     events: &mut Events,
-    patience: Duration,
+    job: &Job,
 ) -> Result<Step, Unserved> {
-    let until = Instant::now() + patience;
+    let began = clock::now();
+    let mut now = began;
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        // A provider that never pauses and never ends has its end, too.
+        let until = job.until.min(began + job.plan.timeouts.idle);
+        let left = until.saturating_duration_since(now);
+        if left.is_zero() {
+            return Ok(Step::Broken(Broken::Timeout));
+        }
         tokio::select! {
             biased;
             step = events.step(left) => return Ok(step),
             () = delivery.due() => delivery.comment(session, ctx).await?,
+            never = released(ctx) => match never {},
             _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
         }
+        now = clock::now();
     }
+}
+
+/// Never ends. Nothing more is at hand: what was held back goes out with the next look at the client's side.
+async fn released(ctx: &RequestContext) -> Infallible {
+    hold(ctx, false);
+    std::future::pending().await
 }
 
 /// What a stream came to.

@@ -1,0 +1,54 @@
+//! Timers that are looked at for every read and write, and hardly ever fire.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use crate::clock;
+
+/// A timer whose end moves on all the time. Moving it costs nothing: the timer is set again when it fires too early.
+#[derive(Default)]
+pub struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready once it is `end`.
+    pub fn poll(&mut self, cx: &mut Context<'_>, end: Instant) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end.into())));
+        if timer.deadline().into_std() > end {
+            timer.as_mut().reset(end.into());
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if clock::now() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end.into());
+        }
+        Poll::Pending
+    }
+}
+
+/// A deadline that costs one timer, however often it starts anew.
+#[derive(Default)]
+pub struct Deadline {
+    start: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Deadline {
+    /// Counts from now on, from the next poll.
+    pub fn restart(&mut self) {
+        self.start = None;
+    }
+
+    /// Ready once `limit` has passed since the first poll after a restart.
+    pub fn poll(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
+        let now = clock::now();
+        let end = *self.start.get_or_insert(now) + limit;
+        if now >= end {
+            return Poll::Ready(());
+        }
+        self.alarm.poll(cx, end)
+    }
+}
