@@ -134,3 +134,31 @@ async fn no_secret_of_the_configuration_stays_in_memory_after_the_start_nor_afte
     }
     assert!(found(&gateway, &[OPEN]).into_iter().all(|count| count > 0), "what is no secret is found");
 }
+
+#[tokio::test]
+async fn what_clients_send_of_secrets_goes_with_their_connections() {
+    if !may_look() {
+        return;
+    }
+    let authority = Authority::new();
+    let gateway = with_every_secret(&authority.issue(&["localhost"]).bundle()).await;
+    // A token is long, and this one is refused.
+    let token = format!("a-token-of-a-client-i0P5.{}", "q7".repeat(900));
+    let pem = authority.pem();
+    let clients: [fn(&Gateway, &str) -> Client; 3] = [
+        |gateway, _| Client::http(gateway.address()),
+        |gateway, pem| Client::https1("localhost", gateway.second_address(), pem),
+        |gateway, pem| Client::https("localhost", gateway.second_address(), pem),
+    ];
+    for client in clients {
+        for _ in 0..20 {
+            let client = client(&gateway, &pem);
+            for key in [INLINE, FILED] {
+                assert_eq!(client.ask("GET", "/").header("x-api-key", key).send().await.status, 200);
+            }
+            let bearer = format!("Bearer {token}");
+            assert_eq!(client.ask("GET", "/").header("authorization", &bearer).send().await.status, 401);
+        }
+    }
+    nothing_of(&gateway, &[INLINE, FILED, &token], "once they have left").await;
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use log::error;
+use sluicegate_wipe::wipe_what_this_thread_frees_up_to;
 use tokio::sync::{Semaphore, watch};
 
 use super::StartError;
@@ -14,6 +15,9 @@ use super::sockets::Sockets;
 use super::worker::{Handle, Parts, Worker};
 use crate::config::Config;
 use crate::snapshot::Shared;
+
+/// Bytes of the blocks in which a header block usually comes, and so what clients call their secrets; larger ones are of bodies.
+const WIPED: usize = 16 << 10;
 
 /// The worker threads.
 pub struct Workers {
@@ -50,6 +54,7 @@ impl Workers {
             let (parts, all, stopped, bound) =
                 (parts.clone(), all.clone(), stopped.clone(), sockets.clone_listeners()?);
             let run = move || {
+                wipe_what_this_thread_frees_up_to(WIPED);
                 if let Err(error) = worker.run(parts, bound, all, stopped) {
                     error!("worker {index} cannot run: {error}");
                 }

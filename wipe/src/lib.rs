@@ -2,8 +2,8 @@
 //!
 //! A secret passes through many hands before it is understood: a parser, a tree, text that grows and moves. Each leaves
 //! copies in memory that is free and still holds them. Only the allocator sees them all. It wipes for threads that asked
-//! for it, those that read the configuration; wiping what requests free as well would cost more than
-//! a tenth of each.
+//! for it: all that those free who read the configuration; of what those free who serve clients, blocks in which a header
+//! block or a field of it can stand, since wiping bodies too would cost more than a tenth of a request.
 //!
 //! This package is apart from the others because it is the only one with `unsafe`: Rust has no other way to write an
 //! allocator. It does nothing else.
@@ -15,13 +15,27 @@ use std::ptr;
 
 thread_local! {
     // Without a destructor, so it is there as long as the thread frees anything.
-    static WIPES: Cell<bool> = const { Cell::new(false) };
+    static WIPED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// From now on, what this thread frees is wiped before it goes back to the allocator.
 pub fn wipe_what_this_thread_frees() {
-    WIPES.set(true);
+    WIPED.set(usize::MAX);
 }
+
+/// From now on, blocks of up to so many bytes that this thread frees are wiped before they go back to the allocator.
+pub fn wipe_what_this_thread_frees_up_to(bytes: usize) {
+    WIPED.set(bytes);
+}
+
+/// Whether a block of this size is to be wiped. What fits into the smallest of them is no secret worth the name.
+#[inline]
+fn wipes(size: usize) -> bool {
+    size > SHORT && size <= WIPED.get()
+}
+
+/// Bytes of blocks that are never wiped.
+const SHORT: usize = 15;
 
 /// The allocator `A`, for a thread that asked for it with wiping.
 #[derive(Debug, Default)]
@@ -43,7 +57,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if WIPES.get() {
+        if wipes(layout.size()) {
             // SAFETY: the block has this size, and nobody reads it any more.
             unsafe { wipe(block, layout.size()) };
         }
@@ -53,7 +67,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if !WIPES.get() {
+        if !wipes(layout.size()) {
             // SAFETY: as above.
             return unsafe { self.0.realloc(block, layout, size) };
         }
@@ -70,12 +84,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
     }
 }
 
-/// Kept out of line: most threads never come here.
-///
 /// # Safety
 /// `block` has `size` bytes that may be written.
-#[cold]
-#[inline(never)]
+#[inline]
 unsafe fn wipe(block: *mut u8, size: usize) {
     // SAFETY: said above.
     unsafe { block.write_bytes(0, size) };
@@ -110,11 +121,9 @@ mod tests {
     }
 
     /// How many bytes of a secret of 40 bytes are left behind when its block grows and when it is freed.
-    fn left_behind(wipes: bool) -> usize {
+    fn left_behind(asks: fn()) -> usize {
         let run = move || {
-            if wipes {
-                wipe_what_this_thread_frees();
-            }
+            asks();
             let allocator = Wiping(Watched(AtomicUsize::new(0)));
             let (small, large) = (Layout::array::<u8>(40), Layout::array::<u8>(100));
             let (Ok(small), Ok(large)) = (small, large) else { return usize::MAX };
@@ -133,11 +142,17 @@ mod tests {
 
     #[test]
     fn a_thread_that_asked_for_it_leaves_nothing_behind() {
-        assert_eq!(left_behind(true), 0);
+        assert_eq!(left_behind(wipe_what_this_thread_frees), 0);
+    }
+
+    #[test]
+    fn a_thread_that_asked_for_small_blocks_leaves_nothing_behind_in_those() {
+        assert_eq!(left_behind(|| wipe_what_this_thread_frees_up_to(100)), 0);
+        assert_eq!(left_behind(|| wipe_what_this_thread_frees_up_to(99)), 40, "in the one of 100 bytes");
     }
 
     #[test]
     fn other_threads_are_left_alone() {
-        assert_eq!(left_behind(false), 80);
+        assert_eq!(left_behind(|| ()), 80);
     }
 }
