@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 
 use crate::admin;
 use crate::auth::Tokens;
+use crate::balance::Pool;
 use crate::balance::health::HealthChecks;
+use crate::balance::member::{Health, Member};
 use crate::clock;
 use crate::config::audit::Audit as AuditConfig;
 use crate::config::jwt::Jwt;
@@ -88,6 +90,12 @@ impl Options {
         thread.join().map_err(|_| io::Error::other("it panicked"))
     }
 }
+
+/// How long a start waits for members that a pool can do without.
+const CHECKED_SOON: Duration = Duration::from_millis(100);
+/// And for those that it cannot.
+const CHECKED_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -260,6 +268,10 @@ impl Prepared {
         );
         let handover = Arc::new(handover?);
         let signals = runtime.block_on(async { Signals::new() }).map_err(StartError::system("cannot take signals"))?;
+        runtime.block_on(async {
+            reloader.begin(HealthChecks::new(Handle::current())).await;
+            first_checks(&shared.current.load().pools).await;
+        });
         let workers = Workers::start(&config, &shared, &drain, &listeners, &sockets)?;
         metrics.config_loaded();
         debug!("process log to stderr{}", config.log.file.as_ref().map_or("", |_| " and a file"));
@@ -276,7 +288,6 @@ impl Prepared {
         drop(listeners);
         let control = Control { reloader, drain, handover: Arc::clone(&handover), supervisor: Arc::clone(&supervisor) };
         runtime.block_on(async {
-            control.reloader.begin(HealthChecks::new(Handle::current())).await;
             let admin = admin.map(|bound| tokio::spawn(admin::serve(bound, Arc::clone(&config), control.clone())));
             let watch = tokio::spawn(Arc::clone(&supervisor).watch(workers.pulses()));
             tokio::select! {
@@ -304,6 +315,28 @@ impl Prepared {
 fn reactor() -> Result<tokio::runtime::Runtime, StartError> {
     let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build();
     reactor.map_err(StartError::system("cannot make a reactor"))
+}
+
+/// Waits for the first check of every member, for otherwise the first requests after a start would be refused. Those that
+/// come meanwhile wait in the sockets. A member that does not answer at once holds up only a pool that has no other, and
+/// that not for long.
+async fn first_checks(pools: &[Arc<Pool>]) {
+    let begun = clock::now();
+    let looked_at =
+        |member: &Arc<Member>| member.state.health() != Health::Checking || member.state.last_check().is_some();
+    let is_known = |pool: &Arc<Pool>| pool.members().iter().all(looked_at);
+    loop {
+        let waited = clock::now() - begun;
+        let known = if waited < CHECKED_SOON {
+            pools.iter().all(is_known)
+        } else {
+            pools.iter().all(|pool| pool.has_usable_member() || is_known(pool))
+        };
+        if known || waited >= CHECKED_WITHIN {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// What limits remember, and where that outlives the process.

@@ -292,3 +292,26 @@ async fn a_websocket_lives_on_during_a_drain() {
     socket.close().await;
     assert_eq!(gate.wait_exit(s(3)).await.code, Some(0));
 }
+
+#[tokio::test]
+async fn a_start_waits_for_the_first_check_so_that_the_first_request_is_served() {
+    let a = upstream("a").await;
+    let check = "health_check: { path: \"/slow?delay=300ms\", interval: 10s, timeout: 5s }";
+    let gate = gateway().pool_with("app", &[&a], check).start().await;
+    assert_eq!(gate.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_start_does_not_wait_long_for_a_member_that_never_answers() {
+    let (a, hole) = (upstream("a").await, blackhole());
+    let started = now();
+    let gate = gateway()
+        .pool_with("app", &[&a], "health_check: { interval: 1s }")
+        .members("hung", &[hole.address()], "health_check: { interval: 60s, timeout: 30s }")
+        .route("match: /hung, pool: hung")
+        .route("match: /, pool: app")
+        .start()
+        .await;
+    assert_eq!(gate.get("/").await.status, 200);
+    assert!(started.elapsed() < s(8), "it took {:?}", started.elapsed());
+}
