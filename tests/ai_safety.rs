@@ -518,3 +518,31 @@ async fn an_answer_that_is_html_is_not_passed_on_as_an_answer_of_a_model() {
     assert!(answer.status >= 500 && body["error"]["message"].is_string(), "{body}");
     assert!(!answer.text().contains("10.0.0.7"), "{body}");
 }
+
+/// A request of which 600 KiB have come, and 300 are still to come.
+async fn half_a_prompt(gate: &Gateway) -> RawConnection {
+    let mut client = gate.connect().await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 921600\r\n\r\n";
+    client.send(head).await;
+    client.send(" ".repeat(600 << 10)).await;
+    client
+}
+
+#[tokio::test]
+async fn bodies_of_all_requests_together_take_no_more_memory_than_they_may() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("max_buffered: 1MiB").start().await;
+    let held = async |bytes: u64| gate.metric("sluicegate_ai_buffered_bytes").await == bytes as f64;
+    let first = half_a_prompt(&gate).await;
+    eventually(s(5), "the first is held", async || held(600 << 10).await).await;
+    let answer = half_a_prompt(&gate).await.answer().await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(answer.text().contains("overloaded"), "{}", answer.text());
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "short")).await.status, 200, "short ones pass beside it");
+    drop(first);
+    eventually(s(5), "nothing is held any more", async || held(0).await).await;
+    let long = with(chat("m", "long"), json!({"metadata": {"x": "y".repeat(900 << 10)}}));
+    assert_eq!(ask(&gate, "chat/completions", &long).await.status, 200);
+    assert!(held(0).await, "what was answered is held no more");
+}

@@ -31,7 +31,7 @@ use crate::observe::Termination;
 use crate::observe::ai::Phase;
 use crate::snapshot::ai::AiRoute;
 use account::{Account, Sent};
-use body::Body;
+use body::{Body, Held};
 use job::{Job, LONG};
 use outgoing::Draft;
 use trail::Trail;
@@ -81,10 +81,11 @@ pub async fn serve(
         return models::serve(session, ctx, route, gateway, door.model.as_deref()).await;
     }
     let reading = route.state.books.gateway.begin(Phase::Read);
-    let body = read_body(session, ctx).await?;
+    let mut held = Held::new(&route.state.books.gateway, route.state.config.max_buffered);
+    let body = read_body(session, ctx, &mut held).await?;
     drop(reading);
     let dialect = door.operation.error_dialect();
-    let job = match prepare(session, ctx, route, gateway, door.operation, body).await {
+    let job = match prepare(session, ctx, route, gateway, door.operation, (body, held)).await {
         Ok(job) => job,
         Err(unready) => return unready.tell(session, ctx, dialect).await,
     };
@@ -170,7 +171,7 @@ async fn prepare(
     route: &AiRoute,
     gateway: &Gateway,
     operation: Operation,
-    body: Bytes,
+    (body, held): (Bytes, Held),
 ) -> Result<Job, Unready> {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE).cloned();
     let gauges = &route.state.books.gateway;
@@ -198,6 +199,7 @@ async fn prepare(
         connector: Arc::clone(&gateway.connector),
         operation,
         body: Arc::new(body),
+        held,
         draft,
         plan,
         strip: route.target.strip_body_fields.clone(),
@@ -258,7 +260,7 @@ fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Opt
 }
 
 /// Reads the whole body of the request.
-async fn read_body(session: &mut Session, ctx: &mut RequestContext) -> Result<Bytes, Unserved> {
+async fn read_body(session: &mut Session, ctx: &mut RequestContext, held: &mut Held) -> Result<Bytes, Unserved> {
     if exchange::expects_continue(session) {
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
@@ -276,6 +278,9 @@ async fn read_body(session: &mut Session, ctx: &mut RequestContext) -> Result<By
         ctx.body_in += chunk.len() as u64;
         if ctx.body_in > most {
             return Err(too_large());
+        }
+        if !held.add(chunk.len() as u64) {
+            return Err(Unserved::Rejected(Rejection::AllBusy, Termination::Rejected));
         }
         // Most bodies come in one piece, which is not copied.
         if body.is_empty() && first.is_empty() {

@@ -34,6 +34,7 @@ fn catalog(providers: Vec<Arc<Provider>>, models: &[(&str, &[&[ModelTarget]])]) 
         models: models.collect(),
         attempts: 3,
         assumed_output: 4096,
+        max_buffered: 1 << 30,
         timeouts: AiTimeouts::default(),
         breaker: None,
         key_cooldown: std::time::Duration::from_secs(60),

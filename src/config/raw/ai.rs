@@ -16,6 +16,7 @@ pub(in crate::config) struct RawAi {
     pub(in crate::config) models: Option<Named<RawModel>>,
     pub(in crate::config) attempts: Text,
     pub(in crate::config) assumed_output: Text,
+    pub(in crate::config) max_buffered: Text,
     pub(in crate::config) timeouts: Option<RawAiTimeouts>,
     pub(in crate::config) breaker: Option<Or<RawBreaker>>,
     pub(in crate::config) key_cooldown: Text,

@@ -28,6 +28,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MAX_HOLD: u64 = 16 << 20;
 /// What is set aside for an answer whose request names no bound, in tokens.
 const ASSUMED_OUTPUT: u32 = 4096;
+const MAX_BUFFERED: u64 = 1 << 30;
 const MAX_ASSUMED_OUTPUT: u32 = 10_000_000;
 
 /// What holds for a model that says nothing else.
@@ -50,6 +51,9 @@ pub(super) fn ai(raw: &RawConfig, pools: &mut Vec<Arc<Pool>>, resolver: &mut Res
         models,
         attempts: resolver.number(&path.key("attempts"), &raw.attempts, 3, 1..=MAX_ATTEMPTS),
         assumed_output,
+        max_buffered: resolver
+            .size(&path.key("max_buffered"), &raw.max_buffered, 1 << 20..=1 << 40)
+            .unwrap_or(MAX_BUFFERED),
         timeouts,
         breaker: breaker(&path.key("breaker"), raw.breaker.as_ref(), resolver),
         key_cooldown: resolver.duration(&path.key("key_cooldown"), &raw.key_cooldown, 60 * SECOND),

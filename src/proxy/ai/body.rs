@@ -1,7 +1,36 @@
 //! The body of a request, read: JSON, or a form with files.
 
+use std::sync::Arc;
+
 use crate::ai::body::{Asked, Form};
 use crate::ai::usage::ServiceTier;
+use crate::observe::metrics::AiGatewayMetrics;
+
+/// What a body takes of the memory that all of them may have. Dropping it gives that back.
+pub struct Held {
+    all: Arc<AiGatewayMetrics>,
+    most: u64,
+    bytes: u64,
+}
+
+impl Held {
+    /// Nothing yet, of `most` bytes for all.
+    pub fn new(all: &Arc<AiGatewayMetrics>, most: u64) -> Self {
+        Self { all: Arc::clone(all), most, bytes: 0 }
+    }
+
+    /// Takes so many more. `false`: there are no more to be had.
+    pub fn add(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        self.all.hold(bytes) <= self.most
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.let_go(self.bytes);
+    }
+}
 
 /// A body, and what it says.
 pub enum Body {

@@ -14,7 +14,7 @@ use http::StatusCode;
 
 use super::account::Sent;
 use super::answer::Answer;
-use super::body::Body;
+use super::body::{Body, Held};
 use super::delivery::Delivery;
 use super::outgoing::Draft;
 use super::trail::{Trail, Try};
@@ -50,6 +50,8 @@ pub struct Job {
     pub operation: Operation,
     /// Its body, as it came.
     pub body: Arc<Body>,
+    /// What that takes of the memory for bodies.
+    pub held: Held,
     /// Its fields.
     pub draft: Draft,
     /// Whom to try.

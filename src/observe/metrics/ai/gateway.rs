@@ -1,5 +1,6 @@
 //! The AI gateway as a whole: the time that it takes itself, and its cache.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::buckets::{Buckets, NANOS};
@@ -31,11 +32,16 @@ const PHASE_BOUNDS: [u64; 14] = [
 pub struct AiGatewayMetrics {
     phases: [Buckets<{ PHASE_BOUNDS.len() + 2 }>; Phase::ALL.len()],
     cache: Counters<{ CacheStatus::ALL.len() }>,
+    buffered: AtomicU64,
 }
 
 impl Default for AiGatewayMetrics {
     fn default() -> Self {
-        Self { phases: std::array::from_fn(|_| Buckets::new(&PHASE_BOUNDS)), cache: Counters::new() }
+        Self {
+            phases: std::array::from_fn(|_| Buckets::new(&PHASE_BOUNDS)),
+            cache: Counters::new(),
+            buffered: AtomicU64::new(0),
+        }
     }
 }
 
@@ -57,6 +63,16 @@ impl AiGatewayMetrics {
         self.cache.add(status as usize, 1);
     }
 
+    /// So many bytes of bodies are held more than before. Returns how many there are now.
+    pub fn hold(&self, bytes: u64) -> u64 {
+        self.buffered.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    /// So many bytes are held no more.
+    pub fn let_go(&self, bytes: u64) {
+        self.buffered.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn collect(&self, out: &mut Families) {
         for (phase, buckets) in Phase::ALL.iter().zip(&self.phases) {
             let help = "Time that the gateway itself took for a request to a model, by what it did.";
@@ -65,6 +81,8 @@ impl AiGatewayMetrics {
         }
         let help = "The share of requests to models that a cache answered, of those that it was asked for; 0 before the first.";
         out.gauge("ai_gateway_cache_hit_ratio", help, &[], self.hit_ratio());
+        let help = "Bytes of bodies of requests to models that are held now.";
+        out.gauge("sluicegate_ai_buffered_bytes", help, &[], self.buffered.load(Ordering::Relaxed) as f64);
     }
 
     fn hit_ratio(&self) -> f64 {

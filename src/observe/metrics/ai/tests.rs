@@ -154,6 +154,7 @@ fn ai() -> Ai {
         models: vec![model("gpt-4", target(None)), model("best", target(Some("gpt-4o"))), model("*", target(None))],
         attempts: 3,
         assumed_output: 4096,
+        max_buffered: 1 << 30,
         timeouts: AiTimeouts::default(),
         breaker: None,
         key_cooldown: Duration::from_secs(60),
