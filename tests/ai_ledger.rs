@@ -1,6 +1,11 @@
 //! What is charged is what was served, whoever dies meanwhile; and a restart remembers it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and says how it can be repeated")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says how it can be repeated"
+)]
 
 #[path = "support/harness.rs"]
 mod support;
@@ -233,4 +238,60 @@ async fn whoever_dies_the_ledger_has_what_was_served_and_nothing_stays_set_aside
         );
         (before, truth) = (now, total);
     }
+}
+
+/// A disk of 256 KiB, which is gone with this.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None`, and a line, where nothing can be mounted.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("mount");
+        let command = command.args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(folder.path());
+        if command.output().is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("SKIPPED: no disk can be mounted here");
+        None
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+
+    /// Leaves no byte on it.
+    fn fill(&self) {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.filler()).unwrap();
+        for size in [4096, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_serves_and_goes_on_with_what_was_written() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let a = upstream("a").await;
+    let state = format!("{{ state_dir: \"{}\" }}", disk.0.path().join("state").display());
+    let mut gate = monthly(&a).section("server", &state).start().await;
+    let used = LIMIT - left(&gate).await;
+    gate.restart(Signal::TERM).await;
+    disk.fill();
+    gate.restart(Signal::TERM).await;
+    let after = left(&gate).await;
+    assert!(after < LIMIT - used, "{after}: what was used before is forgotten");
+    assert!(gate.stderr().contains("until there is room"), "{}", gate.stderr());
+    std::fs::remove_file(disk.filler()).unwrap();
+    let saved = async || gate.metric("sluicegate_limit_state_saves_total{result=\"ok\"}").await > 0.0;
+    eventually(s(20), "it is kept again", saved).await;
+    gate.restart(Signal::TERM).await;
+    assert!(left(&gate).await < after, "what was used on the full disk is forgotten");
 }

@@ -67,8 +67,11 @@ impl Folder {
             None => {
                 // The seed has to be there before anything is counted under it.
                 let seed = Seed::default();
-                write_state(path, 0, &seed, &[])?;
-                (seed, 0, Accounts::new())
+                match write_state(path, 0, &seed, &[]) {
+                    Err(error) if !is_full(&error) => return Err(error),
+                    // Without a state there will be no journal either, see below.
+                    _ => (seed, 0, Accounts::new()),
+                }
             }
         };
         let generation = read_journals(path, &seed, first, &mut accounts);
@@ -76,9 +79,17 @@ impl Folder {
         for ((meter, key), saved) in accounts {
             found.entry(meter).or_default().push((key, saved));
         }
-        let (journal, journal_bytes) = begin(path, generation, &seed)?;
+        let (journal, journal_bytes, broken) = match begin(path, generation, &seed) {
+            Ok((journal, bytes)) => (journal, bytes, false),
+            // A full disk does not keep us from serving, with what is known: it is as if it had become full later.
+            Err(error) if is_full(&error) => {
+                error!(target: "sluicegate::limit", "cannot write to {}: {error}; until there is room, what is used of tokens and money does not outlive the process", path.display());
+                (File::options().write(true).open("/dev/null")?, 0, true)
+            }
+            Err(error) => return Err(error),
+        };
         let path = path.to_owned();
-        Ok((Self { path, seed, generation, journal, journal_bytes, broken: false, begun: false, _lock: lock }, found))
+        Ok((Self { path, seed, generation, journal, journal_bytes, broken, begun: false, _lock: lock }, found))
     }
 
     /// What keys are hashed under.
@@ -235,10 +246,16 @@ fn read_journals(path: &Path, seed: &Seed, first: u64, accounts: &mut Accounts) 
 /// Makes the journal of `generation`.
 fn begin(path: &Path, generation: u64, seed: &Seed) -> io::Result<(File, u64)> {
     let head = format::begin_journal(generation, seed);
-    let mut file = private().create(true).truncate(true).open(path.join(format!("{JOURNAL}{generation}")))?;
-    file.write_all(&head)?;
+    let name = path.join(format!("{JOURNAL}{generation}"));
+    let mut file = private().create(true).truncate(true).open(&name)?;
+    // Half a head is nothing that could be read back.
+    file.write_all(&head).inspect_err(|_| remove(&name))?;
     File::open(path)?.sync_all()?;
     Ok((file, head.len() as u64))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The journals that are there, in their order.
