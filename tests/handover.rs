@@ -440,9 +440,10 @@ async fn the_old_process_reopens_its_logs_too() {
     let a = upstream("a").await;
     let gate = gateway().pool("app", &[&a]).start().await;
     let stream = gate.ask("GET", "/sse?events=15&interval=100ms").stream().await;
-    gate.upgrade().await;
+    let new = gate.upgrade().await;
     fs::rename(gate.dir().join("access.log"), gate.dir().join("access.log.1")).unwrap();
-    gate.signal(Signal::USR1);
+    // As logrotate does: it tells the new process alone.
+    gate.signal_to(new, Signal::USR1);
     eventually(s(5), "it has a new file", async || gate.dir().join("access.log").exists()).await;
     assert_eq!(events_of(stream).await, 15);
     let lines = gate.access_log(1).await;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::{error, info, warn};
+use rustix::process::{Pid, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::AbortHandle;
 
 use super::drain::Drain;
 use super::handover::{Handover, Predecessor};
@@ -34,6 +36,12 @@ pub struct Control {
     pub supervisor: Arc<Supervisor>,
 }
 
+/// The process whose place this one took, as long as it drains.
+struct Before {
+    pid: Pid,
+    drains: AbortHandle,
+}
+
 /// Why the process leaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -47,16 +55,18 @@ impl Control {
     /// Handles signals until the process is to end; returns when nothing holds it any more. `predecessor`: the process
     /// that it took over from, which has to end first.
     pub async fn run(&self, mut signals: Signals, predecessor: Option<Predecessor>) {
-        let before =
+        let pid = predecessor.as_ref().and_then(Predecessor::pid);
+        let drains =
             predecessor.map(|predecessor| tokio::spawn(predecessor.follow(Arc::clone(self.reloader.shared()))));
+        let before = drains.as_ref().zip(pid).map(|(drains, pid)| Before { pid, drains: drains.abort_handle() });
         let way = loop {
             tokio::select! {
                 _ = signals.hangup.recv() => {
-                    self.reopen("HUP");
+                    self.reopen("HUP", before.as_ref());
                     // The reason of a refusal is in the log already.
                     let _ = self.reloader.reload(Asked { actor: "HUP", client: None }).await;
                 }
-                _ = signals.user1.recv() => self.reopen("USR1"),
+                _ = signals.user1.recv() => self.reopen("USR1", before.as_ref()),
                 _ = signals.user2.recv() => self.upgrade(),
                 () = self.reloader.addresses_changed() => {}
                 _ = self.handover.done() => break Way::HandedOver,
@@ -71,11 +81,11 @@ impl Control {
         self.handover.close();
         let empty = async {
             self.drain.empty().await;
-            if let Some(before) = before {
-                let _ = before.await;
+            if let Some(drains) = drains {
+                let _ = drains.await;
             }
         };
-        self.leave(way, &mut signals, empty).await;
+        self.leave(way, &mut signals, empty, before.as_ref()).await;
     }
 
     /// Takes its time, and signals are heard meanwhile. What comes of it is in the log.
@@ -84,12 +94,19 @@ impl Control {
         tokio::spawn(async move { handover.run(Asked { actor: "USR2", client: None }).await });
     }
 
-    fn reopen(&self, signal: &str) {
+    fn reopen(&self, signal: &str, before: Option<&Before>) {
         let reopened = self.reloader.reopen_logs();
         self.tell(signal, "reopen_logs", reopened.is_ok());
         match reopened {
             Ok(()) => info!("logs reopened"),
             Err(error) => error!("cannot reopen the logs: {error}; the old files stay in use"),
+        }
+        // Who rotates knows one process alone.
+        if let Some(Before { pid, drains }) = before
+            && !drains.is_finished()
+            && let Err(error) = kill_process(*pid, rustix::process::Signal::USR1)
+        {
+            warn!("process {pid:?} still drains and cannot be told to open its logs again: {error}");
         }
     }
 
@@ -100,7 +117,7 @@ impl Control {
         self.reloader.shared().current.load().audit.record(&event);
     }
 
-    async fn leave(&self, way: Way, signals: &mut Signals, empty: impl Future<Output = ()>) {
+    async fn leave(&self, way: Way, signals: &mut Signals, empty: impl Future<Output = ()>, before: Option<&Before>) {
         let timeouts = self.reloader.shared().current.load().config.server.timeouts;
         let limit = self.begin(way, timeouts.drain, timeouts.handover);
         let deadline = tokio::time::sleep(limit);
@@ -120,7 +137,7 @@ impl Control {
                     deadline.as_mut().reset(tokio::time::Instant::now() + timeouts.drain.min(limit));
                 }
                 // The files belong to both processes.
-                _ = signals.user1.recv() => self.reopen("USR1"),
+                _ = signals.user1.recv() => self.reopen("USR1", before),
                 () = tokio::time::sleep(TELL) => self.supervisor.draining(self.drain.connections()),
             }
         }

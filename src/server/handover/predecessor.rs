@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
 use serde::de::DeserializeOwned;
 
 use super::channel::{self, MAX_LINE};
@@ -95,6 +97,11 @@ impl Predecessor {
         // It leaves in any case now.
         let _ = self.say(&Word::Took);
         Ok(())
+    }
+
+    /// Its id, while it is there.
+    pub fn pid(&self) -> Option<Pid> {
+        socket_peercred(self.channel.get_ref()).ok().map(|peer| peer.pid)
     }
 
     /// Charges what it still charges, until it has ended.
