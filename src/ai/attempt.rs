@@ -44,6 +44,7 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
         // Gemini says so with 400.
         400..=499 if class == Class::Auth => Verdict::KeyRefused,
         400..=499 if class == Class::Forbidden => Verdict::ModelRefused,
+        400..=499 if class == Class::RateLimited => Verdict::Limited,
         400..=499 if class == Class::Overloaded => Verdict::Down,
         400..=499 => Verdict::Fault,
         // A redirect is none that a client may be sent to, and nothing follows it here.
@@ -93,6 +94,7 @@ mod tests {
         assert_eq!(verdict(402, Class::Unknown), Verdict::KeySpent);
         assert_eq!(verdict(429, Class::QuotaExhausted), Verdict::KeySpent);
         assert_eq!(verdict(429, Class::RateLimited), Verdict::Limited);
+        assert_eq!(verdict(400, Class::RateLimited), Verdict::Limited, "Gemini's RESOURCE_EXHAUSTED");
     }
 
     #[test]

@@ -286,7 +286,7 @@ impl Asked {
             b"seed" => self.seed = is_there(reader)?,
             b"store" => self.store = reader.maybe_bool()?,
             b"background" => self.background = reader.maybe_bool()? == Some(true),
-            b"previous_response_id" | b"conversation" => self.stateful |= is_there(reader)?,
+            b"previous_response_id" | b"conversation" | b"thread" | b"container" => self.stateful |= is_there(reader)?,
             _ => reader.skip()?,
         }
         Ok(())

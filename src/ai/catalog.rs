@@ -67,17 +67,14 @@ impl Catalog {
     /// How a request for `model` goes; `None` when nobody knows it.
     pub fn plan(&self, model: &str) -> Option<Plan> {
         if let Some(entry) = self.entries.get(model).or_else(|| self.entries.get("*")) {
-            return Some(entry.plan(model));
+            return Some(entry.plan(model, &self.config));
         }
         if !self.entries.is_empty() {
             return None;
         }
         let candidate = self.open(model)?;
-        let listed = self.config.providers.get(candidate.provider);
-        let listed = listed.and_then(|provider| provider.models.iter().find(|name| **name == candidate.model));
-        let label = listed.map_or_else(|| Arc::from("other"), Arc::clone);
         Some(Plan {
-            label,
+            label: label_of(&self.config, &candidate),
             candidates: vec![candidate],
             assumed_output: self.config.assumed_output,
             timeouts: self.config.timeouts,
@@ -131,7 +128,7 @@ impl Catalog {
 }
 
 impl Entry {
-    fn plan(&self, asked: &str) -> Plan {
+    fn plan(&self, asked: &str, config: &Ai) -> Plan {
         let mut candidates = Vec::new();
         for (rank, targets) in self.ranks.iter().zip(&self.model.ranks) {
             let first = rank.next();
@@ -141,9 +138,19 @@ impl Entry {
                 candidates.push(Candidate { provider: target.provider, model });
             }
         }
-        let label = if &*self.model.name == "*" { Arc::from("other") } else { Arc::clone(&self.model.name) };
+        let label = match candidates.first() {
+            Some(first) if &*self.model.name == "*" => label_of(config, first),
+            _ => Arc::clone(&self.model.name),
+        };
         Plan { label, candidates, assumed_output: self.model.assumed_output, timeouts: self.model.timeouts }
     }
+}
+
+/// The name under which a model that `ai.models` does not name is counted: its own, where its provider's list has it.
+fn label_of(config: &Ai, candidate: &Candidate) -> Arc<str> {
+    let listed = config.providers.get(candidate.provider);
+    let listed = listed.and_then(|provider| provider.models.iter().find(|name| **name == candidate.model));
+    listed.map_or_else(|| Arc::from("other"), Arc::clone)
 }
 
 impl Rank {

@@ -216,7 +216,19 @@ impl KeyRing {
     /// The provider said when the key may be used again: not before `until`, because of `why`. The later moment counts.
     pub fn rests(&self, index: usize, of: Of<'_>, now: Instant, until: Instant, why: &str) {
         let Some(key) = self.keys.get(index).map(|share| &share.key) else { return };
-        if lock(&key.held).rest(of.one(), now, until) {
+        let news = lock(&key.held).rest(of.one(), now, until);
+        self.tell_rest(news, key, of, (now, until), why);
+    }
+
+    /// What the key may spend at its provider is spent, until then.
+    pub fn spent(&self, index: usize, now: Instant, until: Instant) {
+        let Some(key) = self.keys.get(index).map(|share| &share.key) else { return };
+        let news = lock(&key.held).spend(now, until);
+        self.tell_rest(news, key, Of::All, (now, until), "what it may spend is spent");
+    }
+
+    fn tell_rest(&self, news: bool, key: &Key, of: Of<'_>, (now, until): (Instant, Instant), why: &str) {
+        if news {
             let (available, all) = (self.available(of.model(), now), self.keys.len());
             let rest = until.saturating_duration_since(now);
             warn!(
@@ -262,6 +274,11 @@ impl KeyRing {
         let refused =
             |share: &Share| matches!(share.key.usable(model, now).state(), KeyState::Failed | KeyState::Probing);
         !self.keys.is_empty() && self.keys.iter().all(refused)
+    }
+
+    /// Whether no key may be used at `now`, and all of them because what they may spend is spent.
+    pub fn are_spent(&self, now: Instant) -> bool {
+        !self.keys.is_empty() && self.keys.iter().all(|share| lock(&share.key.held).is_spent(now))
     }
 
     /// The value of `Authorization` for a key: `Bearer` and the key, or the token made of it. `secret` is that of the same

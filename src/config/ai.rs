@@ -42,6 +42,13 @@ pub struct Ai {
     pub prices: Prices,
 }
 
+impl Ai {
+    /// Whether models may be asked for that `models` does not name: then those in the lists of providers have names, too.
+    pub fn names_more_than_models(&self) -> bool {
+        self.models.is_empty() || self.models.iter().any(|model| &*model.name == "*")
+    }
+}
+
 /// A provider of models.
 #[derive(Debug, Clone)]
 pub struct Provider {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::secret::Split;
+use rustix::system::uname;
 
 /// The largest file that a configuration may refer to, in bytes.
 pub(super) const MAX_REFERENCED_BYTES: u64 = 1 << 20;
@@ -120,9 +121,9 @@ impl Environment {
         Ok(bytes)
     }
 
-    /// The first line of a small file, when there is one.
-    pub(super) fn read_line(&self, path: &Path) -> Option<String> {
-        let text = String::from_utf8(self.read(path).ok()?).ok()?;
-        text.lines().next().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
+    /// The host's name. Its file in `/proc` may be out of reach in a unit that sees processes alone.
+    pub(super) fn host_name(&self) -> Option<String> {
+        let name = uname().nodename().to_str().ok()?.to_owned();
+        Some(name).filter(|name| self.files && !name.is_empty())
     }
 }

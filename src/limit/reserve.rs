@@ -118,6 +118,8 @@ struct Desk<'a> {
     now: Instant,
     route: &'a str,
     holds: Vec<Hold>,
+    /// What was set aside first was given back: standings that were told with it are not true any more.
+    outdated: bool,
     refusal: Option<Refusal>,
     standings: Vec<Looked<'a>>,
 }
@@ -132,7 +134,7 @@ struct Looked<'a> {
 
 impl<'a> Desk<'a> {
     fn new(asked: &'a Asked<'a>, estimate: Estimate, now: Instant, route: &'a str) -> Self {
-        Self { asked, estimate, now, route, holds: Vec::new(), refusal: None, standings: Vec::new() }
+        Self { asked, estimate, now, route, holds: Vec::new(), outdated: false, refusal: None, standings: Vec::new() }
     }
 
     /// Sets aside what the budgets of `limit` have to; after a refusal, they are only asked when they would refuse too.
@@ -168,6 +170,7 @@ impl<'a> Desk<'a> {
         }
         if outcome != LimitOutcome::Passed {
             // Of a limit that only counts, too: what it would have refused would have used nothing.
+            self.outdated |= self.holds.len() > held_before;
             self.holds.truncate(held_before);
         }
         outcome
@@ -175,8 +178,11 @@ impl<'a> Desk<'a> {
 
     /// Adds what the accounts say to `fields`: as they stand with what was set aside, or without after a refusal.
     fn tell(&mut self, fields: &mut Vec<(HeaderName, HeaderValue)>) {
-        if self.refusal.is_some() && !self.holds.is_empty() {
+        if self.refusal.is_some() {
+            self.outdated |= !self.holds.is_empty();
             self.holds.clear();
+        }
+        if self.outdated {
             for looked in &mut self.standings {
                 if let Some(meter) = looked.limit.meter(looked.unit) {
                     looked.standing = meter.look(looked.key, looked.limit.state.moment(self.now));

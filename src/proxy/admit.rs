@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -14,7 +14,8 @@ use super::guard;
 use super::headers::{Edge, Forwarding, check_request, content_length, request_host};
 use super::local::{self, Answer, Probe};
 use super::rejection::Rejection;
-use crate::ai::door::Door;
+use crate::ai::dialect::Dialect;
+use crate::ai::door::{Door, Operation};
 use crate::config::{self, PathPattern, Target, contains};
 use crate::observe::Termination;
 use crate::observe::trace::{RequestId, Trace};
@@ -136,7 +137,7 @@ fn take_route(
 ) -> Admission {
     let request = session.req_header();
     if let Target::Ai(_) = route.config.target {
-        ctx.door = at_door(&route.config, path);
+        ctx.door = at_door(&route.config, path, &request.headers);
     }
     if !is_allowed(&route.config, ctx.client) {
         return Admission::reject(Rejection::Forbidden);
@@ -166,13 +167,17 @@ fn take_route(
     Admission::Forward
 }
 
-/// The door of an AI route at `path`.
-fn at_door(route: &config::Route, path: &NormalPath<'_>) -> Option<AtDoor> {
+/// The door of an AI route at `path`. Both dialects list models there; Anthropic's clients name its version.
+fn at_door(route: &config::Route, path: &NormalPath<'_>, headers: &HeaderMap) -> Option<AtDoor> {
     let prefix = match &route.matching.path {
         PathPattern::Prefix(prefix) | PathPattern::Exact(prefix) => prefix,
     };
     let door = Door::at(path.forward().strip_prefix(prefix.as_str())?)?;
-    Some(AtDoor { operation: door.operation, model: door.model.map(Into::into) })
+    let dialect = match door.operation {
+        Operation::Models if headers.contains_key("anthropic-version") => Dialect::Messages,
+        operation => operation.error_dialect(),
+    };
+    Some(AtDoor { operation: door.operation, model: door.model.map(Into::into), dialect })
 }
 
 /// Lets a request in at its door, if it comes by the door's method.

@@ -61,6 +61,8 @@ pub struct AtDoor {
     pub operation: Operation,
     /// The name of one model, at `models/NAME`.
     pub model: Option<Box<str>>,
+    /// In which dialect errors are told.
+    pub dialect: Dialect,
 }
 
 /// Serves the request of `session`.
@@ -78,13 +80,13 @@ pub async fn serve(
     };
     ctx.trail = Some(Box::new(Trail::new(ctx.started)));
     if door.operation == Operation::Models {
-        return models::serve(session, ctx, route, gateway, door.model.as_deref()).await;
+        return models::serve(session, ctx, route, gateway, &door).await;
     }
     let reading = route.state.books.gateway.begin(Phase::Read);
     let mut held = Held::new(&route.state.books.gateway, route.state.config.max_buffered);
     let body = read_body(session, ctx, &mut held).await?;
     drop(reading);
-    let dialect = door.operation.error_dialect();
+    let dialect = door.dialect;
     let job = match prepare(session, ctx, route, gateway, door.operation, (body, held)).await {
         Ok(job) => job,
         Err(unready) => return unready.tell(session, ctx, dialect).await,

@@ -9,8 +9,8 @@ use super::context::RequestContext;
 use super::exchange::Unserved;
 use super::forward::finish_response;
 use super::rejection::Rejection;
+use crate::ai::dialect::Dialect;
 use crate::ai::dialect::error::{self, ErrorText};
-use crate::ai::door::Operation;
 use crate::clock;
 use crate::config::Respond;
 use crate::observe::Termination;
@@ -108,7 +108,7 @@ pub fn rejected(rejection: &Rejection, session: &Session, ctx: &RequestContext) 
     let mut rendered = rejection.render(accept, ctx.request_id.as_str());
     if let Some(door) = &ctx.door {
         rendered.content_type = JSON;
-        rendered.body = ai_error(rejection, door.operation, ctx.request_id.as_str());
+        rendered.body = ai_error(rejection, door.dialect, ctx.request_id.as_str());
     }
     let mut fields = vec![(header::SERVER, HeaderValue::from_static("sluicegate")), (header::CACHE_CONTROL, NO_STORE)];
     if ctx.door.is_some() {
@@ -124,7 +124,7 @@ pub fn rejected(rejection: &Rejection, session: &Session, ctx: &RequestContext) 
 }
 
 /// The words of `rejection` in the dialect that a door speaks.
-fn ai_error(rejection: &Rejection, operation: Operation, request_id: &str) -> Bytes {
+fn ai_error(rejection: &Rejection, dialect: Dialect, request_id: &str) -> Bytes {
     let text = ErrorText {
         status: rejection.status(),
         code: rejection.code(),
@@ -132,7 +132,7 @@ fn ai_error(rejection: &Rejection, operation: Operation, request_id: &str) -> By
         param: None,
         request_id,
     };
-    error::render(operation.error_dialect(), &text)
+    error::render(dialect, &text)
 }
 
 /// Sends `answer`.

@@ -159,8 +159,12 @@ impl Rejection {
             Self::PermissionDenied => "these credentials do not allow this",
             Self::RateLimited(_) => "too many requests, please retry later",
             Self::ConcurrencyLimited => "too many requests at the same time, please retry",
-            Self::TokensLimited(_) => "the tokens of this time are used up, please retry later",
-            Self::BudgetExceeded(_) => "the budget of this time is used up, please retry later",
+            Self::TokensLimited(_) => {
+                "this request may use more tokens (its prompt, and the most its answer may have) than are left of this time's: ask for less, or retry later"
+            }
+            Self::BudgetExceeded(_) => {
+                "this request may cost more than is left of this time's budget: ask for less, or retry later"
+            }
             Self::NotCached => "there is no stored answer",
             Self::UpgradeRefused => "this resource does not accept connection upgrades",
             Self::NotFound => "nothing is served at this address",

@@ -32,7 +32,7 @@ impl Books {
                 model.ranks.iter().flatten().any(|target| target.provider == provider) && *model.name != *"*"
             });
             let listed = config.providers.get(provider).into_iter().flat_map(|provider| provider.models.iter());
-            asked.map(|model| &model.name).chain(listed.filter(|_| config.models.is_empty()))
+            asked.map(|model| &model.name).chain(listed.filter(|_| config.names_more_than_models()))
         };
         let by_provider = config.providers.iter().enumerate().map(|(index, provider)| {
             let of = |name: &str| metrics.ai_model(Some(provider), name);

@@ -195,7 +195,19 @@ struct AnthropicError<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<AnthropicDetails>,
 }
+
+/// By this, Anthropic's SDK knows that it has to send a conversation whole, without `thread`, and does so.
+#[derive(Serialize)]
+struct AnthropicDetails {
+    error_code: &'static str,
+    unsupported: [&'static str; 1],
+}
+
+const NO_THREADS: AnthropicDetails =
+    AnthropicDetails { error_code: "thread_unsupported_request", unsupported: ["model"] };
 
 impl<'a> Anthropic<'a> {
     fn new(text: &ErrorText<'a>, request_id: Option<&'a str>) -> Self {
@@ -211,7 +223,8 @@ impl<'a> Anthropic<'a> {
             503 | 529 => "overloaded_error",
             _ => "api_error",
         };
-        Self { kind: "error", error: AnthropicError { kind, message: text.message }, request_id }
+        let details = (text.param == Some("thread")).then_some(NO_THREADS);
+        Self { kind: "error", error: AnthropicError { kind, message: text.message, details }, request_id }
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) const MOST: usize = 256;
 pub(super) struct Held {
     all: Condition,
     models: HashMap<Box<str>, Condition>,
+    /// What it may spend is spent, until then.
+    spent: Option<Instant>,
 }
 
 impl Held {
@@ -52,6 +54,17 @@ impl Held {
         self.of(model, now).rest(now, until)
     }
 
+    /// What it may spend is spent before `until`. True: that is news.
+    pub(super) fn spend(&mut self, now: Instant, until: Instant) -> bool {
+        self.spent = self.spent.max(Some(until));
+        self.rest(None, now, until)
+    }
+
+    /// Whether it rests because what it may spend is spent.
+    pub(super) fn is_spent(&self, now: Instant) -> bool {
+        self.spent.is_some_and(|until| now < until)
+    }
+
     /// It has nothing left before `until`.
     pub(super) fn spare(&mut self, until: Instant) {
         self.all.spare(until);
@@ -59,6 +72,7 @@ impl Held {
 
     /// It was taken for `model`. True: it is back.
     pub(super) fn take(&mut self, model: &str, now: Instant) -> bool {
+        self.spent = None;
         let back = self.models.get_mut(model).is_some_and(|of_model| of_model.take(now));
         self.all.take(now) | back
     }

@@ -1,6 +1,6 @@
 //! `admin`, `server`, `log` and `security_headers`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -142,7 +142,7 @@ fn name(path: &KeyPath, text: &Text, what: &str, resolver: &mut Resolver<'_>) ->
 
 fn instance_id(path: &KeyPath, text: &Text, resolver: &mut Resolver<'_>) -> String {
     let found = name(path, text, "the instance's name", resolver);
-    let host = || resolver.environment.read_line(Path::new("/proc/sys/kernel/hostname"));
+    let host = || resolver.environment.host_name();
     found.or_else(host).unwrap_or_else(|| "sluicegate".to_owned())
 }
 

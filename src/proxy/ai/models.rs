@@ -15,11 +15,11 @@ use pingora_proxy::Session;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::AtDoor;
 use super::account::Sent;
 use super::call::{self, Outgoing, Terms};
 use super::job::body_of;
 use super::refuse;
-use crate::ai::dialect::Dialect;
 use crate::ai::keys::Probing;
 use crate::ai::listed::{Listed, Names};
 use crate::ai::refusal::Refusal;
@@ -72,7 +72,7 @@ pub async fn serve(
     ctx: &mut RequestContext,
     route: &AiRoute,
     gateway: &Gateway,
-    name: Option<&str>,
+    door: &AtDoor,
 ) -> Result<(), Unserved> {
     let collected = collect(route, &gateway.connector, ctx);
     let mut models = tokio::select! {
@@ -81,7 +81,7 @@ pub async fn serve(
         _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
     };
     models.retain(|(id, _)| route.allows(id));
-    let name = name.map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy());
+    let name = door.model.as_deref().map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy());
     let body = match &name {
         None => serde_json::to_vec(&list(&models)),
         Some(name) => match models.iter().find(|(id, _)| **id == **name) {
@@ -89,7 +89,7 @@ pub async fn serve(
             None => {
                 let refusal =
                     Refusal::of_request(StatusCode::NOT_FOUND, "model_not_found", "there is no such model here");
-                return refuse(session, ctx, refusal, Dialect::Chat).await;
+                return refuse(session, ctx, refusal, door.dialect).await;
             }
         },
     };

@@ -270,7 +270,11 @@ impl Trail {
         self.remember(provider, candidate, None, Some(TryOutcome::KeyOut));
         let wait = provider.keys.earliest(&candidate.model, now);
         let refused = provider.keys.are_refused(&candidate.model, now);
-        self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused, wait });
+        let name = Arc::clone(&provider.config.name);
+        self.last = Some(match wait {
+            Some(wait) if provider.keys.are_spent(now) => Last::Spent { provider: name, wait },
+            _ => Last::Keys { provider: name, refused, wait },
+        });
     }
 
     pub(super) fn open(

@@ -160,7 +160,7 @@ impl Job {
             Verdict::KeySpent => {
                 let rest = reset::wait_of(headers, wall).unwrap_or(SPENT);
                 if let Some(key) = key {
-                    provider.keys.rests(key, Of::All, now, now + rest, "what it may spend is spent");
+                    provider.keys.spent(key, now, now + rest);
                 }
                 trail.spent(provider, rest);
                 Missed::Key
