@@ -233,3 +233,47 @@ async fn numbers_of_tokens_that_nobody_means_spoil_no_sum() {
     assert!(metrics.sum(r#"sluicegate_ai_tokens_total{type="input"}"#) < 1e13, "{}", metrics.text());
     assert_eq!(metrics.sum("sluicegate_panics_total"), 0.0);
 }
+
+#[tokio::test]
+async fn a_header_block_that_comes_in_drops_is_not_waited_for() {
+    let (raw, good) = (raw_upstream().await, upstream("good").await);
+    let gate = ai()
+        .provider_at("slow", "openai", raw.address(), "keys: sk-x-4711")
+        .openai("good", &good)
+        .model("m", &["slow", "good"])
+        .set("timeouts: { first_token: 1s, idle: 1s }")
+        .start()
+        .await;
+    let drops = tokio::spawn(async move {
+        let (mut connection, _) = raw.answer_once("HTTP/1.1 200 OK\r\n").await;
+        // It ends with a panic, when the gateway has gone.
+        connection.drip(&["x-a: b\r\n"; 40], ms(200)).await;
+    });
+    let started = now();
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200);
+    assert!(started.elapsed() < s(5), "it took {:?}", started.elapsed());
+    assert_eq!(good.hits(), 1);
+    assert!(drops.await.is_err(), "the connection is still open");
+}
+
+#[tokio::test]
+async fn comments_of_a_provider_are_no_content() {
+    let (raw, good) = (raw_upstream().await, upstream("good").await);
+    let gate = ai()
+        .provider_at("chatty", "openai", raw.address(), "keys: sk-x-4711")
+        .openai("good", &good)
+        .model("m", &["chatty", "good"])
+        .set("timeouts: { first_token: 1s }")
+        .start()
+        .await;
+    let comments = tokio::spawn(async move {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let (mut connection, _) = raw.answer_once(head).await;
+        while connection.try_send(": ping\n\n".repeat(4096)).await.is_ok() {}
+    });
+    let answer = ask(&gate, "chat/completions", &streamed(chat("m", "x"))).await;
+    let text = answer.text();
+    assert!(text.contains("[DONE]"), "{}", text.get(..300).unwrap_or(text));
+    assert_eq!(good.hits(), 1);
+    comments.await.unwrap();
+}

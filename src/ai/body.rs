@@ -45,6 +45,8 @@ pub enum BadBody {
     TooManyMembers,
     /// A member stands twice. The name is there if it is a known one.
     Twice(Option<&'static str>),
+    /// The name of a member is a known one but for the case of its letters.
+    Disguised(&'static str),
     /// No model is named.
     MissingModel,
     /// The value of this member cannot be what it has to be.
@@ -66,7 +68,7 @@ impl BadBody {
     pub const fn param(self) -> Option<&'static str> {
         match self {
             Self::MissingModel => Some("model"),
-            Self::Invalid(name) => Some(name),
+            Self::Invalid(name) | Self::Disguised(name) => Some(name),
             Self::Twice(name) => name,
             _ => None,
         }
@@ -82,6 +84,7 @@ impl fmt::Display for BadBody {
             Self::TooManyMembers => f.write_str("the body has too many members"),
             Self::Twice(Some(name)) => write!(f, "'{name}' is there twice"),
             Self::Twice(None) => f.write_str("a member of the body is there twice"),
+            Self::Disguised(name) => write!(f, "'{name}' has to be written in small letters"),
             Self::MissingModel => f.write_str("'model' is missing"),
             Self::Invalid(name) => write!(f, "'{name}' has a value that it cannot have"),
             Self::NotForm => f.write_str("the body is not valid multipart/form-data"),
@@ -170,6 +173,7 @@ impl Asked {
         let mut model = None;
         while let Some(key) = reader.key()? {
             asked.refuse_twice(&key)?;
+            refuse_disguised(&key.bytes())?;
             reader.kind()?;
             let start = reader.position();
             if key.is(b"model") {
@@ -285,7 +289,7 @@ impl Asked {
             b"top_p" => self.top_p = number(reader)?,
             b"seed" => self.seed = is_there(reader)?,
             b"store" => self.store = reader.maybe_bool()?,
-            b"background" => self.background = reader.maybe_bool()? == Some(true),
+            b"background" => self.background = is_wanted(reader)?,
             b"previous_response_id" | b"conversation" | b"thread" | b"container" => self.stateful |= is_there(reader)?,
             _ => reader.skip()?,
         }
@@ -293,6 +297,8 @@ impl Asked {
     }
 
     fn at_most(&mut self, tokens: Option<u64>) {
+        // None at all is no bound either, where it is taken for one.
+        let tokens = tokens.filter(|tokens| *tokens > 0);
         self.max_output = self.max_output.max(tokens);
     }
 
@@ -329,7 +335,7 @@ impl Name {
 }
 
 /// Names that a refusal may say.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 23] = [
     "model",
     "messages",
     "input",
@@ -341,8 +347,38 @@ const KNOWN: [&str; 12] = [
     "max_completion_tokens",
     "max_output_tokens",
     "n",
+    "best_of",
     "tools",
+    "functions",
+    "temperature",
+    "store",
+    "background",
+    "previous_response_id",
+    "conversation",
+    "thread",
+    "container",
+    "service_tier",
+    "speed",
 ];
+
+/// Providers that tell names by their letters alone would read one that nobody here has.
+fn refuse_disguised(name: &[u8]) -> Result<(), BadBody> {
+    if name.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Ok(());
+    }
+    // The one letter beyond those of `to_lowercase` that is an ASCII letter in capitals.
+    let plain = |letter: char| if letter == 'ſ' { 's' } else { letter };
+    let plain: String = String::from_utf8_lossy(name).chars().flat_map(char::to_lowercase).map(plain).collect();
+    KNOWN.into_iter().find(|known| **known == *plain).map_or(Ok(()), |known| Err(BadBody::Disguised(known)))
+}
+
+/// Whether it is there, and neither null nor false. Some providers take 1 and "true" for true.
+fn is_wanted(reader: &mut Reader<'_>) -> Result<bool, BadBody> {
+    match reader.kind()? {
+        Kind::Bool => Ok(reader.maybe_bool()? == Some(true)),
+        kind => Ok(reader.skip().map(|()| kind != Kind::Null)?),
+    }
+}
 
 /// The name of a model; `None`: null, or empty.
 fn read_model(reader: &mut Reader<'_>) -> Result<Option<Box<str>>, BadBody> {

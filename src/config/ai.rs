@@ -24,7 +24,7 @@ pub struct Ai {
     pub attempts: u32,
     /// Tokens that an answer is assumed to have at most where the request names no bound; 1 to 10 million. Default 4096.
     pub assumed_output: u32,
-    /// Bytes of request bodies that are held at once, of all requests; 1 MiB to 1 TiB. Default 1 GiB.
+    /// Bytes of request bodies that are held at once, of all requests; 1 MiB to 1 TiB. Default 512 MiB.
     pub max_buffered: u64,
     /// How long a try may take.
     pub timeouts: AiTimeouts,

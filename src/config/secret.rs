@@ -5,6 +5,7 @@
 //! threads that read the configuration and make something of it (`sluicegate_wipe`).
 
 use std::fmt;
+use std::hint::black_box;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
@@ -113,13 +114,31 @@ pub struct Digested([u8; 32]);
 impl Digested {
     /// Digests `value`; `None` when it is empty, as for [`Secret::new`].
     pub fn new(value: &str) -> Option<Self> {
-        (!value.is_empty()).then(|| Self(Sha256::digest(value).into()))
+        (!value.is_empty()).then(|| Self(digest(value.as_bytes())))
     }
 
     /// Whether `sent` is the secret. It takes a time that depends on neither, for digests have one length.
     pub fn matches(&self, sent: &[u8]) -> bool {
-        Sha256::digest(sent).as_slice().ct_eq(self.0.as_slice()).into()
+        digest(sent).as_slice().ct_eq(self.0.as_slice()).into()
     }
+}
+
+/// The digest of a secret. What that leaves of it on the stack is written over.
+fn digest(secret: &[u8]) -> [u8; 32] {
+    let digest = hashed(secret);
+    wipe_stack();
+    digest
+}
+
+#[inline(never)]
+fn hashed(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+/// Writes over what calls before this one left on the stack.
+#[inline(never)]
+pub fn wipe_stack() {
+    black_box(&mut [0_u8; 64 << 10]);
 }
 
 impl fmt::Debug for Digested {

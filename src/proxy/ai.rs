@@ -78,9 +78,12 @@ pub async fn serve(
     let Some(door) = ctx.door.clone() else {
         return Err(Unserved::Rejected(Rejection::NotFound, Termination::Rejected));
     };
-    ctx.trail = Some(Box::new(Trail::new(ctx.started)));
+    ctx.trail = Some(Box::new(Trail::at(ctx.started, door.operation)));
     if door.operation == Operation::Models {
         return models::serve(session, ctx, route, gateway, &door).await;
+    }
+    if session.req_header().headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(Unserved::Rejected(Rejection::UnreadableBody, Termination::Rejected));
     }
     let reading = route.state.books.gateway.begin(Phase::Read);
     let mut held = Held::new(&route.state.books.gateway, route.state.config.max_buffered);

@@ -82,7 +82,14 @@ fn state_that_the_provider_keeps_is_known() {
     let responses = |body| asked(body, Dialect::Responses).unwrap();
     assert!(responses(r#"{"model":"m","previous_response_id":"r"}"#).stateful);
     assert!(responses(r#"{"model":"m","conversation":{"id":"c"}}"#).stateful);
-    assert!(responses(r#"{"model":"m","background":true}"#).background);
+    for wanted in ["true", "1", "\"true\"", "{}"] {
+        let body = format!(r#"{{"model":"m","background":{wanted}}}"#);
+        assert!(asked(&body, Dialect::Responses).unwrap().background, "{wanted}");
+    }
+    for not in ["false", "null"] {
+        let body = format!(r#"{{"model":"m","background":{not}}}"#);
+        assert!(!asked(&body, Dialect::Responses).unwrap().background, "{not}");
+    }
     assert!(!responses(r#"{"model":"m","previous_response_id":null}"#).stateful);
 }
 
@@ -248,4 +255,22 @@ proptest! {
             prop_assert_eq!(read, Value::Object(body));
         }
     }
+}
+
+#[test]
+fn a_known_name_in_other_letters_is_refused() {
+    for (member, name) in
+        [("Model", "model"), ("MAX_TOKENS", "max_tokens"), ("max_to\\u212aens", "max_tokens"), ("\u{17f}tore", "store")]
+    {
+        let body = Bytes::from(format!(r#"{{"model":"m","{member}":1}}"#));
+        assert_eq!(Asked::read(&body, Dialect::Chat).unwrap_err(), BadBody::Disguised(name), "{member}");
+    }
+    let body = Bytes::from_static(br#"{"model":"m","generationConfig":1,"x":{"Model":2}}"#);
+    assert!(Asked::read(&body, Dialect::Chat).is_ok());
+}
+
+#[test]
+fn no_tokens_at_all_are_no_bound() {
+    let body = Bytes::from_static(br#"{"model":"m","max_tokens":0}"#);
+    assert_eq!(Asked::read(&body, Dialect::Chat).unwrap().max_output, None);
 }

@@ -28,7 +28,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MAX_HOLD: u64 = 16 << 20;
 /// What is set aside for an answer whose request names no bound, in tokens.
 const ASSUMED_OUTPUT: u32 = 4096;
-const MAX_BUFFERED: u64 = 1 << 30;
+const MAX_BUFFERED: u64 = 512 << 20;
 const MAX_ASSUMED_OUTPUT: u32 = 10_000_000;
 
 /// What holds for a model that says nothing else.

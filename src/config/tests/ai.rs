@@ -47,7 +47,7 @@ fn plain(key: &KeySecret) -> String {
 fn the_shortest_section_gets_every_default_and_a_route() {
     let config = config(&provider("kind: openai, keys: k1"));
     let ai = config.ai.unwrap();
-    assert_eq!((ai.attempts, ai.headers, ai.assumed_output, ai.max_buffered), (3, true, 4096, 1 << 30));
+    assert_eq!((ai.attempts, ai.headers, ai.assumed_output, ai.max_buffered), (3, true, 4096, 512 << 20));
     assert_eq!((ai.key_cooldown, ai.keepalive), (Duration::from_secs(60), Duration::from_secs(10)));
     assert_eq!(ai.timeouts, AiTimeouts::default());
     assert_eq!(ai.hold, Hold::default());

@@ -192,8 +192,10 @@ async fn exchange(
         if left.is_zero() {
             return Err(failed(Cause::Timeout));
         }
-        upstream.read_timeout = Some(if cut { left.min(EARLY_ANSWER) } else { left });
-        upstream.read_response().await.map_err(|error| failed(cause_of(&error)))?;
+        let left = if cut { left.min(EARLY_ANSWER) } else { left };
+        // For the whole header block: the session's own timeout begins anew with every byte.
+        let read = tokio::time::timeout(left, upstream.read_response()).await;
+        read.map_err(|_| failed(Cause::Timeout))?.map_err(|error| failed(cause_of(&error)))?;
         match upstream.get_status() {
             Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(failed(Cause::Invalid)),
             _ if has_strange_coding(&upstream) => return Err(failed(Cause::Invalid)),

@@ -40,6 +40,8 @@ pub struct Events {
     ready_bytes: usize,
     /// Tokens that the member was told it has worked off.
     worked_off: u64,
+    /// It goes out as it comes; until then comments are nothing that is worth to be held.
+    started: bool,
     /// The provider's last event was there, or its body ended.
     ended: bool,
     /// What went wrong, once what came before it has gone out.
@@ -119,6 +121,7 @@ impl Events {
             ready: VecDeque::new(),
             ready_bytes: 0,
             worked_off: 0,
+            started: false,
             ended: false,
             broken: None,
         }
@@ -134,6 +137,12 @@ impl Events {
     /// # Errors
     /// When it breaks before; the client has seen nothing of it.
     pub async fn start(&mut self, start: &Start) -> Result<(), Broken> {
+        let held = self.hold(start).await;
+        self.started = true;
+        held
+    }
+
+    async fn hold(&mut self, start: &Start) -> Result<(), Broken> {
         loop {
             let now = clock::now();
             if now >= start.until {
@@ -230,6 +239,9 @@ impl Events {
     }
 
     fn frame(&mut self, frame: Frame) -> bool {
+        if !self.started && !frame.has_data() && frame.event().is_empty() {
+            return false;
+        }
         let kind = self.meter.frame(&frame);
         if let Kind::Error(error) = kind {
             self.broken = Some(Broken::Error(error));

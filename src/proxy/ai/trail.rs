@@ -102,6 +102,11 @@ enum Last {
 }
 
 impl Trail {
+    /// A request at this door.
+    pub fn at(started: Instant, operation: Operation) -> Self {
+        Self { operation: Some(operation), ..Self::new(started) }
+    }
+
     /// Nothing yet. `started`: when the request began.
     pub fn new(started: Instant) -> Self {
         Self {
