@@ -10,5 +10,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Wiping<Jemalloc> = Wiping(Jemalloc);
 
 fn main() -> ExitCode {
+    // The first thing that it reads may be secrets which an earlier execution handed over.
+    sluicegate_wipe::wipe_what_this_thread_frees();
     sluicegate::cli::main()
 }

@@ -22,6 +22,7 @@ use crate::balance::member::{Health, Member};
 use crate::clock;
 use crate::config::audit::Audit as AuditConfig;
 use crate::config::jwt::Jwt;
+use crate::config::secret::wipe_stack;
 use crate::config::{self, AccessLog as AccessConfig, Config, ConfigErrors, Environment, Loaded, Overrides};
 use crate::limit::Limits;
 use crate::observe::access_log::AccessLog;
@@ -162,6 +163,7 @@ pub fn run(options: Options, predecessor: &mut Option<Predecessor>) -> Result<()
     wipe_what_this_thread_frees();
     let begun = clock::now();
     let prepared = Prepared::new(options, predecessor.as_mut())?;
+    wipe_stack();
     let carry = match predecessor {
         Some(predecessor) => predecessor.prepared().map_err(StartError::system("the process before serves on"))?,
         None => Carry::default(),
@@ -283,6 +285,7 @@ impl Prepared {
             None => supervisor.ready(status),
         }
         tell_of_start(&config, &self.identity, begun);
+        wipe_stack();
         // The workers and the hand-over have handles of their own; these would keep the sockets open through a drain.
         let Sockets { admin, listeners } = sockets;
         drop(listeners);

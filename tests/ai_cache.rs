@@ -522,3 +522,11 @@ async fn a_route_without_a_cache_says_nothing_of_one() {
     }
     assert_eq!(a.hits(), 2);
 }
+
+#[tokio::test]
+async fn a_conversation_that_the_provider_keeps_is_not_kept_here() {
+    let a = upstream("a").await;
+    let gate = cached(ai().anthropic("first", &a).model("m", &["first"]), DAY).start().await;
+    let body = with(messages("m", "x"), json!({"temperature": 0, "thread": {"type": "create"}}));
+    assert_eq!(statuses(&gate, "messages", &[body.clone(), body]).await, ["BYPASS", "BYPASS"]);
+}

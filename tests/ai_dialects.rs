@@ -560,3 +560,15 @@ async fn the_tokens_of_a_prompt_are_counted_for_a_provider_that_does_not_count()
         other => panic!("{other}: {}", answer.text()),
     }
 }
+
+#[tokio::test]
+async fn where_a_provider_keeps_no_threads_anthropics_sdk_is_told_so_in_its_way() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    let body = with(messages("m", "x"), json!({"thread": {"type": "create"}}));
+    let answer = ask(&gate, "messages", &body).await;
+    assert_eq!((answer.status, a.hits()), (400, 0), "{}", answer.text());
+    let error = &answer.json()["error"];
+    assert_eq!(error["type"], "invalid_request_error");
+    assert_eq!(error["details"]["error_code"], "thread_unsupported_request", "{error}");
+}

@@ -439,6 +439,8 @@ async fn the_list_of_models_has_those_of_the_configuration_and_one_can_be_asked_
     let missing = gate.get("/v1/models/nobody").await;
     assert_eq!(missing.status, 404);
     assert!(missing.json()["error"]["message"].is_string());
+    let of_anthropics = gate.ask("GET", "/v1/models/nobody").header("anthropic-version", "2023-06-01").send().await;
+    assert_eq!((of_anthropics.status, &of_anthropics.json()["error"]["type"]), (404, &json!("not_found_error")));
 }
 
 #[tokio::test]

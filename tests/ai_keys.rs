@@ -473,3 +473,16 @@ async fn a_file_of_credentials_that_lacks_something_is_refused_by_name_and_place
     let exit = flow(&a, &["one"]).file("secrets.json", "[]").start_in_vain().await;
     assert_eq!(exit.code, Some(78));
 }
+
+#[tokio::test]
+async fn while_a_key_rests_whose_quota_is_spent_callers_hear_of_the_quota() {
+    let a = upstream("a").await;
+    let gate = keyed(&a, "sk-a").start().await;
+    a.fail_next(1, Fault::Status(402));
+    for _ in 0..2 {
+        let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
+        assert_eq!((answer.status, code_of(&answer).as_str()), (503, "PROVIDER_QUOTA_EXHAUSTED"), "{}", answer.text());
+        assert!(!answer.header("retry-after").is_empty());
+    }
+    assert_eq!(a.hits(), 1, "the key rests");
+}

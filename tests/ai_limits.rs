@@ -614,3 +614,16 @@ async fn an_operator_sees_what_is_left_of_somebodys_budget_and_forgives_what_was
     }
     assert_eq!(gate.control("GET", "/control/limits/a/reset?key=team-a").await.status, 405);
 }
+
+#[tokio::test]
+async fn what_one_budget_of_a_limit_refuses_leaves_the_other_as_it_was() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a).set(PRICES), "key: global, tokens: 5000/1d, cost: 0.01/1d").start().await;
+    let small = with(chat("m", "x"), json!({"max_tokens": 10}));
+    let before = number(&ask(&gate, "chat/completions", &small).await, "x-ratelimit-remaining-tokens");
+    let dear = with(chat("m", "x"), json!({"max_tokens": 1500}));
+    let refused = ask(&gate, "chat/completions", &dear).await;
+    assert_eq!((refused.status, code_of(&refused).as_str()), (429, "BUDGET_EXCEEDED"), "{}", refused.text());
+    let told = number(&refused, "x-ratelimit-remaining-tokens");
+    assert!(told + 60 > before, "{told} are told to be left, {before} were");
+}

@@ -334,3 +334,31 @@ async fn a_backend_may_live_on_a_unix_socket() {
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
     assert_eq!(asked.await.unwrap().text(), "ok");
 }
+
+#[tokio::test]
+async fn the_date_of_a_member_stays() {
+    const DATE: &str = "Mon, 01 Nov 2027 00:00:00 GMT";
+    let member = raw_upstream().await;
+    let gate = gateway().members("app", &[member.address()], "").start().await;
+    let answers = tokio::spawn(async move {
+        let answer = format!("HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 2\r\n\r\nok");
+        drop(member.answer_once(&answer).await);
+    });
+    assert_eq!(gate.get("/").await.header("date"), DATE);
+    answers.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_gets_what_came_of_an_answer_that_breaks_off() {
+    let member = raw_upstream().await;
+    let gate = gateway().members("app", &[member.address()], "").start().await;
+    let answers = tokio::spawn(async move {
+        drop(member.answer_once("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort").await);
+    });
+    let mut client = gate.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(client.closed_within(s(5)).await);
+    let seen = client.seen();
+    assert!(seen.starts_with("HTTP/1.1 200") && seen.ends_with("short"), "{seen}");
+    answers.await.unwrap();
+}

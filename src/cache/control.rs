@@ -240,17 +240,18 @@ impl<'a> Directives<'a> {
         taken
     }
 
-    /// Takes a quoted text, whose first quote is gone; its quotes are left out, its escapes are not undone.
-    fn quoted(&mut self) -> &'a [u8] {
+    /// Takes a quoted text, whose first quote is gone; its quotes are left out, its escapes are not undone. `None`: it has no
+    /// end.
+    fn quoted(&mut self) -> Option<&'a [u8]> {
         let mut escaped = false;
         let end = self.rest.iter().position(|&byte| {
             let ends = byte == b'"' && !escaped;
             escaped = byte == b'\\' && !escaped;
             ends
         });
-        let (text, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+        let (text, rest) = self.rest.split_at_checked(end?)?;
         self.rest = rest.get(1..).unwrap_or_default();
-        text
+        Some(text)
     }
 }
 
@@ -272,7 +273,11 @@ impl<'a> Iterator for Directives<'a> {
                     Some(match self.rest.split_first() {
                         Some((b'"', rest)) => {
                             self.rest = rest;
-                            let text = self.quoted();
+                            let Some(text) = self.quoted() else {
+                                // Nobody knows which directives it hides, so the most careful one is taken to be there.
+                                self.rest = &[];
+                                return Some(Directive { name: b"no-store", value: None });
+                            };
                             // What stands between the quote and the comma belongs to nothing.
                             if self.until(b",").trim_ascii().is_empty() { text } else { b"" }
                         }

@@ -576,5 +576,7 @@ pub async fn settle(
         ctx.termination = Some(termination);
     }
     hold(ctx, false);
+    // What the log says was sent goes out before the cut: a look at the client's side writes what was held back.
+    let _ = tokio::task::unconstrained(read_request(session, true)).now_or_never();
     Err(pingora::Error::new_down(CUT))
 }

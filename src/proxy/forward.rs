@@ -1,5 +1,7 @@
 //! The request as the member gets it, and the answer as the client gets it.
 
+use std::time::UNIX_EPOCH;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -9,6 +11,7 @@ use super::cors;
 use super::headers::{EditHeaders, apply_rules, set_security_headers, strip_hop_by_hop};
 use super::masking::Masking;
 use super::rejection::Rejection;
+use crate::clock;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -236,6 +239,7 @@ pub fn complete_response(
     mut parts: http::response::Parts,
     reason: Option<&str>,
 ) -> Box<ResponseHeader> {
+    keep_date(&parts.headers, ctx);
     finish_response(&mut parts.headers, parts.status, ctx);
     frame(&mut parts, &ctx.method, session.req_header().version);
     let mut response = Box::new(ResponseHeader::from(parts));
@@ -244,6 +248,16 @@ pub fn complete_response(
         let _ = response.set_reason_phrase(reason);
     }
     response
+}
+
+/// The Date of who made the answer stays (RFC 9110, section 6.6.1). Pingora writes the time now, which mostly is the same.
+fn keep_date(headers: &HeaderMap, ctx: &RequestContext) {
+    if let (Some(connection), Some(date)) = (&ctx.connection, headers.get(header::DATE))
+        && let Some(date) = date.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok())
+        && date.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) != clock::wall_millis() / 1000
+    {
+        connection.keep_date(date);
+    }
 }
 
 /// What every answer gets, of a member or our own.

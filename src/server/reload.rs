@@ -18,6 +18,7 @@ use crate::balance::health::HealthChecks;
 use crate::config::Config;
 use crate::config::audit::EventKind;
 use crate::config::jwt::DEFAULT_MAX_REVOKED;
+use crate::config::secret::wipe_stack;
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::{Audit, Auditing, Event};
 use crate::observe::logging::Logging;
@@ -123,6 +124,7 @@ impl Reloader {
         let before = Arc::clone(&self.shared.current.load().audit);
         self.beside.supervisor.reloading();
         let result = self.try_reload(&mut followers).await;
+        wipe_stack();
         self.beside.supervisor.reloaded(result.is_err());
         let generation = self.shared.current.load().generation.to_string();
         let event = Event {

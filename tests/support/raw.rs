@@ -208,7 +208,8 @@ impl RawConnection {
         }
     }
 
-    fn seen(&self) -> String {
+    /// The beginning of what came and was not read yet.
+    pub fn seen(&self) -> String {
         let shown = self.buffer.get(..500).unwrap_or(&self.buffer);
         String::from_utf8_lossy(shown).into_owned()
     }

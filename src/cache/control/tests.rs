@@ -118,3 +118,10 @@ proptest! {
         let _ = parse_dictionary([&value].into_iter());
     }
 }
+
+#[test]
+fn a_quote_without_an_end_hides_no_directive() {
+    for text in ["max-age=60, private=\"x, no-store", "max-age=60, foo=\"bar, no-cache", "foo=\"max-age=3600"] {
+        assert!(answer(text).no_store, "{text}");
+    }
+}

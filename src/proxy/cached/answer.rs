@@ -30,11 +30,10 @@ pub(super) async fn stored(
     let age = stored.age(clock::now()).as_secs();
     let (mut parts, body) = shaped(&session.req_header().headers, &ctx.method, stored);
     parts.headers.insert(header::AGE, HeaderValue::from(age));
+    // There are none any more.
+    parts.headers.remove(header::TRAILER);
     let header = complete_response(session, ctx, parts, stored.head.reason.as_deref());
     let body = if ctx.method == Method::HEAD { Bytes::new() } else { body };
-    if let (Some(connection), Some(date)) = (&ctx.connection, stored.date) {
-        connection.keep_date(date);
-    }
     let client = &mut session.downstream_session;
     client.write_response_header(header).await.map_err(|error| cut_by_client(&error))?;
     client.write_response_body(body, true).await.map_err(|error| cut_by_client(&error))
