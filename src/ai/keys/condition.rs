@@ -58,7 +58,11 @@ impl Use {
     /// This and `other` hold both: the stricter of the two.
     pub(super) fn with(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Out(state, until), Self::Out(_, other)) => Self::Out(state, until.max(other)),
+            (Self::Out(one, until), Self::Out(other, later)) => {
+                // They stand in their order, the worst last.
+                let state = if (other as u8) > (one as u8) { other } else { one };
+                Self::Out(state, until.max(later))
+            }
             (out @ Self::Out(..), _) | (_, out @ Self::Out(..)) => out,
             (Self::Probe, _) | (_, Self::Probe) => Self::Probe,
             (Self::Spared, _) | (_, Self::Spared) => Self::Spared,

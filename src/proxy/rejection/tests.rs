@@ -66,9 +66,9 @@ fn every_rejection_is_answered_as_promised() {
     429 proxy_concurrency_limited retry-after=1
       {"error":{"message":"too many requests at the same time, please retry","type":"rate_limit_error","code":"CONCURRENCY_LIMIT_EXCEEDED","details":{"retry_after":1},"request_id":"r1"}}
     429 proxy_tokens_limited retry-after=90
-      {"error":{"message":"the tokens of this time are used up, please retry later","type":"rate_limit_error","code":"RATE_LIMIT_EXCEEDED","details":{"retry_after":90},"request_id":"r1"}}
+      {"error":{"message":"this request may use more tokens (its prompt, and the most its answer may have) than are left of this time's: ask for less, or retry later","type":"rate_limit_error","code":"RATE_LIMIT_EXCEEDED","details":{"retry_after":90},"request_id":"r1"}}
     429 proxy_budget_exceeded retry-after=86400
-      {"error":{"message":"the budget of this time is used up, please retry later","type":"insufficient_quota","code":"BUDGET_EXCEEDED","details":{"retry_after":86400},"request_id":"r1"}}
+      {"error":{"message":"this request may cost more than is left of this time's budget: ask for less, or retry later","type":"insufficient_quota","code":"BUDGET_EXCEEDED","details":{"retry_after":86400},"request_id":"r1"}}
     504 proxy_not_cached
       {"error":{"message":"there is no stored answer","type":"not_cached","code":"not_cached","request_id":"r1"}}
     403 proxy_upgrade_refused
