@@ -25,6 +25,9 @@ check_handover() {
   same "the version from before is in force" "${VERSIONS[2]}" "$(inside dpkg-query --show --showformat='${Version}' sluicegate)"
 
   check_refused_upgrade
+  check_program_that_does_not_serve
+  # They say so from time to time.
+  within 5000 status_has drain >/dev/null || true
   holds "old processes drain" 'drain' "$(property StatusText)"
   streams_let_end
   streams_check "$STREAMS streams went on over all of this"
@@ -34,6 +37,8 @@ check_handover() {
   same "nothing was restarted" 0 "$(property NRestarts)"
   check_death_of_the_new
 }
+
+status_has() { [[ $(property StatusText) == *"$1"* ]]; }
 
 ops_upgrade() {
   cp "$DEBS/sluicegate-$1.deb" "$ROOT/var/tmp/"
@@ -52,6 +57,28 @@ check_refused_upgrade() {
   fi
   same "the old process serves on" "$pid reload 10" "$(main_pid) $(get /)"
   configuration "reload 10" | configure
+}
+
+# A package whose program accepts the configuration and does not serve: nothing is taken down by its installation.
+check_program_that_does_not_serve() {
+  local pid said tree=$SCRATCH/broken
+  dpkg-deb --raw-extract "$DEBS/sluicegate-4.deb" "$tree"
+  sed -i 's/^Version: .*/Version: 99.0.9/' "$tree/DEBIAN/control"
+  mv "$tree/usr/bin/sluicegate" "$tree/usr/lib/sluicegate/program"
+  printf '#!/bin/sh\n[ "$1" != run ] || exit 1\nexec /usr/lib/sluicegate/program "$@"\n' >"$tree/usr/bin/sluicegate"
+  chmod 755 "$tree/usr/bin/sluicegate"
+  dpkg-deb -Zgzip -z1 --root-owner-group --build "$tree" "$ROOT/var/tmp/sluicegate-broken.deb" >/dev/null
+  pid=$(main_pid)
+  if said=$(inside dpkg --force-confold --install /var/tmp/sluicegate-broken.deb 2>&1); then
+    ok "a package whose program does not serve installs"
+  else
+    not_ok "a package whose program does not serve installs" "$said"
+  fi
+  holds "it says that nothing was restarted" 'Nothing was restarted: the program from before serves on' "$said"
+  holds "and what to do" 'DO NOT RESTART IT.*sluicegate ctl -c .* upgrade --wait' "$said"
+  same "the old process serves on, and nothing was restarted" "$pid reload 10 0" "$(main_pid) $(get /) $(property NRestarts)"
+  inside rm /var/tmp/sluicegate-broken.deb
+  step_upgrade "the version from before is installed again" 0000000000000400 package_install 3
 }
 
 # The new process is killed while the old one still drains: that is noticed, and mended.
