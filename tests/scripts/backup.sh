@@ -47,6 +47,33 @@ PY
   says "nothing was changed"
 }
 
+# instances: two gateways by the template, a and b, on PORT_A and PORT_B, that serve a page each; and a state for b.
+instances() {
+  local name
+  furnish
+  printf '%s\n' "$HOST/instance" run -c "$SLUICEGATE_CONFIG_DIR/%i.yaml" >"$STAND_IN/sluicegate@.command"
+  # It does not start from a state that it cannot read.
+  printf '#!/bin/bash\n[[ $* != *b.yaml ]] || ! grep -qx torn "%s"/b/limits.state || exit 1\nexec "%s" "$@"\n' "$SLUICEGATE_STATE_DIR" "$SLUICEGATE" >"$HOST/instance"
+  chmod 755 "$HOST/instance"
+  mkdir "$SLUICEGATE_STATE_DIR/b"
+  echo whole >"$SLUICEGATE_STATE_DIR/b/limits.state"
+  PORT_A=$(free_port) PORT_B=$(free_port)
+  for name in a:$PORT_A b:$PORT_B; do
+    printf 'listen: 127.0.0.1:%s\nadmin: 127.0.0.1:%s\nserver: { timeouts: { drain: 1s } }\nroutes: [ { match: /, respond: { status: 200, body: "%s one" } } ]\n' \
+      "${name#*:}" "$(free_port)" "${name%:*}" >"$SLUICEGATE_CONFIG_DIR/${name%:*}.yaml"
+  done
+  chmod 640 "$SLUICEGATE_CONFIG_DIR"/[ab].yaml
+  "$SLUICEGATE_SYSTEMCTL" start sluicegate@a.service sluicegate@b.service
+}
+pages() { echo "$(PORT=$PORT_A page) $(PORT=$PORT_B page)"; }
+# What the two serve is another page from now on.
+pages_two() {
+  sed -i 's/ one/ two/' "$SLUICEGATE_CONFIG_DIR"/[ab].yaml
+  "$SLUICEGATE" ctl -c "$SLUICEGATE_CONFIG_DIR/a.yaml" reload >/dev/null
+  "$SLUICEGATE" ctl -c "$SLUICEGATE_CONFIG_DIR/b.yaml" reload >/dev/null
+}
+pids() { echo "$(main_pid sluicegate@a.service) $(main_pid sluicegate@b.service)"; }
+
 # === Cases ===
 
 what_is_restored_is_what_was_backed_up() {
@@ -126,6 +153,75 @@ a_configuration_that_is_refused_is_not_restored() {
   is "$(picture "$SLUICEGATE_CONFIG_DIR")" "$before"
   is "$(page)" "page one"
   is "$(main_pid)" "$pid"
+}
+
+instances_take_what_is_restored() {
+  instances
+  run 0 backup backup
+  local before
+  pages_two
+  before=$(pids)
+  is "$(pages)" "a two b two"
+  run 0 backup restore "$(newest config)"
+  is "$(pages)" "a one b one"
+  is "$(pids)" "$before"
+}
+
+an_instance_that_refuses_its_file_takes_everything_back() {
+  instances
+  echo 'nonsense: true' >>"$SLUICEGATE_CONFIG_DIR/b.yaml"
+  run 0 backup backup
+  sed -i '/nonsense/d' "$SLUICEGATE_CONFIG_DIR/b.yaml"
+  pages_two
+  local before bad
+  bad=$(newest config)
+  before=$(picture "$SLUICEGATE_CONFIG_DIR") PIDS=$(pids)
+  run 1 backup restore "$bad"
+  says "the configuration of the backup for sluicegate@b.service is refused"
+  says "everything is as it was"
+  is "$(picture "$SLUICEGATE_CONFIG_DIR")" "$before"
+  is "$(pages) $(pids)" "a two b two $PIDS"
+  # One that only is enabled will be in force after the next boot.
+  "$SLUICEGATE_SYSTEMCTL" stop sluicegate@b.service
+  touch "$STAND_IN/sluicegate@b.service.enabled"
+  run 1 backup restore "$bad"
+  says "the configuration of the backup for sluicegate@b.service is refused"
+  rm "$STAND_IN/sluicegate@b.service.enabled"
+  run 0 backup restore "$bad"
+  is "$(PORT=$PORT_A page)" "a one"
+}
+
+an_instance_that_the_backup_knows_nothing_of_is_told() {
+  instances
+  rm "$SLUICEGATE_CONFIG_DIR/b.yaml"
+  run 0 backup backup
+  sed 's/a one/b one/' "$SLUICEGATE_CONFIG_DIR/a.yaml" >"$SLUICEGATE_CONFIG_DIR/b.yaml"
+  run 1 backup restore "$(newest config)"
+  says "sluicegate@b.service is in force on this host, and the backup has no b.yaml"
+  is "$(pages)" "a one b one"
+  there "$SLUICEGATE_CONFIG_DIR/b.yaml"
+}
+
+a_state_is_brought_back_to_every_instance_or_to_none() {
+  instances
+  run 0 backup full
+  local good torn before
+  good=$(newest full)
+  echo torn >"$SLUICEGATE_STATE_DIR/b/limits.state"
+  run 0 backup full
+  torn=$(newest full)
+  echo later >"$SLUICEGATE_STATE_DIR/b/limits.state"
+  pages_two
+  before=$(pids)
+  run 1 backup restore "$torn"
+  says "sluicegate@b.service does not start"
+  says "everything is as it was"
+  is "$(cat "$SLUICEGATE_STATE_DIR/b/limits.state")" later
+  is "$(pages)" "a two b two"
+  run 0 backup restore "$good"
+  is "$(cat "$SLUICEGATE_STATE_DIR/b/limits.state")" whole
+  is "$(pages)" "a one b one"
+  [ "$(pids)" != "$before" ] || wrong "they were not started again"
 }
 
 a_damaged_backup_is_refused_before_anything_is_touched() {
