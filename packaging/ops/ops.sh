@@ -198,8 +198,11 @@ unit_environment() {
 # Of a unit that does not run, systemd has the credentials nowhere: puts those that its files name into LENT. Fails when
 # there are none, or this user may not read them.
 lend_credentials() {
-  local line name path found=1
+  local line name path instance=${1#*@} found=1
+  instance=${instance%.service}
   while read -r line; do
+    # systemd shows the lines as they stand in the file.
+    line=${line//%i/$instance}
     name=${line#*=} path=${line#*:}
     name=${name%%:*}
     [[ $name =~ ^[A-Za-z0-9_.-]+$ ]] && [[ $path == /* ]] && [ -r "$path" ] || continue

@@ -12,6 +12,7 @@ check_logs() {
   inside sh -c 'sed -E "s/^( +rotate) 14$/\1 1000/" /etc/logrotate.d/sluicegate >/var/tmp/logrotate'
   inside sh -c "rm -f $log/access.log*; systemctl kill --kill-whom=main --signal=USR1 $UNIT"
   within 5000 inside test -e "$log/access.log" >/dev/null
+  same "a log that the service makes is read by its group" "640 sluicegate:sluicegate" "$(inside stat -c '%a %U:%G' "$log/access.log")"
 
   rounds_on
   while [ "$rotations" -lt "$ROTATIONS" ]; do
