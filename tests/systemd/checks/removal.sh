@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# An upgrade keeps what an operator has edited; a purge leaves nothing.
+# An upgrade keeps what an operator has edited; a purge leaves nothing but what is the operator's, and says so.
 
 check_removal() {
-  local before after
+  local before after said
   configuration edited | configure
   inside sh -c 'echo "# edited" >>/etc/default/sluicegate'
   fresh_start
@@ -12,7 +12,17 @@ check_removal() {
   check "a removal succeeds" inside env DEBIAN_FRONTEND=noninteractive apt-get remove --yes --quiet sluicegate
   refused "the service has ended" answers
   check "a removal keeps the configuration" inside test -e "$CONFIG"
-  check "a purge succeeds" inside env DEBIAN_FRONTEND=noninteractive apt-get purge --yes --quiet sluicegate
+  # As timers and an instance leave them.
+  inside touch /var/lib/systemd/timers/stamp-sluicegate-backup.timer
+  inside sh -c 'echo A=b >/etc/default/sluicegate-shop; install -d -m 700 /var/backups/sluicegate'
+  if said=$(inside env DEBIAN_FRONTEND=noninteractive apt-get purge --yes --quiet sluicegate 2>&1); then
+    ok "a purge succeeds"
+  else
+    not_ok "a purge succeeds" "$said"
+  fi
+  holds "it says that backups are left" 'left for you to keep or to delete: /var/backups/sluicegate' "$said"
+  holds "and variables of instances" 'left for you to keep or to delete: /etc/default/sluicegate-shop' "$said"
+  inside rm /etc/default/sluicegate-shop
   # Backups are the operator's, the journal and what the package manager remembers are the system's, and the user stays, for
   # its number must not become another's.
   inside rm -f /var/tmp/sluicegate.deb /var/tmp/sluicegate-{1..4}.deb
