@@ -99,6 +99,7 @@ cases! { backup:
 
 cases! { release:
     a_release_is_installed_from_the_tree_and_serves,
+    an_installation_of_a_release_has_what_a_package_has,
     an_installation_that_does_not_serve_leaves_nothing,
     an_upgrade_loses_no_request_and_a_rollback_neither,
     an_upgrade_by_restart_works_without_hand_over,

@@ -152,6 +152,28 @@ a_release_is_installed_from_the_tree_and_serves() {
   says "* "
 }
 
+an_installation_of_a_release_has_what_a_package_has() {
+  unset SLUICEGATE_BIN
+  SLUICEGATE_CONFIG_DIR=$HOST/fresh SLUICEGATE_CONFIG=$HOST/fresh/sluicegate.yaml
+  program one
+  run 0 "$OPS/install" --no-start "$HOST/one"
+  # What is listed are the scripts, by the link.
+  run 0 "$HOST/bin/sluicegate-ops"
+  says "  upgrade"
+  is "$(readlink "$HOST/bin/sluicegate-ops")" "$HOST/scripts/sluicegate-ops"
+  is "$(find "$HOST/scripts" -type f ! -perm /111 -printf '%f\n' | sort | paste -sd ' ')" "ops.sh release.sh restore.sh"
+  is "$(stat -c %a "$HOST/fresh/credentials" "$HOST/fresh/tls" | paste -sd ' ')" "700 750"
+  local file
+  for file in man/man8/sluicegate.8 man/man8/sluicegate-ops.8 man/man5/sluicegate.yaml.5 share/sluicegate.schema.json share/prices.json \
+    share/systemd/socket.conf share/monitoring/RUNBOOK.md share/monitoring/rules/sluicegate-gateway.yml doc/README.md doc/reference.md \
+    doc/operations.md doc/examples/ai.yaml doc/examples/instance.template doc/examples/rsyslog.conf; do
+    there "$HOST/$file"
+  done
+  # They name the program and the documents that are here.
+  grep -q "^ExecReload=+$SLUICEGATE_ROOT/current/bin/sluicegate ctl reload" "$HOST/share/systemd/credentials.conf" || wrong "the drop-in runs another program"
+  ! grep -rE '\]\((\.\./)?(docs|conf|packaging)/' "$HOST/doc" || wrong "a link leads into the source tree"
+}
+
 an_installation_that_does_not_serve_leaves_nothing() {
   a_page
   unset SLUICEGATE_BIN
