@@ -26,7 +26,7 @@ count() { grep -cF -- "$1" "$HOST/alerts" || true; }
 
 failed() { echo "2026-11-20T17:52:18.${RANDOM}Z [worker] WARN  [] ai - Config '$1' marked as failed. Available: 1/2"; }
 
-reports() { "$OPS/monitor" report >"$HOST/said" 2>&1 && grep -qF "$1" "$HOST/said"; }
+reports() { "$OPS/monitor" report ${2:+--admin "$2"} >"$HOST/said" 2>&1 && grep -qF "$1" "$HOST/said"; }
 
 all_up() { [ "$("$SLUICEGATE" ctl -c "$SLUICEGATE_CONFIG" status --yaml | grep -c '^    usable: true')" = 2 ]; }
 
@@ -234,6 +234,12 @@ an_empty_log_has_no_rates_and_a_full_one_has() {
   says "Success rate: 75%"
   says "2 blue"
   says "Error rate: 20%"
+  # Lines that tell of no request are nothing to have a rate of.
+  sed -i '/Request processed/d' "$LOG"
+  run 0 "$OPS/monitor" report
+  says "Requests: 0 in the process log, which has only those to models"
+  says "Errors: 2"
+  says "Error rate: NA"
 }
 
 a_log_without_requests_gives_way_to_the_metrics() {
@@ -244,6 +250,12 @@ a_log_without_requests_gives_way_to_the_metrics() {
   page >/dev/null
   SLUICEGATE_ADMIN=127.0.0.1:$ADMIN within 10 reports "Requests: 2"
   says "Success rate: 100%"
+  says "Error rate: 0%"
+  within 10 reports "Requests: 2" "127.0.0.1:$ADMIN"
+  run 1 "$OPS/monitor" report --admin
+  run 0 "$OPS/monitor" report --admin 127.0.0.1:1
+  says "cannot be read"
+  says "Error rate: NA"
 }
 
 the_state_of_a_host_shows_service_resources_and_errors() {
@@ -327,6 +339,7 @@ what_is_wrong_with_an_installation_is_told() {
   chmod 644 "$SLUICEGATE_CONFIG_DIR/api-keys.yaml"
   run 0 "$OPS/validate"
   says "! everybody may read it"
+  is "$(grep -oE '^✓ unit: .*' "$HOST/said" | sort | uniq -d)" ""
   echo '  - [' >>"$SLUICEGATE_CONFIG"
   run 1 "$OPS/validate"
   says "✗ configuration"

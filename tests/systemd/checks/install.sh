@@ -48,6 +48,12 @@ check_install() {
     same "systemd-analyze verify has nothing to say on $seen" "" "$said"
   done
   at_most "the exposure of the running service" 1.6 "$(exposure)"
+  said=$(inside sluicegate-ops validate 2>&1 || true)
+  holds "sluicegate-ops validate finds nothing wrong" '^Failed: 0$' "$said"
+  lacks "and nothing of the package that too many may read" 'everybody may read' "$said"
+  same "each unit is looked at once" "" "$(grep -oE 'unit: .*/' <<<"$said" | sort -u | sed 1d)"
+  said=$(inside sluicegate-ops preflight 2>&1 || true)
+  lacks "neither does sluicegate-ops preflight" 'everybody may read' "$said"
   check "logrotate accepts the rules of the package" logrotate_accepts
 }
 
