@@ -368,7 +368,7 @@ async fn when_the_upgrade_fails_at_the_last_moment_budgets_are_kept_on() {
         .start()
         .await;
     // It is prepared, and then does not serve.
-    replace_program(&gate, "echo '{\"word\":\"prepared\"}' >&0; head -c 1 <&0 >/dev/null");
+    replace_program(&gate, &prepared_then("exit 0"));
     let exit = gate.ctl(&["upgrade", "--wait"]).await;
     assert_eq!(exit.code, Some(1), "{}", exit.stdout);
     let answer = ask(&gate, "chat/completions", &with(chat("m", "x"), json!({"max_tokens": 500}))).await;
@@ -381,12 +381,33 @@ async fn when_the_upgrade_fails_at_the_last_moment_budgets_are_kept_on() {
     assert!(after <= before + 500 && after < 100_000, "{before} before, {after} after");
 }
 
-/// What a new process says until it serves and has heard the old one's agreement; then it does as `then` says.
+/// A program whose new process is there, could serve and has heard what goes on; then it does as `then` says.
+fn prepared_then(then: &str) -> String {
+    let say = |word: &str| format!("printf '%s\\n' '{{\"word\":\"{word}\"}}'; read -r line");
+    let (begun, prepared) = (say("begun"), say("prepared"));
+    format!("exec 3<&0; ({begun}; read -r hello; {prepared}; {then}) <&3 >&3 3>&- &")
+}
+
+/// The same, and it serves and has heard the old one's agreement.
 fn serving_then(then: &str) -> String {
-    let say = |word: &str| format!("printf '%s\\n' '{word}'; read -r line");
-    let (prepared, serving) =
-        (say(r#"{"word":"prepared"}"#), say(r#"{"word":"serving","pid":1,"version":"2","status":"s"}"#));
-    format!("exec 3<&0; (read -r sockets; read -r hello; {prepared}; {serving}; {then}) <&3 >&3 3>&- &")
+    let serving = r#"{"word":"serving","pid":1,"version":"2","status":"s"}"#;
+    prepared_then(&format!("printf '%s\\n' '{serving}'; read -r line; {then}"))
+}
+
+#[tokio::test]
+async fn a_program_that_hangs_is_given_up_and_has_got_no_socket() {
+    let a = upstream("a").await;
+    let mut gate = gateway().installed().pool("app", &[&a]).start().await;
+    let address = gate.address();
+    // What it started goes on, as it would below a wrapper.
+    replace_program(&gate, "sleep 60 <&0 >/dev/null 2>&1 & exec sleep 60");
+    let exit = gate.ctl(&["upgrade", "--wait"]).await;
+    assert_eq!(exit.code, Some(1), "{}", exit.stdout);
+    assert!(exit.stderr.contains("cannot be started: it does nothing within"), "{}", exit.stderr);
+    assert_eq!(gate.get("/").await.status, 200);
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.wait_exit(s(10)).await.code, Some(0));
+    assert!(std::net::TcpListener::bind(address).is_ok(), "somebody still listens");
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ pub struct Moves {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "word", rename_all = "snake_case")]
 pub enum Word {
+    /// It is there, and takes the sockets. A program that does not come to this has none of them.
+    Begun,
     /// It could serve.
     Prepared,
     /// It serves.

@@ -45,7 +45,13 @@ pub type Accounts = Box<dyn Fn(&mut dyn FnMut(Record)) + Send>;
 /// The keeper of a ledger. Dropped without [`Keeper::end`], it ends all the same.
 pub struct Keeper {
     notes: Arc<Notes>,
-    thread: Option<JoinHandle<Option<Desk>>>,
+    thread: Option<JoinHandle<Result<Desk, Waited>>>,
+}
+
+/// What a keeper had that ended before it could have its folder.
+struct Waited {
+    accounts: Accounts,
+    gauges: Arc<LedgerGauges>,
 }
 
 /// A keeper that has ended and let go of its folder. The ledger goes on in memory.
@@ -75,7 +81,13 @@ impl Keeper {
     /// Writes everything, and lets go of the folder: another process may take it over. What happens from then on is in
     /// [`Paused::moves`].
     pub fn hand_over(mut self) -> Option<Paused> {
-        let Desk { mut folder, accounts, gauges, .. } = self.finish()?;
+        let Desk { mut folder, accounts, gauges, .. } = match self.finish()? {
+            Ok(desk) => desk,
+            // It never had the folder: there is nothing to be written.
+            Err(Waited { accounts, gauges }) => {
+                return Some(Paused { notes: Arc::clone(&self.notes), accounts, gauges });
+            }
+        };
         let last = folder.append(records(self.notes.cut())).and_then(|()| folder.sync());
         if let Err(error) = last {
             error!(target: "sluicegate::limit", "cannot write the last changes of the limits: {error}; they are forgotten");
@@ -83,11 +95,11 @@ impl Keeper {
         Some(Paused { notes: Arc::clone(&self.notes), accounts, gauges })
     }
 
-    fn finish(&mut self) -> Option<Desk> {
+    fn finish(&mut self) -> Option<Result<Desk, Waited>> {
         let thread = self.thread.take()?;
         self.notes.end();
         let desk = thread.join();
-        desk.inspect_err(|_| error!(target: "sluicegate::limit", "the keeper of limits had panicked")).ok().flatten()
+        desk.inspect_err(|_| error!(target: "sluicegate::limit", "the keeper of limits had panicked")).ok()
     }
 }
 
@@ -112,9 +124,9 @@ impl Paused {
         let Self { notes, accounts, gauges } = self;
         notes.begin_again();
         let (of_thread, path) = (Arc::clone(&notes), path.to_owned());
-        let run = move || {
-            let folder = open_again(&path, &of_thread)?;
-            Some(Desk::new(folder, accounts, gauges).run(&of_thread))
+        let run = move || match open_again(&path, &of_thread) {
+            Some(folder) => Ok(Desk::new(folder, accounts, gauges).run(&of_thread)),
+            None => Err(Waited { accounts, gauges }),
         };
         let thread = thread::Builder::new().name("limit-keeper".into()).spawn(run)?;
         Ok(Keeper { notes, thread: Some(thread) })
@@ -198,7 +210,7 @@ impl Desk {
 
     fn start(self, notes: Arc<Notes>) -> io::Result<Keeper> {
         let of_thread = Arc::clone(&notes);
-        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || Some(self.run(&of_thread)))?;
+        let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || Ok(self.run(&of_thread)))?;
         Ok(Keeper { notes, thread: Some(thread) })
     }
 

@@ -23,7 +23,7 @@ pub const MAX_LINE: usize = 256 << 20;
 ///
 /// # Errors
 /// When the system refuses.
-pub fn send_sockets(channel: &UnixStream, sockets: &[Bound]) -> io::Result<()> {
+pub fn send_sockets(channel: &impl AsFd, sockets: &[Bound]) -> io::Result<()> {
     for some in sockets.chunks(AT_ONCE) {
         let descriptors: Vec<BorrowedFd<'_>> = some.iter().map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];

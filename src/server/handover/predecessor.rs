@@ -58,6 +58,7 @@ impl Start {
         // Nobody else is to find the channel, and its end has to show when this process ends it.
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         channel.set_read_timeout(Some(PATIENCE))?;
+        (&channel).write_all(&channel::line(&Word::Begun)?)?;
         let sockets = channel::receive_sockets(&channel, count)?;
         let mut channel = BufReader::new(channel);
         let Hello { variables } = read(&mut channel)?;

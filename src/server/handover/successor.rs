@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Agreed, Carry, DETACH, Hello, Moves, SOCKETS, Word, channel};
+use crate::clock;
 use crate::config::Environment;
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
@@ -26,12 +27,18 @@ use crate::server::state::StateDirectory;
 use crate::server::supervisor::Supervisor;
 use crate::server::{StartError, secrecy};
 
+/// Until the program has started the new process.
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+/// Until that is there.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 /// Until the new process could serve: it reads its configuration, looks names up and fetches keys.
 const PREPARES_WITHIN: Duration = Duration::from_secs(20);
 /// Until it serves then: it reads budgets, and starts its threads.
 const SERVES_WITHIN: Duration = Duration::from_secs(5);
 /// Until it has told the service manager.
 const TELLS_WITHIN: Duration = Duration::from_secs(2);
+/// How often it is looked whether the program has started it.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How often the new process hears what this one still charges.
 const TELL: Duration = Duration::from_millis(20);
 /// Bytes of a line of the new process.
@@ -203,11 +210,19 @@ impl Handover {
 
     async fn start(&self) -> Result<Channel, String> {
         let sockets = lock(&self.sockets).clone().ok_or("the process is about to end")?;
-        let (program, environment) = (self.program.clone(), self.environment.clone());
-        let started = tokio::task::spawn_blocking(move || start(&program, &environment, &sockets));
+        let (program, count) = (self.program.clone(), sockets.len());
+        let started = tokio::task::spawn_blocking(move || start(&program, count));
         let channel = started.await.map_err(|error| error.to_string())??;
-        let channel = UnixStream::from_std(channel).map_err(|error| format!("cannot talk to it: {error}"))?;
-        Ok(Channel(BufReader::new(channel)))
+        let broken = |error: std::io::Error| format!("cannot talk to it: {error}");
+        let mut channel = Channel(BufReader::new(UnixStream::from_std(channel).map_err(broken)?));
+        match channel.hear(BEGINS_WITHIN).await? {
+            Word::Begun => {}
+            other => return Err(told(other)),
+        }
+        // Some bytes, for which there is room.
+        channel::send_sockets(channel.0.get_ref(), &sockets).map_err(broken)?;
+        channel.say(&Hello { variables: out_of_sight(&self.environment) }).await?;
+        Ok(channel)
     }
 }
 
@@ -274,30 +289,35 @@ fn told(word: Word) -> String {
 }
 
 /// Starts the process between, which starts the new one and ends.
-fn start(
-    program: &Path,
-    environment: &Environment,
-    sockets: &[Bound],
-) -> Result<std::os::unix::net::UnixStream, String> {
+fn start(program: &Path, sockets: usize) -> Result<std::os::unix::net::UnixStream, String> {
     let broken = |error: std::io::Error| format!("cannot make a channel: {error}");
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(broken)?;
-    channel::send_sockets(&ours, sockets).map_err(broken)?;
     let mut arguments = std::env::args_os();
     let mut command = Command::new(program);
     command.arg0(arguments.next().unwrap_or_else(|| OsString::from(program))).args(arguments);
-    command.env(SOCKETS, sockets.len().to_string()).env(DETACH, "1");
+    command.env(SOCKETS, sockets.to_string()).env(DETACH, "1");
     // They are for this process alone.
     for name in [secrecy::HANDED_OVER, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
-    match command.stdin(Stdio::from(OwnedFd::from(theirs))).status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => return Err(format!("{} cannot be started: {status}", program.display())),
-        Err(error) => return Err(format!("{} cannot be started: {error}", program.display())),
+    let cannot = |why: String| format!("{} cannot be started: {why}", program.display());
+    let between = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
+    // What it has of the channel is its own now.
+    drop(command);
+    let mut between = between.map_err(|error| cannot(error.to_string()))?;
+    let began = clock::now();
+    loop {
+        match between.try_wait() {
+            Ok(Some(status)) if status.success() => break,
+            Ok(Some(status)) => return Err(cannot(status.to_string())),
+            Ok(None) if clock::now() - began < STARTS_WITHIN => std::thread::sleep(LOOK_AGAIN),
+            Ok(None) => {
+                let _ = between.kill().and_then(|()| between.wait());
+                return Err(cannot(format!("it does nothing within {STARTS_WITHIN:?}")));
+            }
+            Err(error) => return Err(cannot(error.to_string())),
+        }
     }
-    let hello = Hello { variables: out_of_sight(environment) };
-    ours.set_write_timeout(Some(SERVES_WITHIN)).map_err(broken)?;
-    std::io::Write::write_all(&mut &ours, &channel::line(&hello).map_err(broken)?).map_err(broken)?;
     ours.set_nonblocking(true).map_err(broken)?;
     Ok(ours)
 }
