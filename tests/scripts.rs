@@ -114,6 +114,7 @@ cases! { release:
     a_service_that_is_stopped_stays_stopped,
     packages_are_upgraded_and_taken_back,
     three_instances_are_deployed_and_a_bad_template_stops_at_the_first,
+    a_link_in_the_place_of_a_log_folder_changes_no_owner,
     an_instance_that_does_not_start_is_taken_away,
 }
 

@@ -103,10 +103,23 @@ trap 'exit 129' HUP
 # Sets SCRATCH to a directory that nobody else can look into, and LENT to one that the service's user may be given; both go
 # when the script ends.
 scratch() {
-  SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/sluicegate-ops.XXXXXXXXXX")
-  at_end "rm -rf -- $(printf %q "$SCRATCH")"
-  LENT=$(mktemp -d "${TMPDIR:-/tmp}/sluicegate-ops.XXXXXXXXXX")
-  at_end "rm -rf -- $(printf %q "$LENT")"
+  local both held
+  tidy_scratch
+  both=$(mktemp -d "${TMPDIR:-/tmp}/sluicegate-ops.XXXXXXXXXX") || die "${TMPDIR:-/tmp} cannot be written to"
+  at_end "rm -rf -- $(printf %q "$both")"
+  # Held as long as this runs, by which the next run tells it from one that was killed.
+  exec {held}<"$both"
+  flock -n "$held" || die "$both is held by another process"
+  SCRATCH=$both/own LENT=$both/lent
+  mkdir -m 700 -- "$SCRATCH" "$LENT" && chmod 711 -- "$both" || die "${TMPDIR:-/tmp} cannot be written to"
+}
+
+# Removes what killed runs of this user left: nobody holds it, and it is no longer so new that it is about to be held.
+tidy_scratch() {
+  local left
+  while IFS= read -r -d '' left; do
+    ! flock -n "$left" true 2>/dev/null || rm -rf -- "$left"
+  done < <(find "${TMPDIR:-/tmp}" -maxdepth 1 -type d -user "$(id -u)" -name 'sluicegate-ops.??????????' -mmin +1 -print0 2>/dev/null)
 }
 
 # own_folder PATH: makes a folder for this user alone, or ends when somebody else could put things into it.
@@ -131,18 +144,55 @@ lock() {
 
 # replace FILE: puts what comes on stdin into the place of FILE at once, with the owner and mode that FILE has.
 replace() {
-  local new
-  new=$(mktemp "$(dirname -- "$1")/.$(basename -- "$1").XXXXXXXX") || return 1
-  if cat >"$new" && chmod --reference="$1" -- "$new" && same_owner "$1" "$new" && sync -- "$new" && mv -f -- "$new" "$1"; then
-    return 0
+  local new opened done=no
+  new=$(mktemp -u "$(dirname -- "$1")/.$(basename -- "$1").XXXXXXXX") || return 1
+  new_file opened "$new" || return 1
+  # By the open file: who owns the folder could put a link in the place of its name.
+  if cat >&"$opened" && chmod --reference="$1" -- "/proc/self/fd/$opened" && same_owner "$1" "/proc/self/fd/$opened" &&
+    sync -- "/proc/self/fd/$opened" && mv -f -- "$new" "$1"; then
+    done=yes
   fi
+  exec {opened}>&-
+  [ "$done" = no ] || return 0
   rm -f -- "$new"
   return 1
 }
 
-# Gives $2 the owner of $1. Who may not change owners owns both.
+# Gives $2, which is no link but for one of /proc to an open file, the owner of $1. Who may not change owners owns both.
 same_owner() {
-  [ "$(stat -c %u:%g -- "$1")" = "$(stat -c %u:%g -- "$2")" ] || chown --reference="$1" -- "$2"
+  local options=(--no-dereference)
+  case $2 in /proc/self/fd/*) options=() ;; esac
+  [ "$(stat -L -c %u:%g -- "$1")" = "$(stat -L -c %u:%g -- "$2")" ] || chown "${options[@]}" --reference="$1" -- "$2"
+}
+
+# new_file VARIABLE PATH: opens a file for writing that was not there, not even as a link, and sets VARIABLE to its descriptor.
+new_file() {
+  local clobber=yes code=0
+  case $- in *C*) clobber=no ;; esac
+  [ ! -L "$2" ] || { error "$2 is a link"; return 1; }
+  set -o noclobber
+  eval "exec {$1}>\"\$2\"" || code=1
+  [ "$clobber" = no ] || set +o noclobber
+  return "$code"
+}
+
+# log_folder NAME: makes the folder for the logs of an instance, where it is not there. It lies in a folder of the service's
+# user, who could put a link in its place: so that user makes it, and root changes no owner.
+log_folder() {
+  local folder=$SLUICEGATE_LOG_DIR/$1 user group
+  [ -d "$SLUICEGATE_LOG_DIR" ] || return 0
+  if [ -L "$folder" ]; then
+    error "$folder is a link: put a folder in its place, or have log.file of the instance name another one"
+    return 1
+  fi
+  [ ! -d "$folder" ] || return 0
+  read -r user group < <(stat -L -c '%u %g' -- "$SLUICEGATE_LOG_DIR")
+  if [ "$(id -u)" -ne 0 ] || [ "$user" -eq 0 ]; then
+    mkdir -m 750 -- "$folder"
+  else
+    needs setpriv
+    setpriv --reuid="$user" --regid="$group" --clear-groups -- mkdir -m 750 -- "$folder"
+  fi
 }
 
 # === The service ===

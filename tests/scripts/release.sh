@@ -393,6 +393,25 @@ three_instances_are_deployed_and_a_bad_template_stops_at_the_first() {
   run 1 "$OPS/deploy" --nonsense
 }
 
+a_link_in_the_place_of_a_log_folder_changes_no_owner() {
+  [ "$(id -u)" -eq 0 ] || skip "only root could change an owner"
+  instances
+  chown nobody "$SLUICEGATE_LOG_DIR"
+  echo secret >"$HOST/shadow"
+  # The service's user is quicker than the script.
+  mkdir "$HOST/quick"
+  printf '#!/bin/bash\n/bin/mkdir "$@" || exit\n[[ $* != *log/%s ]] || { rmdir "${@: -1}"; ln -s "%s/shadow" "${@: -1}"; }\n' "$BASE" "$HOST" >"$HOST/quick/mkdir"
+  chmod 755 "$HOST/quick" "$HOST/quick/mkdir"
+  PATH=$HOST/quick:$PATH "$OPS/deploy" >"$HOST/said" 2>&1 || true
+  is "$(stat -c %U "$HOST/shadow")" root
+  # Also one that lay there before.
+  run 1 "$OPS/deploy"
+  says "is a link"
+  rm "$SLUICEGATE_LOG_DIR/$BASE"
+  run 0 "$OPS/deploy"
+  is "$(stat -c '%U %a' "$SLUICEGATE_LOG_DIR/$BASE")" "nobody 750"
+}
+
 an_instance_that_does_not_start_is_taken_away() {
   instances
   touch "$STAND_IN/sluicegate@$((BASE + 1)).service.broken"
