@@ -124,6 +124,7 @@ cases! { keys:
     a_reload_that_is_refused_takes_everything_back,
     a_new_secret_that_is_not_let_in_is_taken_back,
     a_full_disk_leaves_the_keys_as_they_are,
+    a_secret_that_nobody_gets_changes_no_key,
     what_cannot_be_changed_is_told,
 }
 

@@ -110,6 +110,30 @@ a_full_disk_leaves_the_keys_as_they_are() {
   is "$(find "$HOST/small" -name '.keys*')" ""
 }
 
+a_secret_that_nobody_gets_changes_no_key() {
+  with_a_key
+  local before
+  before=$(picture "$SLUICEGATE_CONFIG_DIR")
+  run 1 "$OPS/rotate-key" --secret-file "$HOST/nowhere/second" billing
+  says "cannot be made; the keys are as they were"
+  ln -s "$HOST/elsewhere" "$HOST/dangling"
+  run 1 "$OPS/rotate-key" --secret-file "$HOST/dangling" billing
+  gone "$HOST/elsewhere"
+  ! "$OPS/rotate-key" billing >/dev/full 2>"$HOST/said" || wrong "a secret went to a full device"
+  says "cannot be printed; the keys are those from before"
+  ! "$OPS/rotate-key" billing >&- 2>"$HOST/said" || wrong "a secret went nowhere"
+  says "cannot be printed; the keys are those from before"
+  is "$(picture "$SLUICEGATE_CONFIG_DIR")" "$before"
+  is "$(with "$FIRST")" 200
+  mkdir "$HOST/small"
+  mount -t tmpfs -o size=8k tmpfs "$HOST/small" 2>/dev/null || skip "a small file system cannot be mounted here"
+  cat /dev/zero >"$HOST/small/filler" 2>/dev/null || true
+  run 1 "$OPS/rotate-key" --secret-file "$HOST/small/second" billing
+  says "the keys are as they were"
+  gone "$HOST/small/second"
+  is "$(picture "$SLUICEGATE_CONFIG_DIR")" "$before"
+}
+
 what_cannot_be_changed_is_told() {
   local keys=$SLUICEGATE_CONFIG_DIR/api-keys.yaml
   printf 'keys:\n  - { id: inline, secret: 4711-abc }\n  - id: twice\n    secret: a-1\n  - id: twice\n    secret: b-1\n  - id: nothing\n    enabled: false\n' >"$keys"
