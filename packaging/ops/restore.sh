@@ -19,8 +19,8 @@ restore() {
   lock backup
   # Before anything is touched, and by its whole path: nothing below depends on the folder this runs in.
   verify "$file" || die "$file is refused, and nothing was changed: $WRONG"
-  undo_interrupted
   unpack
+  undo_interrupted
   kind=$(sed -n 's/^kind: //p' "$STAGE/MANIFEST")
   BEFORE=''
   if [ -d "$SLUICEGATE_CONFIG_DIR" ]; then
@@ -36,7 +36,8 @@ restore() {
   put_in_place
   if take_it "$start"; then
     settle
-    sed -n 's/^link: /[WARN] it was a link, and is a file now: /p' "$STAGE/MANIFEST" >&2
+    # Made visible: a name may have what steers a terminal.
+    sed -n 's/^link: /[WARN] it was a link, and is a file now: /p' "$STAGE/MANIFEST" | cat -v >&2
     info "restored $file${BEFORE:+; what was there before is in $BEFORE}"
   else
     error "$WRONG"
@@ -88,13 +89,18 @@ of_unit() {
 
 # Unpacks into STAGE, beside the configuration so that it can be moved there at once.
 unpack() {
-  local parent needed
+  local parent needed user group
   parent=$(dirname -- "$SLUICEGATE_CONFIG_DIR")
   ! mountpoint -q -- "$SLUICEGATE_CONFIG_DIR" || die "$SLUICEGATE_CONFIG_DIR is a mount: unpack the backup by hand"
-  if [ "$(id -u)" -eq 0 ] && grep -qE "^[^ ]+ +$SLUICEGATE_USER/" "$SCRATCH/named" &&
-    ! getent passwd "$SLUICEGATE_USER" >/dev/null; then
-    die "there is no user $SLUICEGATE_USER here: install the package first"
+  if [ "$(id -u)" -eq 0 ]; then
+    # Without them tar takes the numbers, which are somebody else's here.
+    while IFS=/ read -r user group; do
+      getent passwd "$user" >/dev/null || die "there is no user $user here: install the package first"
+      getent group "$group" >/dev/null || die "there is no group $group here: install the package first, or groupadd $group"
+    done < <(sed -E 's/^[^ ]+ ([^ ]+) .*/\1/' "$SCRATCH/named" | sort -u)
   fi
+  # Of runs that were killed: no other one is at work, for this one has the lock.
+  rm -rf -- "$parent"/.sluicegate-restore.????????
   STAGE=$(mktemp -d "$parent/.sluicegate-restore.XXXXXXXX")
   at_end "rm -rf -- $(printf %q "$STAGE")"
   needed=(MANIFEST config environment)
@@ -104,8 +110,19 @@ unpack() {
 }
 
 # Each folder takes the place of the one that is there, which waits beside it with this ending. One that is found at
-# the start is of a run that was killed.
+# the start is of a run that was killed; where the mark beside the configuration is there too, that run had come to its end
+# but for removing it.
 ASIDE=.before-restore
+MARK=$SLUICEGATE_CONFIG_DIR.restored
+
+# Says at once that what was restored is in force: from now on what was set aside is only in the way.
+mark() {
+  local new
+  new=$(mktemp "$STAGE/mark.XXXXXXXX")
+  echo "what ends in $ASIDE is from before a restore that is done" >"$new"
+  sync -- "$new"
+  mv -T -- "$new" "$MARK"
+}
 
 put_in_place() {
   PLACED=yes
@@ -143,7 +160,7 @@ swap_environment() {
 
 # Has the gateways take what is in place now. Fails with the reason in WRONG.
 take_it() {
-  local unit told todo=()
+  local unit told todo=() said=()
   # All of them first: where one is refused, none has been touched.
   for unit in "${IN_FORCE[@]}"; do
     accepted "$unit" || return 1
@@ -159,13 +176,15 @@ take_it() {
         WRONG="the running gateway $unit refuses the configuration:"$'\n'"$told"
         return 1
       fi
-      printf '%s\n' "$told"
+      said+=("$told")
       same_environment "$unit" || warn "variables of $unit are others now: systemctl restart $unit has it take them"
     elif ! told=$(service start "$unit" 2>&1); then
       WRONG="$unit does not start: $told"
       return 1
     fi
   done
+  mark
+  [ "${#said[@]}" -eq 0 ] || printf '%s\n' "${said[@]}"
   for unit in ${todo[@]+"${todo[@]}"}; do
     if ! of_unit "$unit" gate '' 30 ''; then
       WRONG="the gateway $unit does not serve with it: $GATE"
@@ -177,7 +196,7 @@ take_it() {
 # Whether the configuration that a unit has now is accepted.
 accepted() {
   local told file name=${1#sluicegate@}
-  name=$SLUICEGATE_LOG_DIR/${name%.service}
+  name=${name%.service}
   file=$(file_of "$1")
   if [ ! -e "$file" ]; then
     WRONG="$1 is in force on this host, and the backup has no $(basename -- "$file"): systemctl disable --now $1 if it is to go"
@@ -185,8 +204,10 @@ accepted() {
   fi
   [ -x "$SLUICEGATE_BIN" ] || return 0
   # systemd makes it at the start of an instance, and the check that comes before would miss it.
-  [ "$1" = "$SLUICEGATE_UNIT" ] || [ -d "$name" ] || [ ! -d "$SLUICEGATE_LOG_DIR" ] ||
-    (umask 027 && mkdir -- "$name" && same_owner "$SLUICEGATE_LOG_DIR" "$name")
+  if [ "$1" != "$SLUICEGATE_UNIT" ] && ! log_folder "$name"; then
+    WRONG="the logs of $1 have no folder"
+    return 1
+  fi
   told=$(check_config "$SLUICEGATE_BIN" "$file" "$1" 2>&1) && return 0
   WRONG="the configuration of the backup for $1 is refused:"$'\n'"$told"
   return 1
@@ -212,7 +233,8 @@ same_environment() {
 # It is done: what was set aside goes, for it is in the backup that was made.
 settle() {
   PLACED=no
-  each_aside rm -rf --
+  each_aside discard
+  rm -f -- "$MARK"
   # Where SELinux rules, what was moved in still bears the label of where it was made.
   ! command -v restorecon >/dev/null || restorecon -R "$SLUICEGATE_CONFIG_DIR" "$SLUICEGATE_STATE_DIR" || true
 }
@@ -227,6 +249,7 @@ undo() {
     if is_active "$unit" && { [ "$WITH_STATE" = yes ] || ! runs "$unit"; }; then started+=("$unit"); fi
   done
   [ "${#started[@]}" -eq 0 ] || service stop "${started[@]}" || true
+  rm -f -- "$MARK"
   each_aside put_back
   for unit in ${RUNNING[@]+"${RUNNING[@]}"}; do
     if is_active "$unit"; then
@@ -237,28 +260,73 @@ undo() {
   done
 }
 
+# What a run left that was killed: removed where that run was done, and else put back, after a backup of what is in its place.
 undo_interrupted() {
-  local found=no
-  note() { found=yes; }
+  local kind=config
+  LEFT=()
   each_aside note
-  [ "$found" = no ] || warn "an earlier restore was killed; what it had moved is put back first"
-  each_aside put_back
+  if [ -e "$MARK" ]; then
+    tidy_restored
+  elif [ "${#LEFT[@]}" -gt 0 ]; then
+    warn "an earlier restore was killed before what it restored was in force; what it had moved is put back first"
+    if [ -d "$SLUICEGATE_CONFIG_DIR" ]; then
+      [ ! -e "$SLUICEGATE_STATE_DIR$ASIDE" ] || kind=full
+      info "keeping what that restore had put there"
+      make "$kind"
+    fi
+    each_aside put_back
+  fi
+}
+
+# The same for who restores nothing: tells what is in the way, and removes it where it can be.
+tell_interrupted() {
+  LEFT=()
+  each_aside note
+  if [ -e "$MARK" ]; then
+    tidy_restored
+  elif [ "${#LEFT[@]}" -gt 0 ]; then
+    warn "an earlier restore was killed, and what was there before it waits in ${LEFT[*]}; the next restore puts that back first"
+  fi
+}
+
+tidy_restored() {
+  warn "an earlier restore was killed when it was done; what it had set aside is removed"
+  settle
+}
+
+note() { LEFT+=("$1"); }
+
+# Away at once, so that half of it is never taken for the whole.
+discard() {
+  case $1 in
+    *.gone) rm -rf -- "$1" ;;
+    *)
+      rm -rf -- "$1.gone"
+      mv -T -- "$1" "$1.gone"
+      rm -rf -- "$1.gone"
+      ;;
+  esac
 }
 
 put_back() {
   local place=${1%.none}
   place=${place%"$ASIDE"}
-  rm -rf -- "$place"
+  case $1 in
+    *.gone) rm -rf -- "$1"; return ;;
+  esac
+  rm -rf -- "$1.gone"
+  [ ! -e "$place" ] || mv -T -- "$place" "$1.gone"
   case $1 in
     *.none) rmdir -- "$1" ;;
     *) mv -T -- "$1" "$place" ;;
   esac
+  rm -rf -- "$1.gone"
 }
 
 # each_aside COMMAND ...: runs it with each thing that was set aside.
 each_aside() {
   local aside
-  for aside in {"$SLUICEGATE_CONFIG_DIR","$SLUICEGATE_STATE_DIR","$ENV_DIR"/sluicegate,"$ENV_DIR"/sluicegate-*}"$ASIDE"{,.none}; do
+  for aside in {"$SLUICEGATE_CONFIG_DIR","$SLUICEGATE_STATE_DIR","$ENV_DIR"/sluicegate,"$ENV_DIR"/sluicegate-*}"$ASIDE"{,.none}{,.gone}; do
     [ ! -e "$aside" ] || "$@" "$aside"
   done
 }

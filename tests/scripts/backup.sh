@@ -29,6 +29,48 @@ hostile() {
   says "is refused, and nothing was changed: $words"
 }
 
+# forged WORDS CHANGE: has Python write a backup whose members, of a list of TarInfo with their bytes, are changed; expects its
+# refusal with these words.
+forged() {
+  local archive=$SLUICEGATE_BACKUP_DIR/sluicegate_config_20260101_000000.tar.gz
+  python3 - "$archive" "$SLUICEGATE_USER" "$(id -gn)" "$2" <<'PY'
+import gzip, io, sys, tarfile
+path, user, group, change = sys.argv[1:]
+members = []
+for name in ("MANIFEST", "config", "config/sluicegate.yaml", "environment"):
+    member = tarfile.TarInfo(name)
+    folder = name in ("config", "environment")
+    member.type, member.mode = (tarfile.DIRTYPE, 0o755) if folder else (tarfile.REGTYPE, 0o640)
+    member.uname, member.gname, member.size = user, group, 0 if folder else 1
+    members.append(member)
+cut = 0
+exec(change)
+plain = io.BytesIO()
+with tarfile.open(fileobj=plain, mode="w", format=tarfile.GNU_FORMAT) as archive:
+    for member in members:
+        archive.addfile(member, io.BytesIO(b"x" * member.size))
+    end = archive.offset
+open(path, "wb").write(gzip.compress(plain.getvalue()[:end] if cut else plain.getvalue()))
+PY
+  chmod 600 "$archive"
+  (cd "$SLUICEGATE_BACKUP_DIR" && sha256sum "$(basename "$archive")" >"$archive.sha256")
+  if [ -z "$1" ]; then
+    run 0 backup verify "$archive"
+  else
+    run 1 backup verify "$archive"
+    says "$1"
+  fi
+}
+
+# killed ARGUMENT ...: runs a restore that ends by SIGKILL. Its process is in $HOST/restore.pid.
+killed() {
+  local code=0
+  bash -c 'echo $$ >"$1"; shift; exec "$@"' - "$HOST/restore.pid" "$OPS/backup" restore "$@" >"$HOST/said" 2>&1 || code=$?
+  is "$code" 137
+}
+# The page that a backup has.
+page_in() { tar -xzOf "$1" config/sluicegate.yaml | grep -o 'page [a-z]*'; }
+
 # A name of a user that looks like the rest of a line of tar's list.
 shifted_columns() {
   local archive=$SLUICEGATE_BACKUP_DIR/sluicegate_config_20260101_000000.tar.gz
@@ -328,11 +370,119 @@ a_restore_that_is_killed_is_undone_by_the_next() {
   before=$(picture "$SLUICEGATE_CONFIG_DIR")
   # As it is between the two renames, and right after them.
   mv "$SLUICEGATE_CONFIG_DIR" "$SLUICEGATE_CONFIG_DIR.before-restore"
-  mkdir "$SLUICEGATE_CONFIG_DIR"
-  run 0 backup restore "$(newest config)"
+  mkdir "$SLUICEGATE_CONFIG_DIR" "$HOST/.sluicegate-restore.12345678"
+  echo 'A=c' >"$SLUICEGATE_ENV_DIR/sluicegate-b.before-restore"
+  local one
+  one=$(newest config)
+  # Somebody has put things there since.
+  sed 's/page one/page two/' "$SLUICEGATE_CONFIG_DIR.before-restore/sluicegate.yaml" >"$SLUICEGATE_CONFIG"
+  run 0 backup backup
+  says "waits in $SLUICEGATE_CONFIG_DIR.before-restore"
+  is "$(tar -tzf "$(newest config)" | grep before-restore)" ""
+  rm "$(newest config)"
+  run 0 backup restore "$one"
   says "an earlier restore was killed"
+  says "keeping what that restore had put there"
   is "$(picture "$SLUICEGATE_CONFIG_DIR")" "$before"
   gone "$SLUICEGATE_CONFIG_DIR.before-restore"
+  gone "$HOST/.sluicegate-restore.12345678"
+  local archive pages=''
+  for archive in "$SLUICEGATE_BACKUP_DIR"/*.gz; do pages+="$(page_in "$archive"), "; done
+  is "$pages" "page one, page two, page one, "
+}
+
+a_restore_that_is_killed_when_it_is_done_is_never_undone() {
+  furnish
+  run 0 backup backup
+  local one
+  one=$(newest config)
+  sed -i 's/page one/page two/' "$SLUICEGATE_CONFIG"
+  serve "$SLUICEGATE"
+  # Killed when the gateway has taken it, and is asked whether it serves.
+  printf '#!/bin/bash\n[[ $* != *status* ]] || kill -KILL "$(cat "%s/restore.pid")"\nexec "%s" "$@"\n' "$HOST" "$SLUICEGATE" >"$HOST/killing"
+  chmod 755 "$HOST/killing"
+  SLUICEGATE_BIN=$HOST/killing killed "$one"
+  says "reloaded"
+  is "$(page)" "page one"
+  sed -i 's/page one/page three/' "$SLUICEGATE_CONFIG"
+  run 0 backup restore "$one"
+  says "killed when it was done"
+  # What was there, as it was, is in the backup, and nothing from before.
+  is "$(page_in "$(newest config)")" "page three"
+  is "$(page)" "page one"
+
+  # Killed while what was set aside is removed.
+  mkdir "$HOST/fake"
+  cat >"$HOST/fake/rm" <<TEXT
+#!/bin/bash
+# Removes half of what was set aside, and kills who asked for it.
+if [[ \$* == *before-restore* ]] && [ -e "\${@: -1}/sluicegate.yaml" ]; then
+  /bin/rm "\${@: -1}/sluicegate.yaml"
+  kill -KILL "\$(cat "$HOST/restore.pid")"
+  exit
+fi
+exec /bin/rm "\$@"
+TEXT
+  chmod 755 "$HOST/fake/rm"
+  sed -i 's/page one/page four/' "$SLUICEGATE_CONFIG"
+  PATH=$HOST/fake:$PATH killed "$one"
+  is "$(page)" "page one"
+  there "$SLUICEGATE_CONFIG_DIR.before-restore.gone"
+  run 0 backup backup
+  says "killed when it was done"
+  is "$(page_in "$(newest config)")" "page one"
+  is "$(find "$HOST" -maxdepth 1 -name '*before-restore*' -o -maxdepth 1 -name '*.restored')" ""
+  run 0 backup restore "$one"
+  says_not "killed"
+}
+
+links_in_folders_of_the_service_are_not_followed() {
+  furnish
+  echo secret >"$HOST/shadow"
+  mkdir "$HOST/outside"
+  echo secret >"$HOST/outside/file"
+  ln -s "$HOST/shadow" "$SLUICEGATE_STATE_DIR/link"
+  ln -s "$HOST/outside" "$SLUICEGATE_LOG_DIR/8080"
+  run 0 backup full
+  says "state/link"
+  says "logs/8080"
+  is "$(tar -tzf "$(newest full)" | grep -E '^(state|logs)/.' | paste -sd ' ')" "state/limits.state logs/access.log"
+  run 0 backup verify
+}
+
+a_name_that_is_made_up_is_refused() {
+  furnish
+  run 0 backup backup
+  forged "" ""
+  forged "its group is x/" 'members[2].uname = "root/x"'
+  forged "who is not of the gateway" 'members[2].uname = "root\t1"'
+  forged "its group is mallory" 'members[2].gname = "mallory"'
+  forged "a path in another than its plain form" 'members[2].name = "config//sluicegate.yaml"'
+  forged "a path in another than its plain form" 'members[2].name = "config/./sluicegate.yaml"'
+  forged "it has no folder environment" 'members.pop()'
+  forged "its end is missing" 'cut = 1'
+}
+
+a_full_folder_for_scratch_is_not_called_damage() {
+  furnish
+  head -c 400000 /dev/urandom >"$SLUICEGATE_CONFIG_DIR/large"
+  run 0 backup backup
+  mkdir "$HOST/small"
+  mount -t tmpfs -o size=200k tmpfs "$HOST/small" 2>/dev/null || skip "a small file system cannot be mounted here"
+  TMPDIR=$HOST/small run 1 backup verify
+  says "there is no room in $HOST/small"
+  says_not damaged
+}
+
+what_a_killed_run_left_is_removed_by_the_next() {
+  furnish
+  mkdir -p "$TMPDIR"/sluicegate-ops.{killed1234,running123}/lent
+  touch -d '1 hour ago' "$TMPDIR"/sluicegate-ops.*
+  exec {HELD}<"$TMPDIR/sluicegate-ops.running123"
+  flock "$HELD"
+  run 0 backup backup
+  gone "$TMPDIR/sluicegate-ops.killed1234"
+  there "$TMPDIR/sluicegate-ops.running123"
 }
 
 a_restore_that_is_interrupted_puts_everything_back() {
@@ -357,6 +507,7 @@ what_is_no_file_is_left_out_and_told() {
   mkfifo "$SLUICEGATE_CONFIG_DIR/pipe"
   ln -s nowhere "$SLUICEGATE_CONFIG_DIR/dangling"
   ln -s site.key "$SLUICEGATE_CONFIG_DIR/tls/link.key"
+  ln -s site.key "$SLUICEGATE_CONFIG_DIR/tls/"$'\e[31mred'
   run 0 backup backup
   says "config/pipe"
   says "config/dangling"
@@ -364,6 +515,7 @@ what_is_no_file_is_left_out_and_told() {
   run 0 backup restore "$(newest config)"
   says "it was a link, and is a file now: config/tls/link.key -> site.key"
   is "$(cat "$SLUICEGATE_CONFIG_DIR/tls/link.key")" key
+  says_not $'\e'
 }
 
 a_wrong_command_line_changes_nothing() {
