@@ -138,6 +138,7 @@ cases! { watching:
     the_gateways_of_the_host_are_asked_without_being_named,
     an_admin_token_is_in_no_argument,
     each_event_alerts_exactly_once,
+    a_log_with_binary_lines_and_a_broken_state_are_read,
     half_a_line_is_read_when_it_is_whole,
     a_log_is_followed_through_its_rotations,
     an_alert_that_could_not_be_sent_is_sent_by_the_next_run,

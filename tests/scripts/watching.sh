@@ -56,6 +56,9 @@ one_of_three_that_is_down_is_counted() {
   says "Instances: 3"
   says "Healthy: 2"
   says "Unhealthy: 1"
+  HEALTH_INSTANCES="$a"$'\n'"$b"$'\n' run 1 "$OPS/health-check"
+  says "Instances: 2"
+  run 0 "$OPS/health-check" "http://$a/?x=[1"
   LC_ALL=zh_CN.UTF-8 run 1 "$OPS/health-check" "$a" "$b"
   says "✓ $a - 健康"
   says "✗ $b - 异常"
@@ -125,6 +128,18 @@ each_event_alerts_exactly_once() {
   run 0 "$OPS/monitor" check
   is "$(count 'Failed configurations: 1')" 1
   is "$(count "Config 'blue'")" 1
+}
+
+a_log_with_binary_lines_and_a_broken_state_are_read() {
+  alerts_to_a_file
+  { printf 'a\0b\n'; errors 101; } >>"$LOG"
+  run 0 "$OPS/monitor" check
+  is "$(count "High error rate: 101 errors")" 1
+  echo "read 08 12 x $LOG" >"$SLUICEGATE_OPS_DIR/monitor.state"
+  run 0 "$OPS/monitor" check
+  says "it is read from its beginning"
+  run 0 "$OPS/monitor" check
+  says "0 errors"
 }
 
 half_a_line_is_read_when_it_is_whole() {
