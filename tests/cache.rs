@@ -352,6 +352,19 @@ async fn a_thousand_identical_misses_are_one_request() {
 }
 
 #[tokio::test]
+async fn a_slow_member_is_asked_by_one_more_at_a_time_and_not_by_all_who_wait() {
+    let origin = origin(|came| async move {
+        tokio::time::sleep(s(2)).await;
+        given(FRESH, came.number.to_string())
+    });
+    let origin = origin.await;
+    let gate = cached(&origin, "coalesce_timeout: 500ms").await;
+    let asks = join_all((0..200).map(|_| gate.ask("GET", "/").try_send())).await;
+    assert!(asks.into_iter().all(|answer| answer.expect("an answer").status == 200));
+    assert!((2..=10).contains(&origin.hits()), "{}", origin.hits());
+}
+
+#[tokio::test]
 async fn a_failure_is_told_to_all_who_waited_and_nobody_stampedes() {
     let origin = origin(|_| async move {
         tokio::time::sleep(ms(300)).await;

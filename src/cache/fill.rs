@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 use super::key::Key;
 use super::store::{ComingIn, Store, Ticket};
 use super::stored::{Head, Stored};
+use crate::clock;
 use crate::observe::Termination;
 
 /// Informational answers that are passed on, at most.
@@ -51,6 +53,8 @@ struct State {
     passing: bool,
     /// Counts what is held for readers after the end.
     counted: Option<ComingIn>,
+    /// When a reader last went on its own, because it took too long.
+    gone_alone: Option<Instant>,
 }
 
 /// An informational answer: something is on its way.
@@ -325,6 +329,17 @@ impl Reader {
     pub(super) fn new(fill: &Arc<Fill>) -> Self {
         *fill.state().readers.entry(0).or_default() += 1;
         Self { fill: Arc::clone(fill), position: 0, informed: 0 }
+    }
+
+    /// Whether this one may fetch for itself, because the fetch takes too long: one of all readers `every` so often, lest a
+    /// member that is slow is asked by all of them at once.
+    pub fn may_go_alone(&self, every: Duration) -> bool {
+        let (mut state, now) = (self.fill.state(), clock::now());
+        let may = state.gone_alone.is_none_or(|last| now.saturating_duration_since(last) >= every);
+        if may {
+            state.gone_alone = Some(now);
+        }
+        may
     }
 
     /// What the fetch brings, once it is there.

@@ -232,7 +232,13 @@ impl Cached<'_> {
         patience: Duration,
     ) -> Result<Outcome, Unserved> {
         let store = &self.cache.store;
-        match news(session, &mut reader, patience, false).await? {
+        let news = loop {
+            match news(session, &mut reader, patience, false).await? {
+                None if !reader.may_go_alone(patience) => {}
+                news => break news,
+            }
+        };
+        match news {
             None | Some(News::Informed(_)) => return Ok(Outcome::Past),
             Some(News::Confirmed(confirmed)) => {
                 let mine = variant(&request.base, &confirmed.by, &session.req_header().headers);
