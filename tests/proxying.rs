@@ -124,7 +124,9 @@ async fn a_download_of_100_mib_does_not_stay_in_memory() {
     let before = gate.peak_memory();
     let mut stream = gate.ask("GET", &format!("/bytes/{}", 100 * MIB)).stream().await;
     assert_eq!(stream.drain().await, 100 * MIB as u64);
-    assert!(gate.peak_memory() - before < 24 * MIB as u64, "grew by {}", gate.peak_memory() - before);
+    // The kernel's sums are exact only now and then: the later one may be the smaller.
+    let grown = gate.peak_memory().saturating_sub(before);
+    assert!(grown < 24 * MIB as u64, "grew by {grown}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +138,9 @@ async fn an_upload_of_100_mib_does_not_stay_in_memory() {
     let mib = Bytes::from(vec![7; MIB]);
     let answer = gate.ask("POST", "/status/200").chunks(vec![mib; 100]).send().await;
     assert_eq!((answer.status, last_seen(&a).body_len), (200, 100 * MIB as u64));
-    assert!(gate.peak_memory() - before < 24 * MIB as u64, "grew by {}", gate.peak_memory() - before);
+    // The kernel's sums are exact only now and then: the later one may be the smaller.
+    let grown = gate.peak_memory().saturating_sub(before);
+    assert!(grown < 24 * MIB as u64, "grew by {grown}");
 }
 
 #[tokio::test]
