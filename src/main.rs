@@ -10,7 +10,8 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Wiping<Jemalloc> = Wiping(Jemalloc);
 
 fn main() -> ExitCode {
-    // The first thing that it reads may be secrets which an earlier execution handed over.
+    // The first thing that it reads may be secrets which an earlier execution handed over; later it makes keys of secrets, and
+    // hears the admin token.
     sluicegate_wipe::wipe_what_this_thread_frees();
     sluicegate::cli::main()
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
-use sluicegate_wipe::wipe_what_this_thread_frees;
+use sluicegate_wipe::{wipe_stack, wipe_what_this_thread_frees};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -22,7 +22,6 @@ use crate::balance::member::{Health, Member};
 use crate::clock;
 use crate::config::audit::Audit as AuditConfig;
 use crate::config::jwt::Jwt;
-use crate::config::secret::wipe_stack;
 use crate::config::{self, AccessLog as AccessConfig, Config, ConfigErrors, Environment, Loaded, Overrides};
 use crate::limit::Limits;
 use crate::observe::access_log::AccessLog;
@@ -159,8 +158,6 @@ impl StartError {
 /// # Errors
 /// When it cannot start: the configuration, an address, a file; or the process before has changed its mind.
 pub fn run(options: Options, predecessor: &mut Option<Predecessor>) -> Result<(), StartError> {
-    // This thread makes keys of secrets, and hears the admin token.
-    wipe_what_this_thread_frees();
     let begun = clock::now();
     let prepared = Prepared::new(options, predecessor.as_mut())?;
     wipe_stack();

@@ -5,10 +5,10 @@
 //! threads that read the configuration and make something of it (`sluicegate_wipe`).
 
 use std::fmt;
-use std::hint::black_box;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
+use sluicegate_wipe::wipe_stack;
 use subtle::ConstantTimeEq;
 
 /// Secrets that everyone has, in lower case.
@@ -133,12 +133,6 @@ fn digest(secret: &[u8]) -> [u8; 32] {
 #[inline(never)]
 fn hashed(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()
-}
-
-/// Writes over what calls before this one left on the stack.
-#[inline(never)]
-pub fn wipe_stack() {
-    black_box(&mut [0_u8; 64 << 10]);
 }
 
 impl fmt::Debug for Digested {

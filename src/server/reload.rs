@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use log::{error, info, warn};
+use sluicegate_wipe::wipe_stack;
 use tokio::task::JoinHandle;
 
 use super::listener::{Listener, certified_keys};
@@ -18,7 +19,6 @@ use crate::balance::health::HealthChecks;
 use crate::config::Config;
 use crate::config::audit::EventKind;
 use crate::config::jwt::DEFAULT_MAX_REVOKED;
-use crate::config::secret::wipe_stack;
 use crate::observe::access_log::AccessLog;
 use crate::observe::audit::{Audit, Auditing, Event};
 use crate::observe::logging::Logging;

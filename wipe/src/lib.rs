@@ -28,6 +28,12 @@ pub fn wipe_what_this_thread_frees_up_to(bytes: usize) {
     WIPED.set(bytes);
 }
 
+/// Writes over what calls before this one left on the stack, 64 KiB deep.
+#[inline(never)]
+pub fn wipe_stack() {
+    black_box(&mut [0_u8; 64 << 10]);
+}
+
 /// Whether a block of this size is to be wiped. What fits into the smallest of them is no secret worth the name.
 #[inline]
 fn wipes(size: usize) -> bool {
