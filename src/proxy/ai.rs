@@ -185,7 +185,7 @@ async fn prepare(
     drop(parsing);
     let model: Arc<str> = body.model().into();
     if let Some(trail) = &mut ctx.trail {
-        trail.asked(operation, &model, body.streams());
+        trail.asked(&model, body.streams());
     }
     let choosing = gauges.begin(Phase::Choose);
     let plan = plan(ctx, route, gateway, &model).await?;

@@ -247,20 +247,19 @@ impl Live {
     ///
     /// # Errors
     /// As [`Self::chunk`].
-    pub async fn peek(&mut self, patience: Duration) -> Result<&[u8], Cause> {
-        self.peeked = self.chunk(patience).await?;
+    pub async fn peek(&mut self, until: Instant) -> Result<&[u8], Cause> {
+        self.peeked = self.chunk(until).await?;
         Ok(self.peeked.as_deref().unwrap_or_default())
     }
 
     /// The next part of the body, never empty; `None` at its end. Dropped while it waits, nothing is lost.
     ///
     /// # Errors
-    /// Why the body breaks off; a timeout when nothing comes within `patience`.
-    pub async fn chunk(&mut self, patience: Duration) -> Result<Option<Bytes>, Cause> {
+    /// Why the body breaks off; a timeout when nothing is there at `until`.
+    pub async fn chunk(&mut self, until: Instant) -> Result<Option<Bytes>, Cause> {
         if let Some(peeked) = self.peeked.take() {
             return Ok(Some(peeked));
         }
-        let until = clock::now() + patience;
         // The session's own timer would be a new one for each part.
         self.upstream.read_timeout = None;
         while !self.upstream.is_body_done() {
@@ -279,7 +278,7 @@ impl Live {
     /// Keeps the connection for another request, when its answer ends now or in a moment.
     pub async fn finish(mut self) {
         if !self.is_done() {
-            let rest = self.chunk(LINGER).await;
+            let rest = self.chunk(clock::now() + LINGER).await;
             if !matches!(rest, Ok(None)) {
                 return;
             }

@@ -149,11 +149,10 @@ impl Events {
                 return Err(Broken::Timeout);
             }
             let until = if self.ready.is_empty() { start.until } else { start.until.min(start.held_until.max(now)) };
-            let patience = until.saturating_duration_since(now);
-            if patience.is_zero() {
+            if until <= now {
                 return Ok(());
             }
-            let content = match self.live.chunk(patience).await {
+            let content = match self.live.chunk(until).await {
                 Ok(Some(chunk)) => self.take(chunk),
                 Ok(None) => self.end(),
                 Err(Cause::Timeout) => continue,
@@ -179,8 +178,8 @@ impl Events {
         Some(piece)
     }
 
-    /// The next step; a break when nothing comes within `patience`. Dropped while it waits, nothing is lost.
-    pub async fn step(&mut self, patience: Duration) -> Step {
+    /// The next step; a break when nothing is there at `until`. Dropped while it waits, nothing is lost.
+    pub async fn step(&mut self, until: Instant) -> Step {
         loop {
             if let Some(piece) = self.ready() {
                 return Step::Piece(piece);
@@ -191,7 +190,7 @@ impl Events {
             if self.ended {
                 return Step::End;
             }
-            match self.live.chunk(patience).await {
+            match self.live.chunk(until).await {
                 Ok(Some(chunk)) => self.take(chunk),
                 Ok(None) => self.end(),
                 Err(Cause::Timeout) => self.fail(Broken::Timeout),

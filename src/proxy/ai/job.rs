@@ -107,6 +107,13 @@ impl Wanted {
 }
 
 impl Job {
+    /// When the next part of an answer has to be there; `None`: the time for all of it is over, also for a provider that never
+    /// pauses and never ends.
+    pub fn next_by(&self) -> Option<Instant> {
+        let now = clock::now();
+        (now < self.until).then(|| self.until.min(now + self.plan.timeouts.idle))
+    }
+
     /// Whether the client wants a stream.
     pub fn streams(&self) -> bool {
         self.body.streams()

@@ -174,23 +174,15 @@ async fn next(
     events: &mut Events,
     job: &Job,
 ) -> Result<Step, Unserved> {
-    let began = clock::now();
-    let mut now = began;
+    let Some(until) = job.next_by() else { return Ok(Step::Broken(Broken::Timeout)) };
     loop {
-        // A provider that never pauses and never ends has its end, too.
-        let until = job.until.min(began + job.plan.timeouts.idle);
-        let left = until.saturating_duration_since(now);
-        if left.is_zero() {
-            return Ok(Step::Broken(Broken::Timeout));
-        }
         tokio::select! {
             biased;
-            step = events.step(left) => return Ok(step),
+            step = events.step(until) => return Ok(step),
             () = delivery.due() => delivery.comment(session, ctx).await?,
             never = released(ctx) => match never {},
             _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
         }
-        now = clock::now();
     }
 }
 
@@ -238,13 +230,10 @@ async fn end(
 /// Passes bytes on that nobody here reads.
 async fn bytes(session: &mut Session, job: &Job, mut live: Live) -> Result<(), Unserved> {
     loop {
-        let left = job.until.saturating_duration_since(clock::now());
-        if left.is_zero() {
-            return Err(Unserved::Cut(Termination::UpstreamTimeout));
-        }
+        let Some(until) = job.next_by() else { return Err(Unserved::Cut(Termination::UpstreamTimeout)) };
         let read = tokio::select! {
             biased;
-            read = live.chunk(job.plan.timeouts.idle.min(left)) => read,
+            read = live.chunk(until) => read,
             _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
         };
         match read {

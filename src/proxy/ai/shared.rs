@@ -235,11 +235,8 @@ async fn pass(
     events: &mut Events,
 ) -> Result<(), Refusal> {
     loop {
-        let left = job.until.saturating_duration_since(clock::now());
-        if left.is_zero() {
-            return Err(told_of(&Broken::Timeout));
-        }
-        match events.step(job.plan.timeouts.idle.min(left)).await {
+        let Some(until) = job.next_by() else { return Err(told_of(&Broken::Timeout)) };
+        match events.step(until).await {
             Step::Piece(piece) => {
                 account.saw(events.meter(), trail, job);
                 if !pilot.push(piece) {

@@ -136,9 +136,8 @@ impl Trail {
         self.count.saturating_sub(self.refused_keys)
     }
 
-    /// What is asked for.
-    pub(super) fn asked(&mut self, operation: Operation, model: &Arc<str>, streams: bool) {
-        self.operation = Some(operation);
+    /// For which model, and how.
+    pub(super) fn asked(&mut self, model: &Arc<str>, streams: bool) {
         self.model = Some(Arc::clone(model));
         self.streams = streams;
     }

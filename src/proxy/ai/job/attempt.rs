@@ -8,7 +8,6 @@ use http::{HeaderMap, StatusCode};
 
 use super::Job;
 use super::prepare::Prepared;
-use super::take::Answered;
 use crate::ai::attempt::Verdict;
 use crate::ai::breaker::Trial;
 use crate::ai::catalog::Candidate;
@@ -40,6 +39,15 @@ pub(super) struct Attempt<'a> {
     pub(super) trial: Trial,
 }
 
+impl Attempt<'_> {
+    /// The provider takes the key, whatever it answers.
+    pub(super) fn takes_key(&self) {
+        if let Some(key) = self.key {
+            self.provider.keys.succeeded(key, &self.candidate.model, clock::now());
+        }
+    }
+}
+
 /// What an answer that is not served means for the tries that follow.
 pub(super) enum Missed {
     /// None may follow.
@@ -64,7 +72,7 @@ pub(super) struct Fault<'a> {
 
 impl Job {
     pub(super) async fn attempt(&self, attempt: Attempt<'_>, trail: &mut Trail) -> Result<Box<Answer>, Missed> {
-        let Attempt { provider, candidate, prepared, key, trial } = attempt;
+        let Attempt { provider, candidate, prepared, key, .. } = attempt;
         let probing = Probing::new(&provider.keys, key, &candidate.model);
         let began = clock::now();
         let field = match key.map(|key| (key, provider.key_field(key, began))) {
@@ -106,7 +114,7 @@ impl Job {
             Err(none) => {
                 self.sent.set(false);
                 if matches!(none, NoAnswer::Failed(cause) if cause != Cause::Local) {
-                    trial.failed();
+                    attempt.trial.failed();
                 }
                 return Err(match none {
                     NoAnswer::Failed(cause) => {
@@ -121,8 +129,7 @@ impl Job {
             }
         };
         let member = live.member();
-        let answered = Answered { provider, prepared, model: &candidate.model, key, trial, until };
-        let taken = self.take(answered, live, trail).await;
+        let taken = self.take(attempt, until, live, trail).await;
         probing.over();
         if taken.is_err() {
             self.sent.set(false);
@@ -135,8 +142,9 @@ impl Job {
     }
 
     /// What an answer that is not served means.
-    pub(super) fn miss(&self, answered: Answered<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
-        let Answered { provider, prepared, model, key, trial, .. } = answered;
+    pub(super) fn miss(&self, attempt: Attempt<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
+        let Attempt { provider, prepared, candidate, key, trial } = attempt;
+        let model = &*candidate.model;
         let Fault { verdict, status, headers, error, body } = fault;
         let (now, wall) = (clock::now(), clock::wall());
         let rest = reset::rest_of(headers, wall).or_else(|| reset::rest_in(body.as_deref().unwrap_or_default()));

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::attempt::{Fault, Missed};
-use super::prepare::Prepared;
+use super::attempt::{Attempt, Fault, Missed};
 use super::{Job, LONG};
 use crate::ai::attempt::{Verdict, judge, judge_inside};
-use crate::ai::breaker::Trial;
 use crate::ai::dialect::{Dialect, error, translate};
 use crate::ai::door::Operation;
 use crate::ai::json::Reader;
@@ -24,7 +22,6 @@ use crate::proxy::ai::answer::{Answer, Content, passed_fields};
 use crate::proxy::ai::call::Live;
 use crate::proxy::ai::events::{Broken, Events, Start, Translating};
 use crate::proxy::ai::trail::Trail;
-use crate::snapshot::ai::ProviderState;
 use crate::upstream::retry::Cause;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,27 +33,6 @@ const MOST_ERROR: usize = 64 << 10;
 /// How long that may take.
 const ERROR_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is known of a try whose answer has begun.
-pub(super) struct Answered<'a> {
-    pub(super) provider: &'a Arc<ProviderState>,
-    pub(super) prepared: &'a Prepared,
-    /// As the provider calls it.
-    pub(super) model: &'a str,
-    pub(super) key: Option<usize>,
-    pub(super) trial: Trial,
-    /// When its first content has to be there.
-    pub(super) until: Instant,
-}
-
-impl Answered<'_> {
-    /// The provider takes the key, whatever it answers.
-    fn takes_key(&self) {
-        if let Some(key) = self.key {
-            self.provider.keys.succeeded(key, self.model, clock::now());
-        }
-    }
-}
-
 /// What the body of an answer is.
 enum Kind {
     Events,
@@ -65,10 +41,11 @@ enum Kind {
 }
 
 impl Job {
-    /// Takes in an answer whose header block is there.
+    /// Takes in an answer whose header block is there; its first content has to be at `until`.
     pub(super) async fn take(
         &self,
-        answered: Answered<'_>,
+        attempt: Attempt<'_>,
+        until: Instant,
         mut live: Live,
         trail: &mut Trail,
     ) -> Result<Box<Answer>, Missed> {
@@ -77,31 +54,30 @@ impl Job {
         if !status.is_success() {
             let until = clock::now() + ERROR_WITHIN;
             let body = body_of(live, MOST_ERROR, ERROR_WITHIN, until).await.unwrap_or_default();
-            let dialect = answered.prepared.way.dialect(self.operation);
+            let dialect = attempt.prepared.way.dialect(self.operation);
             let error = error::read(dialect, status, &body);
             let verdict = judge(status, error.class);
             if !matches!(verdict, Verdict::KeyRefused | Verdict::ModelRefused) {
-                answered.takes_key();
+                attempt.takes_key();
             }
             return Err(self.miss(
-                answered,
+                attempt,
                 Fault { verdict, status, headers: &headers, error, body: Some(body) },
                 trail,
             ));
         }
-        answered.takes_key();
-        if let Some(key) = answered.key
+        attempt.takes_key();
+        if let Some(key) = attempt.key
             && let Some(rest) = reset::proactive(&headers, clock::wall())
         {
-            answered.provider.keys.spares(key, clock::now() + rest);
+            attempt.provider.keys.spares(key, clock::now() + rest);
         }
-        let patience = answered.until.saturating_duration_since(clock::now());
-        match self.kind(&headers, &mut live, patience).await {
-            Ok(Kind::Events) => self.take_events(answered, live, headers, trail).await,
-            Ok(Kind::Whole) => self.take_whole(answered, live, headers, trail).await,
-            Ok(Kind::Bytes) => Ok(self.served(answered, headers, Content::Bytes(live), trail)),
+        match self.kind(&headers, &mut live, until).await {
+            Ok(Kind::Events) => self.take_events(attempt, until, live, headers, trail).await,
+            Ok(Kind::Whole) => self.take_whole(attempt, live, headers, trail).await,
+            Ok(Kind::Bytes) => Ok(self.served(attempt, headers, Content::Bytes(live), trail)),
             Err(outcome) => {
-                answered.trial.failed();
+                attempt.trial.failed();
                 trail.missed(outcome);
                 Err(Missed::Member)
             }
@@ -110,13 +86,13 @@ impl Job {
 
     /// What the body is: as its type says, where the door's answers may be so; where a stream is wanted and no type is
     /// there, as its beginning says.
-    async fn kind(&self, headers: &HeaderMap, live: &mut Live, patience: Duration) -> Result<Kind, TryOutcome> {
+    async fn kind(&self, headers: &HeaderMap, live: &mut Live, until: Instant) -> Result<Kind, TryOutcome> {
         let typed = headers.contains_key(header::CONTENT_TYPE);
         if has_type(headers, b"text/event-stream") {
             return Ok(Kind::Events);
         }
         if !typed && self.streams() {
-            let begin = live.peek(patience).await.map_err(outcome_of)?;
+            let begin = live.peek(until).await.map_err(outcome_of)?;
             let is_json = begin.trim_ascii_start().starts_with(b"{");
             return Ok(if is_json { Kind::Whole } else { Kind::Events });
         }
@@ -131,13 +107,14 @@ impl Job {
 
     async fn take_events(
         &self,
-        answered: Answered<'_>,
+        attempt: Attempt<'_>,
+        until: Instant,
         live: Live,
         headers: HeaderMap,
         trail: &mut Trail,
     ) -> Result<Box<Answer>, Missed> {
-        let dialect = answered.prepared.way.dialect(self.operation);
-        let notes = answered.prepared.notes.clone();
+        let dialect = attempt.prepared.way.dialect(self.operation);
+        let notes = attempt.prepared.notes.clone();
         let translator = notes.map(|notes| {
             let stream = translate::Stream::new(dialect, self.operation.dialect(), notes);
             Box::new(Translating::new(stream, &self.ai.books.gateway))
@@ -146,25 +123,22 @@ impl Job {
         let hold = self.ai.config.hold;
         let held_to_the_end = hold.time >= self.ai.config.timeouts.first_token;
         let now = clock::now();
-        let start = Start {
-            until: answered.until,
-            bytes: hold.bytes,
-            held_until: if held_to_the_end { answered.until } else { now + hold.time },
-        };
+        let start =
+            Start { until, bytes: hold.bytes, held_until: if held_to_the_end { until } else { now + hold.time } };
         let started = events.start(&start).await;
         match started {
             Ok(()) => {
                 trail.first_content();
-                Ok(self.served(answered, headers, Content::Events(Box::new(events)), trail))
+                Ok(self.served(attempt, headers, Content::Events(Box::new(events)), trail))
             }
             Err(Broken::Error(error)) => {
                 let verdict = judge_inside(error.class);
                 let status = error.class.status();
                 trail.inside_stream(error.class);
-                Err(self.miss(answered, Fault { verdict, status, headers: &headers, error, body: None }, trail))
+                Err(self.miss(attempt, Fault { verdict, status, headers: &headers, error, body: None }, trail))
             }
             Err(broken) => {
-                answered.trial.failed();
+                attempt.trial.failed();
                 trail.missed(match broken {
                     Broken::Timeout => TryOutcome::FirstTokenTimeout,
                     Broken::Malformed => TryOutcome::Invalid,
@@ -177,7 +151,7 @@ impl Job {
 
     async fn take_whole(
         &self,
-        answered: Answered<'_>,
+        attempt: Attempt<'_>,
         live: Live,
         headers: HeaderMap,
         trail: &mut Trail,
@@ -185,16 +159,16 @@ impl Job {
         let body = match body_of(live, MOST_WHOLE, self.plan.timeouts.idle, self.until).await {
             Ok(body) => body,
             Err(outcome) => {
-                answered.trial.failed();
+                attempt.trial.failed();
                 trail.missed(outcome);
                 return Err(Missed::Member);
             }
         };
         let unread = Unread {
             operation: self.operation,
-            dialect: answered.prepared.way.dialect(self.operation),
+            dialect: attempt.prepared.way.dialect(self.operation),
             body,
-            notes: answered.prepared.notes.clone(),
+            notes: attempt.prepared.notes.clone(),
             metrics: Arc::clone(&self.ai.books.gateway),
         };
         let read = if unread.body.len() > LONG {
@@ -207,27 +181,23 @@ impl Job {
             Some((Whole { error: Some(error), .. }, _)) => {
                 let verdict = judge_inside(error.class);
                 let status = error.class.status();
-                return Err(self.miss(
-                    answered,
-                    Fault { verdict, status, headers: &headers, error, body: None },
-                    trail,
-                ));
+                return Err(self.miss(attempt, Fault { verdict, status, headers: &headers, error, body: None }, trail));
             }
             Some(read) => read,
             None => {
-                answered.trial.failed();
+                attempt.trial.failed();
                 trail.missed(TryOutcome::Invalid);
                 return Err(Missed::Member);
             }
         };
         trail.first_content();
         let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model };
-        Ok(self.served(answered, headers, content, trail))
+        Ok(self.served(attempt, headers, content, trail))
     }
 
-    fn served(&self, answered: Answered<'_>, headers: HeaderMap, content: Content, trail: &mut Trail) -> Box<Answer> {
+    fn served(&self, attempt: Attempt<'_>, headers: HeaderMap, content: Content, trail: &mut Trail) -> Box<Answer> {
         trail.served();
-        let translated = answered.prepared.way != Way::Pass;
+        let translated = attempt.prepared.way != Way::Pass;
         let mut fields = passed_fields(&headers, translated);
         if matches!(content, Content::Whole { .. }) && !is_json(&headers) {
             // It was read, and is JSON.
@@ -235,9 +205,9 @@ impl Job {
         }
         // A probe has found out what it was to; another stream is only good when it was whole.
         let trial = match &content {
-            Content::Events(_) if !answered.trial.is_probe() => Some(answered.trial),
+            Content::Events(_) if !attempt.trial.is_probe() => Some(attempt.trial),
             _ => {
-                answered.trial.succeeded();
+                attempt.trial.succeeded();
                 None
             }
         };
@@ -302,11 +272,11 @@ fn is_whole_json(body: &[u8]) -> bool {
 }
 
 async fn next(live: &mut Live, patience: Duration, until: Instant) -> Result<Option<Bytes>, TryOutcome> {
-    let left = until.saturating_duration_since(clock::now());
-    if left.is_zero() {
+    let now = clock::now();
+    if until <= now {
         return Err(TryOutcome::Timeout);
     }
-    live.chunk(patience.min(left)).await.map_err(outcome_of)
+    live.chunk(until.min(now + patience)).await.map_err(outcome_of)
 }
 
 fn outcome_of(cause: Cause) -> TryOutcome {
