@@ -234,16 +234,20 @@ async fn numbers_of_tokens_that_nobody_means_spoil_no_sum() {
     assert_eq!(metrics.sum("sluicegate_panics_total"), 0.0);
 }
 
+/// A gateway that asks one provider, and another one after these times.
+async fn before(first: &RawUpstream, second: &Mock, timeouts: &str) -> Gateway {
+    ai().provider_at("first", "openai", first.address(), "keys: sk-x-4711")
+        .openai("good", second)
+        .model("m", &["first", "good"])
+        .set(&format!("timeouts: {timeouts}"))
+        .start()
+        .await
+}
+
 #[tokio::test]
 async fn a_header_block_that_comes_in_drops_is_not_waited_for() {
     let (raw, good) = (raw_upstream().await, upstream("good").await);
-    let gate = ai()
-        .provider_at("slow", "openai", raw.address(), "keys: sk-x-4711")
-        .openai("good", &good)
-        .model("m", &["slow", "good"])
-        .set("timeouts: { first_token: 1s, idle: 1s }")
-        .start()
-        .await;
+    let gate = before(&raw, &good, "{ first_token: 1s, idle: 1s }").await;
     let drops = tokio::spawn(async move {
         let (mut connection, _) = raw.answer_once("HTTP/1.1 200 OK\r\n").await;
         // It ends with a panic, when the gateway has gone.
@@ -259,13 +263,7 @@ async fn a_header_block_that_comes_in_drops_is_not_waited_for() {
 #[tokio::test]
 async fn comments_of_a_provider_are_no_content() {
     let (raw, good) = (raw_upstream().await, upstream("good").await);
-    let gate = ai()
-        .provider_at("chatty", "openai", raw.address(), "keys: sk-x-4711")
-        .openai("good", &good)
-        .model("m", &["chatty", "good"])
-        .set("timeouts: { first_token: 1s }")
-        .start()
-        .await;
+    let gate = before(&raw, &good, "{ first_token: 1s }").await;
     let comments = tokio::spawn(async move {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
         let (mut connection, _) = raw.answer_once(head).await;

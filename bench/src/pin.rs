@@ -11,6 +11,8 @@ pub struct Pin {
     pub proxy: Option<String>,
     /// Cores of the load and the backend.
     pub load: Option<String>,
+    /// How many cores the proxy has where it is pinned.
+    count: usize,
 }
 
 impl Pin {
@@ -33,17 +35,13 @@ impl Pin {
         }
         let half = cores / 2;
         let range = |from: usize, to: usize| if from == to { from.to_string() } else { format!("{from}-{to}") };
-        Ok(Self { load: Some(range(0, half - 1)), proxy: Some(range(half, cores - 1)) })
+        Ok(Self { load: Some(range(0, half - 1)), proxy: Some(range(half, cores - 1)), count: cores - half })
     }
 
     /// How many cores the proxy has.
     pub fn proxy_cores(&self) -> u32 {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        let own = self.proxy.as_deref().map(|cores| match cores.split_once('-') {
-            Some((from, to)) => to.parse::<usize>().unwrap_or(0).saturating_sub(from.parse().unwrap_or(0)) + 1,
-            None => 1,
-        });
-        u32::try_from(own.unwrap_or_else(all)).unwrap_or(1)
+        u32::try_from(if self.proxy.is_some() { self.count } else { all() }).unwrap_or(1)
     }
 
     /// The command line that runs a proxy where it belongs.
