@@ -33,6 +33,7 @@ use books::Books;
 
 pub mod ai;
 pub mod books;
+pub mod unserved;
 
 /// One generation of everything a request may read.
 pub struct Snapshot {

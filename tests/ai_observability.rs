@@ -221,3 +221,30 @@ async fn when_nothing_is_in_flight_every_gauge_is_zero() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_looks_into_the_process_log_alone_sees_which_providers_fail_and_is_not_flooded() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = ai().openai("first", &a).openai("second", &b).model("\"*\"", &["first", "second"]).start().await;
+    a.set_fault(Some(Fault::Status(500)));
+    b.set_fault(Some(Fault::Refusal(Refusal::Key)));
+    for _ in 0..3 {
+        assert_eq!(ask(&gate, "chat/completions", &chat("made-up-by-a-client", "hello")).await.status, 503);
+    }
+    let told = "no target served a request for model other: provider first, key key-1: status_5xx; provider second, key \
+                key-1: key_refused";
+    gate.says(told).await;
+    gate.access_log(3).await;
+    let log = gate.stderr();
+    assert_eq!(log.matches("no target served").count(), 1, "{log}");
+    assert!(!log.contains("made-up") && !log.contains("sk-of-"), "{log}");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_told_in_the_process_log() {
+    let a = upstream("a").await;
+    let gate = ai().openai("first", &a).model("m", &["first"]).start().await;
+    a.fail_next(1, Fault::At(Stage::After(2), Twist::Close));
+    stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await;
+    gate.says("a stream broke off after its first content for model m: provider first, key key-1: broken").await;
+}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::unserved::Unserved;
 use crate::config::ai::Ai;
 use crate::observe::metrics::{AiGatewayMetrics, AiModelMetrics, AiProviderMetrics, Metrics, OTHER_MODEL};
 
@@ -12,6 +13,8 @@ pub struct Books {
     pub gateway: Arc<AiGatewayMetrics>,
     /// By the indices of the configuration.
     pub providers: Vec<Arc<AiProviderMetrics>>,
+    /// By the same: requests that it was the last to fail.
+    pub unserved: Vec<Unserved>,
     by_provider: Vec<Models>,
     /// Requests that no provider was asked for.
     nobody: Models,
@@ -42,6 +45,7 @@ impl Books {
         Self {
             gateway: metrics.ai_gateway(),
             providers: config.providers.iter().map(|provider| metrics.ai_provider(&provider.name)).collect(),
+            unserved: config.providers.iter().map(|_| Unserved::default()).collect(),
             by_provider: by_provider.collect(),
             nobody: Models::new(all, |name| metrics.ai_model(None, name)),
         }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use log::warn;
+
 use super::trail::Trail;
 use crate::ai::door;
+use crate::clock;
 use crate::observe::Termination;
-use crate::observe::ai::{AiRecord, Operation, Outcome, Tokens, Try};
+use crate::observe::ai::{AiRecord, Operation, Outcome, Tokens, Try, TryOutcome};
 use crate::observe::metrics::{AiObservation, OTHER_MODEL};
 use crate::snapshot::books::Books;
 
@@ -48,7 +51,7 @@ impl Trail {
         record
     }
 
-    /// Counts it.
+    /// Counts it, and tells the process log when no provider gave a whole answer.
     pub fn count(&self, books: &Books, end: End) {
         let label = self.label.as_deref().unwrap_or(OTHER_MODEL);
         for (index, one) in self.tries.iter().enumerate() {
@@ -59,11 +62,11 @@ impl Trail {
                 provider.failover(one.told());
             }
         }
-        let last = self.last_try().map(|last| last.provider);
+        let (last, outcome) = (self.last_try().map(|last| last.provider), self.outcome(end));
         books.model(last, label).record(&AiObservation {
             operation: self.told_operation(),
             status: end.status,
-            outcome: self.outcome(end),
+            outcome,
             duration: end.duration,
             first_token: self.first_content,
             generation: self.generation().filter(|_| self.streams),
@@ -71,6 +74,26 @@ impl Trail {
             estimated: self.estimated,
             cost: self.cost.unwrap_or(0),
         });
+        match outcome {
+            Outcome::Failed => self.tell("no target served a request", label, books),
+            Outcome::Broken => self.tell("a stream broke off after its first content", label, books),
+            _ => {}
+        }
+    }
+
+    /// For who looks into the process log alone, and not for every request. Of the client's words nothing.
+    fn tell(&self, what: &str, label: &str, books: &Books) {
+        let Some(last) = self.tries.last() else { return };
+        let Some(untold) = books.unserved.get(last.provider).and_then(|of| of.happened(clock::now())) else { return };
+        let tries = self.tries.iter().map(|one| {
+            let key = one.key.as_ref().map(|key| format!(", key {key}")).unwrap_or_default();
+            // One that answered is told of here because it broke off.
+            let how = if one.told() == TryOutcome::Answered { Outcome::Broken.as_str() } else { one.told().as_str() };
+            format!("provider {}{key}: {how}", one.name)
+        });
+        let tries = tries.collect::<Vec<_>>().join("; ");
+        let more = if untold == 0 { String::new() } else { format!("; {untold} more were not told") };
+        warn!(target: "ai", "{what} for model {label}: {tries}{more}");
     }
 
     fn outcome(&self, end: End) -> Outcome {
