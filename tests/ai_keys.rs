@@ -486,3 +486,31 @@ async fn while_a_key_rests_whose_quota_is_spent_callers_hear_of_the_quota() {
     }
     assert_eq!(a.hits(), 1, "the key rests");
 }
+
+#[tokio::test]
+async fn an_operator_takes_a_key_back_before_its_time_is_over() {
+    let a = upstream("a").await;
+    let log = r#"{ level: info, access: "{dir}/access.log", audit: { file: "{dir}/audit.log" } }"#;
+    let gate = keyed(&a, "sk-mended-4711").set("key_cooldown: 1h").build().section("log", log).start().await;
+    for state in [KeyState::Refused, KeyState::Forbidden, KeyState::Limited(s(3600))] {
+        a.set_key("sk-mended-4711", Some(state));
+        assert!(!all_good(&asked(&gate, 1).await), "{state:?}");
+        a.set_key("sk-mended-4711", None);
+        assert!(!all_good(&asked(&gate, 1).await), "{state:?}: nobody asks with it");
+        let exit = gate.ctl(&["key", "restore", "first", "key-1"]).await;
+        assert_eq!((exit.code, exit.stdout.as_str()), (Some(0), "key key-1 of provider first is used again\n"));
+        assert!(all_good(&asked(&gate, 1).await), "{state:?}");
+    }
+    let line = gate.audit_log(3).await.remove(0);
+    let told =
+        [&line["event"], &line["action"], &line["target"], &line["outcome"]].map(|it| it.as_str().unwrap_or("-"));
+    assert_eq!(told, ["SERVICE_MANAGEMENT", "restore_key", "first/key-1", "success"], "{line}");
+    for (names, told) in [
+        (["second", "key-1"], "there is no provider \"second\", or it is off; providers: first"),
+        (["first", "key-9"], "provider first has no key \"key-9\"; keys: key-1"),
+    ] {
+        let exit = gate.ctl(&["key", "restore", names[0], names[1]]).await;
+        assert_eq!(exit.code, Some(1));
+        assert!(exit.stderr.contains(told), "{}", exit.stderr);
+    }
+}

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::status::{Changed, PoolStatus, ReloadDone, Status, UpgradeDone};
-use super::{Admin, Order, Peer, health, limits, purge, record, scrape, stats, tokens};
+use super::{Admin, Order, Peer, health, limits, providers, purge, record, scrape, stats, tokens};
 use crate::balance::{AdminState, Pool};
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
@@ -48,6 +48,7 @@ pub(super) async fn answer(
         Endpoint::Purge { cache } => or_back_to_the_page(purge_cache(snapshot, cache, head, peer).await?, head),
         Endpoint::Limit { limit, reset: false } => limits::show(snapshot, limit, head)?,
         Endpoint::Limit { limit, reset: true } => limits::reset(snapshot, limit, head, peer)?,
+        Endpoint::Key { provider, key } => providers::restore(snapshot, provider, key, peer)?,
         Endpoint::Member { pool, member, to } => {
             or_back_to_the_page(set_member(snapshot, pool, member, *to, peer)?, head)
         }
@@ -144,7 +145,7 @@ async fn purge_cache(snapshot: &Snapshot, cache: &str, head: &Parts, peer: Peer)
     Ok(Answer::json(StatusCode::OK, &purged))
 }
 
-fn managed(snapshot: &Snapshot, peer: Peer, action: &str, target: Option<&str>, done: bool) {
+pub(super) fn managed(snapshot: &Snapshot, peer: Peer, action: &str, target: Option<&str>, done: bool) {
     record(snapshot, peer, &Event { action: Some(action), target, ..Event::new(EventKind::ServiceManagement, done) });
 }
 

@@ -14,7 +14,7 @@ const KNOWN: &str = "GET /health, /health/live, /health/ready, /ready, /status, 
     /actuator/prometheus, /stats, /control/status, /control/limits/LIMIT; POST /control/reload, /control/upgrade, /control/logs/reopen, \
     /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}, \
     /control/caches/CACHE/purge, \
-    /control/limits/LIMIT/reset";
+    /control/limits/LIMIT/reset, /control/providers/PROVIDER/keys/KEY/restore";
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +54,13 @@ pub(super) enum Endpoint<'a> {
         /// Whether what was used of it is forgiven, and not only shown.
         reset: bool,
     },
+    /// Use a key of a provider again.
+    Key {
+        /// The key under `ai.providers`.
+        provider: Cow<'a, str>,
+        /// The name of its key.
+        key: Cow<'a, str>,
+    },
     /// Take a member out or bring it back (A5.15).
     Member {
         /// The key under `pools`.
@@ -70,7 +77,7 @@ impl Endpoint<'_> {
     pub(super) fn changes(&self) -> bool {
         let changing =
             matches!(self, Self::Reload | Self::Upgrade | Self::ReopenLogs | Self::Revoke { .. } | Self::Purge { .. });
-        changing || matches!(self, Self::Member { .. } | Self::Limit { reset: true, .. })
+        changing || matches!(self, Self::Member { .. } | Self::Key { .. } | Self::Limit { reset: true, .. })
     }
 
     /// Whether it needs the token: the control API and the page that steers it. Scrapers and probes have none.
@@ -98,6 +105,7 @@ impl Endpoint<'_> {
             Self::Revoke { .. } => "/control/tokens",
             Self::Purge { .. } => "/control/caches",
             Self::Limit { .. } => "/control/limits",
+            Self::Key { .. } => "/control/providers",
             Self::Member { .. } => "/control/pools",
         }
     }
@@ -138,6 +146,7 @@ fn at(path: &str) -> Option<Endpoint<'_>> {
                 .or_else(|| revoke(path))
                 .or_else(|| purge(path))
                 .or_else(|| limit(path))
+                .or_else(|| key(path))
                 .or_else(|| member(path));
         }
     })
@@ -161,6 +170,14 @@ fn limit(path: &str) -> Option<Endpoint<'_>> {
     let (name, reset) = name.strip_suffix("/reset").map_or((name, false), |name| (name, true));
     let limit = percent_decode_str(name).decode_utf8().ok().filter(|name| !name.is_empty())?;
     Some(Endpoint::Limit { limit, reset })
+}
+
+/// `/control/providers/PROVIDER/keys/KEY/restore`.
+fn key(path: &str) -> Option<Endpoint<'_>> {
+    let named = path.strip_prefix("/control/providers/")?.strip_suffix("/restore")?;
+    let (provider, key) = named.split_once("/keys/")?;
+    let decoded = |text| percent_decode_str(text).decode_utf8().ok();
+    Some(Endpoint::Key { provider: decoded(provider)?, key: decoded(key)? })
 }
 
 /// `/control/pools/POOL/members/MEMBER/ACTION`. A member may be a path itself (`unix:/run/app.sock`), so its end is the
@@ -249,6 +266,7 @@ mod tests {
             "/control/logs/reopen",
             "/control/caches/a/purge",
             "/control/pools/a/members/b/drain",
+            "/control/providers/a/keys/b/restore",
         ] {
             assert_eq!(status(&Method::POST, path), StatusCode::OK, "{path}");
             for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
@@ -272,6 +290,7 @@ mod tests {
             "/control/reload",
             "/control/upgrade",
             "/control/logs/reopen",
+            "/control/providers/a/keys/b/restore",
             "/actuator/health",
         ] {
             assert!(found(path).needs_token(), "{path}");

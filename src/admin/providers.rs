@@ -1,9 +1,15 @@
-//! Providers of models, as `/control/status` tells of them: their keys, and the breakers of their targets.
+//! Providers of models, as `/control/status` tells of them: their keys, and the breakers of their targets. And
+//! `POST /control/providers/PROVIDER/keys/KEY/restore`.
 
 use std::time::Duration;
 
+use http::StatusCode;
+use log::info;
 use serde::{Deserialize, Serialize};
 
+use super::Peer;
+use super::answer::Answer;
+use super::control::{managed, unknown};
 use crate::ai::keys::{KeyState, KeyStatus};
 use crate::clock;
 use crate::observe::metrics::{BreakerSample, BreakerState};
@@ -48,6 +54,35 @@ pub struct BreakerStatus {
     pub model: String,
     /// `closed`, `half_open` or `open`.
     pub state: String,
+}
+
+/// A key that is used again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RestoredKey {
+    /// The key under `ai.providers`.
+    pub provider: String,
+    /// The name of its key.
+    pub key: String,
+}
+
+/// Forgets what a provider said of its key, so that the next request may be sent with it.
+///
+/// # Errors
+/// The answer for the client when there is no such provider or key.
+pub(super) fn restore(snapshot: &Snapshot, provider: &str, key: &str, peer: Peer) -> Result<Answer, Answer> {
+    let providers = || snapshot.ai.iter().flat_map(|ai| ai.providers.iter().flatten());
+    let found = providers().find(|known| *known.config.name == *provider).ok_or_else(|| {
+        let names = providers().map(|known| &*known.config.name);
+        unknown(format!("there is no provider {provider:?}, or it is off"), "providers", names)
+    })?;
+    let known = found.keys.restore(key);
+    managed(snapshot, peer, "restore_key", Some(&format!("{provider}/{key}")), known);
+    if !known {
+        let names = found.config.keys.iter().map(|key| &*key.name);
+        return Err(unknown(format!("provider {provider} has no key {key:?}"), "keys", names));
+    }
+    info!(target: "admin", "control: key {key:?} of provider {provider} is used again, asked by {peer}");
+    Ok(Answer::json(StatusCode::OK, &RestoredKey { provider: provider.to_owned(), key: key.to_owned() }))
 }
 
 impl ProviderStatus {

@@ -256,6 +256,16 @@ impl KeyRing {
         }
     }
 
+    /// Whoever runs the gateway says that the key called `name` is good: what was said of it is forgotten, and the next answer
+    /// says it anew. `false`: there is none.
+    pub fn restore(&self, name: &str) -> bool {
+        let key = self.keys.iter().map(|share| &share.key).find(|key| *key.name == *name);
+        if let Some(key) = key {
+            *lock(&key.held) = Held::default();
+        }
+        key.is_some()
+    }
+
     /// The request for `model` ended before the provider said anything about the key: no connection, a timeout, a client
     /// that left.
     pub fn released(&self, index: usize, model: &str) {

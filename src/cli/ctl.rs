@@ -15,6 +15,7 @@ use crate::clock;
 use client::Client;
 
 mod client;
+mod key;
 mod limits;
 mod revoke;
 mod table;
@@ -81,6 +82,11 @@ enum Command {
     Limits {
         #[command(subcommand)]
         what: limits::Limits,
+    },
+    /// Use a provider's key again that was set aside, or that rests.
+    Key {
+        #[command(subcommand)]
+        what: key::Key,
     },
     /// Take stored answers out of a cache.
     Purge {
@@ -167,6 +173,7 @@ impl Command {
                 client()?.change::<UpgradeDone>(path).await.map(|done| table::upgraded(&done))
             }
             Self::Limits { what } => what.run(&client()?).await,
+            Self::Key { what } => what.run(&client()?).await,
             Self::Purge { cache, what } => {
                 let name = utf8_percent_encode(cache, NON_ALPHANUMERIC);
                 let path = format!("/control/caches/{name}/purge?{}", what.query());
