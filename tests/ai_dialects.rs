@@ -572,3 +572,20 @@ async fn where_a_provider_keeps_no_threads_anthropics_sdk_is_told_so_in_its_way(
     assert_eq!(error["type"], "invalid_request_error");
     assert_eq!(error["details"]["error_code"], "thread_unsupported_request", "{error}");
 }
+
+#[tokio::test]
+async fn what_a_provider_did_not_count_is_not_told_as_nothing() {
+    let a = upstream("a").await;
+    let gate = gateway_to_all(&a).await;
+    a.set_fault(Some(Fault::NoUsage));
+    for model in ["c", "g"] {
+        let answer = ask(&gate, "chat/completions", &with(chat(model, "x"), json!({"max_tokens": 200}))).await;
+        assert_eq!((answer.status, answer.json().get("usage")), (200, None), "{model}: {}", answer.text());
+        let asks = with(chat(model, "x"), json!({"max_tokens": 200, "stream_options": {"include_usage": true}}));
+        let told = chat_stream(&gate, &asks).await;
+        assert_eq!((told.finish.as_deref(), told.usage), (Some("stop"), None), "{model}");
+    }
+    // Messages has no answer without it.
+    let answer = ask(&gate, "messages", &messages("o", "x")).await;
+    assert_eq!(answer.json()["usage"]["output_tokens"], 0, "{}", answer.text());
+}

@@ -146,7 +146,9 @@ pub(in super::super) fn write(reply: &Reply<'_>, notes: &Notes, out: &mut Vec<u8
                 choice.text("finish_reason", finish_reason(&reply.stop));
             });
         });
-        o.object("usage", |o| usage::write(reply.usage, o));
+        if usage::is_told(&reply.usage) {
+            o.object("usage", |o| usage::write(reply.usage, o));
+        }
     });
 }
 

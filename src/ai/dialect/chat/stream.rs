@@ -325,7 +325,7 @@ impl Writer {
                 });
             });
         });
-        if let Some(usage) = self.usage.filter(|_| notes.include_usage) {
+        if let Some(usage) = self.usage.filter(|usage| notes.include_usage && usage::is_told(usage)) {
             self.chunk(notes, out, |chunk| {
                 chunk.list("choices", |_| ());
                 chunk.object("usage", |o| usage::write(usage, o));

@@ -39,6 +39,11 @@ impl From<UsageOf> for Usage {
     }
 }
 
+/// Whether the provider counted: every answer has tokens. Chat's clients do without, where zeros would be believed.
+pub(super) fn is_told(usage: &Usage) -> bool {
+    usage.total() > 0
+}
+
 pub(super) fn write(usage: Usage, o: &mut Object<'_>) {
     o.number("prompt_tokens", usage.input);
     o.number("completion_tokens", usage.output);
