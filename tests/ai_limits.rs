@@ -627,3 +627,29 @@ async fn what_one_budget_of_a_limit_refuses_leaves_the_other_as_it_was() {
     let told = number(&refused, "x-ratelimit-remaining-tokens");
     assert!(told + 60 > before, "{told} are told to be left, {before} were");
 }
+
+#[tokio::test]
+async fn what_a_translation_allows_is_set_aside_where_the_client_names_no_bound() {
+    let a = upstream("a").await;
+    for (asks, most) in [
+        (json!({"reasoning_effort": "high"}), 28_672),
+        (json!({"reasoning_effort": "low"}), 6_144),
+        (json!({"reasoning_effort": "none"}), 4_096),
+        (json!({}), 4_096),
+        (json!({"max_tokens": 10}), 4_096),
+    ] {
+        let ai = ai()
+            .openai("open", &a)
+            .anthropic("claude", &a)
+            .model_as("m", "{ targets: [claude/claude-opus-4-5, open], assumed_output: 1000 }")
+            .of_route("strip_body_fields: [max_tokens]");
+        let gate = limited(ai, "key: global, tokens: 100000/1d").start().await;
+        let answer = ask(&gate, "chat/completions", &with(chat("m", "x"), asks.clone())).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let got: Value = serde_json::from_slice(&last_seen(&a).body).unwrap_or_default();
+        assert_eq!(got["max_tokens"], most, "{asks}");
+        let reserved = gate.metric(r#"sluicegate_limit_reserved_total{limit="a",unit="tokens"}"#).await;
+        // The prompt has two.
+        assert_eq!(reserved, f64::from(most) + 2.0, "{asks}");
+    }
+}

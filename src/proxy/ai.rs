@@ -21,10 +21,11 @@ use super::local::{self, Answer};
 use super::rejection::Rejection;
 use crate::ai::body::{Asked, BadBody, Form};
 use crate::ai::catalog::Plan;
-use crate::ai::dialect::Dialect;
+use crate::ai::dialect::{Dialect, translate};
 use crate::ai::door::Operation;
 use crate::ai::estimate;
 use crate::ai::refusal::Refusal;
+use crate::ai::way::{Way, way};
 use crate::clock;
 use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
@@ -53,6 +54,8 @@ pub mod trail;
 
 /// The most memory that is taken for a body before it is there.
 const MOST_AT_ONCE: usize = 1 << 20;
+/// Fields in which a client says how long an answer may be.
+const BOUNDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
 
 /// The door that a request came to.
 #[derive(Debug, Clone)]
@@ -193,8 +196,13 @@ async fn prepare(
     if let Some(trail) = &mut ctx.trail {
         trail.label = Some(Arc::clone(&plan.label));
     }
-    let usual = || estimate::usual_output(operation, input, plan.assumed_output);
-    let most_output = body.most_output().filter(|_| operation.generates()).unwrap_or_else(usual);
+    let unbounded = || {
+        let usual = estimate::usual_output(operation, input, plan.assumed_output);
+        usual.max(translated_bound(route, &plan, operation, &body))
+    };
+    // A bound that the route takes out is none.
+    let is_kept = !route.target.strip_body_fields.iter().any(|field| BOUNDS.contains(&field.as_str()));
+    let most_output = body.most_output().filter(|_| operation.generates() && is_kept).unwrap_or_else(unbounded);
     let output = most_output.saturating_mul(body.answers());
     let (input, output) = if operation.charges() { (input, output) } else { (0, 0) };
     let draft = Draft::new(session, ctx, operation)?;
@@ -216,6 +224,21 @@ async fn prepare(
         began: ctx.started,
         until: clock::now().checked_add(timeouts.total).unwrap_or(ctx.started),
     })
+}
+
+/// The most that an answer may have by the translation for one of the targets, where the client names no bound and the
+/// provider's dialect asks for one.
+fn translated_bound(route: &AiRoute, plan: &Plan, operation: Operation, body: &Body) -> u64 {
+    let Body::Json(asked) = body else { return 0 };
+    let effort = asked.text("reasoning_effort");
+    let bounds = plan.candidates.iter().filter_map(|candidate| {
+        let provider = route.state.config.providers.get(candidate.provider)?;
+        match way(provider, operation)? {
+            Way::Translate(dialect) => Some(translate::own_bound(dialect, effort.as_deref(), &candidate.model)),
+            Way::Pass => None,
+        }
+    });
+    bounds.max().unwrap_or(0)
 }
 
 /// Opens the account of `job`: what it may use is set aside.

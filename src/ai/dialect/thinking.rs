@@ -89,6 +89,11 @@ impl Effort {
 // === Chat ===
 
 impl Thinking {
+    /// What a word of `reasoning_effort` says; `None`: nothing that is known.
+    pub(super) fn of_effort(word: &str) -> Option<Self> {
+        if word == "none" { Some(Self::Off) } else { Effort::parse(word).map(Self::Effort) }
+    }
+
     /// `reasoning_effort`; `None` where the model is left to itself.
     pub(super) const fn effort(self) -> Option<&'static str> {
         match self {

@@ -20,6 +20,7 @@ use super::json::compact;
 use super::names::Names;
 use super::reply::{Piece, Stop};
 use super::text::Text;
+use super::thinking::{ForMessages, Thinking};
 use super::{Dialect, chat, gemini, messages};
 use crate::ai::usage::Usage;
 use crate::clock;
@@ -204,6 +205,15 @@ pub fn request(client: Dialect, provider: Dialect, body: &[u8], model: &str) -> 
         _ => return Err(unspoken(client, provider)),
     }
     Ok(Translated { body: out, notes: Notes::new(&ask, model, names) })
+}
+
+/// The bound of tokens that [`request`] writes where a client of Chat names none, with this `reasoning_effort`; 0: it writes
+/// none, or refuses the request.
+pub fn own_bound(provider: Dialect, effort: Option<&str>, model: &str) -> u64 {
+    if provider != Dialect::Messages {
+        return 0;
+    }
+    ForMessages::new(effort.and_then(Thinking::of_effort), None, model).map_or(0, |said| said.max_tokens)
 }
 
 fn unspoken(client: Dialect, provider: Dialect) -> Untranslatable {

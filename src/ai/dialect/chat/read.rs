@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::super::ask::{Ask, Call, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool};
 use super::super::media;
 use super::super::text::{Content, Text};
-use super::super::thinking::{Effort, Thinking};
+use super::super::thinking::Thinking;
 use super::super::translate::{Untranslatable, object};
 use super::body::{Body, ContentPart, JsonSchema, Message, Named, ResponseFormat, ToolCall, ToolOf};
 use super::{ExtraContent, ThinkingBlock};
@@ -236,11 +236,8 @@ fn choice(raw: &RawValue) -> Result<Choice<'_>, Untranslatable> {
 }
 
 fn effort(word: &str) -> Result<Thinking, Untranslatable> {
-    match (word, Effort::parse(word)) {
-        ("none", _) => Ok(Thinking::Off),
-        (_, Some(effort)) => Ok(Thinking::Effort(effort)),
-        _ => Err(Untranslatable::at("reasoning_effort", "this model knows no such effort".to_owned())),
-    }
+    let refused = || Untranslatable::at("reasoning_effort", "this model knows no such effort".to_owned());
+    Thinking::of_effort(word).ok_or_else(refused)
 }
 
 fn tier(word: &str) -> Result<Tier, Untranslatable> {
