@@ -2,7 +2,7 @@
 
 use crate::observe::escape::Escape;
 
-/// Names of parameters whose values are secrets, in lower case, without `-` and `_`.
+/// Names of parameters whose values are secrets, in lower case, without all that is no letter or digit.
 const SECRETS: [&[u8]; 24] = [
     b"key",
     b"apikey",
@@ -31,6 +31,8 @@ const SECRETS: [&[u8]; 24] = [
 ];
 /// The longest of them.
 const LONGEST: usize = 17;
+/// Bytes in which the name of a secret ends, escapes included, where it stands within the value of another parameter.
+const NESTED_MOST: usize = 64;
 
 /// Appends `query`, escaped, with `***` for the value of every parameter that is a secret.
 pub(super) fn query(buf: &mut Vec<u8>, escape: Escape, query: &[u8]) {
@@ -43,7 +45,13 @@ pub(super) fn query(buf: &mut Vec<u8>, escape: Escape, query: &[u8]) {
                 escape.put(buf, parameter.split_at(equals + 1).0);
                 buf.extend_from_slice(b"***");
             }
-            _ => escape.put(buf, parameter),
+            _ => match nested(parameter) {
+                Some(value) => {
+                    escape.put(buf, parameter.split_at(value).0);
+                    buf.extend_from_slice(b"***");
+                }
+                None => escape.put(buf, parameter),
+            },
         }
         let (separator, next) = after.split_at(after.len().min(1));
         escape.put(buf, separator);
@@ -63,11 +71,30 @@ fn is_separator(byte: u8) -> bool {
     matches!(byte, b'&' | b';' | b'?' | b'#')
 }
 
+/// Where the value of a secret begins in a parameter whose value is a URL or a form with percent escapes of its own, as in
+/// `next=%2Fa%3Ftoken%3D...`.
+fn nested(parameter: &[u8]) -> Option<usize> {
+    let separators = parameter.windows(3).enumerate().filter(|(_, three)| is_escaped(three, is_separator));
+    separators.map(|(at, _)| at + 3).find_map(|begin| {
+        let rest = parameter.get(begin..)?;
+        let rest = rest.get(..NESTED_MOST).unwrap_or(rest);
+        let plain = rest.iter().position(|byte| *byte == b'=').map(|at| (at, 1));
+        let escaped = rest.windows(3).position(|three| is_escaped(three, |byte| byte == b'=')).map(|at| (at, 3));
+        let (equals, length) = plain.into_iter().chain(escaped).min()?;
+        is_secret(rest.get(..equals)?).then_some(begin + equals + length)
+    })
+}
+
+/// Whether these three bytes are the percent escape of such a byte.
+fn is_escaped(three: &[u8], of: impl Fn(u8) -> bool) -> bool {
+    three.starts_with(b"%") && percent_encoding::percent_decode(three).next().is_some_and(of)
+}
+
 /// Whether a parameter's name, percent escapes undone, is one of [`SECRETS`].
 fn is_secret(name: &[u8]) -> bool {
     let mut plain = [0; LONGEST];
     let mut length = 0;
-    for byte in percent_encoding::percent_decode(name).filter(|byte| !matches!(byte, b'-' | b'_')) {
+    for byte in percent_encoding::percent_decode(name).filter(u8::is_ascii_alphanumeric) {
         let Some(slot) = plain.get_mut(length) else {
             return false;
         };
@@ -100,11 +127,36 @@ mod tests {
         assert_eq!(masked("%6bey=s"), "%6bey=***");
         assert_eq!(masked("a=1;token=s"), "a=1;token=***");
         assert_eq!(masked("token=a=b=c"), "token=***");
+        for name in ["%61pi_key", "KEY", "api.key", "api%20key", "+token", "password[]", "%5Bsecret%5D"] {
+            assert_eq!(masked(&format!("{name}=s&a=1")), format!("{name}=***&a=1"));
+        }
+    }
+
+    #[test]
+    fn a_secret_within_an_escaped_url_is_masked() {
+        assert_eq!(masked("next=%2Fa%3Fb%3D1%26token%3Ds%26c%3D2&d=3"), "next=%2Fa%3Fb%3D1%26token%3D***&d=3");
+        assert_eq!(masked("next=%2fa%3ftoken=s&d=3"), "next=%2fa%3ftoken=***&d=3");
+        assert_eq!(masked("next=https%3A%2F%2Fa%23access_token%3Ds"), "next=https%3A%2F%2Fa%23access_token%3D***");
+        // What is hidden is hidden whole.
+        assert_eq!(masked("password=a%26b%3Dc"), "password=***");
     }
 
     #[test]
     fn everything_else_is_left_as_it_is() {
-        for text in ["", "&", "a", "key", "monkey=1", "keys=1", "a=key", "&&=&a==b&", "a_very_long_parameter_name=1"] {
+        for text in [
+            "",
+            "&",
+            "a",
+            "key",
+            "monkey=1",
+            "keys=1",
+            "a=key",
+            "&&=&a==b&",
+            "a_very_long_parameter_name=1",
+            "a=%26b%3D1%",
+            "%26=%3",
+            "next=%3Fmonkey%3D1",
+        ] {
             assert_eq!(masked(text), text);
         }
     }
