@@ -52,6 +52,29 @@ async fn a_backend_that_says_nothing_is_given_up_after_first_byte() {
 }
 
 #[tokio::test]
+async fn a_backend_that_drips_its_header_is_given_up_all_the_same() {
+    let backend = raw_upstream().await;
+    let gate = gateway()
+        .members("app", &[backend.address()], &format!("timeouts: {{ first_byte: 700ms }}, {ONCE}"))
+        .section("caches", "{ web: {} }")
+        .route("match: /cached/, pool: app, cache: web")
+        .route("match: /, pool: app")
+        .start()
+        .await;
+    for path in ["/", "/cached/"] {
+        let drip = async {
+            let mut member = backend.accept().await;
+            member.head().await.expect("a request");
+            member.send("HTTP/1.1 200 OK\r\n").await;
+            while member.try_send("X-Drip: 1\r\n").await.is_ok() && !member.closed_within(ms(100)).await {}
+        };
+        let (answer, ()) = within(s(10), "an end", async { tokio::join!(gate.get(path), drip) }).await;
+        assert_eq!(answer.status, 504, "{path}");
+        about(answer.elapsed, ms(700));
+    }
+}
+
+#[tokio::test]
 async fn a_slow_upload_does_not_count_towards_first_byte() {
     let a = upstream("a").await;
     let gate = gateway().pool_with("app", &[&a], &format!("timeouts: {{ first_byte: 300ms }}, {ONCE}")).start().await;

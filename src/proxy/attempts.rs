@@ -3,7 +3,10 @@
 //! One set of rules for every way a pool is asked: the streaming [`exchange`](super::exchange), a [`fetch`](super::fetch)
 //! for the cache, and Pingora's own phases ([`tunnel`](super::tunnel)).
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Instant;
 
 use http::{HeaderMap, Method, header};
@@ -20,6 +23,7 @@ use crate::observe::metrics::AttemptOutcome;
 use crate::observe::trace::RequestId;
 use crate::observe::{RetryReason, Termination};
 use crate::snapshot::PoolRoute;
+use crate::transport::deadline::Alarm;
 use crate::upstream::connect::{ConnectError, Connector};
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::{self, Cause};
@@ -244,6 +248,24 @@ pub fn cause_of(error: &pingora::Error) -> Cause {
         ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::InvalidH2 | ErrorType::H2Error => Cause::Invalid,
         _ => Cause::Reset,
     }
+}
+
+/// Reads the header block of an answer, all of which is to be there at `until`. The session's own timeout, which is for
+/// silence, begins anew with every byte; a timer beside it is only made for a member that sends a part and lets wait for more.
+///
+/// # Errors
+/// As the session's, which nothing is lost of when this is dropped.
+pub async fn header_block(upstream: &mut UpstreamSession, until: Option<Instant>) -> pingora::Result<usize> {
+    let mut read = pin!(upstream.read_response());
+    let mut alarm = Alarm::default();
+    let mut waited = false;
+    poll_fn(|cx| match (read.as_mut().poll(cx), until) {
+        (Poll::Pending, Some(until)) if std::mem::replace(&mut waited, true) => alarm.poll(cx, until).map(|()| {
+            pingora::Error::e_explain(pingora::ErrorType::ReadTimedout, "the header block is not whole in time")
+        }),
+        (read, _) => read,
+    })
+    .await
 }
 
 /// Whether the answer is coded in a way that cannot be passed on: only chunked is taken off and put on again here.

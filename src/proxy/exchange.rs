@@ -22,7 +22,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_proxy::Session;
 
-use super::attempts::{self, Asking, cause_of, has_strange_coding, rejection_of};
+use super::attempts::{self, Asking, cause_of, has_strange_coding, header_block, rejection_of};
 use super::body::{BodyError, RequestBody};
 use super::cached;
 use super::context::RequestContext;
@@ -183,19 +183,20 @@ async fn try_member(
     loop {
         // A slow client is not a slow member: its time runs once it has, or will get, the whole request.
         upstream.read_timeout = (body.is_done() || request_cut).then_some(route.timeouts.first_byte);
+        let until = upstream.read_timeout.map(|limit| clock::now() + limit);
         let event = if request_cut && !body.is_done() {
             // The client must not be listened to: the bytes belong to a body that another attempt may send whole.
             cork(&upstream, false);
             tokio::select! {
                 biased;
-                read = upstream.read_response() => Event::Answer(read),
+                read = header_block(&mut upstream, until) => Event::Answer(read),
                 left = client_left(session) => return Err(Failed::Client(left)),
             }
         } else if body.is_done() {
             cork(&upstream, false);
             tokio::select! {
                 biased;
-                read = upstream.read_response() => Event::Answer(read),
+                read = header_block(&mut upstream, until) => Event::Answer(read),
                 sent = read_request(session, true) => Event::Request(sent),
             }
         } else {

@@ -13,7 +13,7 @@ use log::debug;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 
-use super::attempts::{self, Asking, cause_of, has_strange_coding, rejection_of};
+use super::attempts::{self, Asking, cause_of, has_strange_coding, header_block, rejection_of};
 use super::context::UpstreamRecord;
 use super::exchange::Unserved;
 use super::rejection::Rejection;
@@ -160,7 +160,8 @@ impl Fetch {
         let sent = upstream.write_request_header(self.request.clone()).await;
         sent.map_err(|error| failed(cause_of(&error)))?;
         loop {
-            upstream.read_response().await.map_err(|error| failed(cause_of(&error)))?;
+            let until = clock::now() + route.timeouts.first_byte;
+            header_block(&mut upstream, Some(until)).await.map_err(|error| failed(cause_of(&error)))?;
             match upstream.get_status() {
                 Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(failed(Cause::Invalid)),
                 _ if has_strange_coding(&upstream) => return Err(failed(Cause::Invalid)),
