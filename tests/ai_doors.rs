@@ -97,6 +97,27 @@ async fn sound_comes_back_byte_for_byte() {
     assert_eq!(answer.body, direct.body);
 }
 
+#[tokio::test]
+async fn sound_that_breaks_off_is_the_providers_failure_and_not_the_clients_leaving() {
+    let a = upstream("a").await;
+    let breaker = "breaker: { error_threshold: 100%, window: 60s, min_requests: 2, reset: 60s }";
+    let gate = ai().openai("first", &a).model("m", &["first"]).set(breaker).start().await;
+    a.set_fault(Some(Fault::CloseMidBody));
+    let body = json!({"model": "m", "input": "hello", "voice": "x"});
+    for _ in 0..2 {
+        let cut =
+            gate.ask("POST", "/v1/audio/speech").header("content-type", "application/json").body(body.to_string());
+        assert!(cut.try_send().await.is_err(), "half an answer looks whole");
+    }
+    for line in gate.access_log(2).await {
+        assert_eq!((&line["broken"], &line["termination"]), (&json!(true), &json!("upstream_reset")), "{line}");
+        assert_eq!(line["tries"][0]["outcome"], "answered", "{line}");
+    }
+    let broken = r#"sluicegate_ai_requests_total{provider="first",model="m",status="2xx",outcome="broken"}"#;
+    assert_eq!(gate.metric(broken).await, 2.0);
+    assert_eq!(code_of(&ask(&gate, "audio/speech", &body).await), "CIRCUIT_OPEN");
+}
+
 /// A form with a model and a file of every byte there is.
 fn form(boundary: &str, model: &str, file: &str, path: &str) -> Vec<u8> {
     let mut form = format!(

@@ -246,5 +246,5 @@ async fn a_stream_that_breaks_off_is_told_in_the_process_log() {
     let gate = ai().openai("first", &a).model("m", &["first"]).start().await;
     a.fail_next(1, Fault::At(Stage::After(2), Twist::Close));
     stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await;
-    gate.says("a stream broke off after its first content for model m: provider first, key key-1: broken").await;
+    gate.says("an answer broke off after its first content for model m: provider first, key key-1: broken").await;
 }

@@ -76,7 +76,7 @@ impl Trail {
         });
         match outcome {
             Outcome::Failed => self.tell("no target served a request", label, books),
-            Outcome::Broken => self.tell("a stream broke off after its first content", label, books),
+            Outcome::Broken => self.tell("an answer broke off after its first content", label, books),
             _ => {}
         }
     }

@@ -17,6 +17,7 @@ use super::events::{Broken, Events, Step};
 use super::job::Job;
 use super::trail::Trail;
 use crate::ai::answers::convert;
+use crate::ai::breaker::Trial;
 use crate::ai::dialect::error::Class;
 use crate::ai::refusal::Refusal;
 use crate::ai::usage::Usage;
@@ -90,7 +91,18 @@ async fn exchange_with(
                 return delivery.refuse(session, ctx, told_of(&Broken::Malformed)).await;
             }
             answer::begin(session, ctx, fields, None).await?;
-            bytes(session, job, live).await
+            trail.first_content();
+            let passed = bytes(session, job, live).await;
+            match (&passed, trial) {
+                (Ok(()), Some(trial)) => trial.succeeded(),
+                (Err(Unserved::Cut(Termination::UpstreamTimeout | Termination::UpstreamReset)), trial) => {
+                    trail.broke();
+                    trial.into_iter().for_each(Trial::failed);
+                }
+                // A client that left says nothing about the provider.
+                (_, _) => {}
+            }
+            passed
         }
         Content::Events(mut events) => {
             delivery.begin(session, ctx, fields).await?;

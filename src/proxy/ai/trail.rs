@@ -149,14 +149,15 @@ impl Trail {
 
     /// The client left.
     pub(super) fn cancelled(&mut self) {
-        if let Some(last) = self.tries.last_mut()
+        if !self.broken
+            && let Some(last) = self.tries.last_mut()
             && matches!(last.outcome, None | Some(TryOutcome::Answered))
         {
             last.outcome = Some(TryOutcome::Cancelled);
         }
     }
 
-    /// The stream broke after its first content.
+    /// The stream, or what else was passed on as it came, broke after its first content.
     pub(super) fn broke(&mut self) {
         self.broken = true;
     }

@@ -203,9 +203,9 @@ impl Job {
             // It was read, and is JSON.
             fields.insert(header::CONTENT_TYPE, JSON);
         }
-        // A probe has found out what it was to; another stream is only good when it was whole.
+        // A probe has found out what it was to; what else is passed on as it comes is only good when it was whole.
         let trial = match &content {
-            Content::Events(_) if !attempt.trial.is_probe() => Some(attempt.trial),
+            Content::Events(_) | Content::Bytes(_) if !attempt.trial.is_probe() => Some(attempt.trial),
             _ => {
                 attempt.trial.succeeded();
                 None
