@@ -514,3 +514,21 @@ async fn an_operator_takes_a_key_back_before_its_time_is_over() {
         assert!(exit.stderr.contains(told), "{}", exit.stderr);
     }
 }
+
+#[tokio::test]
+async fn names_that_clients_make_up_fill_no_status_with_breakers_and_cost_no_model_of_the_configuration_its_own() {
+    let a = upstream("a").await;
+    let breaker = "breaker: { error_threshold: 100%, window: 60s, min_requests: 1, reset: 60s }";
+    let gate = ai_of(&a).model("real", &["first"]).set(breaker).start().await;
+    let of = async |model: &str| ask(&gate, "chat/completions", &chat(model, "x")).await;
+    a.set_fault(Some(Fault::Status(500)));
+    for n in 0..30 {
+        assert!(of(&format!("made-up-{n}")).await.status >= 500);
+    }
+    a.set_fault(None);
+    let status: serde_json::Value = gate.control("GET", "/control/status").await.json();
+    let breakers = status["providers"][0]["breakers"].as_array().expect("breakers");
+    assert_eq!(breakers.len(), 17, "{breakers:#?}");
+    assert_eq!(code_of(&of("yet-another").await), "CIRCUIT_OPEN");
+    assert_eq!(of("real").await.status, 200);
+}

@@ -11,6 +11,10 @@
 //! A request that is let through holds a [`Trial`]. What it says after the breaker has moved on counts for nothing.
 //! Breakers outlive reloads: what is counted stays, and new settings hold from the next request on.
 //!
+//! A model that the configuration does not name, which only clients do, has a breaker of its own as well, as long as a
+//! provider's key has fewer than [`MOST_UNNAMED`] such in use; those beyond share the one of [`OTHER_MODEL`], so that nobody
+//! fills the status by making up names.
+//!
 //! At most [`MOST`] targets have a breaker. When there are as many, those that are closed and have counted nothing lately are
 //! forgotten, once a second at most; when none is left to forget, a new target is not watched: all its requests pass.
 //!
@@ -26,7 +30,7 @@ use log::{info, warn};
 use crate::clock;
 use crate::config::ai::{Ai, Breaker as Settings};
 pub use crate::observe::metrics::BreakerState;
-use crate::observe::metrics::{BreakerSample, Metrics, Sampler};
+use crate::observe::metrics::{BreakerSample, Metrics, OTHER_MODEL, Sampler};
 use circuit::{Change, Circuit, Pass};
 
 mod circuit;
@@ -35,6 +39,8 @@ mod tests;
 
 /// The most targets that have a breaker.
 pub const MOST: usize = 10_000;
+/// The most models which the configuration does not name that have breakers of their own, of one key of a provider.
+pub const MOST_UNNAMED: usize = 16;
 /// How often at most it is looked for breakers to forget.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// When a client may come again while the one probe is out.
@@ -59,6 +65,8 @@ struct Target {
     provider: Arc<str>,
     key: Arc<str>,
     model: Arc<str>,
+    /// Whether the configuration named the model when this was made.
+    named: bool,
     circuit: Mutex<Circuit>,
 }
 
@@ -107,8 +115,10 @@ impl Breakers {
         model: &str,
         now: Instant,
     ) -> Result<Trial, Open> {
-        let watched = settings.and_then(|settings| Some((settings, self.known.target(provider, key, model, now)?)));
-        let Some((settings, target)) = watched else { return Ok(Trial { watched: None }) };
+        let Some(settings) = settings else { return Ok(Trial { watched: None }) };
+        let is_named = |model: &str| self.metrics.names_target(provider, model);
+        let target = self.known.target(provider, key, model, is_named, now);
+        let Some(target) = target else { return Ok(Trial { watched: None }) };
         let admitted = lock(&target.circuit).admit(settings, now);
         match admitted {
             Ok(pass) => {
@@ -139,15 +149,26 @@ impl Breakers {
 }
 
 impl Known {
-    /// The breaker of a target, made at its first request; `None` when there is no room.
-    fn target(&self, provider: &Arc<str>, key: &str, model: &str, now: Instant) -> Option<Arc<Target>> {
+    /// The breaker of a target, made at its first request; `None` when there is no room. `is_named`: whether the
+    /// configuration names a model.
+    fn target(
+        &self,
+        provider: &Arc<str>,
+        key: &str,
+        model: &str,
+        is_named: impl FnOnce(&str) -> bool,
+        now: Instant,
+    ) -> Option<Arc<Target>> {
         let hash = self.seed.hash_one((&**provider, key, model));
-        let is_it = |target: &&Arc<Target>| target.is(provider, key, model);
         if let Some(target) = read(&self.breakers).get(&hash) {
             // Two targets of one hash: there is no way to choose such, and the second is not watched.
-            return Some(target).filter(is_it).cloned();
+            return Some(target).filter(|target| target.is(provider, key, model)).cloned();
         }
+        let named = is_named(model);
         let mut breakers = write(&self.breakers);
+        let has_room = named || make_room(&mut breakers, provider, key, now);
+        let model = if has_room { model } else { OTHER_MODEL };
+        let hash = self.seed.hash_one((&**provider, key, model));
         if breakers.len() >= MOST {
             self.sweep(&mut breakers, now);
         }
@@ -159,10 +180,11 @@ impl Known {
                 provider: Arc::clone(provider),
                 key: key.into(),
                 model: model.into(),
+                named,
                 circuit: Mutex::new(Circuit::new(now)),
             })
         };
-        Some(&*breakers.entry(hash).or_insert_with(made)).filter(is_it).cloned()
+        Some(&*breakers.entry(hash).or_insert_with(made)).filter(|target| target.is(provider, key, model)).cloned()
     }
 
     /// Forgets breakers that say nothing, unless that was tried just now.
@@ -193,6 +215,18 @@ impl Known {
         };
         targets.into_iter().filter_map(sample).collect()
     }
+}
+
+/// Whether there is room for another model of `key` that the configuration does not name; those that say nothing make some.
+fn make_room(breakers: &mut HashMap<u64, Arc<Target>>, provider: &str, key: &str, now: Instant) -> bool {
+    let is_one = |target: &Target| {
+        !target.named && (&*target.provider, &*target.key) == (provider, key) && &*target.model != OTHER_MODEL
+    };
+    let in_use = |breakers: &HashMap<u64, Arc<Target>>| breakers.values().filter(|target| is_one(target)).count();
+    if in_use(breakers) >= MOST_UNNAMED {
+        breakers.retain(|_, target| !(is_one(target) && lock(&target.circuit).is_idle(now)));
+    }
+    in_use(breakers) < MOST_UNNAMED
 }
 
 impl Target {

@@ -216,19 +216,54 @@ fn new_settings_hold_from_the_next_request_on_and_the_state_stays() {
 #[test]
 fn at_the_bound_what_is_idle_makes_room_and_else_a_new_target_is_not_watched() {
     let (breakers, provider, now) = (breakers(), provider(), clock::now());
-    let fail = |model: &str, now| breakers.admit(Some(&SETTINGS), &provider, "k", model, now).unwrap().failed();
+    let fail = |key: &str, now| breakers.admit(Some(&SETTINGS), &provider, key, "m", now).unwrap().failed();
     for n in 0..MOST {
-        fail(&format!("model-{n}"), now);
+        fail(&format!("key-{n}"), now);
     }
     let known = || read(&breakers.known.breakers).len();
     for _ in 0..20 {
         fail("one more", now);
     }
     assert_eq!(known(), MOST, "all are in use");
-    assert!(breakers.admit(Some(&SETTINGS), &provider, "k", "one more", now).is_ok(), "not watched");
+    assert!(breakers.admit(Some(&SETTINGS), &provider, "one more", "m", now).is_ok(), "not watched");
     let later = now + 60 * SECOND;
     fail("one more", later);
     assert_eq!(known(), 1, "nothing was counted in the others lately");
+}
+
+#[test]
+fn of_models_that_clients_make_up_few_have_breakers_of_their_own_and_the_rest_share_one() {
+    let (breakers, provider, now) = (breakers(), provider(), clock::now());
+    let fail = |model: &str, now| {
+        if let Ok(trial) = breakers.admit(Some(&SETTINGS), &provider, "k", model, now) {
+            trial.failed();
+        }
+    };
+    for model in 0..MOST_UNNAMED + 10 {
+        (0..10).for_each(|_| fail(&format!("made-up-{model}"), now));
+    }
+    let shown = |now| breakers.samples(now).into_iter().map(|sample| sample.model.to_string()).collect::<Vec<_>>();
+    let of_all = shown(now);
+    assert_eq!(
+        (of_all.len(), of_all.iter().filter(|name| *name == "other").count()),
+        (MOST_UNNAMED + 1, 1),
+        "{of_all:?}"
+    );
+    let is_open = |model: &str| breakers.admit(Some(&SETTINGS), &provider, "k", model, now).is_err();
+    assert!(is_open("made-up-0") && is_open("another one"), "the rest is left alone together");
+    let other = breakers.admit(Some(&SETTINGS), &provider, "another key", "another one", now);
+    assert!(other.is_ok(), "of each key");
+}
+
+#[test]
+fn models_that_clients_made_up_long_ago_make_room_for_others() {
+    let (breakers, provider, now) = (breakers(), provider(), clock::now());
+    let admit = |model: &str, now| breakers.admit(Some(&SETTINGS), &provider, "k", model, now).unwrap();
+    (0..MOST_UNNAMED).for_each(|n| admit(&format!("good-{n}"), now).succeeded());
+    let later = now + 11 * SECOND;
+    (0..10).for_each(|_| admit("new", later).failed());
+    let shown: Vec<_> = breakers.samples(later).into_iter().map(|sample| sample.model).collect();
+    assert_eq!(shown, ["new".into()]);
 }
 
 #[test]

@@ -102,6 +102,11 @@ impl Metrics {
         *lock(&self.ai.targets) = targets;
     }
 
+    /// Whether the configuration names `model` for `provider`, as the provider calls it.
+    pub fn names_target(&self, provider: &str, model: &str) -> bool {
+        lock(&self.ai.targets).get(provider).is_some_and(|models| models.contains(model))
+    }
+
     /// Shows the breakers that `sampler` brings, for as long as it lives.
     pub fn watch_breakers(&self, sampler: &Arc<Sampler<BreakerSample>>) {
         *lock(&self.ai.breakers) = Some(Arc::downgrade(sampler));
