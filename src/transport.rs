@@ -2,12 +2,13 @@
 //!
 //! Pingora's own stream buffers 64 KiB for each connection, asks the kernel for the peer's name on every reuse and has
 //! no deadline for a whole header block. [`socket::Socket`] is the bare socket, [`downstream::Downstream`] the client's
-//! side of a connection with its deadlines, [`upstream::Upstream`] the member's side.
+//! side of a connection with its deadlines, [`upstream::Upstream`] the member's side, [`http1::Conversation`] a request on it.
 
 pub mod authorities;
 pub mod connection;
 pub mod deadline;
 pub mod downstream;
 pub mod failure;
+pub mod http1;
 pub mod socket;
 pub mod upstream;

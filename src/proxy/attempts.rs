@@ -12,6 +12,7 @@ use std::time::Instant;
 use http::{HeaderMap, Method, header};
 use log::{debug, warn};
 use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 
 use super::context::UpstreamRecord;
@@ -276,12 +277,17 @@ pub fn has_strange_coding(upstream: &UpstreamSession) -> bool {
 
 /// Keeps the connection of a complete exchange for another request, if the member will.
 pub async fn give_back(mut upstream: Box<UpstreamSession>, member: &Member, route: &PoolRoute, connector: &Connector) {
-    let Some(peer) = route.peers.get(member.index).and_then(Option::as_ref) else { return };
     upstream.respect_keepalive();
-    if !upstream.will_keepalive() {
-        return;
+    if upstream.will_keepalive()
+        && let Some(stream) = upstream.reuse().await
+    {
+        keep(stream, member, route, connector);
     }
-    if let Some(stream) = upstream.reuse().await {
+}
+
+/// Keeps a connection that nothing is on its way on for another request.
+pub fn keep(stream: Stream, member: &Member, route: &PoolRoute, connector: &Connector) {
+    if let Some(peer) = route.peers.get(member.index).and_then(Option::as_ref) {
         connector.put(peer, stream, route.timeouts.keepalive);
     }
 }

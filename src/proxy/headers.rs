@@ -38,17 +38,21 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// What may not pass a proxy (RFC 9110 section 7.6.1), beside what Connection names. Transfer-Encoding is not among
-/// them: the server writes it itself.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    header::TE,
-    HeaderName::from_static("http2-settings"),
-];
+/// Whether a field may not pass a proxy (RFC 9110 section 7.6.1), beside what Connection names. Transfer-Encoding may: the
+/// server writes it itself.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "te"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
 
 /// What only a proxy in front of us may say, beside the headers that [`Forwarding`] overwrites. Backends take the
 /// client's address, the path prefix, and even the whole path (past every rule on paths) from these.
@@ -230,13 +234,10 @@ pub fn strip_hop_by_hop(headers: &mut impl EditHeaders, status: StatusCode) {
             headers.remove(&name);
         }
     }
-    for name in &HOP_BY_HOP {
-        if headers.map().contains_key(name) && !(upgrade && name == header::CONNECTION) {
-            headers.remove(name);
-        }
-    }
-    if !upgrade && headers.map().contains_key(header::UPGRADE) {
-        headers.remove(&header::UPGRADE);
+    let kept = |name: &HeaderName| upgrade && matches!(*name, header::CONNECTION | header::UPGRADE);
+    let found = headers.map().keys().filter(|name| is_hop_by_hop(name) && !kept(name));
+    for name in found.cloned().collect::<Vec<_>>() {
+        headers.remove(&name);
     }
 }
 

@@ -400,7 +400,9 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
             (Downstream::plain(socket, Arc::clone(&connection), refusal), connection)
         }
         Some(tls) => {
-            let Some(stream) = shake_hands(tls, socket, listener, peer, timeouts.handshake).await else { return };
+            // Boxed: it is large, and over before the first request.
+            let shaken = Box::pin(shake_hands(tls, socket, listener, peer, timeouts.handshake)).await;
+            let Some(stream) = shaken else { return };
             let name = stream.get_ssl().and_then(|tls| tls.server_name());
             let connection = Arc::new(connection.asked_for(name));
             (Downstream::tls(stream, Arc::clone(&connection), refusal), connection)

@@ -80,9 +80,36 @@ impl<'a> Text<'a> {
     }
 }
 
-/// How many bytes at the beginning are neither `"` nor `\` nor a control character, eight at a time.
+/// How many bytes at the beginning are neither `"` nor `\` nor a control character: of short strings, as most are, eight at
+/// a time, of long ones more.
 #[inline]
 pub(super) fn plain(bytes: &[u8]) -> usize {
+    const SHORT: usize = 24;
+    let (start, rest) = bytes.split_at(bytes.len().min(SHORT));
+    let len = plain_words(start);
+    if len < SHORT {
+        return len;
+    }
+    let len = plain_blocks(rest);
+    SHORT + len + plain_words(rest.get(len..).unwrap_or_default())
+}
+
+/// The same in blocks: how many of them are plain throughout, in bytes.
+fn plain_blocks(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    // A sum of comparisons is what a processor makes many of at once.
+    let is_plain = |block: &[u8; BLOCK]| block.iter().fold(0, |ends, byte| ends | u8::from(ends_plain(*byte))) == 0;
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    blocks.iter().take_while(|block| is_plain(block)).count() * BLOCK
+}
+
+fn ends_plain(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// The same, eight at a time.
+#[inline]
+fn plain_words(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     // The high bit of each byte that is less than `n`, which is at most 0x80; and perhaps of bytes above the first one.
     let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
@@ -97,7 +124,7 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
         len += 8;
     }
     let rest = bytes.get(len..).unwrap_or_default();
-    len + rest.iter().take_while(|byte| **byte >= 0x20 && !matches!(**byte, b'"' | b'\\')).count()
+    len + rest.iter().take_while(|byte| !ends_plain(**byte)).count()
 }
 
 /// The length of an escape behind its `\`; `None`: it is none.

@@ -425,9 +425,8 @@ fn whole_answers_tell_their_usage() {
             0,
         ),
         (Other, r#"{"text":"hi","usage":{"type":"duration","seconds":3}}"#, Some((30, 0)), None, None, 2),
-        (Chat, "not json", None, None, None, 0),
     ] {
-        let whole = whole(dialect, body.as_bytes());
+        let whole = whole(dialect, body.as_bytes()).unwrap();
         assert_eq!(whole.usage.map(|usage| (usage.input, usage.output)), usage, "{body}");
         assert_eq!((whole.model.as_deref(), whole.finish.as_deref(), whole.error), (model, finish, None), "{body}");
         assert_eq!(whole.output_chars, chars, "{body}");
@@ -443,13 +442,27 @@ fn errors_with_a_status_of_success_are_errors() {
         (r#"{"error":"model not found"}"#, Class::Unknown),
     ] {
         for dialect in [Chat, Messages, Other] {
-            assert_eq!(whole(dialect, body.as_bytes()).error.map(|error| error.class), Some(class), "{body}");
+            assert_eq!(whole(dialect, body.as_bytes()).unwrap().error.map(|error| error.class), Some(class), "{body}");
         }
     }
-    assert_eq!(
-        whole(Chat, br#"{"choices":[{"message":{"content":"{\"error\":1}"},"error":null}],"error":null}"#).error,
-        None
-    );
+    let said = br#"{"choices":[{"message":{"content":"{\"error\":1}"},"error":null}],"error":null}"#;
+    assert_eq!(whole(Chat, said).unwrap().error, None);
+}
+
+#[test]
+fn half_an_answer_is_none() {
+    let answer =
+        br#"{"id":"x","choices":[{"message":{"content":"a","other":[1,{"b":null}]}}],"usage":{"total_tokens":3}}"#;
+    for dialect in [Chat, Messages, Other] {
+        assert!(whole(dialect, answer).is_some());
+        for end in 0..answer.len() {
+            assert_eq!(whole(dialect, &answer[..end]), None, "{end}");
+        }
+        for no_json in ["not json", "{} {}", "{\"a\":\u{1}\"\"}", "{\"a\":01}", "[1,]"] {
+            assert_eq!(whole(dialect, no_json.as_bytes()), None, "{no_json}");
+        }
+        assert_eq!(whole(dialect, b"{\"a\":\"\xff\"}"), None);
+    }
 }
 
 #[test]
@@ -467,6 +480,6 @@ fn what_anthropic_did_besides_an_answer_is_charged_with_it() {
 
 #[test]
 fn sound_that_is_counted_by_its_length_has_ten_tokens_a_second() {
-    let whole = whole(Other, br#"{"text":"four","usage":{"type":"duration","seconds":61}}"#);
+    let whole = whole(Other, br#"{"text":"four","usage":{"type":"duration","seconds":61}}"#).unwrap();
     assert_eq!((whole.usage.unwrap().input, whole.output_chars), (610, 4));
 }

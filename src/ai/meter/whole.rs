@@ -23,18 +23,22 @@ pub struct Whole {
     pub output_chars: u64,
 }
 
-/// Reads an answer with a status of success: of chats and completions, and of embeddings, rerankers, images and sound. What
-/// is no JSON tells nothing.
-pub fn whole(dialect: Dialect, body: &[u8]) -> Whole {
+/// Reads an answer with a status of success: of chats and completions, and of embeddings, rerankers, images and sound. `None`:
+/// it is no JSON, or not to its end.
+pub fn whole(dialect: Dialect, body: &[u8]) -> Option<Whole> {
+    // What is read is checked as it is read; UTF-8 is not.
+    std::str::from_utf8(body).ok()?;
     let mut meter = Meter::new(dialect);
-    let failed = read(&mut meter, &mut Reader::lenient(body)).unwrap_or(false);
-    Whole {
+    let mut reader = Reader::lenient(body);
+    let failed = read(&mut meter, &mut reader).ok()?;
+    reader.end().ok()?;
+    Some(Whole {
         usage: meter.usage(),
         model: meter.model,
         finish: meter.finish,
         error: failed.then(|| error::read(dialect, StatusCode::OK, body)),
         output_chars: meter.chars,
-    }
+    })
 }
 
 /// Takes everything in; whether it is an error.

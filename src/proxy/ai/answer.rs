@@ -23,19 +23,25 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// What Anthropic's clients read as the id of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-/// Fields of a provider's answer that the client gets. All others stay here: they may carry cookies, keys, or limits that
-/// are the gateway's and not the caller's.
-const PASSED: [HeaderName; 9] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_LANGUAGE,
-    HeaderName::from_static("openai-model"),
-    HeaderName::from_static("openai-version"),
-    HeaderName::from_static("openai-processing-ms"),
-    HeaderName::from_static("x-inference-time"),
-    HeaderName::from_static("x-model"),
-    HeaderName::from_static("warning"),
-];
+/// Fields of ours that an answer gets, about.
+const OURS: usize = 14;
+
+/// Whether a field of a provider's answer is for the client. All others stay here: they may carry cookies, keys, or limits
+/// that are the gateway's and not the caller's.
+fn passes(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-type"
+            | "content-disposition"
+            | "content-language"
+            | "openai-model"
+            | "openai-version"
+            | "openai-processing-ms"
+            | "x-inference-time"
+            | "x-model"
+            | "warning"
+    )
+}
 
 /// An answer with its first content.
 pub struct Answer {
@@ -68,10 +74,11 @@ pub enum Content {
 
 /// The fields of a provider's answer that pass. `translated`: the body is ours.
 pub fn passed_fields(headers: &HeaderMap, translated: bool) -> HeaderMap {
-    let mut passed = HeaderMap::with_capacity(4);
-    for name in PASSED.iter().filter(|name| !translated || **name == header::CONTENT_TYPE) {
-        if let Some(value) = headers.get(name) {
-            passed.insert(name.clone(), value.clone());
+    let mut passed = HeaderMap::with_capacity(OURS);
+    for (name, value) in headers {
+        if name == header::CONTENT_TYPE || (!translated && passes(name)) {
+            // The first one of each name.
+            passed.entry(name).or_insert_with(|| value.clone());
         }
     }
     passed

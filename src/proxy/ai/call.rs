@@ -2,26 +2,23 @@
 //!
 //! It watches no client: whoever drives it ends it by dropping it, and with it the request at the provider.
 
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 
 use super::account::Sent;
 use crate::balance::{Failure, NoPick, Pick, PickRequest};
 use crate::clock;
 use crate::config::ai::AiTimeouts;
 use crate::observe::metrics::AttemptOutcome;
-use crate::proxy::attempts::{self, cause_of, fault_of, has_strange_coding};
+use crate::proxy::attempts::{self, fault_of};
 use crate::proxy::context::UpstreamRecord;
-use crate::proxy::exchange::{SLICE, cork};
+use crate::proxy::exchange::SLICE;
 use crate::snapshot::ai::ProviderState;
-use crate::transport::deadline::Alarm;
+use crate::transport::http1::{Conversation, Fault, Head};
 use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::Cause;
@@ -31,10 +28,13 @@ const EARLY_ANSWER: Duration = Duration::from_secs(5);
 /// How long the end of an answer is waited for once its last event is there, so that the connection can be kept.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// Bytes of a body that leave in one write with the header block.
+const WITH_HEAD: usize = 16 << 10;
+
 /// A request as the provider gets it.
 pub struct Outgoing {
     /// Its header block, length included.
-    pub header: Box<RequestHeader>,
+    pub head: Vec<u8>,
     /// Its body.
     pub body: Bytes,
 }
@@ -59,14 +59,13 @@ pub struct Terms<'a> {
 
 /// An answer whose header block is in.
 pub struct Live {
-    upstream: Box<UpstreamSession>,
+    upstream: Box<Conversation>,
+    head: Head,
     pick: Pick,
     provider: Arc<ProviderState>,
     connector: Arc<Connector>,
     /// A part of the body that was looked at.
     peeked: Option<Bytes>,
-    /// When the next part has to be there.
-    alarm: Alarm,
 }
 
 /// Why there is none.
@@ -117,8 +116,8 @@ pub async fn call(
     }
     record.ended = Some(clock::now());
     match tried {
-        Ok(upstream) => {
-            let status = upstream.get_status().map_or(0, |status| status.as_u16());
+        Ok((upstream, head)) => {
+            let status = head.status.as_u16();
             record.status = Some(status);
             let now = clock::now();
             record.first_byte = record.started.map(|began| now.saturating_duration_since(began));
@@ -129,7 +128,7 @@ pub async fn call(
                 pick.failed(Failure::Status(status));
             }
             let (provider, connector) = (Arc::clone(provider), Arc::clone(connector));
-            Ok(Live { upstream, pick, provider, connector, peeked: None, alarm: Alarm::default() })
+            Ok(Live { upstream, head, pick, provider, connector, peeked: None })
         }
         Err(Failed { cause, .. }) => {
             if let Some((failure, outcome)) = fault_of(cause) {
@@ -150,7 +149,7 @@ async fn exchange(
     record: &mut UpstreamRecord,
     peer: &MemberPeer,
     allow_kept: bool,
-) -> Result<Box<UpstreamSession>, Failed> {
+) -> Result<(Box<Conversation>, Head), Failed> {
     terms.sent.set(false);
     let route = &provider.route;
     let kept = if allow_kept { connector.take(peer) } else { None };
@@ -168,59 +167,47 @@ async fn exchange(
             attempts::connected(record, route, connector, peer, started, connected).map_err(failed)?
         }
     };
-    let mut upstream = Box::new(UpstreamSession::new(stream));
-    upstream.write_timeout = Some(route.timeouts.write);
-    cork(&upstream, !outgoing.body.is_empty());
-    let sent = upstream.write_request_header(outgoing.header.clone()).await;
-    sent.map_err(|error| failed(cause_of(&error)))?;
-    let mut cut = false;
-    if !outgoing.body.is_empty() {
-        // A provider may answer and close before it has read all: its answer counts then, not our broken write.
-        match write_body(&mut upstream, &outgoing.body).await {
-            Ok(()) => {}
-            Err(error) if cause_of(&error) == Cause::Timeout => return Err(failed(Cause::Timeout)),
-            Err(_) => cut = true,
-        }
-        cork(&upstream, false);
-    }
-    if !cut {
-        cut = upstream.finish_body().await.is_err();
-    }
+    let mut upstream = Box::new(Conversation::new(stream));
+    // A provider may answer and close before it has read all: its answer counts then, not our broken write.
+    let cut = match send(&mut upstream, outgoing, route.timeouts.write).await {
+        Ok(()) => false,
+        Err(Fault::Timeout) => return Err(failed(Cause::Timeout)),
+        Err(_) => true,
+    };
     terms.sent.set(!cut);
-    loop {
-        let left = terms.until.saturating_duration_since(clock::now());
-        if left.is_zero() {
-            return Err(failed(Cause::Timeout));
-        }
-        let left = if cut { left.min(EARLY_ANSWER) } else { left };
-        // For the whole header block: the session's own timeout begins anew with every byte.
-        let read = tokio::time::timeout(left, upstream.read_response()).await;
-        read.map_err(|_| failed(Cause::Timeout))?.map_err(|error| failed(cause_of(&error)))?;
-        match upstream.get_status() {
-            Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(failed(Cause::Invalid)),
-            _ if has_strange_coding(&upstream) => return Err(failed(Cause::Invalid)),
-            Some(status) if status.is_informational() => {}
-            _ => return Ok(upstream),
-        }
-    }
+    let until = if cut { terms.until.min(clock::now() + EARLY_ANSWER) } else { terms.until };
+    let head = upstream.head(until).await.map_err(|fault| failed(cause_of(fault)))?;
+    Ok((upstream, head))
 }
 
-/// Writes a body a slice at a time, so that what else the worker serves does not wait for all of it.
-async fn write_body(upstream: &mut UpstreamSession, body: &[u8]) -> pingora::Result<()> {
-    let mut slices = body.chunks(SLICE).peekable();
-    while let Some(slice) = slices.next() {
-        upstream.write_body(slice).await?;
-        if slices.peek().is_some() {
-            tokio::task::yield_now().await;
-        }
+/// Sends a request: a small one in one write, a body otherwise a slice at a time, so that what else the worker serves does
+/// not wait for all of it.
+async fn send(upstream: &mut Conversation, outgoing: &Outgoing, patience: Duration) -> Result<(), Fault> {
+    let Outgoing { head, body } = outgoing;
+    let (first, rest) = body.split_at(body.len().min(WITH_HEAD));
+    if first.is_empty() {
+        return upstream.send(head, patience).await;
+    }
+    upstream.send(&[head, first].concat(), patience).await?;
+    for slice in rest.chunks(SLICE) {
+        tokio::task::yield_now().await;
+        upstream.send(slice, patience).await?;
     }
     Ok(())
 }
 
+fn cause_of(fault: Fault) -> Cause {
+    match fault {
+        Fault::Timeout => Cause::Timeout,
+        Fault::Closed => Cause::Reset,
+        Fault::Invalid => Cause::Invalid,
+    }
+}
+
 impl Live {
-    /// The header block.
-    pub fn header(&self) -> Option<&ResponseHeader> {
-        self.upstream.resp_header()
+    /// Takes the fields of its header block.
+    pub fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.head.headers)
     }
 
     /// The index of the member that gives it.
@@ -230,7 +217,7 @@ impl Live {
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        self.upstream.get_status().unwrap_or(StatusCode::BAD_GATEWAY)
+        self.head.status
     }
 
     /// The member has worked off so many of the tokens that were estimated.
@@ -239,8 +226,8 @@ impl Live {
     }
 
     /// Whether the whole body was read.
-    pub fn is_done(&mut self) -> bool {
-        self.peeked.is_none() && self.upstream.is_body_done()
+    pub fn is_done(&self) -> bool {
+        self.peeked.is_none() && self.upstream.is_done()
     }
 
     /// The first part of the body, which [`Self::chunk`] gives again; empty when there is none.
@@ -260,19 +247,7 @@ impl Live {
         if let Some(peeked) = self.peeked.take() {
             return Ok(Some(peeked));
         }
-        // The session's own timer would be a new one for each part.
-        self.upstream.read_timeout = None;
-        while !self.upstream.is_body_done() {
-            let read = tokio::select! {
-                biased;
-                read = self.upstream.read_body_bytes() => read.map_err(|error| cause_of(&error))?,
-                () = poll_fn(|cx| self.alarm.poll(cx, until)) => return Err(Cause::Timeout),
-            };
-            if let Some(bytes) = read.filter(|bytes| !bytes.is_empty()) {
-                return Ok(Some(bytes));
-            }
-        }
-        Ok(None)
+        self.upstream.part(until).await.map_err(cause_of)
     }
 
     /// Keeps the connection for another request, when its answer ends now or in a moment.
@@ -283,6 +258,8 @@ impl Live {
                 return;
             }
         }
-        attempts::give_back(self.upstream, &self.pick.member, &self.provider.route, &self.connector).await;
+        if let Some(stream) = self.upstream.into_kept() {
+            attempts::keep(stream, &self.pick.member, &self.provider.route, &self.connector);
+        }
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_proxy::Session;
 use serde::Serialize;
 use serde_json::Value;
@@ -31,6 +30,7 @@ use crate::proxy::context::{RequestContext, UpstreamRecord};
 use crate::proxy::exchange::{self, Unserved};
 use crate::proxy::local::{self, Answer};
 use crate::snapshot::ai::{AiRoute, AiState, ProviderState};
+use crate::transport::http1::RequestHead;
 use crate::upstream::connect::Connector;
 
 /// What a key is asked for that is to list models: for none of them.
@@ -222,12 +222,9 @@ async fn fetch(
         headers.insert(name, value);
     }
     headers.extend(config.headers.iter().cloned());
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = Method::GET;
-    parts.version = Version::HTTP_11;
-    parts.uri = path.parse().ok()?;
-    parts.headers = headers;
-    let outgoing = Outgoing { header: Box::new(RequestHeader::from(parts)), body: Bytes::new() };
+    let mut head = RequestHead::new(&Method::GET, &path)?;
+    headers.iter().for_each(|(name, value)| head.field(name, value));
+    let outgoing = Outgoing { head: head.end(), body: Bytes::new() };
     let no_fields = HeaderMap::new();
     let terms = Terms {
         client: ctx.client,

@@ -5,8 +5,7 @@
 //! where the route forwards credentials to a pool that has no keys of ours.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora_proxy::Session;
 
 use super::call::Outgoing;
@@ -17,35 +16,41 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::forward::{complete_headers, strip_request};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::ai::ProviderState;
+use crate::transport::http1::RequestHead;
 
-const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+static HOST: HeaderName = header::HOST;
+static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
+static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
+static ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+static IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Fields that [`complete_headers`] adds at most, about.
+const OURS: usize = 10;
 
 /// Fields of a client that carry credentials.
-const CREDENTIALS: [HeaderName; 5] = [
-    header::AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-    header::PROXY_AUTHORIZATION,
-];
+fn is_credential(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "proxy-authorization")
+}
 
 /// Fields of a client that are no provider's business, or that choose what a key of ours pays for.
-const PRIVATE: [HeaderName; 12] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::EXPECT,
-    header::COOKIE,
-    header::ORIGIN,
-    header::REFERER,
-    header::RANGE,
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-    HeaderName::from_static("x-goog-user-project"),
-    HeaderName::from_static("x-ms-client-principal"),
-];
+fn is_private(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "expect"
+            | "cookie"
+            | "origin"
+            | "referer"
+            | "range"
+            | "openai-organization"
+            | "openai-project"
+            | "x-goog-user-project"
+            | "x-ms-client-principal"
+    )
+}
 
 /// Fields that tell of the client, which a provider outside of the fleet does not learn.
 const FORWARDING: [HeaderName; 7] = [
@@ -56,6 +61,14 @@ const FORWARDING: [HeaderName; 7] = [
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-forwarded-port"),
+];
+
+/// Fields of a client that go on in another dialect, too.
+const OF_THE_TRACE: [HeaderName; 4] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    header::USER_AGENT,
 ];
 
 /// Other fields that do not change what a model says, as they are sent by the usual clients and by what stands before us.
@@ -116,18 +129,19 @@ impl Draft {
     /// When its fields cannot be forwarded.
     pub fn new(session: &Session, ctx: &RequestContext, operation: Operation) -> Result<Self, Rejection> {
         let request = session.req_header();
-        let mut headers = request.headers.clone();
-        strip_request(&mut headers)?;
         let forwards = ctx.route.as_ref().is_some_and(|route| route.config.forward_credentials);
+        let mut headers = HeaderMap::with_capacity(request.headers.len() + OURS);
         let mut credentials = Vec::new();
-        for name in &CREDENTIALS {
-            let values = headers.get_all(name).iter();
-            credentials.extend(values.filter(|_| forwards).map(|value| (name.clone(), value.clone())));
-            headers.remove(name);
+        for (name, value) in &request.headers {
+            if is_credential(name) {
+                if forwards {
+                    credentials.push((name.clone(), value.clone()));
+                }
+            } else if !is_private(name) {
+                headers.append(name.clone(), value.clone());
+            }
         }
-        for name in &PRIVATE {
-            headers.remove(name);
-        }
+        strip_request(&mut headers)?;
         complete_headers(&mut headers, ctx)?;
         Ok(Self {
             operation,
@@ -166,53 +180,42 @@ impl Draft {
         let To { provider, way, model, streams, key } = to;
         let host = provider.host();
         let provider = &*provider.config;
-        let mut headers = match way {
-            Way::Pass => self.headers.clone(),
-            Way::Translate(_) => self.translated(),
-        };
-        if provider.host.is_some() {
-            for name in &FORWARDING {
-                headers.remove(name);
-            }
+        let (path, query) = (&self.path, self.query.as_deref());
+        let target = way::target(provider, self.operation, way, model, streams, path, query);
+        let mut head = RequestHead::new(&Method::POST, &target).ok_or(Rejection::Internal)?;
+
+        let mut ours = Vec::with_capacity(8);
+        ours.extend([(&HOST, &host), (&ACCEPT_ENCODING, &IDENTITY)]);
+        if way != Way::Pass {
+            ours.push((&CONTENT_TYPE, &JSON));
         }
-        headers.insert(header::HOST, host);
-        headers.insert(header::ACCEPT_ENCODING, IDENTITY);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let ProviderKind::Anthropic { version } = &provider.kind
-            && !headers.contains_key(ANTHROPIC_VERSION)
+            && !(way == Way::Pass && self.headers.contains_key(&ANTHROPIC_VERSION))
         {
-            headers.insert(ANTHROPIC_VERSION, version.clone());
+            ours.push((&ANTHROPIC_VERSION, version));
         }
-        match key {
-            Some((name, value)) => {
-                headers.insert(name, value);
-            }
+        match &key {
+            Some((name, value)) => ours.push((name, value)),
             None if provider.keys.is_empty() => {
-                for (name, value) in &self.credentials {
-                    headers.append(name.clone(), value.clone());
-                }
+                ours.extend(self.credentials.iter().map(|(name, value)| (name, value)));
             }
             None => {}
         }
         for (name, value) in &provider.headers {
-            headers.insert(name.clone(), value.clone());
+            ours.retain(|(other, _)| *other != name);
+            ours.push((name, value));
         }
-        let (path, query) = (&self.path, self.query.as_deref());
-        let target = way::target(provider, self.operation, way, model, streams, path, query);
-        let (mut parts, ()) = http::Request::new(()).into_parts();
-        parts.method = Method::POST;
-        parts.version = Version::HTTP_11;
-        parts.uri = target.parse().map_err(|_| Rejection::Internal)?;
-        parts.headers = headers;
-        Ok(Outgoing { header: Box::new(RequestHeader::from(parts)), body })
-    }
-
-    /// The fields of a request in another dialect: none of the client's own but those of the trace.
-    fn translated(&self) -> HeaderMap {
-        const KEPT: [&str; 4] = ["x-request-id", "traceparent", "tracestate", "user-agent"];
-        let kept = self.headers.iter().filter(|(name, _)| KEPT.contains(&name.as_str()));
-        let mut headers: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-        headers.insert(header::CONTENT_TYPE, JSON);
-        headers
+        ours.iter().for_each(|(name, value)| head.field(name, value));
+        let outside = provider.host.is_some();
+        let passes = |name: &HeaderName| match way {
+            Way::Pass => !(outside && FORWARDING.contains(name)),
+            Way::Translate(_) => OF_THE_TRACE.contains(name),
+        };
+        for (name, value) in &self.headers {
+            if passes(name) && !ours.iter().any(|(other, _)| *other == name) {
+                head.field(name, value);
+            }
+        }
+        Ok(Outgoing { head: head.finish(body.len()), body })
     }
 }

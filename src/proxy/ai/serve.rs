@@ -4,6 +4,7 @@
 //! request ends, its account is settled once.
 
 use std::convert::Infallible;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -60,7 +61,11 @@ async fn exchange_with(
     delivery: &mut Delivery,
     trail: &mut Trail,
 ) -> Result<(), Unserved> {
-    let waited = wait(session, ctx, job.run(trail), delivery).await?;
+    let waited = {
+        // Pinned here: as an argument it would be stored twice.
+        let mut run = pin!(job.run(trail));
+        wait(session, ctx, run.as_mut(), delivery).await?
+    };
     tell_target(ctx, job, trail);
     let answer = match waited {
         Ok(answer) => *answer,
@@ -126,10 +131,9 @@ async fn exchange_with(
 pub(super) async fn wait<T>(
     session: &mut Session,
     ctx: &mut RequestContext,
-    coming: impl Future<Output = T>,
+    mut coming: Pin<&mut impl Future<Output = T>>,
     delivery: &mut Delivery,
 ) -> Result<T, Unserved> {
-    tokio::pin!(coming);
     loop {
         tokio::select! {
             biased;

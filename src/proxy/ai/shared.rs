@@ -6,6 +6,7 @@
 //! Kept is what is the same for the same question: without a temperature above 0, without tools, without a state at the
 //! provider; a route may say otherwise. What a client's `Cache-Control` asks for is done.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -260,7 +261,8 @@ async fn ride(
     status: CacheStatus,
 ) -> Result<(), Unserved> {
     let mut delivery = wanted.delivery();
-    let begun = match wait(session, ctx, rider.begun(), &mut delivery).await? {
+    let begun = wait(session, ctx, pin!(rider.begun()), &mut delivery).await?;
+    let begun = match begun {
         Ok(begun) => begun,
         Err(refusal) => {
             // An old answer is better than none, where the fault is the provider's (T38: the same question, a bounded age).
@@ -281,7 +283,7 @@ async fn ride(
         return send(session, ctx, wanted, &Form::Whole(body.clone()), begun.fields.clone(), delivery).await;
     }
     if !wanted.streams {
-        let gathered = wait(session, ctx, gather(&mut rider), &mut delivery).await?;
+        let gathered = wait(session, ctx, pin!(gather(&mut rider)), &mut delivery).await?;
         return match gathered {
             Ok(pieces) => {
                 send(session, ctx, wanted, &Form::Events(pieces.into()), begun.fields.clone(), delivery).await
@@ -300,7 +302,7 @@ async fn ride(
             Some(Err(refusal)) => return delivery.refuse(session, ctx, refusal).await,
             None => {
                 hold(ctx, false);
-                wait(session, ctx, rider.more(), &mut delivery).await?;
+                wait(session, ctx, pin!(rider.more()), &mut delivery).await?;
                 hold(ctx, true);
             }
         }

@@ -16,7 +16,7 @@ fn shipped() -> Prices {
 
 /// What an answer costs, in millionths of a dollar.
 fn bill(provider: usize, model: &str, dialect: Dialect, answer: &str) -> u64 {
-    let usage = whole(dialect, answer.as_bytes()).usage.unwrap();
+    let usage = whole(dialect, answer.as_bytes()).unwrap().usage.unwrap();
     shipped().cost(provider, model, model, &usage).unwrap()
 }
 

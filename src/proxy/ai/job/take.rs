@@ -11,7 +11,6 @@ use super::{Job, LONG};
 use crate::ai::attempt::{Verdict, judge, judge_inside};
 use crate::ai::dialect::{Dialect, error, translate};
 use crate::ai::door::Operation;
-use crate::ai::json::Reader;
 use crate::ai::meter::{Whole, whole};
 use crate::ai::reset;
 use crate::ai::way::Way;
@@ -50,7 +49,7 @@ impl Job {
         trail: &mut Trail,
     ) -> Result<Box<Answer>, Missed> {
         let status = live.status();
-        let headers = live.header().map(|header| header.headers.clone()).unwrap_or_default();
+        let headers = live.take_headers();
         if !status.is_success() {
             let until = clock::now() + ERROR_WITHIN;
             let body = body_of(live, MOST_ERROR, ERROR_WITHIN, until).await.unwrap_or_default();
@@ -231,10 +230,7 @@ impl Unread {
         let Self { operation, dialect, body, notes, metrics } = self;
         // What a model writes comes in an object; some rankers give a list.
         let is_answer = !operation.generates() || body.trim_ascii_start().starts_with(b"{");
-        if !is_answer || !is_whole_json(&body) {
-            return None;
-        }
-        let whole = whole(dialect, &body);
+        let whole = whole(dialect, &body).filter(|_| is_answer)?;
         let Some(notes) = notes.filter(|_| whole.error.is_none()) else { return Some((whole, body)) };
         let _working = metrics.begin(Phase::Translate);
         let translated = translate::answer(dialect, operation.dialect(), &body, &notes).ok()?;
@@ -263,12 +259,6 @@ pub async fn body_of(mut live: Live, most: usize, patience: Duration, until: Ins
     }
     live.finish().await;
     Ok(Bytes::from(body))
-}
-
-/// Whether a body is JSON to its end: half an answer is none.
-fn is_whole_json(body: &[u8]) -> bool {
-    let mut reader = Reader::lenient(body);
-    std::str::from_utf8(body).is_ok() && reader.skip().is_ok() && reader.end().is_ok()
 }
 
 async fn next(live: &mut Live, patience: Duration, until: Instant) -> Result<Option<Bytes>, TryOutcome> {

@@ -1,0 +1,314 @@
+//! Bodies of answers: how they are delimited (RFC 9112, section 6.3), and their bytes out of what was read.
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{StatusCode, Version, header};
+
+use super::{Fault, Head};
+
+/// The longest line of a chunk's size, extensions included, in bytes.
+const MOST_LINE: usize = 4 << 10;
+/// The most bytes of trailers.
+const MOST_TRAILERS: usize = 64 << 10;
+
+/// What is still to come of a body.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Nothing.
+    #[default]
+    Done,
+    /// So many bytes.
+    Length(u64),
+    /// The line with the size of a chunk.
+    Size,
+    /// So many bytes of a chunk.
+    Chunk(u64),
+    /// The line end behind a chunk.
+    ChunkEnd,
+    /// Trailers, of which so many bytes were there.
+    Trailers(usize),
+    /// Everything up to the end of the connection.
+    UntilClose,
+}
+
+/// How an answer is delimited.
+pub(super) struct Framed {
+    pub(super) body: Body,
+    /// The connection may serve again after it.
+    pub(super) keeps: bool,
+}
+
+/// What was at hand.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Bytes of the body, at least one.
+    Part(Bytes),
+    /// Nothing as yet.
+    Nothing,
+    /// Its end.
+    End,
+}
+
+impl Body {
+    /// How the body behind `head` is delimited, which answers a request that was no HEAD.
+    ///
+    /// # Errors
+    /// When that can be read in several ways.
+    pub(super) fn of(head: &Head) -> Result<Framed, Fault> {
+        let has = |token: &[u8]| head.items(header::CONNECTION).any(|item| item.eq_ignore_ascii_case(token));
+        let keeps = !has(b"close") && (head.version == Version::HTTP_11 || has(b"keep-alive"));
+        let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
+        let length = length(head)?;
+        let body = match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::Invalid),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Body::Done,
+            _ if coded => {
+                let mut codings = head.items(header::TRANSFER_ENCODING);
+                let only = codings.next().filter(|_| codings.next().is_none());
+                // Other codings cannot be passed on: only chunked is taken off and put on again here.
+                only.filter(|coding| coding.eq_ignore_ascii_case(b"chunked")).ok_or(Fault::Invalid)?;
+                Body::Size
+            }
+            _ => match length {
+                Some(0) => Body::Done,
+                Some(length) => Body::Length(length),
+                None => Body::UntilClose,
+            },
+        };
+        // With both, or with chunks in HTTP/1.0, somebody between us may see another end (section 6.1).
+        let sure = !coded || (length.is_none() && head.version == Version::HTTP_11);
+        Ok(Framed { body, keeps: keeps && sure && body != Body::UntilClose })
+    }
+
+    /// Whether nothing is to come any more.
+    pub(super) fn is_done(self) -> bool {
+        self == Self::Done
+    }
+
+    /// The connection has ended.
+    ///
+    /// # Errors
+    /// When the body has not.
+    pub(super) fn close(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Done | Self::UntilClose => {
+                *self = Self::Done;
+                Ok(())
+            }
+            _ => Err(Fault::Closed),
+        }
+    }
+
+    /// Takes the next bytes of it out of `buffer`.
+    ///
+    /// # Errors
+    /// When the chunks are none.
+    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Taken, Fault> {
+        loop {
+            match *self {
+                Self::Done => return Ok(Taken::End),
+                _ if buffer.is_empty() => return Ok(Taken::Nothing),
+                Self::UntilClose => return Ok(Taken::Part(buffer.split().freeze())),
+                Self::Length(left) => {
+                    let (part, left) = part(buffer, left);
+                    *self = if left == 0 { Self::Done } else { Self::Length(left) };
+                    return Ok(Taken::Part(part));
+                }
+                Self::Size => {
+                    let Some(line) = line(buffer, MOST_LINE)? else { return Ok(Taken::Nothing) };
+                    *self = match size(&line)? {
+                        0 => Self::Trailers(0),
+                        size => Self::Chunk(size),
+                    };
+                }
+                Self::Chunk(left) => {
+                    let (part, left) = part(buffer, left);
+                    *self = if left == 0 { Self::ChunkEnd } else { Self::Chunk(left) };
+                    return Ok(Taken::Part(part));
+                }
+                Self::ChunkEnd => {
+                    match buffer.get(..2) {
+                        Some(b"\r\n") => buffer.advance(2),
+                        None if buffer.first() == Some(&b'\r') => return Ok(Taken::Nothing),
+                        _ => return Err(Fault::Invalid),
+                    }
+                    *self = Self::Size;
+                }
+                Self::Trailers(seen) => {
+                    let Some(line) = line(buffer, MOST_TRAILERS - seen)? else { return Ok(Taken::Nothing) };
+                    *self = if line.is_empty() { Self::Done } else { Self::Trailers(seen + line.len()) };
+                }
+            }
+        }
+    }
+}
+
+/// The length that is announced; `None`: none is.
+fn length(head: &Head) -> Result<Option<u64>, Fault> {
+    let mut length = None;
+    for item in head.items(header::CONTENT_LENGTH) {
+        let digits = std::str::from_utf8(item).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let said: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(Fault::Invalid)?;
+        if length.replace(said).is_some_and(|before| before != said) {
+            return Err(Fault::Invalid);
+        }
+    }
+    Ok(length)
+}
+
+/// At most `left` bytes, and how many are left then.
+fn part(buffer: &mut BytesMut, left: u64) -> (Bytes, u64) {
+    let taken = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+    (buffer.split_to(taken).freeze(), left - taken as u64)
+}
+
+/// The next line without its end; `None`: it is not complete.
+fn line(buffer: &mut BytesMut, most: usize) -> Result<Option<BytesMut>, Fault> {
+    let Some(end) = memchr::memchr(b'\n', buffer) else {
+        return if buffer.len() > most { Err(Fault::Invalid) } else { Ok(None) };
+    };
+    let mut line = buffer.split_to(end + 1);
+    if end > most || !line.ends_with(b"\r\n") {
+        return Err(Fault::Invalid);
+    }
+    line.truncate(end - 1);
+    Ok(Some(line))
+}
+
+/// The size that a chunk's line begins with. What follows it, extensions, has no meaning here.
+fn size(line: &[u8]) -> Result<u64, Fault> {
+    let digits = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
+    if digits.is_empty() || digits.len() > 16 {
+        return Err(Fault::Invalid);
+    }
+    digits.iter().try_fold(0, |size, &digit| {
+        let digit = char::from(digit).to_digit(16).ok_or(Fault::Invalid)?;
+        Ok(size << 4 | u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn framed(text: &str) -> Result<Framed, Fault> {
+        Body::of(&Head::take(&mut BytesMut::from(text)).unwrap().unwrap())
+    }
+
+    /// All of a body that comes in these pieces, and what is left in the buffer.
+    fn read(mut body: Body, pieces: &[&[u8]]) -> Result<(Vec<u8>, Body, Vec<u8>), Fault> {
+        let mut buffer = BytesMut::new();
+        let mut all = Vec::new();
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            while let Taken::Part(part) = body.take(&mut buffer)? {
+                assert!(!part.is_empty());
+                all.extend_from_slice(&part);
+            }
+        }
+        Ok((all, body, buffer.to_vec()))
+    }
+
+    #[test]
+    fn a_body_is_delimited_as_its_header_block_says() {
+        for (fields, body, keeps) in [
+            ("200 OK\r\nContent-Length: 5", Body::Length(5), true),
+            ("200 OK\r\nContent-Length: 0", Body::Done, true),
+            ("200 OK\r\nContent-Length: 5, 5", Body::Length(5), true),
+            ("200 OK\r\nContent-Length: 5\r\nContent-Length: 5", Body::Length(5), true),
+            ("200 OK\r\nContent-Length: 5\r\nConnection: Close", Body::Length(5), false),
+            ("200 OK\r\nContent-Length: 5\r\nConnection: x, close", Body::Length(5), false),
+            ("200 OK\r\nTransfer-Encoding: Chunked", Body::Size, true),
+            ("200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", Body::Size, false),
+            ("200 OK", Body::UntilClose, false),
+            ("204 No Content\r\nContent-Length: 5", Body::Done, true),
+            ("304 Not Modified", Body::Done, true),
+        ] {
+            let framed = framed(&format!("HTTP/1.1 {fields}\r\n\r\n")).unwrap();
+            assert_eq!((framed.body, framed.keeps), (body, keeps), "{fields}");
+        }
+    }
+
+    #[test]
+    fn http_1_0_keeps_a_connection_only_when_it_says_so() {
+        assert!(!framed("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n").unwrap().keeps);
+        assert!(framed("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n").unwrap().keeps);
+        let chunked = "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n";
+        assert!(!framed(chunked).unwrap().keeps);
+    }
+
+    #[test]
+    fn what_has_two_meanings_is_refused() {
+        for fields in [
+            "200 OK\r\nContent-Length: 5\r\nContent-Length: 6",
+            "200 OK\r\nContent-Length: 5, 6",
+            "200 OK\r\nContent-Length: +5",
+            "200 OK\r\nContent-Length: 5 5",
+            "200 OK\r\nContent-Length: ",
+            "200 OK\r\nContent-Length: 99999999999999999999",
+            "200 OK\r\nTransfer-Encoding: gzip, chunked",
+            "200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "200 OK\r\nTransfer-Encoding: identity",
+            "101 Switching Protocols\r\nUpgrade: x",
+        ] {
+            assert_eq!(framed(&format!("HTTP/1.1 {fields}\r\n\r\n")).err(), Some(Fault::Invalid), "{fields}");
+        }
+    }
+
+    #[test]
+    fn chunks_that_are_none_are_refused() {
+        for text in
+            ["\r\n", "g\r\n", " 5\r\n", "-5\r\n", "5\nhello\r\n", "5\r\nhelloX", "12345678901234567\r\n", ";x\r\n"]
+        {
+            assert_eq!(read(Body::Size, &[text.as_bytes()]).unwrap_err(), Fault::Invalid, "{text:?}");
+        }
+        let long = format!("5;{}", "x".repeat(MOST_LINE));
+        assert_eq!(read(Body::Size, &[long.as_bytes()]).unwrap_err(), Fault::Invalid);
+        let trailers = format!("0\r\n{}", "a: b\r\n".repeat(MOST_TRAILERS));
+        assert_eq!(read(Body::Size, &[trailers.as_bytes()]).unwrap_err(), Fault::Invalid);
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_the_end_of_some_bodies_only() {
+        for mut body in [Body::Length(1), Body::Size, Body::Chunk(1), Body::ChunkEnd, Body::Trailers(0)] {
+            assert_eq!(body.close(), Err(Fault::Closed), "{body:?}");
+        }
+        let mut body = Body::UntilClose;
+        assert_eq!((body.close(), body), (Ok(()), Body::Done));
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_is_the_same_however_it_comes(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
+            cuts in prop::collection::vec(0_usize..400, 0..12),
+        ) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                wire.extend_from_slice(format!("{:x};a=b\r\n", chunk.len()).as_bytes());
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\nx: y\r\n\r\nHTTP");
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut % wire.len()).chain([0, wire.len()]).collect();
+            cuts.sort_unstable();
+            let pieces: Vec<_> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
+            let (all, body, rest) = read(Body::Size, &pieces).unwrap();
+            prop_assert_eq!((all, body, rest), (chunks.concat(), Body::Done, b"HTTP".to_vec()));
+
+            let whole = chunks.concat();
+            let cuts: Vec<_> = cuts.iter().map(|cut| cut * whole.len() / wire.len()).collect();
+            let pieces: Vec<_> = cuts.windows(2).map(|cut| &whole[cut[0]..cut[1]]).collect();
+            let body = if whole.is_empty() { Body::Done } else { Body::Length(whole.len() as u64) };
+            let (all, body, _) = read(body, &pieces).unwrap();
+            prop_assert_eq!((all, body), (whole, Body::Done));
+        }
+
+        #[test]
+        fn nothing_that_comes_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(Body::Size, &[&bytes]);
+            let _ = Head::take(&mut BytesMut::from(&bytes[..]));
+        }
+    }
+}
