@@ -20,7 +20,6 @@ use tokio::task::JoinSet;
 
 use crate::compare::load::{Sample, execute, parse_ab, parse_wrk};
 use crate::compare::machine::which;
-use crate::compare::peers::WORKERS;
 use crate::compare::process::{Running, Usage};
 use crate::compare::{TempDir, cpu_per_request, start};
 use crate::pin::Pin;
@@ -113,7 +112,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
         dir: dir.path(),
         backend: backend.address,
         sink: None,
-        threads: WORKERS,
+        threads: plan.pin.proxy_cores(),
     };
     let mut outcome = Outcome { peers: Vec::new(), failed: Vec::new(), runs: Vec::new() };
     for name in KNOWN.into_iter().filter(|name| wanted(&plan.only, name)) {

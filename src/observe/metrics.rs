@@ -25,7 +25,7 @@ use security::SecurityMetrics;
 
 pub use ai::{
     AiGatewayMetrics, AiModelMetrics, AiObservation, AiProviderMetrics, BreakerSample, BreakerState, CredentialMetrics,
-    KeySample, KeyState, NO_PROVIDER, OTHER_MODEL, Sampler,
+    KeySample, KeyState, NO_PROVIDER, OTHER_MODEL, Sampler, Working,
 };
 pub use auth::AuthFailures;
 pub use caches::{CacheMetrics, Held};

@@ -7,6 +7,7 @@
 //! **Invariant:** nothing a client sends chooses an address, a key of ours or another caller's answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
@@ -26,10 +27,10 @@ use crate::ai::door::Operation;
 use crate::ai::estimate;
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{Way, way};
-use crate::clock;
 use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
+use crate::observe::metrics::Working;
 use crate::snapshot::ai::AiRoute;
 use account::{Account, Sent};
 use body::{Body, Held};
@@ -91,9 +92,9 @@ pub async fn serve(
     let reading = route.state.books.gateway.begin(Phase::Read);
     let mut held = Held::new(&route.state.books.gateway, route.state.config.max_buffered);
     let body = read_body(session, ctx, &mut held).await?;
-    drop(reading);
     let dialect = door.dialect;
-    let job = match prepare(session, ctx, route, gateway, door.operation, (body, held)).await {
+    let parsing = reading.then(Phase::Parse);
+    let job = match prepare(session, ctx, route, gateway, door.operation, (body, held), parsing).await {
         Ok(job) => job,
         Err(unready) => return unready.tell(session, ctx, dialect).await,
     };
@@ -180,19 +181,17 @@ async fn prepare(
     gateway: &Gateway,
     operation: Operation,
     (body, held): (Bytes, Held),
+    parsing: Working<'_>,
 ) -> Result<Job, Unready> {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE).cloned();
-    let gauges = &route.state.books.gateway;
-    let parsing = gauges.begin(Phase::Parse);
     let Read { body, input } = read(operation, content_type, body).await?;
-    drop(parsing);
+    let choosing = parsing.then(Phase::Choose);
     let model: Arc<str> = body.model().into();
     if let Some(trail) = &mut ctx.trail {
         trail.asked(&model, body.streams());
     }
-    let choosing = gauges.begin(Phase::Choose);
     let plan = plan(ctx, route, gateway, &model).await?;
-    drop(choosing);
+    let chosen = choosing.over();
     if let Some(trail) = &mut ctx.trail {
         trail.label = Some(Arc::clone(&plan.label));
     }
@@ -222,7 +221,7 @@ async fn prepare(
         cut_over_budget: route.target.cut_over_budget,
         sent: Sent::default(),
         began: ctx.started,
-        until: clock::now().checked_add(timeouts.total).unwrap_or(ctx.started),
+        until: chosen.checked_add(timeouts.total).unwrap_or(ctx.started),
     })
 }
 
@@ -243,8 +242,8 @@ fn translated_bound(route: &AiRoute, plan: &Plan, operation: Operation, body: &B
 
 /// Opens the account of `job`: what it may use is set aside.
 fn open(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Account, Unready> {
-    let _limiting = job.ai.books.gateway.begin(Phase::Limit);
-    Ok(Account::new(reserve(session, ctx, job)?, job))
+    let limiting = job.ai.books.gateway.begin(Phase::Limit);
+    Ok(Account::new(reserve(session, ctx, job, limiting.began())?, job))
 }
 
 /// The targets of `model` on this route.
@@ -263,7 +262,7 @@ async fn plan(ctx: &RequestContext, route: &AiRoute, gateway: &Gateway, model: &
 }
 
 /// Takes what the request may use out of the limits of its route.
-fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Option<Reserved>, Unready> {
+fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job, now: Instant) -> Result<Option<Reserved>, Unready> {
     let Some(route) = ctx.route.clone() else { return Ok(None) };
     let Some(limits) = &route.limits else { return Ok(None) };
     if job.body.in_background() && limits.enforces_budgets() {
@@ -283,7 +282,7 @@ fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Opt
     };
     // Nobody else has them yet.
     let permits = ctx.permits.as_mut().and_then(Arc::get_mut);
-    let reserved = limits.reserve(&asked, estimate, clock::now(), &mut ctx.fields, permits);
+    let reserved = limits.reserve(&asked, estimate, now, &mut ctx.fields, permits);
     reserved.map(Some).map_err(|refusal| Unready::Rejected(rejection(refusal)))
 }
 

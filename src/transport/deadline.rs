@@ -1,21 +1,39 @@
 //! Timers that are looked at for every read and write, and hardly ever fire.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
 use crate::clock;
 
-/// A timer whose end moves on all the time. Moving it costs nothing: the timer is set again when it fires too early.
+/// A timer whose end moves on all the time. Moving it costs nothing: the timer is set again when it fires too early. Nor does
+/// looking at one that is set already and wakes who looks.
 #[derive(Default)]
-pub struct Alarm(Option<Pin<Box<Sleep>>>);
+pub struct Alarm(Option<Armed>);
+
+struct Armed {
+    timer: Pin<Box<Sleep>>,
+    /// Who is woken.
+    waker: Waker,
+}
 
 impl Alarm {
     /// Ready once it is `end`.
     pub fn poll(&mut self, cx: &mut Context<'_>, end: Instant) -> Poll<()> {
-        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end.into())));
+        if let Some(Armed { timer, waker }) = &self.0
+            && waker.will_wake(cx.waker())
+            && timer.deadline().into_std() <= end
+            && !timer.is_elapsed()
+        {
+            return Poll::Pending;
+        }
+        let Armed { timer, waker } = self.0.get_or_insert_with(|| Armed {
+            timer: Box::pin(tokio::time::sleep_until(end.into())),
+            waker: cx.waker().clone(),
+        });
+        waker.clone_from(cx.waker());
         if timer.deadline().into_std() > end {
             timer.as_mut().reset(end.into());
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::load::Load;
 use crate::compare::machine::{version, which};
-use crate::compare::peers::{WORKERS, argv, free_address};
+use crate::compare::peers::{argv, free_address};
 use crate::streams::prompts::MODEL;
 
 /// What clients show every peer; the mock takes any key.
@@ -50,7 +50,7 @@ pub struct Places<'a> {
     pub backend: SocketAddr,
     /// The provider of large prompts, where the gateway has one.
     pub sink: Option<SocketAddr>,
-    /// Worker threads of the gateway.
+    /// Worker threads, or processes, of a gateway: as many as it has cores.
     pub threads: u32,
 }
 
@@ -114,7 +114,7 @@ impl Places<'_> {
         let metrics = free_address()?.port().to_string();
         let (config, program) = (config.to_string_lossy(), program.to_string_lossy());
         let worker = format!("http://{}", self.backend);
-        let workers = WORKERS.to_string();
+        let workers = self.threads.to_string();
         let env = |words: &[&str]| argv(Path::new("env"), words);
         Ok(match name {
             "sluicegate" => argv(Path::new(&*program), &["run", "-c", &config]),

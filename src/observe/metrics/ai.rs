@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::ai::{Ai, Provider};
 
 pub use credential::CredentialMetrics;
-pub use gateway::AiGatewayMetrics;
+pub use gateway::{AiGatewayMetrics, Working};
 pub use model::{AiModelMetrics, AiObservation};
 pub use provider::AiProviderMetrics;
 pub use states::{BreakerSample, BreakerState, KeySample, KeyState};

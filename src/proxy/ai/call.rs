@@ -51,6 +51,8 @@ pub struct Terms<'a> {
     pub tokens: u64,
     /// For this try.
     pub timeouts: AiTimeouts,
+    /// When it begins: now.
+    pub began: Instant,
     /// When the first content has to be there at the latest.
     pub until: Instant,
     /// Told when the provider has the whole request.
@@ -108,22 +110,21 @@ pub async fn call(
         NoPick::NoMember | NoPick::AllTried => NoAnswer::NoMember,
     })?;
     let Ok(peer) = attempts::peer(record, route, &pick) else { return Err(NoAnswer::NoMember) };
-    let started = clock::now();
     let mut tried = exchange(provider, connector, outgoing, terms, record, peer, true).await;
     if matches!(tried, Err(Failed { cause: Cause::Reset, kept_connection: true })) {
         // It closed a connection it had kept, just as we used it: no fault of the member's.
         tried = exchange(provider, connector, outgoing, terms, record, peer, false).await;
     }
-    record.ended = Some(clock::now());
+    let now = clock::now();
+    record.ended = Some(now);
     match tried {
         Ok((upstream, head)) => {
             let status = head.status.as_u16();
             record.status = Some(status);
-            let now = clock::now();
             record.first_byte = record.started.map(|began| now.saturating_duration_since(began));
             route.metrics.attempt(AttemptOutcome::Answered);
             if status < 500 {
-                pick.succeeded(now.saturating_duration_since(started));
+                pick.succeeded(now.saturating_duration_since(terms.began));
             } else {
                 pick.failed(Failure::Status(status));
             }

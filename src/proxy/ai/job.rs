@@ -243,8 +243,8 @@ impl Job {
         let mut tried_keys = Vec::new();
         let mut again = false;
         while self.may_try(trail) {
-            let now = clock::now();
             let choosing = self.ai.books.gateway.begin(Phase::Choose);
+            let now = choosing.began();
             let key = match provider.keys.pick(&candidate.model, now, &tried_keys) {
                 Some(key) => Some(key),
                 None if config.keys.is_empty() => None,
@@ -269,8 +269,8 @@ impl Job {
                     continue;
                 }
             };
-            drop(choosing);
-            let attempt = Attempt { provider, candidate, prepared: &prepared, key, trial };
+            let began = choosing.over();
+            let attempt = Attempt { provider, candidate, prepared: &prepared, key, trial, began };
             match self.attempt(attempt, trail).await {
                 Ok(answer) => return Went::Answer(answer),
                 Err(Missed::Final(refusal)) => return Went::Final(refusal),

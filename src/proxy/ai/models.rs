@@ -232,6 +232,7 @@ async fn fetch(
         headers: &no_fields,
         tokens: 0,
         timeouts: AiTimeouts::default(),
+        began: now,
         until: now + PATIENCE,
         sent: &Sent::default(),
     };

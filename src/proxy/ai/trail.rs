@@ -177,9 +177,9 @@ impl Trail {
         self.upstream.tried.clear();
     }
 
-    pub(super) fn began(&mut self, provider: &ProviderState, candidate: &Candidate, key: Option<usize>) {
+    pub(super) fn began(&mut self, provider: &ProviderState, candidate: &Candidate, key: Option<usize>, now: Instant) {
         self.count = self.count.saturating_add(1);
-        self.began.get_or_insert_with(clock::now);
+        self.began.get_or_insert(now);
         self.remember(provider, candidate, key, None);
     }
 

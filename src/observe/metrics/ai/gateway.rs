@@ -48,7 +48,7 @@ impl Default for AiGatewayMetrics {
 impl AiGatewayMetrics {
     /// Begins a part of the gateway's own work, which ends when the guard is dropped.
     pub fn begin(&self, phase: Phase) -> Working<'_> {
-        Working { metrics: self, phase, began: clock::now() }
+        Working { metrics: self, phase, began: clock::now(), ended: None }
     }
 
     /// Records how long a part of the gateway's own work took.
@@ -102,10 +102,30 @@ pub struct Working<'a> {
     metrics: &'a AiGatewayMetrics,
     phase: Phase,
     began: Instant,
+    ended: Option<Instant>,
+}
+
+impl Working<'_> {
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Ends it; when that was.
+    pub fn over(mut self) -> Instant {
+        *self.ended.insert(clock::now())
+    }
+
+    /// Ends it, and begins another part at the same moment.
+    pub fn then(self, phase: Phase) -> Self {
+        let metrics = self.metrics;
+        Self { metrics, phase, began: self.over(), ended: None }
+    }
 }
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.metrics.phase(self.phase, clock::now().saturating_duration_since(self.began));
+        let ended = self.ended.unwrap_or_else(clock::now);
+        self.metrics.phase(self.phase, ended.saturating_duration_since(self.began));
     }
 }

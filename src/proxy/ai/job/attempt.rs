@@ -1,7 +1,7 @@
 //! One try: a request to one target with one key, and what an answer means that is not served.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -37,6 +37,7 @@ pub(super) struct Attempt<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) key: Option<usize>,
     pub(super) trial: Trial,
+    pub(super) began: Instant,
 }
 
 impl Attempt<'_> {
@@ -72,14 +73,13 @@ pub(super) struct Fault<'a> {
 
 impl Job {
     pub(super) async fn attempt(&self, attempt: Attempt<'_>, trail: &mut Trail) -> Result<Box<Answer>, Missed> {
-        let Attempt { provider, candidate, prepared, key, .. } = attempt;
+        let Attempt { provider, candidate, prepared, key, began, .. } = attempt;
         let probing = Probing::new(&provider.keys, key, &candidate.model);
-        let began = clock::now();
         let field = match key.map(|key| (key, provider.key_field(key, began))) {
             Some((_, Ok(field))) => Some(field),
             Some((key, Err(_))) => {
                 provider.keys.refused(key, Of::All, began, self.ai.config.key_cooldown);
-                trail.began(provider, candidate, Some(key));
+                trail.began(provider, candidate, Some(key), began);
                 trail.key_refused(provider);
                 return Err(Missed::Key);
             }
@@ -97,13 +97,14 @@ impl Job {
             headers: self.draft.headers(),
             tokens: self.tokens(),
             timeouts,
+            began,
             until,
             sent: &self.sent,
         };
         if let Some(key) = key {
             provider.keys.used(key);
         }
-        trail.began(provider, candidate, key);
+        trail.began(provider, candidate, key, began);
         trail.upstream.connect = None;
         let called = call::call(provider, &self.connector, &outgoing, &terms, &mut trail.upstream).await;
         if let Some(connect) = trail.upstream.connect {
@@ -143,7 +144,7 @@ impl Job {
 
     /// What an answer that is not served means.
     pub(super) fn miss(&self, attempt: Attempt<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
-        let Attempt { provider, prepared, candidate, key, trial } = attempt;
+        let Attempt { provider, prepared, candidate, key, trial, .. } = attempt;
         let model = &*candidate.model;
         let Fault { verdict, status, headers, error, body } = fault;
         let (now, wall) = (clock::now(), clock::wall());
