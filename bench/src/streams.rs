@@ -26,7 +26,7 @@ use crate::compare::{TempDir, start};
 use crate::gateways::load::{Load, PATH};
 use crate::gateways::peers::{Peer, Places};
 use crate::pin::Pin;
-use backend::Backend;
+use backend::{Backend, Noticed};
 use client::{Ask, Seen, once};
 use delays::Delays;
 use prompts::{Pressure, Sink};
@@ -101,6 +101,8 @@ pub struct Steady {
 pub struct Left {
     /// Microseconds from the moment before the first client closed to the mock's notice, for each stream.
     pub after: Delays,
+    /// The same from the moment that its own client closed.
+    pub own: Delays,
     /// How long it took to close all clients' connections, microseconds.
     pub closing_us: u64,
 }
@@ -215,17 +217,18 @@ impl Way<'_> {
         clients.abort_all();
         while clients.join_next().await.is_some() {}
         let closing_us = u64::try_from(closing.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let mut after = Vec::new();
+        let mut noticed = Noticed::default();
         for _ in 0..PATIENCE.as_secs() {
             // Asking for the books costs the mock time; it is not asked while it notices.
             sleep(Duration::from_secs(1)).await;
-            after = self.backend.left_after().await?;
-            if after.len() >= streams {
+            noticed = self.backend.noticed().await?;
+            if noticed.after.len() >= streams {
                 break;
             }
         }
-        let after = after.iter().map(|after| u32::try_from(after.as_micros()).unwrap_or(u32::MAX));
-        Ok(Left { after: Delays::of(after.collect()), closing_us })
+        let own = Delays::of(seen.own_delays(&noticed.at));
+        let after = noticed.after.iter().map(|after| u32::try_from(after.as_micros()).unwrap_or(u32::MAX));
+        Ok(Left { after: Delays::of(after.collect()), own, closing_us })
     }
 
     /// Streams without prompts beside them, and with some.
@@ -265,12 +268,15 @@ impl Way<'_> {
         let mut body: serde_json::Value = serde_json::from_str(&Load::Stream.body("m")).map_err(io::Error::other)?;
         // These say more than a client would pay for.
         body.as_object_mut().and_then(|body| body.remove("max_tokens"));
-        let ask = Ask::post(self.peer.address, PATH, &self.peer.fields(Load::Stream), &body.to_string());
-        let (ask, seen) = (Arc::new(ask), Arc::new(Seen::default()));
+        let (body, seen) = (body.to_string(), Arc::new(Seen::default()));
         let (mut clients, began) = (JoinSet::new(), Instant::now());
         for number in 0..streams {
             tokio::time::sleep_until(began + RAMP.mul_f64(number as f64 / streams as f64)).await;
-            clients.spawn(once(ask.clone(), expected, seen.clone()));
+            let id = format!("stream-{number}");
+            let mut fields = self.peer.fields(Load::Stream);
+            fields.push(("x-request-id".to_owned(), id.clone()));
+            let ask = Ask::post(self.peer.address, PATH, &fields, &body);
+            clients.spawn(once(ask, id, expected, seen.clone()));
         }
         sleep(Duration::from_millis(500)).await;
         Ok((seen, clients))

@@ -20,6 +20,15 @@ pub struct Backend {
     running: Running,
 }
 
+/// When the mock noticed that clients are gone.
+#[derive(Default)]
+pub struct Noticed {
+    /// For each, how long after the mark.
+    pub after: Vec<Duration>,
+    /// The id of each request, and the moment in microseconds since the epoch.
+    pub at: Vec<(String, i64)>,
+}
+
 impl Backend {
     /// Starts `sluicegate-mock` with one thread. Errors when it is not built or does not listen.
     pub async fn start(tools: &Path, dir: &Path) -> io::Result<Self> {
@@ -48,11 +57,13 @@ impl Backend {
         self.tell("reset", "").await.map(drop)
     }
 
-    /// Requests that their clients left: how long after the mark each was noticed.
-    pub async fn left_after(&self) -> io::Result<Vec<Duration>> {
+    /// Requests that their clients left.
+    pub async fn noticed(&self) -> io::Result<Noticed> {
         let ledger = self.exchange("GET", "ledger", "").await?;
         let all = ledger["cancellations"].as_array().cloned().unwrap_or_default();
-        Ok(all.iter().filter_map(|one| one["after_mark_us"].as_u64()).map(Duration::from_micros).collect())
+        let after = all.iter().filter_map(|one| one["after_mark_us"].as_u64()).map(Duration::from_micros).collect();
+        let at = |one: &Value| Some((one["request_id"].as_str()?.to_owned(), one["noticed_us"].as_i64()?));
+        Ok(Noticed { after, at: all.iter().filter_map(at).collect() })
     }
 
     /// What its process has used.

@@ -3,6 +3,7 @@
 //! Its clock is read once for each read of the socket, so that the delay of an event is from its stamp to the moment at which the
 //! client had it.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -62,12 +63,33 @@ pub struct Seen {
     pub failed: AtomicU64,
     told: Mutex<Vec<String>>,
     delays_us: Mutex<Vec<u32>>,
+    closed: Mutex<HashMap<String, i64>>,
+}
+
+/// Notes when a client closes its connection, in microseconds since the epoch: dropped just before that.
+struct Closing<'a> {
+    id: &'a str,
+    seen: &'a Seen,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let now = jiff::Timestamp::now().as_microsecond();
+        self.seen.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(self.id.to_owned(), now);
+    }
 }
 
 impl Seen {
     /// The delays since the last call, microseconds.
     pub fn take_delays(&self) -> Vec<u32> {
         std::mem::take(&mut *self.delays_us.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How long after its client closed each of these was noticed, microseconds. They have ids, and moments since the epoch.
+    pub fn own_delays(&self, noticed: &[(String, i64)]) -> Vec<u32> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = |(id, at): &(String, i64)| Some((at - closed.get(id)?).max(0));
+        noticed.iter().filter_map(after).map(|after| u32::try_from(after).unwrap_or(u32::MAX)).collect()
     }
 
     /// The first failures, in words.
@@ -100,9 +122,11 @@ impl Seen {
 }
 
 /// Asks for one stream on a connection of its own, and reads it to its end; `events` of them should come, where that is known.
-pub async fn once(ask: Arc<Ask>, events: Option<u64>, seen: Arc<Seen>) {
+/// `id`: as the request names itself.
+pub async fn once(ask: Ask, id: String, events: Option<u64>, seen: Arc<Seen>) {
     let read = async {
         let mut socket = open(&ask).await?;
+        let _closing = Closing { id: &id, seen: &seen };
         stream(&mut socket, &ask, events, &seen).await
     };
     if let Err(error) = read.await {

@@ -9,8 +9,8 @@ pub fn tables(plan: &Plan, runs: &[Run]) -> String {
     let mut out = format!("## {} streams at {} events a second\n\n", plan.streams, plan.rate);
     out.push_str(
         "| via | round | whole | broken | events | lost | disordered | p50 ms | p99 ms | max ms | added p50 ms | added p99 ms | \
-         gateway us/event | cores: gateway, mock, client | rest PSS MiB | a stream KiB (PSS, RSS) | left | left p50 ms | left last ms | closed within ms |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         gateway us/event | cores: gateway, mock, client | rest PSS MiB | a stream KiB (PSS, RSS) | left | left p50 ms | left last ms | closed within ms | own p50 ms | own last ms |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for run in runs {
         out.push_str(&line(plan, run, direct(runs, run)));
@@ -48,7 +48,7 @@ fn line(plan: &Plan, run: &Run, direct: Option<&Run>) -> String {
         busy.saturating_sub(rest) as f64 / plan.streams as f64
     };
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {gateway:.2}, {mock:.2}, {client:.2} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {gateway:.2}, {mock:.2}, {client:.2} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
         run.via,
         run.round + 1,
         steady.whole,
@@ -68,6 +68,8 @@ fn line(plan: &Plan, run: &Run, direct: Option<&Run>) -> String {
         ms(left.after.p50),
         ms(left.after.max),
         ms(u32::try_from(left.closing_us).unwrap_or(u32::MAX)),
+        ms(left.own.p50),
+        ms(left.own.max),
     )
 }
 
@@ -117,7 +119,11 @@ mod tests {
             busy_kib: [5024, 8048],
             ..Steady::default()
         };
-        let left = Left { after: Delays { count: 9, p50: 10_000, p99: 20_000, max: 25_000 }, closing_us: 7000 };
+        let left = Left {
+            after: Delays { count: 9, p50: 10_000, p99: 20_000, max: 25_000 },
+            own: Delays { count: 9, p50: 9_000, p99: 17_000, max: 19_000 },
+            closing_us: 7000,
+        };
         let beside = |pressure: Pressure, max| Beside {
             pressure,
             prompts: 3,
@@ -135,7 +141,7 @@ mod tests {
         let (rounds, seconds, streams, rate, pin) = (1, 9, 2000, 20, Pin::default());
         let plan = Plan { gateway: path(), tools: path(), rounds, seconds, streams, rate, pin };
         let text = tables(&plan, &[run("direct", 1000), run("sluicegate", 1600)]);
-        let own = "| sluicegate | 1 | 0 | 0 | 0 | 0 | 0 | 0.40 | 1.60 | 9.00 | 0.00 | 0.60 | 10.0 | 0.40, 0.20, 0.10 | 1.0 | 2.0, 3.0 | 9 | 10.00 | 25.00 | 7.00 |";
+        let own = "| sluicegate | 1 | 0 | 0 | 0 | 0 | 0 | 0.40 | 1.60 | 9.00 | 0.00 | 0.60 | 10.0 | 0.40, 0.20, 0.10 | 1.0 | 2.0, 3.0 | 9 | 10.00 | 25.00 | 7.00 | 9.00 | 19.00 |";
         assert!(text.contains(own), "{text}");
         let prompts = "| sluicegate | 1 | one, then 200 ms of rest | 3 | 0.40 | 1.60 | 4.50 | 0.00 | 2.50 | 10.0 | 0 |";
         assert!(text.contains(prompts), "{text}");

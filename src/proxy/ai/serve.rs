@@ -46,6 +46,8 @@ pub async fn serve(
     let served = exchange_with(session, ctx, &job, &mut account, &mut delivery, &mut trail).await;
     trail.upstream.ended = Some(clock::now());
     if let Err(Unserved::Cut(_)) = &served {
+        // Many may leave at once: what all of them asked for ends before anything is written down.
+        tokio::task::yield_now().await;
         account.settle_seen(&mut trail, &job);
         trail.cancelled();
     }
