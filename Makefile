@@ -17,8 +17,8 @@ help:
 	echo 'make test     everything CI runs; installs the tools that are missing'
 	echo 'make check    the same, installing nothing'
 	echo 'make bench    the side-by-side benchmark with the peers that are installed'
-	echo 'make release  the optimised binary: target/release/sluicegate'
-	@echo 'make package  .deb and .rpm under dist/; BINARY=FILE packages that program, PACKAGE_VERSION=V sets the version'
+	echo 'make release  the program as it is shipped: target/pgo/sluicegate; PGO=no: in half of the time, target/plain/sluicegate'
+	@echo 'make package  .deb and .rpm of it under dist/; BINARY=FILE packages that program, PACKAGE_VERSION=V sets the version'
 
 demo:
 	@$(SCRIPTS)/deps demo
@@ -29,22 +29,30 @@ test: deps check
 # From the quickest to the slowest, so that a slip is told early; the tests last, so that their count ends the output.
 check: fmt scripts audit clippy docs tests
 
-# BENCH holds arguments: make bench BENCH='web --rounds 1 --only sluicegate,nginx', or ai, or streams; all without one.
+# Whether the program is optimised for what it runs under a load, which takes two builds: yes, no, or a file of counts from
+# another build. bench and package go by it too.
+PGO ?= yes
+export PGO
+PROGRAM := target/$(if $(filter no,$(PGO)),plain,pgo)/sluicegate
+
+# What is measured is what is shipped. BENCH holds arguments: make bench BENCH='web --rounds 1 --only sluicegate,nginx', or ai,
+# or streams; all without one.
 BENCH ?=
 bench:
 	@$(SCRIPTS)/deps bench
-	cargo build --release --locked --workspace --bins
-	target/release/sluicegate-bench $(BENCH)
+	cargo build --release --locked --package sluicegate-bench --bins
+	packaging/package/build $(PROGRAM)
+	target/release/sluicegate-bench --gateway $(PROGRAM) $(BENCH)
 
 release:
-	@$(SCRIPTS)/deps build
-	cargo build --release --locked --bin sluicegate
-	ls -l target/release/sluicegate
+	@$(SCRIPTS)/deps release
+	packaging/package/build $(PROGRAM)
+	ls -l $(PROGRAM)
 
 BINARY ?=
 PACKAGE_VERSION ?=
 package:
-	@$(SCRIPTS)/deps package
+	@$(if $(BINARY),PGO=no )$(SCRIPTS)/deps package
 	$(SCRIPTS)/package $(if $(BINARY),--binary '$(BINARY)') $(if $(PACKAGE_VERSION),--version '$(PACKAGE_VERSION)')
 
 deps:

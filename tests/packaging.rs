@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says what it leaves out")]
 
+use std::path::Path;
 use std::process::Command;
 
 /// The exit code of a check that cannot run here.
@@ -25,6 +26,17 @@ fn run(program: &str, arguments: &[&str], at_least: usize) {
 #[test]
 fn the_packages_hold_what_they_should() {
     run("contents", &[env!("CARGO_BIN_EXE_sluicegate")], 20);
+}
+
+#[test]
+fn the_program_is_built_with_what_a_training_counted() {
+    let program = env!("CARGO_BIN_EXE_sluicegate");
+    let mock = Path::new(program).with_file_name("sluicegate-mock");
+    if !mock.is_file() {
+        eprintln!("skipped: there is no sluicegate-mock; `cargo build --workspace --bins` makes it");
+        return;
+    }
+    run("optimised", &[program, &mock.to_string_lossy()], 12);
 }
 
 #[test]
