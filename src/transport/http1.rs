@@ -21,8 +21,8 @@ use super::deadline::{Alarm, Deadline};
 use body::{Body, Taken};
 pub use head::{Head, RequestHead};
 
-mod body;
-mod head;
+pub mod body;
+pub mod head;
 
 /// Bytes that are made room for before a read; doubled, up to [`MOST_ROOM`], while reads fill it.
 const ROOM: usize = 4 << 10;

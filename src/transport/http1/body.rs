@@ -12,7 +12,7 @@ const MOST_TRAILERS: usize = 64 << 10;
 
 /// What is still to come of a body.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub enum Body {
     /// Nothing.
     #[default]
     Done,
@@ -31,15 +31,16 @@ pub(super) enum Body {
 }
 
 /// How an answer is delimited.
-pub(super) struct Framed {
-    pub(super) body: Body,
+pub struct Framed {
+    /// What is to come.
+    pub body: Body,
     /// The connection may serve again after it.
-    pub(super) keeps: bool,
+    pub keeps: bool,
 }
 
 /// What was at hand.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub enum Taken {
     /// Bytes of the body, at least one.
     Part(Bytes),
     /// Nothing as yet.
@@ -53,7 +54,7 @@ impl Body {
     ///
     /// # Errors
     /// When that can be read in several ways.
-    pub(super) fn of(head: &Head) -> Result<Framed, Fault> {
+    pub fn of(head: &Head) -> Result<Framed, Fault> {
         let has = |token: &[u8]| head.items(header::CONNECTION).any(|item| item.eq_ignore_ascii_case(token));
         let keeps = !has(b"close") && (head.version == Version::HTTP_11 || has(b"keep-alive"));
         let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
@@ -80,7 +81,7 @@ impl Body {
     }
 
     /// Whether nothing is to come any more.
-    pub(super) fn is_done(self) -> bool {
+    pub fn is_done(self) -> bool {
         self == Self::Done
     }
 
@@ -88,7 +89,7 @@ impl Body {
     ///
     /// # Errors
     /// When the body has not.
-    pub(super) fn close(&mut self) -> Result<(), Fault> {
+    pub fn close(&mut self) -> Result<(), Fault> {
         match self {
             Self::Done | Self::UntilClose => {
                 *self = Self::Done;
@@ -102,7 +103,7 @@ impl Body {
     ///
     /// # Errors
     /// When the chunks are none.
-    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Taken, Fault> {
+    pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Taken, Fault> {
         loop {
             match *self {
                 Self::Done => return Ok(Taken::End),
