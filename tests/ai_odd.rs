@@ -275,3 +275,16 @@ async fn comments_of_a_provider_are_no_content() {
     assert_eq!(good.hits(), 1);
     comments.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_provider_that_only_ever_informs_is_not_waited_for() {
+    let (raw, good) = (raw_upstream().await, upstream("good").await);
+    let gate = before(&raw, &good, "{ first_token: 1s }").await;
+    let informs = tokio::spawn(async move {
+        let (mut connection, _) = raw.answer_once("HTTP/1.1 100 Continue\r\n\r\n").await;
+        while connection.try_send("HTTP/1.1 102 Processing\r\n\r\n".repeat(4096)).await.is_ok() {}
+    });
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200);
+    assert_eq!(good.hits(), 1);
+    informs.await.unwrap();
+}

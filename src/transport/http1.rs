@@ -18,6 +18,7 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::deadline::{Alarm, Deadline};
+use crate::clock;
 use body::{Body, Taken};
 pub use head::{Head, RequestHead};
 
@@ -99,6 +100,10 @@ impl Conversation {
         loop {
             while let Some(head) = Head::take(&mut self.buffer)? {
                 if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+                    // One that never runs out of them is never waited for.
+                    if clock::now() >= until {
+                        return Err(Fault::Timeout);
+                    }
                     continue;
                 }
                 let framed = Body::of(&head)?;
