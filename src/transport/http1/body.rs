@@ -61,23 +61,23 @@ impl Body {
         let length = length(head)?;
         let body = match head.status {
             StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::Invalid),
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Body::Done,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Self::Done,
             _ if coded => {
                 let mut codings = head.items(header::TRANSFER_ENCODING);
                 let only = codings.next().filter(|_| codings.next().is_none());
                 // Other codings cannot be passed on: only chunked is taken off and put on again here.
                 only.filter(|coding| coding.eq_ignore_ascii_case(b"chunked")).ok_or(Fault::Invalid)?;
-                Body::Size
+                Self::Size
             }
             _ => match length {
-                Some(0) => Body::Done,
-                Some(length) => Body::Length(length),
-                None => Body::UntilClose,
+                Some(0) => Self::Done,
+                Some(length) => Self::Length(length),
+                None => Self::UntilClose,
             },
         };
         // With both, or with chunks in HTTP/1.0, somebody between us may see another end (section 6.1).
         let sure = !coded || (length.is_none() && head.version == Version::HTTP_11);
-        Ok(Framed { body, keeps: keeps && sure && body != Body::UntilClose })
+        Ok(Framed { body, keeps: keeps && sure && body != Self::UntilClose })
     }
 
     /// Whether nothing is to come any more.
