@@ -288,3 +288,39 @@ async fn a_provider_that_only_ever_informs_is_not_waited_for() {
     assert_eq!(good.hits(), 1);
     informs.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_provider_that_had_begun_to_answer_on_a_kept_connection_is_not_asked_once_more() {
+    let (raw, good) = (raw_upstream().await, upstream("good").await);
+    let gate = before(&raw, &good, "{ first_token: 20s }").await;
+    let provider = tokio::spawn(async move {
+        let body = r#"{"choices":[{"message":{"content":"one"}}]}"#;
+        let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let (mut connection, head) = raw.answer_once(&whole).await;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+        connection.take(length).await.unwrap();
+        connection.head().await.unwrap();
+        connection.send("HTTP/1.1 200 OK\r\nx-a:").await;
+        drop(connection);
+        raw
+    });
+    let first = ask(&gate, "chat/completions", &chat("m", "x")).await;
+    assert_eq!((text_of(&first).as_str(), good.hits()), ("one", 0));
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200);
+    assert_eq!(good.hits(), 1, "the other one answers");
+    let raw = provider.await.unwrap();
+    let again = tokio::time::timeout(ms(300), raw.accept()).await;
+    assert!(again.is_err(), "it was asked once more");
+}
+
+#[tokio::test]
+async fn a_query_that_is_no_ascii_reaches_its_provider_as_it_came() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    let body = chat("m", "x").to_string();
+    let mut connection = gate.connect().await;
+    let head =
+        format!("POST /v1/chat/completions?\u{e9}=1 HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    assert_eq!(connection.ask(format!("{head}{body}")).await.status, 200);
+    assert_eq!(last_seen(&a).path_and_query, "/v1/chat/completions?\u{e9}=1");
+}

@@ -546,3 +546,31 @@ async fn bodies_of_all_requests_together_take_no_more_memory_than_they_may() {
     assert_eq!(ask(&gate, "chat/completions", &long).await.status, 200);
     assert!(held(0).await, "what was answered is held no more");
 }
+
+#[tokio::test]
+async fn credentials_that_are_forwarded_are_those_for_a_provider_without_keys_and_nothing_of_the_way_to_us() {
+    let [own, keyed] = upstreams(["own", "keyed"]).await;
+    let ai = ai().openai("first", &keyed).provider_as("own", "kind: openai_compatible, pool: own");
+    let ai = ai.model("k", &["first"]).model("m", &["own"]).on_route("auth: none, forward_credentials: true");
+    let auth = callers().replacen("api_keys: {", "api_keys: { header: X-Gw-Key,", 1);
+    let gate = ai.build().section("auth", &auth).pool_with("own", &[&own], "balance: round_robin").start().await;
+    let secret = secret_of("team-a");
+    let fields = [
+        ("x-gw-key", &*secret),
+        ("x-api-key", "one"),
+        ("api-key", "two"),
+        ("proxy-authorization", "Basic dXNlcjpwdw=="),
+        ("connection", "api-key"),
+    ];
+    assert_eq!(ask_with(&gate, "chat/completions", &chat("m", "x"), &fields).await.status, 200);
+    let seen = last_seen(&own);
+    for (name, value) in [("x-api-key", "one"), ("x-gw-key", &*secret), ("api-key", ""), ("proxy-authorization", "")] {
+        assert_eq!(sent(&seen, name), value, "{name}");
+    }
+    assert_eq!(ask_with(&gate, "chat/completions", &chat("k", "x"), &fields).await.status, 200);
+    let seen = last_seen(&keyed);
+    for name in ["x-api-key", "x-gw-key", "api-key", "proxy-authorization"] {
+        assert_eq!(sent(&seen, name), "", "{name}");
+    }
+    assert_eq!(sent(&seen, "authorization"), format!("Bearer {}", key_of("first")));
+}

@@ -188,41 +188,41 @@ pub(super) fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestCont
     Ok(())
 }
 
-pub(super) fn strip_request(headers: &mut HeaderMap) -> Result<(), Rejection> {
-    if headers.contains_key(header::CONNECTION) {
-        strip_nominated(headers)?;
-    }
+/// Whether a field may not pass a proxy, which `nominated` are by Connection.
+pub(super) fn is_stripped(name: &HeaderName, nominated: &[HeaderName]) -> bool {
+    is_hop_by_hop(name) || nominated.contains(name)
+}
+
+fn strip_request(headers: &mut HeaderMap) -> Result<(), Rejection> {
+    let nominated = nominated(headers)?;
     // What is there is looked at: far less than what might be.
-    let found: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    for name in found {
+    let found = headers.keys().filter(|name| is_stripped(name, &nominated));
+    for name in found.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
     Ok(())
 }
 
-fn strip_nominated(headers: &mut HeaderMap) -> Result<(), Rejection> {
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
+/// The fields that Connection names.
+///
+/// # Errors
+/// When it names what is not its to name.
+pub(super) fn nominated(headers: &HeaderMap) -> Result<Vec<HeaderName>, Rejection> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    let nominated: Vec<HeaderName> = tokens
         .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .collect();
-    for name in nominated {
-        // What a request is routed, framed or identified by cannot be taken away from it in passing.
-        let protected = name == header::HOST
-            || name == header::CONTENT_LENGTH
-            || name == header::TRANSFER_ENCODING
-            || name == header::AUTHORIZATION
-            || name == header::COOKIE
-            || name.as_str().starts_with("x-forwarded-");
-        if protected {
-            return Err(Rejection::BadRequest("the Connection header names a field it may not"));
-        }
-        headers.remove(&name);
+    // What a request is routed, framed or identified by cannot be taken away from it in passing.
+    let is_protected = |name: &HeaderName| {
+        matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "authorization" | "cookie")
+            || name.as_str().starts_with("x-forwarded-")
+    };
+    if nominated.iter().any(is_protected) {
+        return Err(Rejection::BadRequest("the Connection header names a field it may not"));
     }
-    Ok(())
+    Ok(nominated)
 }
 
 /// The answer for the client: `upstream`'s, without what may not pass, with what the configuration adds.

@@ -50,6 +50,8 @@ pub struct Conversation {
     body: Body,
     /// The whole request left, and the member lets the connection serve again.
     keeps: bool,
+    /// Something of an answer came.
+    heard: bool,
     alarm: Alarm,
 }
 
@@ -62,29 +64,34 @@ impl Conversation {
             room: ROOM,
             body: Body::default(),
             keeps: true,
+            heard: false,
             alarm: Alarm::default(),
         }
     }
 
-    /// Sends `bytes`, of which the member has to take some in any time as long as `patience`.
+    /// Sends `bytes`, of which the member has to take some in any time as long as `patience`, and all by `until`.
     ///
     /// # Errors
     /// When it does not, or the connection breaks.
-    pub async fn send(&mut self, mut bytes: &[u8], patience: Duration) -> Result<(), Fault> {
-        let mut deadline = Deadline::default();
-        let stream = &mut self.stream;
+    pub async fn send(&mut self, mut bytes: &[u8], patience: Duration, until: Instant) -> Result<(), Fault> {
+        let mut pause = Deadline::default();
+        let Self { stream, alarm, .. } = self;
+        let mut waited = |cx: &mut Context<'_>, pause: &mut Deadline| match alarm.poll(cx, until) {
+            Poll::Pending => pause.poll(cx, patience),
+            over => over,
+        };
         let sent = poll_fn(|cx| {
             while !bytes.is_empty() {
                 match Pin::new(&mut *stream).poll_write(cx, bytes) {
                     Poll::Ready(Ok(taken @ 1..)) => bytes = bytes.get(taken..).unwrap_or_default(),
                     Poll::Ready(_) => return Poll::Ready(Err(Fault::Closed)),
-                    Poll::Pending => return deadline.poll(cx, patience).map(|()| Err(Fault::Timeout)),
+                    Poll::Pending => return waited(cx, &mut pause).map(|()| Err(Fault::Timeout)),
                 }
-                deadline.restart();
+                pause.restart();
             }
             match Pin::new(&mut *stream).poll_flush(cx) {
                 Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Fault::Closed)),
-                Poll::Pending => deadline.poll(cx, patience).map(|()| Err(Fault::Timeout)),
+                Poll::Pending => waited(cx, &mut pause).map(|()| Err(Fault::Timeout)),
             }
         })
         .await;
@@ -135,6 +142,11 @@ impl Conversation {
         }
     }
 
+    /// Whether anything of an answer came.
+    pub fn was_heard(&self) -> bool {
+        self.heard
+    }
+
     /// Whether the answer was read to its end.
     pub fn is_done(&self) -> bool {
         self.body.is_done()
@@ -148,6 +160,7 @@ impl Conversation {
     /// Reads more; 0: the member said its last word.
     async fn fill(&mut self, until: Instant) -> Result<usize, Fault> {
         let read = poll_fn(|cx| self.poll_fill(cx, until)).await?;
+        self.heard |= read > 0;
         if read >= self.room {
             self.room = (self.room * 2).min(MOST_ROOM);
         }

@@ -170,29 +170,37 @@ async fn exchange(
     };
     let mut upstream = Box::new(Conversation::new(stream));
     // A provider may answer and close before it has read all: its answer counts then, not our broken write.
-    let cut = match send(&mut upstream, outgoing, route.timeouts.write).await {
+    let cut = match send(&mut upstream, outgoing, route.timeouts.write, terms.until).await {
         Ok(()) => false,
         Err(Fault::Timeout) => return Err(failed(Cause::Timeout)),
         Err(_) => true,
     };
     terms.sent.set(!cut);
     let until = if cut { terms.until.min(clock::now() + EARLY_ANSWER) } else { terms.until };
-    let head = upstream.head(until).await.map_err(|fault| failed(cause_of(fault)))?;
-    Ok((upstream, head))
+    match upstream.head(until).await {
+        Ok(head) => Ok((upstream, head)),
+        // One that had begun to answer has the request: it is not sent to it once more.
+        Err(fault) => Err(Failed { cause: cause_of(fault), kept_connection: kept_connection && !upstream.was_heard() }),
+    }
 }
 
 /// Sends a request: a small one in one write, a body otherwise a slice at a time, so that what else the worker serves does
 /// not wait for all of it.
-async fn send(upstream: &mut Conversation, outgoing: &Outgoing, patience: Duration) -> Result<(), Fault> {
+async fn send(
+    upstream: &mut Conversation,
+    outgoing: &Outgoing,
+    patience: Duration,
+    until: Instant,
+) -> Result<(), Fault> {
     let Outgoing { head, body } = outgoing;
     let (first, rest) = body.split_at(body.len().min(WITH_HEAD));
     if first.is_empty() {
-        return upstream.send(head, patience).await;
+        return upstream.send(head, patience, until).await;
     }
-    upstream.send(&[head, first].concat(), patience).await?;
+    upstream.send(&[head, first].concat(), patience, until).await?;
     for slice in rest.chunks(SLICE) {
         tokio::task::yield_now().await;
-        upstream.send(slice, patience).await?;
+        upstream.send(slice, patience, until).await?;
     }
     Ok(())
 }

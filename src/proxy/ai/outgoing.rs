@@ -11,9 +11,10 @@ use pingora_proxy::Session;
 use super::call::Outgoing;
 use crate::ai::door::Operation;
 use crate::ai::way::{self, Way};
+use crate::auth::Hidden;
 use crate::config::ai::ProviderKind;
 use crate::proxy::context::RequestContext;
-use crate::proxy::forward::{complete_headers, strip_request};
+use crate::proxy::forward::{complete_headers, is_stripped, nominated};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::ai::ProviderState;
 use crate::transport::http1::RequestHead;
@@ -28,7 +29,7 @@ static JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Fields that [`complete_headers`] adds at most, about.
 const OURS: usize = 10;
 
-/// Fields of a client that carry credentials.
+/// Fields of a client that carry credentials, beside those that this gateway reads.
 fn is_credential(name: &HeaderName) -> bool {
     matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "proxy-authorization")
 }
@@ -130,18 +131,22 @@ impl Draft {
     pub fn new(session: &Session, ctx: &RequestContext, operation: Operation) -> Result<Self, Rejection> {
         let request = session.req_header();
         let forwards = ctx.route.as_ref().is_some_and(|route| route.config.forward_credentials);
+        let nominated = nominated(&request.headers)?;
+        let auth = ctx.snapshot.auth.as_deref();
+        let every = Hidden { key: true, tokens: true, authorization: true };
+        let is_ours = |name: &HeaderName| auth.is_some_and(|auth| auth.names(every).any(|ours| ours == name));
         let mut headers = HeaderMap::with_capacity(request.headers.len() + OURS);
         let mut credentials = Vec::new();
         for (name, value) in &request.headers {
-            if is_credential(name) {
-                if forwards {
-                    credentials.push((name.clone(), value.clone()));
-                }
-            } else if !is_private(name) {
+            if is_stripped(name, &nominated) || is_private(name) {
+                continue;
+            }
+            if !is_credential(name) && !is_ours(name) {
                 headers.append(name.clone(), value.clone());
+            } else if forwards {
+                credentials.push((name.clone(), value.clone()));
             }
         }
-        strip_request(&mut headers)?;
         complete_headers(&mut headers, ctx)?;
         Ok(Self {
             operation,

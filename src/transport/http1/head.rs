@@ -1,5 +1,6 @@
 //! Header blocks: a request's as it is written, an answer's as it is read.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, BytesMut};
@@ -19,7 +20,8 @@ pub struct RequestHead(Vec<u8>);
 impl RequestHead {
     /// The request line. `None`: the target is none that can stand in one.
     pub fn new(method: &Method, target: &str) -> Option<Self> {
-        if target.is_empty() || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // What is no ASCII passes, as clients send it.
+        if target.is_empty() || target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return None;
         }
         let mut head = Vec::with_capacity(1024);
@@ -74,8 +76,9 @@ impl Head {
         let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut answer = httparse::Response::new(&mut []);
         let mut parser = httparse::ParserConfig::default();
-        // A proxy takes them out (RFC 9112, section 5.1).
+        // A proxy takes both out (RFC 9112, sections 5.1 and 5.2).
         parser.allow_spaces_after_header_name_in_responses(true);
+        parser.allow_obsolete_multiline_headers_in_responses(true);
         let length = match parser.parse_response_with_uninit_headers(&mut answer, buffer, &mut fields) {
             Ok(httparse::Status::Complete(length)) if length <= MOST_HEAD => length,
             Ok(httparse::Status::Partial) if buffer.len() <= MOST_HEAD => return Ok(None),
@@ -84,7 +87,7 @@ impl Head {
         let mut headers = HeaderMap::with_capacity(answer.headers.len());
         for field in answer.headers.iter() {
             let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Fault::Invalid)?;
-            let value = HeaderValue::from_bytes(field.value).map_err(|_| Fault::Invalid)?;
+            let value = HeaderValue::from_bytes(&unfolded(field.value)).map_err(|_| Fault::Invalid)?;
             headers.append(name, value);
         }
         let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
@@ -98,6 +101,15 @@ impl Head {
         let values = self.headers.get_all(name).iter();
         values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
     }
+}
+
+/// A value on one line.
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\n', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    let lines: Vec<&[u8]> = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    Cow::Owned(lines.join(&b' '))
 }
 
 #[cfg(test)]
@@ -127,6 +139,12 @@ mod tests {
     }
 
     #[test]
+    fn a_value_on_several_lines_is_one() {
+        let head = taken("HTTP/1.1 200 OK\r\na: b;\r\n\t c\r\n d\r\ne: f\r\n\r\n").unwrap().unwrap();
+        assert_eq!((&head.headers["a"], &head.headers["e"]), (&"b; c d".parse().unwrap(), &"f".parse().unwrap()));
+    }
+
+    #[test]
     fn what_is_no_header_block_is_refused() {
         for text in [
             "HTTP/2 200 OK\r\n\r\n",
@@ -134,7 +152,7 @@ mod tests {
             "HTTP/1.1 20 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
             "HTTP/1.1 200 OK\r\nsp ace: 1\r\n\r\n",
-            "HTTP/1.1 200 OK\r\na: 1\r\n folded\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n a: 1\r\n\r\n",
             "HTTP/1.1 200 OK\r\na: 1\x002\r\n\r\n",
         ] {
             assert_eq!(taken(text).unwrap_err(), Fault::Invalid, "{text:?}");
@@ -161,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_target_that_would_be_another_request_is_refused() {
-        for target in ["", "/a b", "/a\r\nx: y", "/a\0", "/\u{e4}"] {
+        for target in ["", "/a b", "/a\r\nx: y", "/a\0", "/a\x7f"] {
             assert!(RequestHead::new(&Method::GET, target).is_none(), "{target:?}");
         }
     }
