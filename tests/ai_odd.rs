@@ -244,6 +244,12 @@ async fn before(first: &RawUpstream, second: &Mock, timeouts: &str) -> Gateway {
         .await
 }
 
+/// Answers one request so, and then with this again and again, until the gateway has gone.
+async fn flood(raw: RawUpstream, begin: &str, more: &str) {
+    let (mut connection, _) = raw.answer_once(begin).await;
+    while connection.try_send(more.repeat(4096)).await.is_ok() {}
+}
+
 #[tokio::test]
 async fn a_header_block_that_comes_in_drops_is_not_waited_for() {
     let (raw, good) = (raw_upstream().await, upstream("good").await);
@@ -264,11 +270,7 @@ async fn a_header_block_that_comes_in_drops_is_not_waited_for() {
 async fn comments_of_a_provider_are_no_content() {
     let (raw, good) = (raw_upstream().await, upstream("good").await);
     let gate = before(&raw, &good, "{ first_token: 1s }").await;
-    let comments = tokio::spawn(async move {
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-        let (mut connection, _) = raw.answer_once(head).await;
-        while connection.try_send(": ping\n\n".repeat(4096)).await.is_ok() {}
-    });
+    let comments = tokio::spawn(flood(raw, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", ": ping\n\n"));
     let answer = ask(&gate, "chat/completions", &streamed(chat("m", "x"))).await;
     let text = answer.text();
     assert!(text.contains("[DONE]"), "{}", text.get(..300).unwrap_or(text));
@@ -280,10 +282,7 @@ async fn comments_of_a_provider_are_no_content() {
 async fn a_provider_that_only_ever_informs_is_not_waited_for() {
     let (raw, good) = (raw_upstream().await, upstream("good").await);
     let gate = before(&raw, &good, "{ first_token: 1s }").await;
-    let informs = tokio::spawn(async move {
-        let (mut connection, _) = raw.answer_once("HTTP/1.1 100 Continue\r\n\r\n").await;
-        while connection.try_send("HTTP/1.1 102 Processing\r\n\r\n".repeat(4096)).await.is_ok() {}
-    });
+    let informs = tokio::spawn(flood(raw, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 Processing\r\n\r\n"));
     assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200);
     assert_eq!(good.hits(), 1);
     informs.await.unwrap();

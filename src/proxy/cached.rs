@@ -15,7 +15,7 @@ use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::exchange::{self, Unserved};
-use super::headers::request_host;
+use super::headers::{nominated, request_host};
 use super::rejection::Rejection;
 use crate::cache::fill::{Coming, Confirmed, Failure, News, Reader};
 use crate::cache::key::{Asked, Key};
@@ -386,11 +386,8 @@ fn note(ctx: &mut RequestContext, store: &Store, status: CacheStatus) {
 
 /// Whether Connection takes fields away from the request: its answer would not be one to the fields that it is kept by.
 fn nominates_fields(headers: &HeaderMap) -> bool {
-    let tokens =
-        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let names = tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok());
     let of_connection = |name: &HeaderName| CONNECTION_FIELDS.contains(&name.as_str());
-    names.into_iter().any(|name| !of_connection(&name) && headers.contains_key(name))
+    nominated(headers).any(|name| !of_connection(&name) && headers.contains_key(name))
 }
 
 /// The host that members are told of: a trusted proxy may name another one than it asks for.

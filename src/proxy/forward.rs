@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::cors;
-use super::headers::{EditHeaders, apply_rules, set_security_headers, strip_hop_by_hop};
+use super::headers::{EditHeaders, apply_rules, is_hop_by_hop, nominated, set_security_headers, strip_hop_by_hop};
 use super::masking::Masking;
 use super::rejection::Rejection;
 use crate::clock;
@@ -17,22 +17,6 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
-
-/// Whether a field may not pass a proxy on a request (RFC 9110, section 7.6.1), beside those that Connection names.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
 
 impl EditHeaders for RequestHeader {
     fn map(&self) -> &HeaderMap {
@@ -188,13 +172,13 @@ pub(super) fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestCont
     Ok(())
 }
 
-/// Whether a field may not pass a proxy, which `nominated` are by Connection.
+/// Whether a field may not pass a proxy on a request (RFC 9110, section 7.6.1). `nominated`: the fields that Connection names.
 pub(super) fn is_stripped(name: &HeaderName, nominated: &[HeaderName]) -> bool {
-    is_hop_by_hop(name) || nominated.contains(name)
+    is_hop_by_hop(name) || matches!(*name, header::PROXY_AUTHORIZATION | header::TRAILER) || nominated.contains(name)
 }
 
 fn strip_request(headers: &mut HeaderMap) -> Result<(), Rejection> {
-    let nominated = nominated(headers)?;
+    let nominated = nominated_by_client(headers)?;
     // What is there is looked at: far less than what might be.
     let found = headers.keys().filter(|name| is_stripped(name, &nominated));
     for name in found.cloned().collect::<Vec<_>>() {
@@ -203,17 +187,13 @@ fn strip_request(headers: &mut HeaderMap) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The fields that Connection names.
+/// The fields that a client takes away by its Connection.
 ///
 /// # Errors
 /// When it names what is not its to name.
-pub(super) fn nominated(headers: &HeaderMap) -> Result<Vec<HeaderName>, Rejection> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
-    let nominated: Vec<HeaderName> = tokens
-        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .collect();
+pub(super) fn nominated_by_client(headers: &HeaderMap) -> Result<Vec<HeaderName>, Rejection> {
+    let options = |name: &HeaderName| matches!(name.as_str(), "close" | "keep-alive");
+    let nominated: Vec<HeaderName> = nominated(headers).filter(|name| !options(name)).collect();
     // What a request is routed, framed or identified by cannot be taken away from it in passing.
     let is_protected = |name: &HeaderName| {
         matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "authorization" | "cookie")

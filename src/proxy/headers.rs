@@ -38,19 +38,12 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Whether a field may not pass a proxy (RFC 9110 section 7.6.1), beside what Connection names. Transfer-Encoding may: the
-/// server writes it itself.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// Whether a field may not pass a proxy in either direction (RFC 9110 section 7.6.1), beside what Connection names.
+/// Transfer-Encoding may: the server writes it itself.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "te"
-            | "upgrade"
-            | "http2-settings"
+        "connection" | "keep-alive" | "proxy-connection" | "proxy-authenticate" | "te" | "upgrade" | "http2-settings"
     )
 }
 
@@ -230,12 +223,14 @@ impl Chain {
 pub fn strip_hop_by_hop(headers: &mut impl EditHeaders, status: StatusCode) {
     let upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
     if headers.map().contains_key(header::CONNECTION) && !upgrade {
-        for name in nominated(headers.map()) {
+        let frames = |name: &HeaderName| matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING);
+        for name in nominated(headers.map()).filter(|name| !frames(name)).collect::<Vec<_>>() {
             headers.remove(&name);
         }
     }
+    let of_answers = |name: &HeaderName| is_hop_by_hop(name) || name == "proxy-authentication-info";
     let kept = |name: &HeaderName| upgrade && matches!(*name, header::CONNECTION | header::UPGRADE);
-    let found = headers.map().keys().filter(|name| is_hop_by_hop(name) && !kept(name));
+    let found = headers.map().keys().filter(|name| of_answers(name) && !kept(name));
     for name in found.cloned().collect::<Vec<_>>() {
         headers.remove(&name);
     }
@@ -336,15 +331,11 @@ fn set_missing(headers: &mut impl EditHeaders, name: HeaderName, value: &'static
     }
 }
 
-/// The fields that Connection names, but for those that frame the body.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING)
-        .collect()
+/// The fields that Connection names; `close` and `keep-alive` are among them.
+pub(super) fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let tokens =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
 }
 
 /// Whether an untrusted peer may not send this header: a claim, or one of ours with underscores in its name.

@@ -75,11 +75,10 @@ pub enum Content {
 /// The fields of a provider's answer that pass. `translated`: the body is ours.
 pub fn passed_fields(headers: &HeaderMap, translated: bool) -> HeaderMap {
     let mut passed = HeaderMap::with_capacity(OURS);
-    for (name, value) in headers {
-        if name == header::CONTENT_TYPE || (!translated && passes(name)) {
-            // The first one of each name.
-            passed.entry(name).or_insert_with(|| value.clone());
-        }
+    let passes = |name: &HeaderName| if translated { name == header::CONTENT_TYPE } else { passes(name) };
+    for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
+        // The first one of each name.
+        passed.entry(name).or_insert_with(|| value.clone());
     }
     passed
 }

@@ -27,7 +27,6 @@ use crate::upstream::retry::Cause;
 const EARLY_ANSWER: Duration = Duration::from_secs(5);
 /// How long the end of an answer is waited for once its last event is there, so that the connection can be kept.
 const LINGER: Duration = Duration::from_millis(200);
-
 /// Bytes of a body that leave in one write with the header block.
 const WITH_HEAD: usize = 16 << 10;
 

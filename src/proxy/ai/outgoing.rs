@@ -14,7 +14,7 @@ use crate::ai::way::{self, Way};
 use crate::auth::Hidden;
 use crate::config::ai::ProviderKind;
 use crate::proxy::context::RequestContext;
-use crate::proxy::forward::{complete_headers, is_stripped, nominated};
+use crate::proxy::forward::{complete_headers, is_stripped, nominated_by_client};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::ai::ProviderState;
 use crate::transport::http1::RequestHead;
@@ -31,7 +31,7 @@ const OURS: usize = 10;
 
 /// Fields of a client that carry credentials, beside those that this gateway reads.
 fn is_credential(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "proxy-authorization")
+    matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key")
 }
 
 /// Fields of a client that are no provider's business, or that choose what a key of ours pays for.
@@ -131,7 +131,7 @@ impl Draft {
     pub fn new(session: &Session, ctx: &RequestContext, operation: Operation) -> Result<Self, Rejection> {
         let request = session.req_header();
         let forwards = ctx.route.as_ref().is_some_and(|route| route.config.forward_credentials);
-        let nominated = nominated(&request.headers)?;
+        let nominated = nominated_by_client(&request.headers)?;
         let auth = ctx.snapshot.auth.as_deref();
         let every = Hidden { key: true, tokens: true, authorization: true };
         let is_ours = |name: &HeaderName| auth.is_some_and(|auth| auth.names(every).any(|ours| ours == name));

@@ -63,11 +63,8 @@ async fn exchange_with(
     delivery: &mut Delivery,
     trail: &mut Trail,
 ) -> Result<(), Unserved> {
-    let waited = {
-        // Pinned here: as an argument it would be stored twice.
-        let mut run = pin!(job.run(trail));
-        wait(session, ctx, run.as_mut(), delivery).await?
-    };
+    // Pinned here: as an argument it would be stored twice.
+    let waited = wait(session, ctx, pin!(job.run(trail)), delivery).await?;
     tell_target(ctx, job, trail);
     let answer = match waited {
         Ok(answer) => *answer,

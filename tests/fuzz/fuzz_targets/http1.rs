@@ -4,20 +4,15 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
+use pieces::pieces;
 use sluicegate::transport::http1::body::{Body, Taken};
 use sluicegate::transport::http1::{Fault, Head};
 
+mod pieces;
+
 fuzz_target!(|input: (Vec<u16>, Vec<u8>)| {
     let (cuts, answer) = input;
-    let mut rest = answer.as_slice();
-    let mut pieces = Vec::new();
-    for cut in cuts {
-        let (piece, later) = rest.split_at(usize::from(cut).min(rest.len()));
-        pieces.push(piece);
-        rest = later;
-    }
-    pieces.push(rest);
-    assert_eq!(read(&pieces), read(&[&answer]), "the pieces have a part in it");
+    assert_eq!(read(&pieces(&cuts, &answer)), read(&[&answer]), "the pieces have a part in it");
 });
 
 /// Status, body, whether that is complete, and what is left; or what is wrong, which a longer piece may show earlier.

@@ -3,22 +3,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use pieces::pieces;
 use sluicegate::ai::sse::{Decoder, Frame, TooLong, write_event};
+
+mod pieces;
 
 const MOST: usize = 4096;
 
 fuzz_target!(|input: (Vec<u16>, Vec<u8>)| {
     let (cuts, stream) = input;
     let whole = decode([stream.as_slice()]);
-    let mut rest = stream.as_slice();
-    let mut chunks = Vec::new();
-    for cut in cuts {
-        let (chunk, later) = rest.split_at(usize::from(cut).min(rest.len()));
-        chunks.push(chunk);
-        rest = later;
-    }
-    chunks.push(rest);
-    assert_eq!(decode(chunks), whole, "the chunks have a part in it");
+    assert_eq!(decode(pieces(&cuts, &stream)), whole, "the chunks have a part in it");
     let (frames, end) = whole;
     let raw: Vec<u8> = frames.iter().flat_map(|frame| frame.raw().to_vec()).collect();
     assert!(raw == stream || end.is_err() && stream.starts_with(&raw), "bytes were lost");

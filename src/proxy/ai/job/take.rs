@@ -230,7 +230,10 @@ impl Unread {
         let Self { operation, dialect, body, notes, metrics } = self;
         // What a model writes comes in an object; some rankers give a list.
         let is_answer = !operation.generates() || body.trim_ascii_start().starts_with(b"{");
-        let whole = whole(dialect, &body).filter(|_| is_answer)?;
+        if !is_answer {
+            return None;
+        }
+        let whole = whole(dialect, &body)?;
         let Some(notes) = notes.filter(|_| whole.error.is_none()) else { return Some((whole, body)) };
         let _working = metrics.begin(Phase::Translate);
         let translated = translate::answer(dialect, operation.dialect(), &body, &notes).ok()?;
