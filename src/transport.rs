@@ -2,7 +2,8 @@
 //!
 //! Pingora's own stream buffers 64 KiB for each connection, asks the kernel for the peer's name on every reuse and has
 //! no deadline for a whole header block. [`socket::Socket`] is the bare socket, [`downstream::Downstream`] the client's
-//! side of a connection with its deadlines, [`upstream::Upstream`] the member's side, [`http1::Conversation`] a request on it.
+//! side of a connection with its deadlines, [`upstream::Upstream`] the member's side, [`http1`] what is spoken on both, and
+//! [`session::Session`] one request of a client, whichever HTTP it speaks.
 
 pub mod authorities;
 pub mod connection;
@@ -10,5 +11,6 @@ pub mod deadline;
 pub mod downstream;
 pub mod failure;
 pub mod http1;
+pub mod session;
 pub mod socket;
 pub mod upstream;

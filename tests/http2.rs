@@ -240,3 +240,14 @@ async fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
     assert_eq!(client.answer().await.status, 200);
     assert_eq!(sent(&last_seen(&a), "content-length"), "5");
 }
+
+#[tokio::test]
+async fn the_path_of_a_client_may_be_rewritten_for_a_pool_that_speaks_http_2_too() {
+    let a = Mock::builder("a").h2c(true).start().await;
+    let gate = gateway().listener(r#"address: "{listen}", http2: true"#).pool_with("app", &[&a], "http2: true");
+    let gate = gate.route("match: { path: /old/ }, pool: app, rewrite: { prefix: /bytes/ }").start().await;
+    let answer = Client::h2c(gate.address()).get("/old/7?x=y").await;
+    assert_eq!((answer.status, answer.body.len()), (200, 7));
+    let seen = a.requests().last().cloned().unwrap();
+    assert_eq!((seen.version, seen.path_and_query.as_str()), (http::Version::HTTP_2, "/bytes/7?x=y"));
+}

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::ai::AtDoor;
 use super::context::RequestContext;
@@ -22,7 +21,8 @@ use crate::observe::trace::{RequestId, Trace};
 use crate::route::rewrite::{redirect_https, redirect_location, rewrite_path};
 use crate::route::{Found, NormalPath, RequestView};
 use crate::snapshot::{RouteState, Snapshot};
-use crate::transport::connection::{Connection, Phase, carried};
+use crate::transport::connection::{Connection, Phase};
+use crate::transport::session::Session;
 
 /// What is to be done with a request.
 pub enum Admission {
@@ -42,10 +42,9 @@ impl Admission {
 }
 
 /// Ties the request to its connection. The first thing done with it.
-pub fn enter(session: &Session, ctx: &mut RequestContext) {
-    let digest = session.downstream_session.digest().and_then(|digest| digest.proxy_digest.as_deref());
-    ctx.connection = digest.and_then(carried).cloned();
-    let http2 = session.downstream_session.is_http2();
+pub fn enter(session: &Session<'_>, ctx: &mut RequestContext) {
+    ctx.connection = session.connection();
+    let http2 = session.is_http2();
     if let Some(connection) = &ctx.connection {
         ctx.client = connection.peer;
         connection.enter(if http2 { Phase::Multiplexed } else { Phase::Request });
@@ -58,16 +57,21 @@ pub fn enter(session: &Session, ctx: &mut RequestContext) {
 
 /// Bounds how long an HTTP/2 stream waits for its client to take more: the connection as a whole may be moving. An
 /// HTTP/1 connection bounds its writes itself.
-pub fn bound_writes(session: &mut Session, ctx: &RequestContext) {
-    if let Some(connection) = &ctx.connection
-        && session.downstream_session.is_http2()
-    {
-        session.downstream_session.set_write_timeout(Some(connection.deadlines.write));
+pub fn bound_writes(session: &mut Session<'_>, ctx: &RequestContext) {
+    if let Some(connection) = &ctx.connection {
+        session.bound_writes(connection.deadlines.write);
+    }
+}
+
+/// Goes on with a request that was let in.
+pub fn resume(ctx: &RequestContext) {
+    if let Some(connection) = &ctx.connection {
+        connection.enter(Phase::Request);
     }
 }
 
 /// Runs the stages.
-pub fn admit(session: &Session, ctx: &mut RequestContext, draining: bool) -> Admission {
+pub fn admit(session: &Session<'_>, ctx: &mut RequestContext, draining: bool) -> Admission {
     let Some(connection) = ctx.connection.clone() else {
         return Admission::Reject(Rejection::Internal, Termination::Internal);
     };
@@ -129,7 +133,7 @@ fn find(snapshot: &Snapshot, view: &RequestView<'_>) -> Found {
 
 /// The rules of the route itself.
 fn take_route(
-    session: &Session,
+    session: &Session<'_>,
     ctx: &mut RequestContext,
     route: &RouteState,
     path: &NormalPath<'_>,
@@ -160,7 +164,7 @@ fn take_route(
         Target::Pool(_) => {}
         Target::Ai(_) => return enter_door(ctx),
     }
-    if !route.config.websocket && session.downstream_session.is_upgrade_req() {
+    if !route.config.websocket && session.is_upgrade_req() {
         return Admission::reject(Rejection::UpgradeRefused);
     }
     ctx.changed_target = changed_target(&route.config, path, request);
@@ -220,7 +224,7 @@ fn changed_target(route: &config::Route, path: &NormalPath<'_>, request: &Reques
 
 /// The local endpoints, unless a route names them: `/` and other catch-alls do not.
 fn probe(
-    session: &Session,
+    session: &Session<'_>,
     ctx: &mut RequestContext,
     path: &NormalPath<'_>,
     found: &Found,
@@ -249,7 +253,7 @@ fn names_its_path(route: &config::Route) -> bool {
     }
 }
 
-fn forwarding(session: &Session, connection: &Connection, trusted: &[ipnet::IpNet]) -> Forwarding {
+fn forwarding(session: &Session<'_>, connection: &Connection, trusted: &[ipnet::IpNet]) -> Forwarding {
     let request = session.req_header();
     let host = request.headers.get(header::HOST).cloned().or_else(|| {
         let authority = request.uri.authority()?;

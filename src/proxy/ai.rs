@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
-use pingora_proxy::Session;
 
 use super::Gateway;
 use super::context::RequestContext;
@@ -32,6 +31,7 @@ use crate::observe::Termination;
 use crate::observe::ai::Phase;
 use crate::observe::metrics::Working;
 use crate::snapshot::ai::AiRoute;
+use crate::transport::session::Session;
 use account::{Account, Sent};
 use body::{Body, Held};
 use job::{Job, LONG};
@@ -74,7 +74,7 @@ pub struct AtDoor {
 /// # Errors
 /// As [`exchange::serve`].
 pub async fn serve(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     route: &AiRoute,
     gateway: &Gateway,
@@ -105,7 +105,7 @@ pub async fn serve(
 }
 
 /// Serves a request for its client alone, past any cache.
-async fn alone(session: &mut Session, ctx: &mut RequestContext, job: Job) -> Result<(), Unserved> {
+async fn alone(session: &mut Session<'_>, ctx: &mut RequestContext, job: Job) -> Result<(), Unserved> {
     match open(session, ctx, &job) {
         Ok(account) => Box::pin(serve::serve(session, ctx, job, account)).await,
         Err(unready) => unready.tell(session, ctx, job.operation.error_dialect()).await,
@@ -119,7 +119,7 @@ enum Unready {
 }
 
 impl Unready {
-    async fn tell(self, session: &mut Session, ctx: &mut RequestContext, dialect: Dialect) -> Result<(), Unserved> {
+    async fn tell(self, session: &mut Session<'_>, ctx: &mut RequestContext, dialect: Dialect) -> Result<(), Unserved> {
         match self {
             Self::Refused(refusal) => refuse(session, ctx, refusal, dialect).await,
             Self::Rejected(rejection) => Err(Unserved::Rejected(rejection, Termination::Rejected)),
@@ -175,7 +175,7 @@ async fn read(operation: Operation, content_type: Option<HeaderValue>, body: Byt
 
 /// Makes the request ready for its first try: it is read, and its model found.
 async fn prepare(
-    session: &Session,
+    session: &Session<'_>,
     ctx: &mut RequestContext,
     route: &AiRoute,
     gateway: &Gateway,
@@ -241,7 +241,7 @@ fn translated_bound(route: &AiRoute, plan: &Plan, operation: Operation, body: &B
 }
 
 /// Opens the account of `job`: what it may use is set aside.
-fn open(session: &Session, ctx: &mut RequestContext, job: &Job) -> Result<Account, Unready> {
+fn open(session: &Session<'_>, ctx: &mut RequestContext, job: &Job) -> Result<Account, Unready> {
     let limiting = job.ai.books.gateway.begin(Phase::Limit);
     Ok(Account::new(reserve(session, ctx, job, limiting.began())?, job))
 }
@@ -262,7 +262,12 @@ async fn plan(ctx: &RequestContext, route: &AiRoute, gateway: &Gateway, model: &
 }
 
 /// Takes what the request may use out of the limits of its route.
-fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job, now: Instant) -> Result<Option<Reserved>, Unready> {
+fn reserve(
+    session: &Session<'_>,
+    ctx: &mut RequestContext,
+    job: &Job,
+    now: Instant,
+) -> Result<Option<Reserved>, Unready> {
     let Some(route) = ctx.route.clone() else { return Ok(None) };
     let Some(limits) = &route.limits else { return Ok(None) };
     if job.body.in_background() && limits.enforces_budgets() {
@@ -287,8 +292,8 @@ fn reserve(session: &Session, ctx: &mut RequestContext, job: &Job, now: Instant)
 }
 
 /// Reads the whole body of the request.
-async fn read_body(session: &mut Session, ctx: &mut RequestContext, held: &mut Held) -> Result<Bytes, Unserved> {
-    if exchange::expects_continue(session) {
+async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &mut Held) -> Result<Bytes, Unserved> {
+    if exchange::expects_continue(session.req_header()) {
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
     }
@@ -299,9 +304,9 @@ async fn read_body(session: &mut Session, ctx: &mut RequestContext, held: &mut H
     let mut first = Bytes::new();
     let mut body = BytesMut::new();
     let mut slice = 0;
-    while !session.downstream_session.is_body_done() {
+    while !session.is_body_done() {
         let read = exchange::read_request(session, false).await;
-        let Some(chunk) = read.map_err(|error| exchange::client_failed(Some(error)))? else { break };
+        let Some(chunk) = read.map_err(|error| exchange::client_failed(Some(&error)))? else { break };
         ctx.body_in += chunk.len() as u64;
         if ctx.body_in > most {
             return Err(too_large());
@@ -333,7 +338,7 @@ async fn read_body(session: &mut Session, ctx: &mut RequestContext, held: &mut H
 /// # Errors
 /// When it is gone.
 async fn refuse(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     refusal: Refusal,
     dialect: Dialect,

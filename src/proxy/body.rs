@@ -67,7 +67,8 @@ impl RequestBody {
             self.overflow = true;
             self.kept = Vec::new();
         } else {
-            self.kept.push(chunk.clone());
+            // A copy: a small part would hold on to all that was read with it.
+            self.kept.push(Bytes::copy_from_slice(chunk));
         }
     }
 

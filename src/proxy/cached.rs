@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::exchange::{self, Unserved};
@@ -24,6 +23,7 @@ use crate::clock;
 use crate::observe::{CacheStatus, Termination};
 use crate::route::NormalPath;
 use crate::snapshot::{CacheRoute, PoolRoute, RouteState};
+use crate::transport::session::Session;
 use crate::upstream::connect::Connector;
 use fetching::{Fetches, Job};
 
@@ -80,7 +80,7 @@ impl Request {
 
 impl Cached<'_> {
     /// Serves the request of `session`.
-    pub async fn serve(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Unserved> {
+    pub async fn serve(&self, session: &mut Session<'_>, ctx: &mut RequestContext) -> Result<(), Unserved> {
         let store = &self.cache.store;
         let Some(mut request) = self.request(session, ctx) else { return self.past(session, ctx).await };
         if let Some(stored) = request.stored.clone() {
@@ -118,8 +118,8 @@ impl Cached<'_> {
     }
 
     /// What is asked for, and what is stored of it; `None` when it is nothing for a cache.
-    fn request(&self, session: &mut Session, ctx: &RequestContext) -> Option<Request> {
-        let bodiless = session.downstream_session.is_body_empty();
+    fn request(&self, session: &mut Session<'_>, ctx: &RequestContext) -> Option<Request> {
+        let bodiless = session.is_body_empty();
         let request = session.req_header();
         let headers = &request.headers;
         let plain = matches!(ctx.method, Method::GET | Method::HEAD)
@@ -152,7 +152,7 @@ impl Cached<'_> {
     /// Takes part in the fetch for `request`, and begins one where there is none.
     async fn take_part(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         ctx: &mut RequestContext,
         request: &Request,
     ) -> Result<Outcome, Unserved> {
@@ -197,7 +197,7 @@ impl Cached<'_> {
     /// Serves the request that the fetch was made for.
     async fn lead(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         ctx: &mut RequestContext,
         request: &Request,
         reader: Reader,
@@ -225,7 +225,7 @@ impl Cached<'_> {
     /// Serves a request by the fetch of another one, if that brings something for it in time.
     async fn follow(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         ctx: &mut RequestContext,
         request: &Request,
         mut reader: Reader,
@@ -278,7 +278,7 @@ impl Cached<'_> {
     /// Answers when the fetch brought nothing: with what is stored, if that may serve then.
     async fn failed(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         ctx: &mut RequestContext,
         request: &Request,
         failure: Failure,
@@ -294,7 +294,7 @@ impl Cached<'_> {
     }
 
     /// Fetches behind a stale answer, unless somebody does already.
-    fn refresh(&self, session: &Session, ctx: &RequestContext, request: &Request) {
+    fn refresh(&self, session: &Session<'_>, ctx: &RequestContext, request: &Request) {
         if let Some(Joined::Leads(filler, _)) = self.cache.store.join(&request.key, request.url())
             && let Ok(job) = self.job(session, ctx, request)
         {
@@ -302,7 +302,7 @@ impl Cached<'_> {
         }
     }
 
-    fn job(&self, session: &Session, ctx: &RequestContext, request: &Request) -> Result<Job, Unserved> {
+    fn job(&self, session: &Session<'_>, ctx: &RequestContext, request: &Request) -> Result<Job, Unserved> {
         let stored = request.stored.clone();
         let url = stored.as_ref().map_or_else(|| request.url.as_str().into(), |stored| stored.url.clone());
         let fetch = fetching::fetch(session, ctx, self.route, self.connector, stored.as_deref());
@@ -326,7 +326,7 @@ impl Cached<'_> {
     }
 
     /// Asks a member past the cache.
-    async fn past(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Unserved> {
+    async fn past(&self, session: &mut Session<'_>, ctx: &mut RequestContext) -> Result<(), Unserved> {
         note(ctx, &self.cache.store, CacheStatus::Bypass);
         // Boxed: it is large, and an answer of the cache would carry room for it.
         Box::pin(exchange::serve(session, ctx, self.pool, self.connector)).await
@@ -347,7 +347,7 @@ fn variant(base: &Key, by: &[HeaderName], headers: &HeaderMap) -> Key {
 /// What the fetch brings in the end; `None` when that is not there within `patience`. Informational answers before it
 /// are passed on (RFC 9110, section 15.2) to the request that the fetch was `made_for`: they may be meant for it alone.
 async fn news(
-    session: &mut Session,
+    session: &mut Session<'_>,
     reader: &mut Reader,
     patience: Duration,
     made_for: bool,
@@ -369,7 +369,7 @@ async fn news(
 }
 
 /// Waits for `future` as long as the client is there.
-async fn watched<T>(session: &mut Session, future: impl Future<Output = T>) -> Result<T, Unserved> {
+async fn watched<T>(session: &mut Session<'_>, future: impl Future<Output = T>) -> Result<T, Unserved> {
     tokio::select! {
         biased;
         done = future => Ok(done),
@@ -403,7 +403,7 @@ fn is_https(ctx: &RequestContext) -> bool {
 
 /// Takes in an answer that a member gave past the cache: one to an unsafe request makes what is stored unusable. Called
 /// before the client sees it, so that what the client asks next is asked anew.
-pub fn observe(session: &Session, ctx: &RequestContext, answer: &ResponseHeader) {
+pub fn observe(session: &Session<'_>, ctx: &RequestContext, answer: &ResponseHeader) {
     let Some(cache) = ctx.route.as_ref().and_then(|route| route.cache.as_ref()) else { return };
     if !invalidate::changes(&ctx.method, answer.status) {
         return;

@@ -35,6 +35,8 @@ pub struct RequestContext {
     pub request_id: RequestId,
     /// Kept from the client when valid, else made.
     pub trace: Trace,
+    /// Whether it was let in already, and is now with Pingora.
+    pub admitted: bool,
     /// Its method.
     pub method: Method,
     /// The client, behind proxies that are trusted.
@@ -113,6 +115,7 @@ impl RequestContext {
             connection: None,
             request_id: RequestId::generate(wall_millis),
             trace: Trace::start(),
+            admitted: false,
             method: Method::GET,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             changed_target: None,

@@ -17,10 +17,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::{StatusCode, Version, header};
 use log::debug;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
-use pingora_proxy::Session;
 
 use super::attempts::{self, Asking, cause_of, has_strange_coding, header_block, rejection_of};
 use super::body::{BodyError, RequestBody};
@@ -34,6 +32,7 @@ use crate::clock;
 use crate::observe::Termination;
 use crate::observe::metrics::AttemptOutcome;
 use crate::snapshot::PoolRoute;
+use crate::transport::session::Session;
 use crate::transport::upstream::Upstream;
 use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
@@ -70,15 +69,15 @@ enum Failed {
 
 /// Serves the request of `session` from the pool of `route`.
 pub async fn serve(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     route: &PoolRoute,
     connector: &Connector,
 ) -> Result<(), Unserved> {
-    let empty = session.downstream_session.is_body_empty();
+    let empty = session.is_body_empty();
     let mask = ctx.masking.as_mut().and_then(|masking| masking.request(empty));
     let mut body = RequestBody::new(empty, ctx.max_body(), mask);
-    if !body.is_done() && expects_continue(session) {
+    if !body.is_done() && expects_continue(session.req_header()) {
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
     }
@@ -96,15 +95,14 @@ pub async fn serve(
 }
 
 /// Whether the client waits to be asked for its body (RFC 9110, section 10.1.1: not over HTTP/1.0).
-pub fn expects_continue(session: &Session) -> bool {
-    let request = session.req_header();
+pub fn expects_continue(request: &RequestHeader) -> bool {
     let expected = request.headers.get(header::EXPECT).map(http::HeaderValue::as_bytes);
     request.version > Version::HTTP_10 && expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// One attempt. `Ok(None)`: it failed, and another one is due.
 async fn attempt(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     route: &PoolRoute,
     connector: &Connector,
@@ -148,7 +146,7 @@ async fn attempt(
 
 /// Sends the request to one member and waits for its header block.
 async fn try_member(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     route: &PoolRoute,
     connector: &Connector,
@@ -258,7 +256,7 @@ async fn uncorked_response(upstream: &mut UpstreamSession) -> pingora::Result<us
 }
 
 async fn connect(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     route: &PoolRoute,
     connector: &Connector,
@@ -272,7 +270,7 @@ async fn connect(
         // While more of its body is due, a client can be watched without taking bytes of that over HTTP/2 only.
         left = async {
             if body.is_done() {
-                return client_failed(read_request(session, true).await.err());
+                return client_failed(read_request(session, true).await.err().as_deref());
             }
             client_left(session).await
         } => return Err(Failed::Client(left)),
@@ -282,17 +280,8 @@ async fn connect(
 }
 
 /// The next bytes of the request, or, when there are no more, the client's going away.
-pub(super) async fn read_request(session: &mut Session, done: bool) -> pingora::Result<Option<Bytes>> {
-    let idle = session.downstream_session.get_write_timeout();
-    let http2 = session.downstream_session.is_http2();
-    let read = session.downstream_session.read_body_or_idle(done);
-    match idle {
-        // Over HTTP/1 the session itself bounds the time between two reads; for a stream it is that of its writes.
-        Some(idle) if http2 && !done => tokio::time::timeout(idle, read).await.unwrap_or_else(|_| {
-            pingora::Error::e_explain(pingora::ErrorType::ReadTimedout, "reading the body of a stream")
-        }),
-        _ => read.await,
-    }
+pub(super) async fn read_request(session: &mut Session<'_>, done: bool) -> pingora::Result<Option<Bytes>> {
+    session.read_body_or_idle(done).await
 }
 
 /// Why a part of the request did not go on.
@@ -303,23 +292,20 @@ enum NotSent {
 
 /// Ends when an HTTP/2 client resets its stream, and reads nothing. A stream that was reset early looks like one whose
 /// body is still to come. For other clients it never ends.
-async fn client_left(session: &mut Session) -> Unserved {
-    match session.downstream_session.watch_h2_stream_close() {
-        Some(closed) => drop(closed.await),
-        None => std::future::pending().await,
-    }
+async fn client_left(session: &mut Session<'_>) -> Unserved {
+    session.reset().await;
     Unserved::Cut(Termination::ClientClosed)
 }
 
 /// Passes what the client sent on to the member.
 async fn send_chunk(
-    session: &mut Session,
+    session: &mut Session<'_>,
     upstream: &mut UpstreamSession,
     body: &mut RequestBody,
     chunk: pingora::Result<Option<Bytes>>,
     request_cut: &mut bool,
 ) -> Result<(), NotSent> {
-    let chunk = chunk.map_err(|error| NotSent::Client(client_failed(Some(error))))?;
+    let chunk = chunk.map_err(|error| NotSent::Client(client_failed(Some(&error))))?;
     // An empty read is no chunk: written as one, it would end the body, and the true end would end it again.
     let ended = chunk.is_none();
     if let Some(chunk) = chunk.filter(|chunk| !chunk.is_empty()) {
@@ -334,13 +320,13 @@ async fn send_chunk(
 
 /// Ends the request towards the member, if the client has sent all of it.
 async fn end_request(
-    session: &mut Session,
+    session: &mut Session<'_>,
     upstream: &mut UpstreamSession,
     body: &mut RequestBody,
     ended: bool,
     request_cut: &mut bool,
 ) -> Result<(), NotSent> {
-    if ended || session.downstream_session.is_body_done() {
+    if ended || session.is_body_done() {
         let held = body.finish();
         write_request(upstream, &held, request_cut).await?;
     }
@@ -369,20 +355,20 @@ async fn write_request(upstream: &mut UpstreamSession, chunk: &[u8], request_cut
 }
 
 /// Passes 103 and its like on; 100 was ours to say.
-async fn pass_information(session: &mut Session, upstream: &UpstreamSession) -> Result<(), Failed> {
+async fn pass_information(session: &mut Session<'_>, upstream: &UpstreamSession) -> Result<(), Failed> {
     let Some(header) = upstream.resp_header().filter(|header| header.status != StatusCode::CONTINUE) else {
         return Ok(());
     };
     if session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
-    let written = session.downstream_session.write_response_header(Box::new(header.clone())).await;
+    let written = session.write_response_header(Box::new(header.clone())).await;
     written.map_err(|_| Failed::Client(Unserved::Cut(Termination::ClientClosed)))
 }
 
 /// Streams the answer to the client.
 async fn stream(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     route: &PoolRoute,
     connector: &Connector,
@@ -398,10 +384,10 @@ async fn stream(
     cached::observe(session, ctx, header);
     let header = response_for_client(session, ctx, header);
     if session.req_header().version < Version::HTTP_11 && !header.headers.contains_key(header::CONTENT_LENGTH) {
-        session.set_keepalive(None); // The end of the connection is the end of the body.
+        session.end_connection(); // The end of the connection is the end of the body.
     }
     hold(ctx, true);
-    let written = session.downstream_session.write_response_header(header).await;
+    let written = session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))?;
     let mut slice = 0;
     while !upstream.is_body_done() {
@@ -446,7 +432,7 @@ fn mask_of(ctx: &RequestContext, answer: &ResponseHeader) -> Result<Option<Box<M
 
 /// Writes what was read of the answer to the client, without another copy where it speaks HTTP/1. So many bytes were read.
 async fn pass_on(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &RequestContext,
     mask: Option<&mut Mask>,
     read: pingora::Result<Option<&[u8]>>,
@@ -466,30 +452,23 @@ async fn pass_on(
     Ok(bytes.len())
 }
 
-pub(super) async fn write_answer(session: &mut Session, bytes: &[u8]) -> Result<(), Unserved> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let written = match session.downstream_session.as_mut() {
-        ServerSession::H1(client) => client.write_body(bytes).await.map(|_| ()),
-        client => client.write_response_body(Bytes::copy_from_slice(bytes), false).await,
-    };
-    written.map_err(|error| cut_by_client(&error))
+pub(super) async fn write_answer(session: &mut Session<'_>, bytes: &[u8]) -> Result<(), Unserved> {
+    session.write_part(bytes).await.map_err(|error| cut_by_client(&error))
 }
 
 /// Ends the answer towards the client.
 async fn finish(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &RequestContext,
     body: &RequestBody,
     request_cut: bool,
 ) -> Result<(), Unserved> {
     hold(ctx, false);
     if !body.is_done() || request_cut {
-        session.set_keepalive(None);
+        session.end_connection();
         ctx.connection.as_ref().inspect(|connection| connection.linger());
     }
-    let written = session.downstream_session.write_response_body(Bytes::new(), true).await;
+    let written = session.write_response_body(Bytes::new(), true).await;
     written.map_err(|error| cut_by_client(&error))
 }
 
@@ -519,8 +498,8 @@ pub(super) fn cut_by_client(error: &pingora::Error) -> Unserved {
 }
 
 /// What a failed read of the request means, before anything was answered.
-pub(super) fn client_failed(error: Option<Box<pingora::Error>>) -> Unserved {
-    match error.as_deref().map(client_termination) {
+pub(super) fn client_failed(error: Option<&pingora::Error>) -> Unserved {
+    match error.map(client_termination) {
         Some(Termination::ClientTimeout) => Unserved::Rejected(Rejection::ClientTimeout, Termination::ClientTimeout),
         Some(Termination::ClientInvalid) => {
             Unserved::Rejected(Rejection::BadRequest("the request body is malformed"), Termination::ClientInvalid)
@@ -551,7 +530,7 @@ fn is_timeout(error: &pingora::Error) -> bool {
 /// # Errors
 /// When the connection can only be cut.
 pub async fn settle(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     served: Result<(), Unserved>,
 ) -> pingora::Result<()> {
@@ -562,7 +541,7 @@ pub async fn settle(
             super::finish::refused(session, ctx, &rejection);
             if matches!(termination, Termination::ClientInvalid | Termination::ClientTimeout) {
                 // Nobody knows where the next request would begin.
-                session.set_keepalive(None);
+                session.end_connection();
                 ctx.connection.as_ref().inspect(|connection| connection.linger());
             }
             let answer = super::local::rejected(&rejection, session, ctx);

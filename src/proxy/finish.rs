@@ -1,7 +1,6 @@
 //! The one end of every request: its metrics and its line in the access log.
 
 use http::{Version, header};
-use pingora_proxy::Session;
 
 use super::ai::record::End;
 use super::context::RequestContext;
@@ -14,16 +13,15 @@ use crate::observe::access_log::{AccessRecord, Protocol, TlsInfo};
 use crate::observe::audit::Event;
 use crate::observe::metrics::{Kind, MethodLabel, Observation};
 use crate::observe::{CacheStatus, Termination};
+use crate::transport::session::Session;
 
 /// Records the request. Called exactly once, after its last byte or its failure.
-pub fn finish(session: &Session, ctx: &mut RequestContext) {
-    let answer =
-        session.response_written().filter(|answer| !answer.status.is_informational() || session.was_upgraded());
-    let status = answer.map_or(0, |response| response.status.as_u16());
+pub fn finish(session: &Session<'_>, ctx: &mut RequestContext) {
+    let status = session.status_written().map_or(0, |status| status.as_u16());
     let termination = ctx.termination.unwrap_or(Termination::Completed);
     let duration = clock::now().saturating_duration_since(ctx.started);
-    let bytes_out = session.downstream_session.body_bytes_sent() as u64;
-    let bytes_in = ctx.body_in.max(session.downstream_session.body_bytes_read() as u64);
+    let bytes_out = session.bytes_sent();
+    let bytes_in = ctx.body_in.max(session.bytes_read());
     let kind = if session.was_upgraded() { Kind::Upgraded } else { Kind::Request };
     let method = MethodLabel::from(&ctx.method);
     let observation = Observation { method, status, duration, bytes_in, bytes_out, kind, termination };
@@ -52,24 +50,24 @@ pub fn finish(session: &Session, ctx: &mut RequestContext) {
 }
 
 /// Tells the audit log of a refused request when its address is not allowed on the route.
-pub fn refused(session: &Session, ctx: &RequestContext, rejection: &Rejection) {
+pub fn refused(session: &Session<'_>, ctx: &RequestContext, rejection: &Rejection) {
     if *rejection == Rejection::Forbidden {
         audit(session, ctx, EventKind::AccessDenied, "address");
     }
 }
 
-fn audit(session: &Session, ctx: &RequestContext, kind: EventKind, reason: &str) {
+fn audit(session: &Session<'_>, ctx: &RequestContext, kind: EventKind, reason: &str) {
     let event = identity::event(session, ctx, kind, false);
     ctx.snapshot.audit.record(&Event { reason: Some(reason), ..event });
 }
 
-fn write_access(session: &Session, ctx: &RequestContext, observation: &Observation) {
+fn write_access(session: &Session<'_>, ctx: &RequestContext, observation: &Observation) {
     let (Some(log), Some(connection)) = (&ctx.snapshot.access, &ctx.connection) else { return };
     let request = session.req_header();
     let field = |name| request.headers.get(name).map(http::HeaderValue::as_bytes);
     let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri.authority().map(http::uri::Authority::as_str));
-    let digest = session.downstream_session.digest().and_then(|digest| digest.ssl_digest.as_deref());
+    let tls = session.tls();
     let upstream = ctx.trail.as_ref().map_or(&ctx.upstream, |trail| &trail.upstream);
     let ai = ctx.trail.as_ref().map(|trail| trail.record());
     let between =
@@ -91,7 +89,7 @@ fn write_access(session: &Session, ctx: &RequestContext, observation: &Observati
             Version::HTTP_11 => Protocol::Http11,
             _ => Protocol::Http10,
         },
-        tls: digest.map(|digest| TlsInfo {
+        tls: tls.as_deref().map(|digest| TlsInfo {
             version: tls_version(&digest.version),
             cipher: &digest.cipher,
             sni: connection.sni.as_deref(),

@@ -1,17 +1,14 @@
 //! The request as the member gets it, and the answer as the client gets it.
 
-use std::time::UNIX_EPOCH;
-
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::cors;
 use super::headers::{EditHeaders, apply_rules, is_hop_by_hop, nominated, set_security_headers, strip_hop_by_hop};
 use super::masking::Masking;
 use super::rejection::Rejection;
-use crate::clock;
+use crate::transport::session::Session;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -62,7 +59,7 @@ impl EditHeaders for ResponseHeader {
 ///
 /// # Errors
 /// When Connection names fields that are not its to name.
-pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<Box<RequestHeader>, Rejection> {
+pub fn request_for_upstream(session: &Session<'_>, ctx: &RequestContext) -> Result<Box<RequestHeader>, Rejection> {
     let mut parts = http::request::Parts::clone(session.req_header().as_ref());
     parts.version = Version::HTTP_11;
     let headers = &mut parts.headers;
@@ -78,7 +75,7 @@ pub fn request_for_upstream(session: &Session, ctx: &RequestContext) -> Result<B
         let authority = HeaderValue::from_str(authority).map_err(|_| Rejection::BadRequest("the host is no text"))?;
         headers.insert(header::HOST, authority);
     }
-    if !headers.contains_key(header::CONTENT_LENGTH) && has_streamed_body(session) {
+    if !headers.contains_key(header::CONTENT_LENGTH) && session.has_streamed_body() {
         headers.insert(header::TRANSFER_ENCODING, CHUNKED);
     } else if !headers.contains_key(header::CONTENT_LENGTH)
         && session.req_header().version == Version::HTTP_2
@@ -119,18 +116,9 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Whether the request brings a body, an announced one or one of unknown length.
-pub fn has_body(session: &Session) -> bool {
+pub fn has_body(session: &Session<'_>) -> bool {
     let length = session.req_header().headers.get(header::CONTENT_LENGTH);
-    length.is_some_and(|length| length.as_bytes() != b"0") || has_streamed_body(session)
-}
-
-/// An HTTP/2 body has no field that says it is there.
-fn has_streamed_body(session: &Session) -> bool {
-    let request = session.req_header();
-    if request.version == Version::HTTP_2 {
-        return !session.downstream_session.as_http2().is_some_and(|stream| stream.is_body_empty());
-    }
-    request.headers.contains_key(header::TRANSFER_ENCODING)
+    length.is_some_and(|length| length.as_bytes() != b"0") || session.has_streamed_body()
 }
 
 /// What every request towards a member gets, upgraded and HTTP/2 ones included.
@@ -143,9 +131,16 @@ pub fn complete_request(request: &mut RequestHeader, ctx: &RequestContext) -> Re
 }
 
 fn set_target(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(), Rejection> {
+    const REFUSED: Rejection = Rejection::BadRequest("the path cannot be forwarded");
     let Some(target) = &ctx.changed_target else { return Ok(()) };
-    let set = request.set_raw_path(target.as_bytes());
-    set.map_err(|_| Rejection::BadRequest("the path cannot be forwarded"))
+    if request.version == Version::HTTP_2 && request.uri.authority().is_some() {
+        // The host stands there, too.
+        let mut uri = request.uri.clone().into_parts();
+        uri.path_and_query = Some(target.parse().map_err(|_| REFUSED)?);
+        request.set_uri(Uri::from_parts(uri).map_err(|_| REFUSED)?);
+        return Ok(());
+    }
+    request.set_raw_path(target.as_bytes()).map_err(|_| REFUSED)
 }
 
 /// What is not for the member, what is told of the client, the ids, and the route's rules last: they may set what was
@@ -206,7 +201,11 @@ pub(super) fn nominated_by_client(headers: &HeaderMap) -> Result<Vec<HeaderName>
 }
 
 /// The answer for the client: `upstream`'s, without what may not pass, with what the configuration adds.
-pub fn response_for_client(session: &Session, ctx: &RequestContext, upstream: &ResponseHeader) -> Box<ResponseHeader> {
+pub fn response_for_client(
+    session: &Session<'_>,
+    ctx: &RequestContext,
+    upstream: &ResponseHeader,
+) -> Box<ResponseHeader> {
     let mut parts = http::response::Parts::clone(upstream.as_ref());
     if let Some(masking) = &ctx.masking
         && masking.changes(&parts.headers, parts.status)
@@ -219,12 +218,11 @@ pub fn response_for_client(session: &Session, ctx: &RequestContext, upstream: &R
 
 /// The same of an answer in plain parts. `reason`: its phrase, when it is not the usual one.
 pub fn complete_response(
-    session: &Session,
+    session: &Session<'_>,
     ctx: &RequestContext,
     mut parts: http::response::Parts,
     reason: Option<&str>,
 ) -> Box<ResponseHeader> {
-    keep_date(&parts.headers, ctx);
     finish_response(&mut parts.headers, parts.status, ctx);
     frame(&mut parts, &ctx.method, session.req_header().version);
     let mut response = Box::new(ResponseHeader::from(parts));
@@ -233,16 +231,6 @@ pub fn complete_response(
         let _ = response.set_reason_phrase(reason);
     }
     response
-}
-
-/// The Date of who made the answer stays (RFC 9110, section 6.6.1). Pingora writes the time now, which mostly is the same.
-fn keep_date(headers: &HeaderMap, ctx: &RequestContext) {
-    if let (Some(connection), Some(date)) = (&ctx.connection, headers.get(header::DATE))
-        && let Some(date) = date.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok())
-        && date.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) != clock::wall_millis() / 1000
-    {
-        connection.keep_date(date);
-    }
 }
 
 /// What every answer gets, of a member or our own.

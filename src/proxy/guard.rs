@@ -4,12 +4,11 @@
 //! without permission under all of them, one that is not known under those by client address. The other limits are for
 //! callers; strangers must not be able to use them up.
 
-use pingora_proxy::Session;
-
 use super::admit::Admission;
 use super::context::RequestContext;
 use super::rejection::Rejection;
 use crate::snapshot::RouteState;
+use crate::transport::session::Session;
 use identity::Identified;
 
 pub mod cors;
@@ -18,7 +17,7 @@ pub mod limits;
 pub mod sanitize;
 
 /// Runs the guards of `route`; `None` lets the request in.
-pub fn guard(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+pub fn guard(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
     cors::take(session, ctx, route).or_else(|| match identity::take(session, ctx, route) {
         Identified::LetIn => limits::take(session, ctx, route).or_else(|| sanitize::take(session, ctx, route)),
         Identified::NotPermitted => {

@@ -2,8 +2,8 @@
 //!
 //! Who the client is ([`client_address`]), what the upstream is told about it ([`Forwarding`]), what may not pass
 //! ([`strip_hop_by_hop`]), what the configuration changes ([`apply_rules`], [`set_security_headers`]), and whether a
-//! request is sane at all ([`check_request`]). Request id and trace context are `observe`'s, hop-by-hop headers of
-//! requests and Content-Length are Pingora's.
+//! request is sane at all ([`check_request`]). Request id and trace context are `observe`'s, and how a
+//! body is delimited is known below, in `transport` and Pingora.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,7 +20,7 @@ use crate::config::{HeaderRules, contains};
 /// and long queries need more.
 pub const MAX_TARGET: usize = 16 * 1024;
 
-/// Header fields in a request. More get 431. Pingora's own limit is 256, for HTTP/1 only.
+/// Header fields in a request. More get 431.
 pub const MAX_FIELDS: usize = 200;
 
 /// The `Server` header of answers of our own. Answers of members keep theirs.
@@ -263,7 +263,7 @@ pub fn set_security_headers(headers: &mut impl EditHeaders, tls: bool) {
 ///
 /// Refuses: more than [`MAX_FIELDS`] fields or `max_header` bytes of them (431), a target over [`MAX_TARGET`] bytes
 /// (414), HTTP/1.1 without exactly one Host (RFC 9112 section 3.2), several Hosts, and a Host that is no host. Framing
-/// (Content-Length, Transfer-Encoding) is checked by Pingora.
+/// (Content-Length, Transfer-Encoding) is checked before, where the header block is read.
 pub fn check_request(uri: &Uri, headers: &HeaderMap, version: Version, max_header: usize) -> Result<(), Rejection> {
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if target > MAX_TARGET {

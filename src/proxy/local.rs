@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
-use pingora_proxy::Session;
 
 use super::context::RequestContext;
 use super::exchange::Unserved;
@@ -15,6 +14,7 @@ use crate::clock;
 use crate::config::Respond;
 use crate::observe::Termination;
 use crate::snapshot::Snapshot;
+use crate::transport::session::Session;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -103,7 +103,7 @@ pub fn redirect(status: StatusCode, location: HeaderValue) -> Answer {
 }
 
 /// What the client gets for `rejection`.
-pub fn rejected(rejection: &Rejection, session: &Session, ctx: &RequestContext) -> Answer {
+pub fn rejected(rejection: &Rejection, session: &Session<'_>, ctx: &RequestContext) -> Answer {
     let accept = session.req_header().headers.get(header::ACCEPT);
     let mut rendered = rejection.render(accept, ctx.request_id.as_str());
     if let Some(door) = &ctx.door {
@@ -139,7 +139,7 @@ fn ai_error(rejection: &Rejection, dialect: Dialect, request_id: &str) -> Bytes 
 ///
 /// # Errors
 /// When the client is gone.
-pub async fn send(session: &mut Session, ctx: &RequestContext, answer: Answer) -> Result<(), Unserved> {
+pub async fn send(session: &mut Session<'_>, ctx: &RequestContext, answer: Answer) -> Result<(), Unserved> {
     let gone = |_| Unserved::Cut(Termination::ClientClosed);
     let mut response = ResponseHeader::build(answer.status, Some(12)).map_err(gone)?;
     let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -153,15 +153,14 @@ pub async fn send(session: &mut Session, ctx: &RequestContext, answer: Answer) -
         response.insert_header(name, value).map_err(gone)?;
     }
     finish_response(&mut response, answer.status, ctx);
-    if !session.downstream_session.is_body_done() {
+    if !session.is_body_done() {
         // What was not read of the request is not worth reading.
-        session.set_keepalive(None);
+        session.end_connection();
         if let Some(connection) = &ctx.connection {
             connection.linger();
         }
     }
     let body = if ctx.method == Method::HEAD || bodiless { Bytes::new() } else { answer.body };
-    let session = &mut session.downstream_session;
     session.write_response_header(Box::new(response)).await.map_err(gone)?;
     session.write_response_body(body, true).await.map_err(gone)
 }

@@ -6,7 +6,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
-use pingora_proxy::{FailToProxy, Session};
+use pingora_proxy::{FailToProxy, Session as PingoraSession};
 
 use super::attempts::{self, Asking, cause_of, fault_of, rejection_of};
 use super::context::RequestContext;
@@ -19,29 +19,34 @@ use crate::clock;
 use crate::observe::Termination;
 use crate::observe::metrics::AttemptOutcome;
 use crate::snapshot::PoolRoute;
+use crate::transport::session::Session;
 use crate::upstream::retry::Cause;
 
 /// Whether a request goes this way.
-pub fn takes(session: &Session, route: &PoolRoute) -> bool {
-    route.pool.config().http2 || session.downstream_session.is_upgrade_req()
+pub fn takes(session: &Session<'_>, route: &PoolRoute) -> bool {
+    route.pool.config().http2 || session.is_upgrade_req()
 }
 
 /// Asks a client that waits for it for its body: an HTTP/2 member's own word would not come through.
 ///
 /// # Errors
 /// When the client is gone.
-pub async fn invite_body(session: &mut Session) -> pingora::Result<()> {
+pub async fn invite_body(session: &mut PingoraSession) -> pingora::Result<()> {
     let invited = !session.downstream_session.is_upgrade_req() && !session.downstream_session.is_body_empty();
-    if invited && exchange::expects_continue(session) { session.write_continue_response().await } else { Ok(()) }
+    if invited && exchange::expects_continue(session.req_header()) {
+        session.write_continue_response().await
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether the client has seen a part of the answer proper.
-pub fn is_answered(session: &Session) -> bool {
+pub fn is_answered(session: &PingoraSession) -> bool {
     session.response_written().is_some_and(|response| !response.status.is_informational())
 }
 
 /// Picks a member.
-pub fn peer(session: &Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+pub fn peer(session: &PingoraSession, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
     let Some(route) = ctx.route.clone() else { return Err(refusal(ctx, Rejection::Internal, Termination::Internal)) };
     let Some(route) = route.pool.as_ref() else {
         return Err(refusal(ctx, Rejection::Internal, Termination::Internal));
@@ -87,7 +92,7 @@ pub fn count_body(body: Option<&Bytes>, ctx: &mut RequestContext) -> pingora::Re
 }
 
 /// The answer as the client gets it.
-pub fn response(session: &mut Session, response: &mut ResponseHeader, ctx: &mut RequestContext) {
+pub fn response(session: &mut PingoraSession, response: &mut ResponseHeader, ctx: &mut RequestContext) {
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
@@ -99,7 +104,7 @@ pub fn response(session: &mut Session, response: &mut ResponseHeader, ctx: &mut 
         // Both sides of a tunnel may be silent for the same time.
         session.set_read_timeout(Some(route.timeouts.idle.max(route.timeouts.first_byte)));
     }
-    super::cached::observe(session, ctx, response);
+    super::cached::observe(&Session::Pingora(session), ctx, response);
     ctx.upstream.status = Some(status);
     ctx.upstream.first_byte = ctx.upstream.started.map(|started| now.saturating_duration_since(started));
     let since = ctx.upstream.attempt_started.map(|started| now.saturating_duration_since(started));
@@ -152,7 +157,7 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
 }
 
 /// Tells the client what can still be told.
-pub async fn give_up(session: &mut Session, ctx: &mut RequestContext, error: &Error) -> FailToProxy {
+pub async fn give_up(session: &mut PingoraSession, ctx: &mut RequestContext, error: &Error) -> FailToProxy {
     let dead = FailToProxy { error_code: 0, can_reuse_downstream: false };
     if *error.etype() == exchange::CUT {
         return dead;
@@ -165,14 +170,24 @@ pub async fn give_up(session: &mut Session, ctx: &mut RequestContext, error: &Er
         return dead;
     }
     if *error.esource() == ErrorSource::Downstream && ctx.upstream.rejection.is_none() {
-        ctx.termination = Some(Termination::ClientClosed);
-        return dead;
+        match exchange::client_failed(Some(error)) {
+            Unserved::Cut(termination) => {
+                ctx.termination = Some(termination);
+                return dead;
+            }
+            Unserved::Rejected(rejection, termination) => {
+                ctx.upstream.rejection = Some(rejection);
+                ctx.termination = Some(termination);
+                ctx.connection.as_ref().inspect(|connection| connection.linger());
+            }
+        }
     }
     let rejection = ctx.upstream.rejection.clone().unwrap_or(Rejection::Internal);
     ctx.termination.get_or_insert(Termination::Internal);
-    let answer = local::rejected(&rejection, session, ctx);
+    let mut client = Session::Pingora(session);
+    let answer = local::rejected(&rejection, &client, ctx);
     let code = answer.status.as_u16();
-    match local::send(session, ctx, answer).await {
+    match local::send(&mut client, ctx, answer).await {
         Ok(()) => {
             // Pingora drops the connection; a part of the request may be unread, and the answer would be lost with it.
             if let ServerSession::H1(client) = session.downstream_session.as_mut() {

@@ -1,4 +1,4 @@
-//! What clients get when Pingora refuses a request before any stage of ours runs.
+//! What clients get whose request is refused before any stage runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,13 +79,14 @@ impl EarlyRefusal for Refusal {
         let rejection = match status {
             405 => Rejection::MethodNotAllowed(http::HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE")),
             408 => Rejection::ClientTimeout,
+            431 => Rejection::HeadersTooLarge,
             _ => Rejection::BadRequest("the request is not valid HTTP"),
         };
         log::debug!("request of {} on {} refused unread: {status}", connection.peer, connection.listener);
         let id = RequestId::generate(clock::wall_millis());
         let rendered = rejection.render(None, id.as_str());
         self.record(connection, &id, status, rendered.body.len());
-        if status != 408 {
+        if matches!(status, 400 | 405) {
             let reason = Some("not_http");
             let event = Event::new(EventKind::SuspiciousRequest, false);
             let event = Event { client: Some(connection.peer), request_id: Some(id.as_str()), reason, ..event };

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::drain::{Drain, Open};
 use super::listener::{Bound, Listener, TlsListener};
@@ -29,11 +30,15 @@ use super::supervisor;
 use crate::clock;
 use crate::config;
 use crate::observe::metrics;
-use crate::proxy::Gateway;
 use crate::proxy::cached::fetching::Fetches;
+use crate::proxy::finish::finish;
+use crate::proxy::{Admitted, Gateway, Served};
 use crate::snapshot::Shared;
 use crate::transport::connection::{Connection, Deadlines, Phase};
 use crate::transport::downstream::{Downstream, EarlyRefusal};
+use crate::transport::http1::handed::Handed;
+use crate::transport::http1::inbound::{Bounds, Inbound};
+use crate::transport::session::Session;
 use crate::transport::socket::Socket;
 use crate::upstream::connect::Connector;
 
@@ -129,13 +134,16 @@ impl Worker {
         parts: Parts,
         bound: Vec<Bound>,
         all: Vec<Handle>,
-        mut stop: tokio::sync::watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let connector = Arc::new(Connector::new(parts.settings.upstream_keepalive));
+            let gateway = gateway(&parts, &connector);
             let serving = Arc::new(Serving {
-                proxy: Arc::new(proxy(&parts, &connector)),
+                proxy: Arc::new(proxy(&parts, gateway.clone())),
+                gateway,
+                ending: watch::Sender::new(false),
                 refusal: Arc::new(Refusal::new(Arc::clone(&parts.shared))),
                 mine: self.handle,
                 all,
@@ -170,7 +178,11 @@ impl Default for Worker {
 
 struct Serving {
     parts: Parts,
+    gateway: Gateway,
+    /// Serves what [`Gateway::serve`] leaves to it, and HTTP/2.
     proxy: Arc<HttpProxy<Gateway>>,
+    /// Turns true when connections that wait for a request end.
+    ending: watch::Sender<bool>,
     refusal: Arc<dyn EarlyRefusal>,
     mine: Handle,
     all: Vec<Handle>,
@@ -194,19 +206,22 @@ impl Serving {
     }
 }
 
-fn proxy(parts: &Parts, connector: &Arc<Connector>) -> HttpProxy<Gateway> {
+fn gateway(parts: &Parts, connector: &Arc<Connector>) -> Gateway {
+    Gateway {
+        shared: Arc::clone(&parts.shared),
+        drain: Arc::clone(&parts.drain),
+        connector: Arc::clone(connector),
+        fetches: Arc::new(Fetches::default()),
+    }
+}
+
+fn proxy(parts: &Parts, gateway: Gateway) -> HttpProxy<Gateway> {
     let settings = &parts.settings;
     let conf = ServerConf {
         threads: 1,
         upstream_keepalive_pool_size: settings.upstream_keepalive,
         max_retries: 16,
         ..ServerConf::default()
-    };
-    let gateway = Gateway {
-        shared: Arc::clone(&parts.shared),
-        drain: Arc::clone(&parts.drain),
-        connector: Arc::clone(connector),
-        fetches: Fetches::default(),
     };
     let mut proxy = http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
@@ -366,6 +381,7 @@ async fn announce_drain(serving: Arc<Serving>) {
         IDLE_GRACE
     };
     tokio::time::sleep(grace).await;
+    serving.ending.send_replace(true);
     serving.proxy.http_cleanup().await;
 }
 
@@ -413,7 +429,7 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
         connection.enter(Phase::Preface);
         serving.proxy.process_new(Box::new(stream), &shutdown).await;
     } else {
-        serve_http1(&serving, stream, &connection, timeouts.client_idle, &shutdown).await;
+        serve_http1(&serving, stream, timeouts.client_idle, &shutdown).await;
     }
 }
 
@@ -444,30 +460,60 @@ async fn begins_http2(stream: &mut Downstream, limit: Duration) -> bool {
     matches!(peeked, Ok(Ok(true))) && first == PREFACE
 }
 
-/// HTTP/1: one request after the other. Pingora's own loop is the same but for the deadlines, which must hold before
-/// the first header is read.
-async fn serve_http1(
-    serving: &Serving,
-    stream: Downstream,
-    connection: &Connection,
-    client_idle: Duration,
-    shutdown: &ShutdownWatch,
-) {
-    let mut session = ServerSession::new_http1(Box::new(stream));
+/// HTTP/1: one request after the other.
+async fn serve_http1(serving: &Serving, stream: Downstream, client_idle: Duration, shutdown: &ShutdownWatch) {
+    let settings = &serving.parts.settings;
     // The first request is no reuse.
-    let reuses = serving.parts.settings.keepalive_requests.map(|requests| requests.saturating_sub(1));
-    session.set_keepalive_reuses_remaining(reuses);
+    let requests = settings.keepalive_requests.map(|requests| requests.saturating_sub(1));
+    let bounds = Bounds { requests, patience: client_idle, fields: settings.max_header };
+    let mut inbound = Inbound::new(stream, bounds);
+    let mut ending = serving.ending.subscribe();
+    let mut ended = pin!(ending.wait_for(|ended| *ended));
     loop {
-        // Infinite for Pingora: the stream itself ends an idle connection, without a timer for each request.
-        session.set_keepalive(if *shutdown.borrow() { None } else { Some(0) });
-        session.set_read_timeout(Some(client_idle));
-        session.set_pipelining_enabled(true);
-        let Some(reused) = serving.proxy.process_new_http(session, shutdown).await else { return };
-        connection.enter(Phase::Idle);
-        let (stream, settings) = reused.consume();
-        session = ServerSession::new_http1(stream);
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
+        let asked = tokio::select! {
+            biased; // A request that is there is served.
+            asked = inbound.next() => asked,
+            _ = &mut ended => return,
+        };
+        if !asked {
+            return;
+        }
+        if *shutdown.borrow() {
+            inbound.end_with_this();
+        }
+        let mut ctx = serving.gateway.context();
+        let served = serving.gateway.serve(&mut Session::Http1(&mut inbound), &mut ctx).await;
+        if let Ok(Served::Left) = served {
+            let handed = serve_by_pingora(serving, Handed::new(inbound), Admitted(ctx), client_idle, shutdown);
+            match Box::pin(handed).await {
+                Some(back) => inbound = back,
+                None => return,
+            }
+            continue;
+        }
+        finish(&Session::Http1(&mut inbound), &mut ctx);
+        drop(ctx);
+        if served.is_err() || !inbound.finish().await {
+            return;
         }
     }
+}
+
+/// A request that was let in; gives the connection back, if it may serve another one.
+async fn serve_by_pingora(
+    serving: &Serving,
+    handed: Handed,
+    admitted: Admitted,
+    client_idle: Duration,
+    shutdown: &ShutdownWatch,
+) -> Option<Inbound> {
+    // As before the stages: what Pingora itself refuses is told in our words.
+    handed.inbound().stream().connection().enter(Phase::Head);
+    let requests = handed.inbound().bounds().requests;
+    let mut session = ServerSession::new_http1(Box::new(handed));
+    session.set_connection_user_context(Some(Box::new(admitted)));
+    session.set_keepalive_reuses_remaining(requests);
+    session.set_read_timeout(Some(client_idle));
+    let (stream, _) = serving.proxy.process_new_http(session, shutdown).await?.consume();
+    stream.into_any().downcast::<Handed>().ok()?.into_inbound()
 }

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -57,8 +57,6 @@ pub struct Connection {
     waits_anew: AtomicBool,
     held: AtomicBool,
     lingers: AtomicBool,
-    /// Seconds since the epoch that the next answer's Date says; 0: the time now.
-    date: AtomicU64,
 }
 
 impl Connection {
@@ -83,7 +81,6 @@ impl Connection {
             waits_anew: AtomicBool::new(false),
             held: AtomicBool::new(false),
             lingers: AtomicBool::new(false),
-            date: AtomicU64::new(0),
         }
     }
 
@@ -129,28 +126,6 @@ impl Connection {
     /// Whether flushes are held back.
     pub fn holds_writes(&self) -> bool {
         self.held.load(Ordering::Relaxed)
-    }
-
-    /// Lets the header block that is written next keep this Date: Pingora puts the time now into every one. Without effect
-    /// on HTTP/2.
-    pub fn keep_date(&self, date: SystemTime) {
-        let seconds = date.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if self.phase() == Phase::Request {
-            self.date.store(seconds, Ordering::Relaxed);
-        }
-    }
-
-    /// The Date to keep.
-    pub(super) fn kept_date(&self) -> Option<SystemTime> {
-        match self.date.load(Ordering::Relaxed) {
-            0 => None,
-            seconds => UNIX_EPOCH.checked_add(Duration::from_secs(seconds)),
-        }
-    }
-
-    /// The header block was written.
-    pub(super) fn forget_date(&self) {
-        self.date.store(0, Ordering::Relaxed);
     }
 
     /// The connection will end with a part of a request unread.

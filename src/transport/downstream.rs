@@ -1,14 +1,15 @@
 //! The client's side of a connection: one stream with its deadlines.
 //!
 //! Invariants: a header block is complete within its deadline, counted from its first byte; an idle connection ends at
-//! its deadline; a client that takes no bytes for the write deadline is cut off. What Pingora writes before a request
-//! reached us (its bare 400 and 405) is replaced by an answer of ours.
+//! its deadline; a client that takes no bytes for the write deadline is cut off. What Pingora writes before a
+//! request reached us (its bare 400) is replaced by an answer of ours.
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -17,7 +18,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::connection::{Connection, Phase, carry};
 use super::deadline::Deadline;
@@ -31,9 +32,10 @@ const LINGER: Duration = Duration::from_secs(2);
 /// And how much.
 const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
-/// What a client connection does when Pingora refuses a request by itself, before any hook of ours.
+/// What a client gets whose request is refused before any stage of ours has seen it.
 pub trait EarlyRefusal: Send + Sync + std::fmt::Debug {
-    /// The whole answer for `status`, 400 (malformed), 405 (CONNECT) or 408 (header too slow). Counts it too.
+    /// The whole answer for `status`: 400 (malformed), 405 (CONNECT), 408 (header too slow) or 431 (header too long). Counts
+    /// it too.
     fn answer(&self, connection: &Connection, status: u16) -> Vec<u8>;
 }
 
@@ -45,9 +47,13 @@ enum Wire {
 
 /// The stream of a client connection.
 pub struct Downstream {
-    wire: BufWriter<Wire>,
+    wire: Wire,
+    /// What waits to be written, of which so many bytes are.
+    out: Vec<u8>,
+    gone: usize,
+    /// Something was written since the last flush; TLS may hold on to it.
+    unflushed: bool,
     connection: Arc<Connection>,
-    digest: Option<Arc<ProxyDigest>>,
     refusal: Arc<dyn EarlyRefusal>,
     refused: bool,
     read_deadline: Deadline,
@@ -67,8 +73,10 @@ impl Downstream {
 
     fn new(wire: Wire, connection: Arc<Connection>, refusal: Arc<dyn EarlyRefusal>) -> Self {
         Self {
-            wire: BufWriter::with_capacity(WRITE_BUFFER, wire),
-            digest: carry(Arc::clone(&connection)),
+            wire,
+            out: Vec::with_capacity(WRITE_BUFFER),
+            gone: 0,
+            unflushed: false,
             connection,
             refusal,
             refused: false,
@@ -82,7 +90,7 @@ impl Downstream {
     async fn discard(&mut self) {
         let mut scratch = [0_u8; 4096];
         let mut left = LINGER_BYTES;
-        while let Ok(read @ 1..) = self.wire.get_mut().read(&mut scratch).await {
+        while let Ok(read @ 1..) = self.wire.read(&mut scratch).await {
             left = left.saturating_sub(read);
             if left == 0 {
                 return;
@@ -93,30 +101,125 @@ impl Downstream {
     /// Says the last word to a client whose header block never ended.
     fn refuse_slow_header(&self) {
         let answer = self.refusal.answer(&self.connection, 408);
-        if let Wire::Plain(socket) = self.wire.get_ref() {
+        if let Wire::Plain(socket) = &self.wire {
             socket.write_best_effort(&answer);
         }
     }
 
-    fn poll_refusal(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    /// Answers a request that nobody here reads, and ends the connection.
+    pub async fn refuse(&mut self, status: u16) {
+        let answer = self.refusal.answer(&self.connection, status);
+        self.out.extend_from_slice(&answer);
+        // More of it may be on its way.
+        self.connection.linger();
+        Shutdown::shutdown(self).await;
+    }
+
+    /// Who is at the other end.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Where what is written next can be put at once: at most some kilobytes at a time.
+    pub fn unwritten(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Gives the room back that one long header block took.
+    pub fn shrink(&mut self) {
+        if self.out.is_empty() && self.out.capacity() > 2 * WRITE_BUFFER {
+            self.out = Vec::with_capacity(WRITE_BUFFER);
+        }
+    }
+
+    /// Writes `bytes` and `tail`, behind what waits to be; small ones wait themselves.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the client takes nothing in its time.
+    pub async fn write(&mut self, mut bytes: &[u8], mut tail: &[u8]) -> io::Result<()> {
+        if self.out.len() + bytes.len() + tail.len() <= WRITE_BUFFER {
+            self.out.extend_from_slice(bytes);
+            self.out.extend_from_slice(tail);
+            return Ok(());
+        }
+        poll_fn(|cx| {
+            while !bytes.is_empty() {
+                let written = ready!(self.poll_through(cx, bytes, tail))?;
+                tail = tail.get(written.saturating_sub(bytes.len())..).unwrap_or_default();
+                bytes = bytes.get(written..).unwrap_or_default();
+            }
+            Poll::Ready(io::Result::Ok(()))
+        })
+        .await?;
+        self.out.extend_from_slice(tail);
+        Ok(())
+    }
+
+    /// Writes what waits to be written, and `bytes` and `tail` behind it, in one call; how much of these went out.
+    fn poll_through(&mut self, cx: &mut Context<'_>, bytes: &[u8], tail: &[u8]) -> Poll<io::Result<usize>> {
+        let waiting = self.out.get(self.gone..).unwrap_or_default();
+        let before = waiting.len();
+        let wire = Pin::new(&mut self.wire);
+        let written = if bytes.is_empty() {
+            wire.poll_write(cx, waiting)
+        } else {
+            wire.poll_write_vectored(cx, &[IoSlice::new(waiting), IoSlice::new(bytes), IoSlice::new(tail)])
+        };
+        match written {
+            Poll::Pending => self.poll_write_deadline(cx).map(Err),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(written)) => {
+                self.unflushed = true;
+                self.write_deadline.restart();
+                self.went_out(written.min(before));
+                Poll::Ready(Ok(written.saturating_sub(before)))
+            }
+            failed => failed,
+        }
+    }
+
+    /// So many of the bytes that waited are written.
+    fn went_out(&mut self, written: usize) {
+        self.gone += written;
+        if self.gone == self.out.len() {
+            self.out.clear();
+            self.gone = 0;
+        }
+    }
+
+    fn poll_refusal(&mut self, buf: &[u8]) -> usize {
         if !self.refused {
             let status = if buf.starts_with(b"HTTP/1.1 405") { 405 } else { 400 };
             let answer = self.refusal.answer(&self.connection, status);
-            // The buffer is empty here, and the answer is smaller than it: it is taken whole.
-            ready!(Pin::new(&mut self.wire).poll_write(cx, &answer))?;
+            self.out.extend_from_slice(&answer);
             self.refused = true;
         }
-        Poll::Ready(Ok(buf.len()))
+        buf.len()
     }
 
     fn poll_flush_wire(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            ready!(self.poll_through(cx, &[], &[]))?;
+        }
         match Pin::new(&mut self.wire).poll_flush(cx) {
             Poll::Pending => self.poll_write_deadline(cx).map(Err),
             done => {
+                self.unflushed = false;
                 self.write_deadline.restart();
                 done
             }
         }
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.out.len() + buf.len() > WRITE_BUFFER {
+            ready!(self.poll_flush_wire(cx))?;
+        }
+        if buf.len() >= WRITE_BUFFER {
+            return self.poll_through(cx, buf, &[]);
+        }
+        self.out.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_write_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -130,7 +233,7 @@ impl AsyncRead for Downstream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // Who waits for the client has said what there was to say.
-        if !this.wire.buffer().is_empty()
+        if (this.unflushed || !this.out.is_empty())
             && !this.connection.holds_writes()
             && let Poll::Ready(Err(error)) = this.poll_flush_wire(cx)
         {
@@ -140,7 +243,7 @@ impl AsyncRead for Downstream {
             this.read_deadline.restart();
         }
         let before = buf.filled().len();
-        let read = Pin::new(this.wire.get_mut()).poll_read(cx, buf);
+        let read = Pin::new(&mut this.wire).poll_read(cx, buf);
         let phase = this.connection.phase();
         match (&read, phase) {
             (Poll::Ready(Ok(())), Phase::Idle) => {
@@ -172,17 +275,9 @@ impl AsyncWrite for Downstream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if matches!(this.connection.phase(), Phase::Idle | Phase::Head) {
-            return this.poll_refusal(cx, buf);
+            return Poll::Ready(Ok(this.poll_refusal(buf)));
         }
-        let dated = this.connection.kept_date().and_then(|date| with_date(buf, date));
-        match Pin::new(&mut this.wire).poll_write(cx, dated.as_deref().unwrap_or(buf)) {
-            Poll::Pending => this.poll_write_deadline(cx).map(Err),
-            done => {
-                this.connection.forget_date();
-                this.write_deadline.restart();
-                done
-            }
-        }
+        this.poll_write_out(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -195,6 +290,7 @@ impl AsyncWrite for Downstream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_flush_wire(cx))?;
         match Pin::new(&mut this.wire).poll_shutdown(cx) {
             Poll::Pending => this.poll_write_deadline(cx).map(Err),
             done => done,
@@ -238,6 +334,21 @@ impl AsyncWrite for Wire {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
@@ -253,7 +364,7 @@ impl Shutdown for Downstream {
 
 impl UniqueID for Downstream {
     fn id(&self) -> UniqueIDType {
-        match self.wire.get_ref() {
+        match &self.wire {
             Wire::Plain(socket) => socket.id(),
             Wire::Tls(stream) => stream.id(),
         }
@@ -262,14 +373,14 @@ impl UniqueID for Downstream {
 
 impl Ssl for Downstream {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        match self.wire.get_ref() {
+        match &self.wire {
             Wire::Plain(_) => None,
             Wire::Tls(stream) => stream.get_ssl_digest(),
         }
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match self.wire.get_ref() {
+        match &self.wire {
             Wire::Plain(_) => None,
             Wire::Tls(stream) => stream.selected_alpn_proto(),
         }
@@ -284,7 +395,7 @@ impl GetTimingDigest for Downstream {
 
 impl GetProxyDigest for Downstream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.digest.clone()
+        carry(Arc::clone(&self.connection))
     }
 }
 
@@ -297,23 +408,9 @@ impl GetSocketDigest for Downstream {
 #[async_trait]
 impl Peek for Downstream {
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        match self.wire.get_mut() {
+        match &mut self.wire {
             Wire::Plain(socket) => socket.try_peek(buf).await,
             Wire::Tls(_) => Ok(false),
         }
     }
-}
-
-/// The header block `head` with another Date of the same length; `None` when it has none, or may not be written whole.
-fn with_date(head: &[u8], date: SystemTime) -> Option<Vec<u8>> {
-    const NAME: &[u8] = b"\r\ndate: ";
-    if head.len() >= WRITE_BUFFER {
-        return None;
-    }
-    let end = head.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
-    let at = head.get(..end)?.windows(NAME.len()).position(|bytes| bytes.eq_ignore_ascii_case(NAME))? + NAME.len();
-    let text = httpdate::fmt_http_date(date);
-    let mut dated = head.to_vec();
-    dated.get_mut(at..at + text.len()).filter(|old| old.ends_with(b"GMT"))?.copy_from_slice(text.as_bytes());
-    Some(dated)
 }

@@ -1,4 +1,5 @@
-//! One request and its answer over HTTP/1.1 (RFC 9112), on a connection to a member.
+//! HTTP/1 (RFC 9112): requests of clients on their connections ([`inbound`]), and one request and its answer on a connection
+//! to a member ([`Conversation`]).
 //!
 //! It costs what has to be done: the request is bytes that leave in one write, the answer's header block is parsed once,
 //! and its body is handed out in parts of the buffer that it was read into. A wait has a moment at which it is over, and
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::protocols::Stream;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::deadline::{Alarm, Deadline};
 use crate::clock;
@@ -23,7 +24,10 @@ use body::{Body, Taken};
 pub use head::{Head, RequestHead};
 
 pub mod body;
+pub mod handed;
 pub mod head;
+pub mod inbound;
+pub mod request;
 
 /// Bytes that are made room for before a read; doubled, up to [`MOST_ROOM`], while reads fill it.
 const ROOM: usize = 4 << 10;
@@ -44,9 +48,7 @@ pub enum Fault {
 /// A connection while it serves one request.
 pub struct Conversation {
     stream: Stream,
-    /// What was read and not handed out.
-    buffer: BytesMut,
-    room: usize,
+    incoming: Incoming,
     body: Body,
     /// The whole request left, and the member lets the connection serve again.
     keeps: bool,
@@ -60,8 +62,7 @@ impl Conversation {
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,
-            buffer: BytesMut::new(),
-            room: ROOM,
+            incoming: Incoming::default(),
             body: Body::default(),
             keeps: true,
             heard: false,
@@ -105,7 +106,7 @@ impl Conversation {
     /// When there is none at `until`, or none that can be understood.
     pub async fn head(&mut self, until: Instant) -> Result<Head, Fault> {
         loop {
-            while let Some(head) = Head::take(&mut self.buffer)? {
+            while let Some(head) = Head::take(&mut self.incoming.bytes)? {
                 if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
                     // One that never runs out of them is never waited for.
                     if clock::now() >= until {
@@ -130,7 +131,7 @@ impl Conversation {
     /// When nothing is there at `until`, or the body breaks off.
     pub async fn part(&mut self, until: Instant) -> Result<Option<Bytes>, Fault> {
         loop {
-            match self.body.take(&mut self.buffer)? {
+            match self.body.take(&mut self.incoming.bytes)? {
                 Taken::Part(bytes) => return Ok(Some(bytes)),
                 Taken::End => return Ok(None),
                 Taken::Nothing => {}
@@ -154,27 +155,47 @@ impl Conversation {
 
     /// The connection, when it may serve another request.
     pub fn into_kept(self) -> Option<Stream> {
-        (self.keeps && self.body.is_done() && self.buffer.is_empty()).then_some(self.stream)
+        (self.keeps && self.body.is_done() && self.incoming.bytes.is_empty()).then_some(self.stream)
     }
 
     /// Reads more; 0: the member said its last word.
     async fn fill(&mut self, until: Instant) -> Result<usize, Fault> {
         let read = poll_fn(|cx| self.poll_fill(cx, until)).await?;
         self.heard |= read > 0;
-        if read >= self.room {
-            self.room = (self.room * 2).min(MOST_ROOM);
-        }
         Ok(read)
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<Result<usize, Fault>> {
-        if self.buffer.capacity() - self.buffer.len() < self.room / 2 {
-            self.buffer.reserve(self.room);
-        }
-        if let Poll::Ready(read) = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx) {
-            return Poll::Ready(read.map_err(|_| Fault::Closed));
+        if let Poll::Ready(read) = self.incoming.poll_fill(cx, &mut self.stream) {
+            return Poll::Ready(read);
         }
         ready!(self.alarm.poll(cx, until));
         Poll::Ready(Err(Fault::Timeout))
+    }
+}
+
+/// What was read from a connection and not handed out.
+struct Incoming {
+    bytes: BytesMut,
+    room: usize,
+}
+
+impl Default for Incoming {
+    fn default() -> Self {
+        Self { bytes: BytesMut::new(), room: ROOM }
+    }
+}
+
+impl Incoming {
+    /// Reads more; 0: there is no more.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, stream: &mut (impl AsyncRead + Unpin)) -> Poll<Result<usize, Fault>> {
+        if self.bytes.capacity() - self.bytes.len() < self.room / 2 {
+            self.bytes.reserve(self.room);
+        }
+        let read = ready!(pin!(stream.read_buf(&mut self.bytes)).poll(cx)).map_err(|_| Fault::Closed)?;
+        if read >= self.room {
+            self.room = (self.room * 2).min(MOST_ROOM);
+        }
+        Poll::Ready(Ok(read))
     }
 }

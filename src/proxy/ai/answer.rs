@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use pingora_proxy::Session;
 
 use super::call::Live;
 use super::events::Events;
@@ -15,6 +14,7 @@ use crate::ai::usage::Usage;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{Unserved, cut_by_client};
 use crate::proxy::forward::complete_response;
+use crate::transport::session::Session;
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
@@ -88,7 +88,7 @@ pub fn passed_fields(headers: &HeaderMap, translated: bool) -> HeaderMap {
 /// # Errors
 /// When the client is gone.
 pub async fn begin(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     fields: HeaderMap,
     length: Option<usize>,
@@ -101,11 +101,11 @@ pub async fn begin(
         Some(length) => {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        None if session.req_header().version < Version::HTTP_11 => session.set_keepalive(None),
+        None if session.req_header().version < Version::HTTP_11 => session.end_connection(),
         None => {}
     }
     let header = complete_response(session, ctx, parts, None);
-    let written = session.downstream_session.write_response_header(header).await;
+    let written = session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))
 }
 
@@ -126,8 +126,8 @@ pub fn event_fields(mut fields: HeaderMap) -> HeaderMap {
 ///
 /// # Errors
 /// When the client is gone.
-pub async fn last(session: &mut Session, bytes: Bytes) -> Result<(), Unserved> {
-    let written = session.downstream_session.write_response_body(bytes, true).await;
+pub async fn last(session: &mut Session<'_>, bytes: Bytes) -> Result<(), Unserved> {
+    let written = session.write_response_body(bytes, true).await;
     written.map_err(|error| cut_by_client(&error))
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use memchr::memmem;
-use pingora_proxy::Session;
 
 use super::answer::{self, NEVER, event_fields};
 use crate::ai::answers::Piece;
@@ -19,6 +18,7 @@ use crate::ai::sse::COMMENT;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{Unserved, hold, write_answer};
 use crate::transport::deadline::Deadline;
+use crate::transport::session::Session;
 
 /// What OpenAI writes into every event of a stream whose usage comes at its end.
 const NO_USAGE: &[u8] = b",\"usage\":null";
@@ -64,7 +64,7 @@ impl Delivery {
     ///
     /// # Errors
     /// When it is gone.
-    pub async fn comment(&mut self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Unserved> {
+    pub async fn comment(&mut self, session: &mut Session<'_>, ctx: &mut RequestContext) -> Result<(), Unserved> {
         self.begin(session, ctx, HeaderMap::new()).await?;
         hold(ctx, false);
         write_answer(session, COMMENT).await?;
@@ -78,7 +78,7 @@ impl Delivery {
     /// When the client is gone.
     pub async fn begin(
         &mut self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         ctx: &mut RequestContext,
         fields: HeaderMap,
     ) -> Result<(), Unserved> {
@@ -94,7 +94,7 @@ impl Delivery {
     ///
     /// # Errors
     /// When the client is gone.
-    pub async fn piece(&mut self, session: &mut Session, piece: Piece) -> Result<(), Unserved> {
+    pub async fn piece(&mut self, session: &mut Session<'_>, piece: Piece) -> Result<(), Unserved> {
         if self.wants_usage {
             write_answer(session, &piece.bytes).await?;
         } else if !piece.usage {
@@ -111,7 +111,7 @@ impl Delivery {
     /// When the client is gone.
     pub async fn whole(
         &mut self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         ctx: &mut RequestContext,
         fields: HeaderMap,
         body: Bytes,
@@ -126,7 +126,7 @@ impl Delivery {
     /// When the client is gone.
     pub async fn refuse(
         &mut self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         ctx: &mut RequestContext,
         refusal: Refusal,
     ) -> Result<(), Unserved> {

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora_proxy::Session;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,6 +30,7 @@ use crate::proxy::exchange::{self, Unserved};
 use crate::proxy::local::{self, Answer};
 use crate::snapshot::ai::{AiRoute, AiState, ProviderState};
 use crate::transport::http1::RequestHead;
+use crate::transport::session::Session;
 use crate::upstream::connect::Connector;
 
 /// What a key is asked for that is to list models: for none of them.
@@ -68,7 +68,7 @@ struct List<'a> {
 /// # Errors
 /// When the client is gone.
 pub async fn serve(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     route: &AiRoute,
     gateway: &Gateway,

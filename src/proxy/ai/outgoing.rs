@@ -6,7 +6,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora_proxy::Session;
 
 use super::call::Outgoing;
 use crate::ai::door::Operation;
@@ -18,6 +17,7 @@ use crate::proxy::forward::{complete_headers, is_stripped, nominated_by_client};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::ai::ProviderState;
 use crate::transport::http1::RequestHead;
+use crate::transport::session::Session;
 
 static HOST: HeaderName = header::HOST;
 static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
@@ -128,7 +128,7 @@ impl Draft {
     ///
     /// # Errors
     /// When its fields cannot be forwarded.
-    pub fn new(session: &Session, ctx: &RequestContext, operation: Operation) -> Result<Self, Rejection> {
+    pub fn new(session: &Session<'_>, ctx: &RequestContext, operation: Operation) -> Result<Self, Rejection> {
         let request = session.req_header();
         let forwards = ctx.route.as_ref().is_some_and(|route| route.config.forward_credentials);
         let nominated = nominated_by_client(&request.headers)?;

@@ -8,7 +8,6 @@ use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use pingora_proxy::Session;
 
 use super::account::Account;
 use super::answer::{self, Answer, Content};
@@ -26,6 +25,7 @@ use crate::clock;
 use crate::observe::Termination;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{self, Unserved, hold, write_answer};
+use crate::transport::session::Session;
 use crate::upstream::retry::Cause;
 
 const X_TARGET: HeaderName = HeaderName::from_static("x-sluicegate-target");
@@ -36,7 +36,7 @@ const X_ATTEMPTS: HeaderName = HeaderName::from_static("x-sluicegate-attempts");
 /// # Errors
 /// When the client is gone, or saw a part of an answer that broke off.
 pub async fn serve(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     job: Job,
     mut account: Account,
@@ -56,7 +56,7 @@ pub async fn serve(
 }
 
 async fn exchange_with(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     job: &Job,
     account: &mut Account,
@@ -128,7 +128,7 @@ async fn exchange_with(
 
 /// Waits for what `coming` brings, as long as the client is there.
 pub(super) async fn wait<T>(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     mut coming: Pin<&mut impl Future<Output = T>>,
     delivery: &mut Delivery,
@@ -158,7 +158,7 @@ struct Accounts<'a> {
 
 /// Passes events on until their end.
 async fn pass(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     job: &Job,
     accounts: Accounts<'_>,
@@ -183,7 +183,7 @@ async fn pass(
 
 /// The next step, and while there is none, what there is to do for the client.
 async fn next(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     delivery: &mut Delivery,
     events: &mut Events,
@@ -214,7 +214,7 @@ struct Told<'a> {
 }
 
 async fn end(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     delivery: &mut Delivery,
     mut events: Box<Events>,
@@ -243,7 +243,7 @@ async fn end(
 }
 
 /// Passes bytes on that nobody here reads.
-async fn bytes(session: &mut Session, job: &Job, mut live: Live) -> Result<(), Unserved> {
+async fn bytes(session: &mut Session<'_>, job: &Job, mut live: Live) -> Result<(), Unserved> {
     loop {
         let Some(until) = job.next_by() else { return Err(Unserved::Cut(Termination::UpstreamTimeout)) };
         let read = tokio::select! {

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use pingora_proxy::Session;
 
 use super::account::Account;
 use super::answer::{self, Answer, Content};
@@ -34,6 +33,7 @@ use crate::proxy::Gateway;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{Unserved, hold};
 use crate::snapshot::ai::AiCache;
+use crate::transport::session::Session;
 
 const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -46,7 +46,7 @@ type Report = Arc<Mutex<Option<Box<Trail>>>>;
 /// # Errors
 /// As [`super::serve()`].
 pub async fn serve(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     cache: &AiCache,
     gateway: &Gateway,
@@ -252,7 +252,7 @@ async fn pass(
 
 /// Reads an answer under way for one client.
 async fn ride(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     cache: &AiCache,
     wanted: &Wanted,
@@ -323,7 +323,7 @@ async fn gather(rider: &mut Rider) -> Result<Vec<Piece>, Refusal> {
 }
 
 async fn from_kept(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     cache: &AiCache,
     job: &Job,
@@ -337,7 +337,7 @@ async fn from_kept(
 }
 
 async fn send_kept(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     wanted: &Wanted,
     kept: &Kept,
@@ -352,7 +352,7 @@ async fn send_kept(
 
 /// Sends a whole answer in the form that the client wants.
 async fn send(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     wanted: &Wanted,
     form: &Form,

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use pingora_proxy::Session;
 
 use super::note;
 use crate::cache::fill::{Coming, Informed, Reader};
@@ -17,10 +16,11 @@ use crate::observe::CacheStatus;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{self, Unserved, cut_by_client, hold};
 use crate::proxy::forward::complete_response;
+use crate::transport::session::Session;
 
 /// Sends a stored answer, or what the request asks of it.
 pub(super) async fn stored(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     store: &Store,
     stored: &Stored,
@@ -34,9 +34,8 @@ pub(super) async fn stored(
     parts.headers.remove(header::TRAILER);
     let header = complete_response(session, ctx, parts, stored.head.reason.as_deref());
     let body = if ctx.method == Method::HEAD { Bytes::new() } else { body };
-    let client = &mut session.downstream_session;
-    client.write_response_header(header).await.map_err(|error| cut_by_client(&error))?;
-    client.write_response_body(body, true).await.map_err(|error| cut_by_client(&error))
+    session.write_response_header(header).await.map_err(|error| cut_by_client(&error))?;
+    session.write_response_body(body, true).await.map_err(|error| cut_by_client(&error))
 }
 
 /// The header block and the body for a request with these fields: 304, 206, 416 or the whole.
@@ -97,19 +96,19 @@ fn set_range(headers: &mut HeaderMap, range: &str) {
 }
 
 /// Passes an informational answer on, to those who can tell it from the answer.
-pub(super) async fn informed(session: &mut Session, informed: &Informed) -> Result<(), Unserved> {
+pub(super) async fn informed(session: &mut Session<'_>, informed: &Informed) -> Result<(), Unserved> {
     if session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
     let (mut parts, ()) = http::Response::new(()).into_parts();
     (parts.status, parts.headers) = (informed.status, informed.headers.clone());
-    let written = session.downstream_session.write_response_header(Box::new(ResponseHeader::from(parts))).await;
+    let written = session.write_response_header(Box::new(ResponseHeader::from(parts))).await;
     written.map_err(|error| cut_by_client(&error))
 }
 
 /// Sends an answer while it is fetched.
 pub(super) async fn coming(
-    session: &mut Session,
+    session: &mut Session<'_>,
     ctx: &mut RequestContext,
     store: &Store,
     coming: &Arc<Coming>,
@@ -141,21 +140,21 @@ pub(super) async fn coming(
         && !bodiless
         && !header.headers.contains_key(header::CONTENT_LENGTH)
     {
-        session.set_keepalive(None); // The end of the connection is the end of the body.
+        session.end_connection(); // The end of the connection is the end of the body.
     }
     hold(ctx, true);
-    let written = session.downstream_session.write_response_header(header).await;
+    let written = session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))?;
     if !bodiless {
         pass_on(session, ctx, &mut reader).await?;
     }
     hold(ctx, false);
-    let ended = session.downstream_session.write_response_body(Bytes::new(), true).await;
+    let ended = session.write_response_body(Bytes::new(), true).await;
     ended.map_err(|error| cut_by_client(&error))
 }
 
 /// Writes the body as it comes.
-async fn pass_on(session: &mut Session, ctx: &RequestContext, reader: &mut Reader) -> Result<(), Unserved> {
+async fn pass_on(session: &mut Session<'_>, ctx: &RequestContext, reader: &mut Reader) -> Result<(), Unserved> {
     loop {
         let read = match reader.is_ready() {
             true => reader.chunk().now_or_never(),
@@ -172,7 +171,7 @@ async fn pass_on(session: &mut Session, ctx: &RequestContext, reader: &mut Reade
             }
         };
         let Some(chunk) = read.map_err(Unserved::Cut)? else { return Ok(()) };
-        let written = session.downstream_session.write_response_body(chunk, false).await;
+        let written = session.write_response_body(chunk, false).await;
         written.map_err(|error| exchange::cut_by_client(&error))?;
     }
 }

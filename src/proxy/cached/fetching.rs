@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method, StatusCode, header};
-use pingora_proxy::Session;
 use tokio::task::JoinSet;
 
 use super::variant;
@@ -20,6 +19,7 @@ use crate::proxy::forward::request_for_upstream;
 use crate::proxy::headers::{content_length, strip_hop_by_hop};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
+use crate::transport::session::Session;
 use crate::upstream::connect::Connector;
 
 /// The fetches of one worker. They end with it.
@@ -50,7 +50,7 @@ pub fn take(record: &Record) -> Option<UpstreamRecord> {
 /// # Errors
 /// What the client is told when its request cannot be forwarded.
 pub fn fetch(
-    session: &Session,
+    session: &Session<'_>,
     ctx: &RequestContext,
     route: &Arc<RouteState>,
     connector: &Arc<Connector>,

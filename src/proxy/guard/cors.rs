@@ -1,7 +1,6 @@
 //! CORS: preflights are answered here, without a key; other answers get their fields.
 
 use http::{HeaderValue, StatusCode};
-use pingora_proxy::Session;
 
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
@@ -9,16 +8,17 @@ use crate::proxy::cors::{answer_fields, preflight, preflight_fields};
 use crate::proxy::local::Answer;
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
+use crate::transport::session::Session;
 
 /// Gives every answer to this request its fields, whoever makes it: a page may read a refusal as well.
-pub fn mark(session: &Session, ctx: &mut RequestContext, route: &RouteState) {
+pub fn mark(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState) {
     if let Some(cors) = &route.config.cors {
         ctx.fields.extend(answer_fields(cors, &session.req_header().headers));
     }
 }
 
 /// Answers a preflight; `None` lets any other request go on.
-pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+pub fn take(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
     let cors = route.config.cors.as_deref()?;
     let headers = &session.req_header().headers;
     preflight(&ctx.method, headers)?;

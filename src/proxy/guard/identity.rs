@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderValue, header};
-use pingora_proxy::Session;
 
 use crate::auth::{Caller, Denied};
 use crate::config::audit::EventKind;
@@ -14,6 +13,7 @@ use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
+use crate::transport::session::Session;
 
 /// The scheme that a client is asked to use (RFC 9110, section 11.6.1). What was wrong is not told.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
@@ -30,7 +30,7 @@ pub enum Identified {
 }
 
 /// Finds out who asks, and tells of it.
-pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Identified {
+pub fn take(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState) -> Identified {
     let headers = &session.req_header().headers;
     let snapshot = Arc::clone(&ctx.snapshot);
     let auth = snapshot.auth.as_ref();
@@ -81,7 +81,7 @@ enum Outcome {
 }
 
 /// The one place that knows of every caller let in, refused or unknown: it counts them.
-fn tell(session: &Session, ctx: &RequestContext, outcome: Outcome) {
+fn tell(session: &Session<'_>, ctx: &RequestContext, outcome: Outcome) {
     let audit = &ctx.snapshot.audit;
     let (kind, done, reason) = match outcome {
         Outcome::LetIn => (EventKind::AuthenticationSuccess, true, None),

@@ -2,26 +2,25 @@
 
 use std::sync::Arc;
 
-use pingora_proxy::Session;
-
 use crate::clock;
 use crate::limit::{Asked, Refusal, RouteLimits};
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
+use crate::transport::session::Session;
 
 /// `None` lets the request go on, with what it holds of limits in its context.
-pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+pub fn take(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
     take_of(route.limits.as_ref()?, session, ctx)
 }
 
 /// The same for a request of nobody known.
-pub fn take_of_stranger(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+pub fn take_of_stranger(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
     take_of(route.stranger_limits.as_ref()?, session, ctx)
 }
 
-fn take_of(limits: &RouteLimits, session: &Session, ctx: &mut RequestContext) -> Option<Admission> {
+fn take_of(limits: &RouteLimits, session: &Session<'_>, ctx: &mut RequestContext) -> Option<Admission> {
     let headers = &session.req_header().headers;
     let asked = Asked { client: ctx.client, caller: ctx.caller.as_deref(), model: None, headers };
     match limits.take(&asked, clock::now(), &mut ctx.fields) {

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use pingora_proxy::Session;
-
 use crate::config::contains;
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
 use crate::proxy::forward::has_body;
 use crate::proxy::masking::{Masking, Teller};
 use crate::snapshot::RouteState;
+use crate::transport::session::Session;
 
 /// `None` lets the request go on. Asked last: who the caller is must be known.
-pub fn take(session: &Session, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
+pub fn take(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState) -> Option<Admission> {
     let state = route.sanitize.as_ref()?;
     let known =
         ctx.caller.as_ref().is_some_and(|caller| state.config.callers.iter().any(|scope| **scope == *caller.scope));

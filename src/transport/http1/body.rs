@@ -1,8 +1,9 @@
-//! Bodies of answers: how they are delimited (RFC 9112, section 6.3), and their bytes out of what was read.
+//! Bodies: how they are delimited (RFC 9112, section 6.3), and their bytes out of what was read.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 
+use super::head::items;
 use super::{Fault, Head};
 
 /// The longest line of a chunk's size, extensions included, in bytes.
@@ -30,7 +31,8 @@ pub enum Body {
     UntilClose,
 }
 
-/// How an answer is delimited.
+/// How a body is delimited.
+#[derive(Debug)]
 pub struct Framed {
     /// What is to come.
     pub body: Body,
@@ -55,15 +57,14 @@ impl Body {
     /// # Errors
     /// When that can be read in several ways.
     pub fn of(head: &Head) -> Result<Framed, Fault> {
-        let has = |token: &[u8]| head.items(header::CONNECTION).any(|item| item.eq_ignore_ascii_case(token));
-        let keeps = !has(b"close") && (head.version == Version::HTTP_11 || has(b"keep-alive"));
+        let keeps = lets_serve_again(head.version, &head.headers);
         let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
-        let length = length(head)?;
+        let length = length(&head.headers)?;
         let body = match head.status {
             StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::Invalid),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Self::Done,
             _ if coded => {
-                let mut codings = head.items(header::TRANSFER_ENCODING);
+                let mut codings = items(&head.headers, header::TRANSFER_ENCODING);
                 let only = codings.next().filter(|_| codings.next().is_none());
                 // Other codings cannot be passed on: only chunked is taken off and put on again here.
                 only.filter(|coding| coding.eq_ignore_ascii_case(b"chunked")).ok_or(Fault::Invalid)?;
@@ -78,6 +79,33 @@ impl Body {
         // With both, or with chunks in HTTP/1.0, somebody between us may see another end (section 6.1).
         let sure = !coded || (length.is_none() && head.version == Version::HTTP_11);
         Ok(Framed { body, keeps: keeps && sure && body != Self::UntilClose })
+    }
+
+    /// How the body of a request with these fields is delimited.
+    ///
+    /// # Errors
+    /// When that can be read in several ways.
+    pub fn of_request(version: Version, headers: &HeaderMap) -> Result<Framed, Fault> {
+        let keeps = lets_serve_again(version, headers);
+        if !headers.contains_key(header::TRANSFER_ENCODING) {
+            let body = match length(headers)? {
+                None | Some(0) => Self::Done,
+                Some(length) => Self::Length(length),
+            };
+            return Ok(Framed { body, keeps });
+        }
+        let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+        let (mut chunks, mut last) = (0, false);
+        for coding in items(headers, header::TRANSFER_ENCODING) {
+            last = is_chunked(coding);
+            chunks += usize::from(last);
+        }
+        // It is the last coding, only once, and nothing for HTTP/1.0 (sections 6.1 and 7.1).
+        if version != Version::HTTP_11 || !last || chunks != 1 {
+            return Err(Fault::Invalid);
+        }
+        // With a length as well, somebody between us may see another end.
+        Ok(Framed { body: Self::Size, keeps: keeps && !headers.contains_key(header::CONTENT_LENGTH) })
     }
 
     /// Whether nothing is to come any more.
@@ -143,10 +171,16 @@ impl Body {
     }
 }
 
+/// Whether a message lets its connection serve another request (RFC 9112, section 9.3).
+fn lets_serve_again(version: Version, headers: &HeaderMap) -> bool {
+    let has = |token: &[u8]| items(headers, header::CONNECTION).any(|item| item.eq_ignore_ascii_case(token));
+    !has(b"close") && (version == Version::HTTP_11 || has(b"keep-alive"))
+}
+
 /// The length that is announced; `None`: none is.
-fn length(head: &Head) -> Result<Option<u64>, Fault> {
+fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let mut length = None;
-    for item in head.items(header::CONTENT_LENGTH) {
+    for item in items(headers, header::CONTENT_LENGTH) {
         let digits = std::str::from_utf8(item).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let said: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(Fault::Invalid)?;
         if length.replace(said).is_some_and(|before| before != said) {
@@ -172,12 +206,19 @@ fn line(buffer: &mut BytesMut, most: usize) -> Result<Option<BytesMut>, Fault> {
         return Err(Fault::Invalid);
     }
     line.truncate(end - 1);
+    // Somebody else may take a bare CR for its end.
+    if memchr::memchr2(b'\r', 0, &line).is_some() {
+        return Err(Fault::Invalid);
+    }
     Ok(Some(line))
 }
 
 /// The size that a chunk's line begins with. What follows it, extensions, has no meaning here.
 fn size(line: &[u8]) -> Result<u64, Fault> {
-    let digits = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
+    let mut digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
+    while let [before @ .., b' ' | b'\t'] = digits {
+        digits = before;
+    }
     if digits.is_empty() || digits.len() > 16 {
         return Err(Fault::Invalid);
     }
@@ -259,9 +300,22 @@ mod tests {
 
     #[test]
     fn chunks_that_are_none_are_refused() {
-        for text in
-            ["\r\n", "g\r\n", " 5\r\n", "-5\r\n", "5\nhello\r\n", "5\r\nhelloX", "12345678901234567\r\n", ";x\r\n"]
-        {
+        for text in [
+            "\r\n",
+            "g\r\n",
+            " 5\r\n",
+            "-5\r\n",
+            "5\nhello\r\n",
+            "5\r\nhelloX",
+            "12345678901234567\r\n",
+            ";x\r\n",
+            "5\r\r\n",
+            "5\x0c\r\n",
+            "0\r\na: b\0\r\n",
+            "0\r\n\rGET / HTTP/1.1\r\n",
+            "0\r\r\n",
+            "5;a\rb\r\n",
+        ] {
             assert_eq!(read(Body::Size, &[text.as_bytes()]).unwrap_err(), Fault::Invalid, "{text:?}");
         }
         let long = format!("5;{}", "x".repeat(MOST_LINE));

@@ -95,12 +95,12 @@ impl Head {
         buffer.advance(length);
         Ok(Some(Self { version, status, headers }))
     }
+}
 
-    /// The items of all fields of this name, which are lists.
-    pub fn items(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-        let values = self.headers.get_all(name).iter();
-        values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
-    }
+/// The items of all fields of this name, which are lists.
+pub fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(name).iter();
+    values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// A value on one line.
