@@ -3,12 +3,14 @@
 #[path = "support/harness.rs"]
 mod support;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
-use serde_json::Value;
+use serde_json::{Value, json};
+use support::ai::*;
 use support::*;
 
 const TOKEN: &str = "the-operators-own-token-0815";
@@ -113,6 +115,56 @@ async fn malformed_requests_are_suspicious() {
     assert_eq!(of_kind(&lines, "SUSPICIOUS_REQUEST").len(), 3, "{lines:?}");
     let [alert] = of_kind(&lines, "SECURITY_ALERT")[..] else { panic!("{lines:?}") };
     assert_eq!(alert["reason"], "suspicious_requests");
+}
+
+#[tokio::test]
+async fn a_request_that_can_be_read_in_two_ways_is_suspicious() {
+    let app = upstream("app").await;
+    let gateway = audited("")
+        .route("match: /admin/, respond: 204")
+        .route("match: /, respond: 204")
+        .route("match: { host: app.test }, pool: app")
+        .pool("app", &[&app])
+        .start()
+        .await;
+    for request in [
+        "GET /admin%2Fusers HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: app.test\r\nConnection: content-length\r\n\r\n",
+    ] {
+        assert_eq!(gateway.connect().await.ask(request).await.status, 400, "{request}");
+    }
+    let lines = gateway.audit_log(2).await;
+    let paths: HashSet<_> = of_kind(&lines, "SUSPICIOUS_REQUEST").iter().map(|line| &line["path"]).collect();
+    assert_eq!(paths, HashSet::from([&json!("/admin%2Fusers"), &json!("/x")]), "{lines:?}");
+}
+
+#[tokio::test]
+async fn an_ordinary_mistake_of_a_client_is_not_suspicious() {
+    let a = upstream("a").await;
+    let ai = ai().anthropic("first", &a).model("m", &["first"]);
+    let gateway = audited(", alerts: { suspicious_requests: 2 }")
+        .section("ai", &ai.section())
+        .route("match: /v1/, ai: true")
+        .route("match: /, respond: 204")
+        .start()
+        .await;
+    let mistakes = [
+        ("chat/completions", chat("nobody", "x").to_string()),
+        ("chat/completions", "{ no json".to_owned()),
+        ("chat/completions", json!({"messages": []}).to_string()),
+        ("chat/completions", with(chat("m", "x"), json!({"seed": 7})).to_string()),
+        ("embeddings", json!({"model": "m", "input": "x"}).to_string()),
+    ];
+    for (door, body) in mistakes {
+        let answer = gateway.post(&format!("/v1/{door}"), body).await;
+        assert_eq!(answer.status, 400, "{door}: {}", answer.text());
+    }
+    let long = format!("GET /?{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(17 << 10));
+    assert_eq!(gateway.connect().await.ask(long).await.status, 414);
+    assert_eq!(control(&gateway, "/control/reload").await.status, 200);
+    let lines = gateway.audit_log(1).await;
+    assert!(lines.iter().all(|line| line["event"] == "CONFIG_UPDATE"), "{lines:?}");
+    assert_eq!(gateway.metric("jairouter_security_events_total{event=\"SUSPICIOUS_REQUEST\"}").await, 0.0);
 }
 
 #[tokio::test]

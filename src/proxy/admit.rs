@@ -24,6 +24,9 @@ use crate::snapshot::{RouteState, Snapshot};
 use crate::transport::connection::{Connection, Phase};
 use crate::transport::session::Session;
 
+/// Nothing is wrong with the request but that the redirect has no place for it.
+const UNREDIRECTABLE: Rejection = Rejection::BadRequest("the redirect cannot hold this request");
+
 /// What is to be done with a request.
 pub enum Admission {
     /// Answer it so.
@@ -37,7 +40,8 @@ pub enum Admission {
 impl Admission {
     /// Refuses for a reason that lies in the request.
     pub fn reject(rejection: Rejection) -> Self {
-        Self::Reject(rejection, Termination::Rejected)
+        let ending = rejection.ending();
+        Self::Reject(rejection, ending)
     }
 }
 
@@ -79,20 +83,20 @@ pub fn admit(session: &Session<'_>, ctx: &mut RequestContext, draining: bool) ->
     let request = session.req_header();
     let server = &snapshot.config.server;
     if let Err(rejection) = check_request(&request.uri, &request.headers, request.version, server.max_header) {
-        return Admission::Reject(rejection, Termination::ClientInvalid);
+        return Admission::reject(rejection);
     }
     ctx.forwarding = Some(forwarding(session, &connection, &server.trusted_proxies));
     ctx.client = ctx.forwarding.as_ref().map_or(connection.peer, |forwarding| forwarding.client);
 
     if !has_readable_target(request) {
-        return Admission::Reject(Rejection::BadRequest("the request target is no path"), Termination::ClientInvalid);
+        return Admission::reject(Rejection::BadRequest("the request target is no path"));
     }
     if !request.raw_path_is_utf8() {
-        return Admission::Reject(Rejection::BadRequest("the path is not text"), Termination::ClientInvalid);
+        return Admission::reject(Rejection::BadRequest("the path is not text"));
     }
     let path = match NormalPath::parse(request.uri.path()) {
         Ok(path) => path,
-        Err(bad) => return Admission::Reject(Rejection::BadRequest(bad.reason()), Termination::ClientInvalid),
+        Err(bad) => return Admission::reject(Rejection::BadRequest(bad.reason())),
     };
     let host = request_host(&request.uri, &request.headers);
     let view = RequestView { host, path: &path, method: &request.method, headers: &request.headers };
@@ -157,7 +161,7 @@ fn take_route(
         Target::Redirect(redirect) => {
             let location = redirect_location(redirect, host, path.forward(), request.uri.query());
             return location.map_or_else(
-                || Admission::reject(Rejection::BadRequest("the redirect cannot hold this request")),
+                || Admission::Reject(UNREDIRECTABLE, Termination::Rejected),
                 |location| Admission::Answer(local::redirect(redirect.status, location)),
             );
         }

@@ -122,7 +122,7 @@ impl Unready {
     async fn tell(self, session: &mut Session<'_>, ctx: &mut RequestContext, dialect: Dialect) -> Result<(), Unserved> {
         match self {
             Self::Refused(refusal) => refuse(session, ctx, refusal, dialect).await,
-            Self::Rejected(rejection) => Err(Unserved::Rejected(rejection, Termination::Rejected)),
+            Self::Rejected(rejection) => Err(Unserved::rejected(rejection)),
         }
     }
 }

@@ -306,7 +306,7 @@ impl Cached<'_> {
         let stored = request.stored.clone();
         let url = stored.as_ref().map_or_else(|| request.url.as_str().into(), |stored| stored.url.clone());
         let fetch = fetching::fetch(session, ctx, self.route, self.connector, stored.as_deref());
-        let fetch = fetch.map_err(|rejection| Unserved::Rejected(rejection, Termination::Rejected))?;
+        let fetch = fetch.map_err(Unserved::rejected)?;
         // Credentials that a member sees may choose its answer, whoever the caller is to this gateway.
         let asked = &session.req_header().headers;
         let passed_on = fetch.request.headers.get(header::AUTHORIZATION);

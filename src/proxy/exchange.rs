@@ -53,6 +53,14 @@ pub enum Unserved {
     Cut(Termination),
 }
 
+impl Unserved {
+    /// Refused for a reason that lies in the request.
+    pub fn rejected(rejection: Rejection) -> Self {
+        let ending = rejection.ending();
+        Self::Rejected(rejection, ending)
+    }
+}
+
 /// A member that answers: its header block is in.
 struct Answering {
     upstream: Box<UpstreamSession>,
@@ -172,8 +180,8 @@ async fn try_member(
     upstream.write_timeout = Some(route.timeouts.write);
     upstream.read_timeout = Some(route.timeouts.first_byte);
 
-    let request = request_for_upstream(session, ctx)
-        .map_err(|rejection| Failed::Client(Unserved::Rejected(rejection, Termination::Rejected)))?;
+    let request =
+        request_for_upstream(session, ctx).map_err(|rejection| Failed::Client(Unserved::rejected(rejection)))?;
     cork(&upstream, !body.is_empty());
     upstream.write_request_header(request).await.map_err(|error| member(cause_of(&error)))?;
 

@@ -38,11 +38,8 @@ pub fn finish(session: &Session<'_>, ctx: &mut RequestContext) {
             flow::processed(&provider.kind, status);
         }
     }
-    match termination {
-        Termination::ClientInvalid => audit(session, ctx, EventKind::SuspiciousRequest, "not_http"),
-        // Our own 400: a path that can be read in two ways.
-        Termination::Rejected if status == 400 => audit(session, ctx, EventKind::SuspiciousRequest, "ambiguous"),
-        _ => {}
+    if termination == Termination::ClientInvalid {
+        audit(session, ctx, EventKind::SuspiciousRequest, "invalid");
     }
     ctx.upstream.pick = None;
     ctx.in_flight = None;

@@ -9,12 +9,14 @@ use http::{HeaderValue, StatusCode};
 use maud::{DOCTYPE, html};
 use serde::Serialize;
 
+use crate::observe::Termination;
+
 pub mod accept;
 
 /// Why a request was not served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
-    /// The request breaks a rule of HTTP or of ours; the reason is told to the client.
+    /// The request is not valid: it breaks a rule of HTTP or of ours; the reason is told to the client.
     BadRequest(&'static str),
     /// The client's address is not allowed on the route.
     Forbidden,
@@ -113,6 +115,14 @@ impl Rejection {
             }
             Self::NoMember | Self::AllBusy | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// How a request ends that is refused for a reason that lies in it: by a rule, or because it is not valid.
+    pub const fn ending(&self) -> Termination {
+        match self {
+            Self::BadRequest(_) => Termination::ClientInvalid,
+            _ => Termination::Rejected,
         }
     }
 

@@ -86,7 +86,7 @@ impl EarlyRefusal for Refusal {
         let id = RequestId::generate(clock::wall_millis());
         let rendered = rejection.render(None, id.as_str());
         self.record(connection, &id, status, rendered.body.len());
-        if matches!(status, 400 | 405) {
+        if matches!(rejection, Rejection::BadRequest(_)) {
             let reason = Some("not_http");
             let event = Event::new(EventKind::SuspiciousRequest, false);
             let event = Event { client: Some(connection.peer), request_id: Some(id.as_str()), reason, ..event };
