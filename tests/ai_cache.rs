@@ -498,7 +498,26 @@ async fn a_purge_takes_the_answers_away() {
     assert_eq!(status(&ask(&gate, "chat/completions", &chat("m", "hello")).await), "HIT");
     let purged = gate.control("POST", "/control/caches/answers/purge?all").await;
     assert_eq!(purged.status, 200, "{}", purged.text());
+    assert_eq!(gate.metric(r#"sluicegate_cache_purged_total{cache="answers"}"#).await, 1.0);
     assert_eq!(status(&ask(&gate, "chat/completions", &chat("m", "hello")).await), "MISS");
+}
+
+#[tokio::test]
+async fn answers_of_models_have_no_url_that_a_purge_could_name() {
+    let a = upstream("a").await;
+    let gate = cached(ai_of(&a), DAY).start().await;
+    ask(&gate, "chat/completions", &chat("m", "hello")).await;
+    let here = gate.url("/v1/");
+    for what in [["--url", here.as_str()], ["--prefix", "/v1/"], ["--tag", "m"]] {
+        let exit = gate.ctl(&["purge", "answers", what[0], what[1]]).await;
+        assert_eq!(exit.code, Some(1), "{what:?}: {exit:?}");
+        assert!(exit.stderr.contains("no URL") && exit.stderr.contains("--all"), "{what:?}: {}", exit.stderr);
+    }
+    let refused = gate.control("POST", "/control/caches/answers/purge?prefix=/v1/").await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert_eq!(status(&ask(&gate, "chat/completions", &chat("m", "hello")).await), "HIT", "nothing was purged");
+    let all = gate.ctl(&["purge", "answers", "--all"]).await;
+    assert_eq!((all.code, all.stdout.trim()), (Some(0), "answers: 1 answer purged"), "{all:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::answer::Answer;
 use super::control::unknown;
 use super::status::Purged;
 use crate::cache::Purge;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{RouteState, Snapshot};
 
 const EXPECTED: &str = "one of ?all, ?url=http://host/path, ?prefix=http://host/path/ and ?tag=name is needed";
 
@@ -25,10 +25,18 @@ pub(super) async fn run(snapshot: &Snapshot, name: &str, head: &Parts) -> Result
         unknown(format!("there is no cache {name:?}"), "caches", names)
     })?;
     let purge = purge(head.uri.query().unwrap_or_default()).ok_or_else(|| Answer::bad_request(EXPECTED))?;
-    // It walks every entry of a cache, and this thread has checks to send and certificates to reload meanwhile.
-    let store = Arc::clone(store);
     // Answers of models have no URL and no tag of their own.
     let answers = snapshot.answers(name).filter(|_| purge == Purge::All).cloned();
+    let of_members = |route: &RouteState| route.cache.as_ref().is_some_and(|cache| Arc::ptr_eq(&cache.store, store));
+    let of_models = snapshot.answers(name).is_some() && !snapshot.routes.iter().any(|route| of_members(route));
+    if of_models && purge != Purge::All {
+        return Err(Answer::bad_request(&format!(
+            "the cache {name} holds answers of models, which have no URL and no tag: purge all of it, with ?all \
+             (sluicegate ctl purge {name} --all)"
+        )));
+    }
+    // It walks every entry of a cache, and this thread has checks to send and certificates to reload meanwhile.
+    let store = Arc::clone(store);
     let purge_all = move || store.purge(&purge) + answers.map_or(0, |answers| answers.purge());
     let purged = tokio::task::spawn_blocking(purge_all).await;
     let failed = |_| Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "purge", "the purge did not come to its end");

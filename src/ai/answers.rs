@@ -235,6 +235,7 @@ impl Answers {
         let count = self.kept.entry_count();
         self.kept.invalidate_all();
         self.kept.run_pending_tasks();
+        self.metrics.purged(count);
         count
     }
 
