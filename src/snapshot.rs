@@ -333,7 +333,7 @@ fn ai_route(
         let answers = lasting.ai.answers(config.caches.get(used.cache)?, lasting.metrics);
         Some(AiCache { answers, rules: used.rules.clone(), any: target.cache_nondeterministic })
     });
-    AiRoute { state: Arc::clone(state), target: target.clone(), cache }
+    AiRoute { state: Arc::clone(state), providers: state.providers_of(target), target: target.clone(), cache }
 }
 
 fn sanitize_state(set: &Arc<Sanitize>, metrics: &Metrics) -> Arc<SanitizeState> {

@@ -4,6 +4,7 @@
 mod support;
 
 use futures::future::join_all;
+use support::ai::*;
 use support::*;
 
 const CHECK: &str = "health_check: { path: /actuator/health, interval: 100ms, timeout: 1s, fall: 3, rise: 3 }";
@@ -259,6 +260,46 @@ async fn a_pool_whose_members_are_all_in_maintenance_answers_503_and_is_not_read
     assert_eq!(gate.admin().get("/ready").await.status, 503);
     set(&gate, &a, "ready").await;
     eventually(s(5), "ready again", async || gate.get("/ready").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn models_are_ready_while_one_of_their_providers_has_a_usable_member() {
+    let [a, b, other] = upstreams(["a", "b", "other"]).await;
+    let ai = ai()
+        .openai("first", &a)
+        .provider_as("gpu", "kind: openai_compatible, pool: gpu")
+        .openai("third", &other)
+        .model("m", &["first", "gpu"])
+        .model("other", &["third"])
+        .of_route("models: [m]");
+    let gate = ai.build().pool("gpu", &[&b]).start().await;
+    let drained = async |pool: &str, mock: &Mock, state: &str| {
+        let exit = gate.ctl(&[state, pool, &mock.address().to_string()]).await;
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+    };
+    let told = async || {
+        let actuator = gate.admin().get("/actuator/health").await;
+        let body = actuator.json();
+        assert_eq!(body["components"]["pools"]["status"], body["status"], "one truth: {body}");
+        [gate.get("/ready").await.status, gate.admin().get("/ready").await.status, actuator.status]
+    };
+    assert_eq!(told().await, [200; 3]);
+    drained("ai:first", &a, "drain").await;
+    assert_eq!(told().await, [200; 3], "the pool stands in");
+    drained("gpu", &b, "drain").await;
+    assert_eq!(told().await, [503; 3], "nobody is left who has the route's model");
+    let refused = ask(&gate, "chat/completions", &chat("m", "x")).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "5"), "{}", refused.text());
+    drained("ai:first", &a, "ready").await;
+    assert_eq!(told().await, [200; 3]);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_switched_off_keeps_nobody_from_being_ready() {
+    let a = upstream("a").await;
+    let ai = ai().provider_with("claude", "anthropic", &a, "keys: [\"${NO_SUCH_KEY:-}\"]").model("m", &["claude"]);
+    let gate = ai.start().await;
+    assert_eq!(gate.get("/ready").await.status, 200);
 }
 
 #[tokio::test]

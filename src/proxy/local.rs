@@ -13,7 +13,7 @@ use crate::ai::dialect::error::{self, ErrorText};
 use crate::clock;
 use crate::config::Respond;
 use crate::observe::Termination;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{RouteState, Snapshot};
 use crate::transport::session::Session;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
@@ -81,10 +81,15 @@ fn timestamp() -> String {
     jiff::Timestamp::try_from(clock::wall()).map(|now| format!("{now:.3}")).unwrap_or_default()
 }
 
-/// Why traffic should go elsewhere: a pool that a route needs has no member left.
-fn unusable(snapshot: &Snapshot) -> Option<&'static str> {
-    let needed = snapshot.routes.iter().filter_map(|route| route.pool.as_ref());
-    needed.map(|route| &route.pool).any(|pool| !pool.has_usable_member()).then_some("a pool has no usable member")
+/// Why traffic should go elsewhere: a route is left without a member that it could ask.
+pub fn unusable(snapshot: &Snapshot) -> Option<&'static str> {
+    let lacks_pool = |route: &RouteState| route.pool.as_ref().is_some_and(|route| !route.pool.has_usable_member());
+    let lacks_provider = |route: &RouteState| route.ai.as_ref().is_some_and(|route| !route.has_usable_member());
+    if snapshot.routes.iter().any(|route| lacks_pool(route)) {
+        return Some("a pool has no usable member");
+    }
+    let lacks_models = snapshot.routes.iter().any(|route| lacks_provider(route));
+    lacks_models.then_some("no provider of the models of a route has a usable member")
 }
 
 /// The answer of a `respond` route.

@@ -1,6 +1,6 @@
 //! The AI gateway of one generation: providers, ready to be asked, and how models find them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::ai::listed::Listed;
 use crate::ai::price::Prices;
 use crate::clock;
 use crate::config::UpstreamTimeouts;
-use crate::config::ai::{Ai, AiTarget, AiTimeouts, KeyPlace, KeySecret, Provider, ProviderKey};
+use crate::config::ai::{Ai, AiTarget, AiTimeouts, KeyPlace, KeySecret, Model, Provider, ProviderKey};
 use crate::config::cache::{Cache, CacheRules};
 use crate::observe::metrics::Metrics;
 
@@ -66,6 +66,20 @@ impl AiState {
             let found = self.config.providers.iter().position(|provider| has(provider));
             found.filter(|_| self.catalog.is_open()).map(|provider| self.catalog.at(provider, model))
         })
+    }
+}
+
+impl AiState {
+    /// The providers that are switched on and may be asked on a route with `target`.
+    pub fn providers_of(&self, target: &AiTarget) -> Vec<Arc<ProviderState>> {
+        let models = &self.config.models;
+        let is_asked =
+            |model: &Model| target.models.is_empty() || target.models.contains(&model.name) || &*model.name == "*";
+        let targets = models.iter().filter(|model| is_asked(model)).flat_map(|model| model.ranks.iter().flatten());
+        let asked: HashSet<usize> = targets.map(|target| target.provider).collect();
+        let of_route = self.providers.iter().enumerate();
+        let of_route = of_route.filter(|(index, _)| models.is_empty() || asked.contains(index));
+        of_route.filter_map(|(_, provider)| provider.clone()).filter(|provider| provider.config.enabled).collect()
     }
 }
 
@@ -118,6 +132,12 @@ impl AiRoute {
     pub fn allows(&self, model: &str) -> bool {
         self.target.models.is_empty() || self.target.models.iter().any(|name| **name == *model)
     }
+
+    /// Whether any provider of its models has a member that may be asked. Providers that are switched off say nothing: one
+    /// file serves machines with keys of different ones.
+    pub fn has_usable_member(&self) -> bool {
+        self.providers.is_empty() || self.providers.iter().any(|provider| provider.route.pool.has_usable_member())
+    }
 }
 
 /// The AI gateway on one route.
@@ -126,6 +146,8 @@ pub struct AiRoute {
     pub state: Arc<AiState>,
     /// What it does differently.
     pub target: AiTarget,
+    /// The providers of its models that are switched on.
+    pub providers: Vec<Arc<ProviderState>>,
     /// Its cache, when it has one.
     pub cache: Option<AiCache>,
 }

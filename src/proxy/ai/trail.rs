@@ -98,6 +98,7 @@ enum Last {
     Limited { provider: Arc<str>, wait: Duration },
     Spent { provider: Arc<str>, wait: Duration },
     Down { status: StatusCode, class: Class, wait: Option<Duration> },
+    NoMember { busy: bool },
     Missed(TryOutcome),
 }
 
@@ -208,11 +209,12 @@ impl Trail {
         self.last = Some(Last::Missed(outcome));
     }
 
-    /// The try that began asked nobody: its pool has no member for it. It counts as none.
-    pub(super) fn no_member(&mut self) {
+    /// The try that began asked nobody: its pool has no member for it, or all are `busy`. It counts as none.
+    pub(super) fn no_member(&mut self, busy: bool) {
         self.count = self.count.saturating_sub(1);
         if self.upstream.tried.is_empty() {
-            self.missed(TryOutcome::NoMember);
+            self.ended(TryOutcome::NoMember);
+            self.last = Some(Last::NoMember { busy });
         } else {
             // Its members were asked, and what became of that was told.
             self.tries.pop();
@@ -367,6 +369,12 @@ impl Trail {
             }
             Some(Last::Down { status, class, wait }) => down(*status, *class, *wait),
             Some(Last::Missed(outcome)) => missed(*outcome),
+            Some(Last::NoMember { busy }) => {
+                let message = "no server of this model is available";
+                let refusal = Refusal::new(UNAVAILABLE, "NO_AVAILABLE_PROVIDERS", message, Termination::NoMember);
+                // As on any other route.
+                refusal.after(if *busy { 1 } else { 5 })
+            }
         }
     }
 }
@@ -416,13 +424,6 @@ fn missed(outcome: TryOutcome) -> Refusal {
             "the provider closed the connection before its answer was complete",
             Termination::UpstreamReset,
         ),
-        TryOutcome::NoMember => new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "NO_AVAILABLE_PROVIDERS",
-            "no server of this model is available",
-            Termination::NoMember,
-        )
-        .after(1),
         _ => new(
             StatusCode::BAD_GATEWAY,
             "PROVIDER_INVALID_ANSWER",

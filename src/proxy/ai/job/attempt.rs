@@ -123,7 +123,7 @@ impl Job {
                         Missed::Member
                     }
                     NoAnswer::NoMember | NoAnswer::Busy => {
-                        trail.no_member();
+                        trail.no_member(matches!(none, NoAnswer::Busy));
                         Missed::Pool
                     }
                 });
