@@ -269,6 +269,21 @@ async fn a_target_that_fails_is_left_alone_until_one_request_finds_it_well_again
 }
 
 #[tokio::test]
+async fn a_breaker_that_is_turned_off_is_there_no_more() {
+    let a = upstream("a").await;
+    let gate = ai().openai("first", &a).model("m", &["first"]).set(BREAKER).set("attempts: 1").start().await;
+    a.set_fault(Some(Fault::Status(500)));
+    assert_eq!(asked(&gate, 5).await, [500, 500, 500, 500, 503]);
+    assert!(gate.ctl(&["status"]).await.stdout.contains("open"), "the breaker is shown");
+    gate.reload_with(BREAKER, "breaker: off").await;
+    assert_eq!(gate.metric(r#"ai_circuit_breaker_state{provider="first",state="open"}"#).await, 0.0);
+    assert_eq!(gate.metric("jairouter_circuitbreaker_state").await, 0.0);
+    let status = gate.ctl(&["status"]).await.stdout;
+    assert!(!status.contains("open"), "{status}");
+    assert_eq!(asked(&gate, 1).await, [500], "it is asked again");
+}
+
+#[tokio::test]
 async fn only_one_request_at_a_time_tries_a_target_whose_breaker_is_open() {
     let [a, b] = upstreams(["a", "b"]).await;
     let gate =

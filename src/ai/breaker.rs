@@ -137,9 +137,10 @@ impl Breakers {
         self.known.samples(now)
     }
 
-    /// Forgets the breakers of providers and keys that `ai` does not have. To be called after a swap.
+    /// Forgets the breakers of providers and keys that `ai` does not have, and all of them where it has none. To be called
+    /// after a swap.
     pub fn retain(&self, ai: Option<&Ai>) {
-        let providers = ai.map_or(&[][..], |ai| &ai.providers);
+        let providers = ai.filter(|ai| ai.breaker.is_some()).map_or(&[][..], |ai| &ai.providers);
         write(&self.known.breakers).retain(|_, target| {
             let provider = providers.iter().find(|provider| provider.name == target.provider);
             provider
