@@ -585,12 +585,16 @@ async fn models_of_a_pool_are_asked_member_by_member() {
     }
     assert!(a.hits() > 0 && b.hits() > 0, "both are asked: {} and {}", a.hits(), b.hits());
     assert_eq!(got(&a)["model"], "meta-llama/Llama-3-70b");
+        let nothing = ask_with(&gate, "assistants", &json!({}), &[("x-api-key", secret)]).await;
+        assert_eq!((nothing.status, code_of(&nothing).as_str()), (404, "no_route"), "{permissions}");
+        assert_eq!(ask(&gate, "assistants", &json!({})).await.status, 401);
     a.stop().await;
     for _ in 0..4 {
         assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("llama-3", "x")).await), said("b", 1));
     }
 }
 
+    assert!(opened("read").await.is_empty());
 #[tokio::test]
 async fn fields_that_a_route_takes_out_do_not_reach_the_provider() {
     let a = upstream("a").await;

@@ -50,7 +50,9 @@ pub fn take(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState)
                 ctx.hidden = auth.hidden(headers, Some(&caller));
             }
             let service = ctx.door.as_ref().and_then(|door| door.operation.service());
-            let permitted = is_permitted(requirement, &caller, &ctx.method, service);
+            // Where no door is, there is nothing to be allowed: whoever is known may learn that.
+            let nowhere = route.ai.is_some() && ctx.door.is_none() && requirement.permission.is_none();
+            let permitted = nowhere || is_permitted(requirement, &caller, &ctx.method, service);
             ctx.caller = Some(caller);
             if permitted { Outcome::LetIn } else { Outcome::NotPermitted }
         }
