@@ -569,3 +569,32 @@ async fn a_reload_does_not_disturb_a_stream() {
     let told = chat_told(&all);
     assert_eq!((told.text.split_whitespace().count(), told.ended), (40, true));
 }
+
+#[tokio::test]
+async fn a_target_that_cannot_express_the_request_is_told_of_and_is_no_try() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = ai()
+        .anthropic("first", &a)
+        .openai("second", &b)
+        .model("m", &["first", "second"])
+        .model("only", &["first"])
+        .set("attempts: 1")
+        .start()
+        .await;
+    let seeded = |model: &str| with(chat(model, "hello"), json!({"seed": 7}));
+    assert_eq!(text_of(&ask(&gate, "chat/completions", &seeded("m")).await), said("b", 5));
+    let refused = ask(&gate, "chat/completions", &seeded("only")).await;
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("seed")), "{}", refused.text());
+    let embeddings = ask(&gate, "embeddings", &json!({"model": "only", "input": "x"})).await;
+    assert_eq!((embeddings.status, code_of(&embeddings).as_str()), (400, "UNSUPPORTED_OPERATION"));
+    let lines = gate.access_log(3).await;
+    let told = |line: &Value| tries(line).into_iter().map(|(name, how)| format!("{name} {how}")).collect::<Vec<_>>();
+    assert_eq!(told(&lines[0]), ["first unsupported", "second answered"], "{}", lines[0]);
+    assert_eq!((told(&lines[1]), told(&lines[2])), (vec!["first unsupported".to_owned()], told(&lines[1])));
+    let attempts: Vec<&Value> = lines.iter().map(|line| &line["attempts"]).collect();
+    assert_eq!(attempts, [&json!(1), &json!(0), &json!(0)]);
+    assert_eq!(lines[0]["provider"], "second");
+    assert_eq!(gate.metric(r#"sluicegate_ai_requests_total{outcome="refused"}"#).await, 2.0, "the request is at fault");
+    assert_eq!(gate.metric(r#"sluicegate_ai_failovers_total"#).await, 0.0, "no target failed");
+    assert!(!gate.stderr().contains("no target served"), "{}", gate.stderr());
+}

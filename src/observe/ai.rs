@@ -113,13 +113,15 @@ pub enum TryOutcome {
     KeyOut,
     /// It was not asked: its pool has no member.
     NoMember,
+    /// It was not asked: its provider has no words for the request.
+    Unsupported,
     /// The client left first.
     Cancelled,
 }
 
 impl TryOutcome {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Answered,
         Self::ConnectFailure,
         Self::Reset,
@@ -137,6 +139,7 @@ impl TryOutcome {
         Self::BreakerOpen,
         Self::KeyOut,
         Self::NoMember,
+        Self::Unsupported,
         Self::Cancelled,
     ];
 
@@ -160,13 +163,14 @@ impl TryOutcome {
             Self::BreakerOpen => "breaker_open",
             Self::KeyOut => "key_out",
             Self::NoMember => "no_member",
+            Self::Unsupported => "unsupported",
             Self::Cancelled => "cancelled",
         }
     }
 
     /// Whether the target was passed over, and its provider not asked.
     pub const fn is_passed_over(self) -> bool {
-        matches!(self, Self::BreakerOpen | Self::KeyOut | Self::NoMember)
+        matches!(self, Self::BreakerOpen | Self::KeyOut | Self::NoMember | Self::Unsupported)
     }
 }
 

@@ -235,7 +235,7 @@ impl Job {
         let prepared = match self.prepare(candidate, provider).await {
             Ok(prepared) => prepared,
             Err(refusal) => {
-                trail.cannot(refusal);
+                trail.cannot(provider, candidate, refusal);
                 return Went::Next;
             }
         };

@@ -54,7 +54,9 @@ impl Trail {
     /// Counts it, and tells the process log when no provider gave a whole answer.
     pub fn count(&self, books: &Books, end: End) {
         let label = self.label.as_deref().unwrap_or(OTHER_MODEL);
-        for (index, one) in self.tries.iter().enumerate() {
+        // A provider that has no words for a request has not failed.
+        let tries = self.tries.iter().enumerate().filter(|(_, one)| one.told() != TryOutcome::Unsupported);
+        for (index, one) in tries {
             books.model(Some(one.provider), label).tried(one.told());
             if index + 1 < self.tries.len()
                 && let Some(provider) = books.providers.get(one.provider)
@@ -98,8 +100,10 @@ impl Trail {
 
     fn outcome(&self, end: End) -> Outcome {
         let left = matches!(end.termination, Termination::ClientClosed | Termination::ClientTimeout);
-        // A target that was passed over counts: it was looked for, and gave no answer.
-        match (self.tries.is_empty(), self.first_content.is_some()) {
+        // A target that was passed over counts: it was looked for, and gave no answer. Where none has words for the request,
+        // that is at fault.
+        let untried = self.tries.iter().all(|one| one.told() == TryOutcome::Unsupported);
+        match (untried, self.first_content.is_some()) {
             _ if left => Outcome::Cancelled,
             (true, _) if (200..300).contains(&end.status) => Outcome::Local,
             (true, _) => Outcome::Refused,

@@ -267,7 +267,8 @@ impl Trail {
         }
     }
 
-    pub(super) fn cannot(&mut self, refusal: Refusal) {
+    pub(super) fn cannot(&mut self, provider: &ProviderState, candidate: &Candidate, refusal: Refusal) {
+        self.remember(provider, candidate, None, Some(TryOutcome::Unsupported));
         if self.last.is_none() || matches!(self.last, Some(Last::Disabled(_))) {
             self.last = Some(Last::Cannot(refusal));
         }
@@ -368,13 +369,13 @@ impl Trail {
                     .after(seconds(*wait))
             }
             Some(Last::Down { status, class, wait }) => down(*status, *class, *wait),
-            Some(Last::Missed(outcome)) => missed(*outcome),
             Some(Last::NoMember { busy }) => {
                 let message = "no server of this model is available";
                 let refusal = Refusal::new(UNAVAILABLE, "NO_AVAILABLE_PROVIDERS", message, Termination::NoMember);
                 // As on any other route.
                 refusal.after(if *busy { 1 } else { 5 })
             }
+            Some(Last::Missed(outcome)) => missed(*outcome),
         }
     }
 }
