@@ -557,6 +557,34 @@ async fn a_provider_that_answers_a_stream_with_a_whole_body_is_understood_or_pas
 }
 
 #[tokio::test]
+async fn a_client_that_asked_for_a_stream_gets_one_from_a_provider_that_gives_none() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=70,out=30");
+    let ai = ai().openai("first", &a).anthropic("second", &a).model("gpt", &["first"]).model("claude", &["second"]);
+    let gate = ai.start().await;
+    a.set_fault(Some(Fault::IgnoresStream));
+    for model in ["gpt", "claude"] {
+        let asked = streamed(chat(model, "hello"));
+        let mut answer = stream(&gate, "chat/completions", &asked).await;
+        assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("text/event-stream", "no-cache"));
+        let told = chat_told(&answer.rest().await);
+        assert_eq!((told.text, told.ended, told.usage), (said("a", 5), true, None), "{model}: not asked for usage");
+        let asked = with(asked, json!({"stream_options": {"include_usage": true}}));
+        let told = chat_told(&stream(&gate, "chat/completions", &asked).await.rest().await);
+        assert_eq!(told.usage.unwrap_or_default()["completion_tokens"], 30, "{model}");
+        let mut answer = stream(&gate, "messages", &streamed(messages(model, "hello"))).await;
+        assert_eq!(answer.header("content-type"), "text/event-stream");
+        let told = messages_told(&answer.rest().await);
+        assert_eq!((told.text, told.ended), (said("a", 5), true), "{model}");
+        assert_eq!(told.usage.unwrap_or_default()["output_tokens"], 30, "{model}");
+    }
+    for line in gate.access_log(6).await {
+        let told = [&line["tokens_input"], &line["tokens_output"], &line["termination"]];
+        assert_eq!(told, [&json!(70), &json!(30), &json!("completed")], "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_reload_does_not_disturb_a_stream() {
     let [a, b] = upstreams(["a", "b"]).await;
     let gate = ai().openai("first", &a).openai("second", &b).model("m", &["first"]).start().await;

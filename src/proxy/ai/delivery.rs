@@ -6,7 +6,7 @@ use std::future::{pending, poll_fn};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use memchr::memmem;
 
 use super::answer::{self, NEVER, event_fields};
@@ -103,6 +103,26 @@ impl Delivery {
         // Something went out: the next comment is due later.
         self.comment.restart();
         Ok(())
+    }
+
+    /// Sends all of a stream, made of an answer of another type.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn pieces(
+        &mut self,
+        session: &mut Session<'_>,
+        ctx: &mut RequestContext,
+        mut fields: HeaderMap,
+        pieces: &[Piece],
+    ) -> Result<(), Unserved> {
+        fields.remove(header::CONTENT_TYPE);
+        self.begin(session, ctx, fields).await?;
+        for piece in pieces {
+            self.piece(session, piece.clone()).await?;
+        }
+        hold(ctx, false);
+        answer::last(session, Bytes::new()).await
     }
 
     /// Sends a whole answer.

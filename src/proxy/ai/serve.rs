@@ -75,18 +75,16 @@ async fn exchange_with(
         Content::Whole { body, usage, chars, model } => {
             account.settle_whole(trail, job, usage, chars);
             trail.served_model = model;
-            if !delivery.has_begun() {
+            let turns = job.streams() && convert::turns(job.operation);
+            if !turns && !delivery.has_begun() {
                 return delivery.whole(session, ctx, fields, body).await;
             }
-            // It was promised events, and the provider gave none.
+            // It wants events, and the provider gave none.
             let Some(pieces) = convert::events(job.operation, &body) else {
                 let refusal = told_of(&Broken::Malformed);
                 return delivery.refuse(session, ctx, refusal).await;
             };
-            for piece in pieces {
-                delivery.piece(session, piece).await?;
-            }
-            answer::last(session, Bytes::new()).await
+            delivery.pieces(session, ctx, fields, &pieces).await
         }
         Content::Bytes(live) => {
             account.settle_whole(trail, job, None, 0);

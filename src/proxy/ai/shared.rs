@@ -384,12 +384,7 @@ async fn send(
             None => return delivery.refuse(session, ctx, unturned()).await,
         },
     };
-    delivery.begin(session, ctx, fields).await?;
-    for piece in pieces {
-        delivery.piece(session, piece.clone()).await?;
-    }
-    hold(ctx, false);
-    answer::last(session, Bytes::new()).await
+    delivery.pieces(session, ctx, fields, pieces).await
 }
 
 /// Says how the request is answered: to the client, the log and the metrics.
