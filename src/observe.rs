@@ -51,6 +51,8 @@ pub enum Termination {
     NoMember,
     /// Refused by a rule: no route, address list, a bound, a limit.
     Rejected,
+    /// A stream was cut because it ran over its budget.
+    OverBudget,
     /// A fault of our own.
     Internal,
     /// Cut off because the process was ending.
@@ -59,7 +61,7 @@ pub enum Termination {
 
 impl Termination {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Completed,
         Self::ClientClosed,
         Self::ClientTimeout,
@@ -70,6 +72,7 @@ impl Termination {
         Self::UpstreamInvalid,
         Self::NoMember,
         Self::Rejected,
+        Self::OverBudget,
         Self::Internal,
         Self::Drain,
     ];
@@ -87,6 +90,7 @@ impl Termination {
             Self::UpstreamInvalid => "upstream_invalid",
             Self::NoMember => "no_member",
             Self::Rejected => "rejected",
+            Self::OverBudget => "over_budget",
             Self::Internal => "internal",
             Self::Drain => "drain",
         }

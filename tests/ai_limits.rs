@@ -530,6 +530,9 @@ async fn a_stream_that_runs_over_its_budget_is_cut_with_a_proper_end_where_that_
     assert!((100..600).contains(&words), "{words} words");
     assert!(told.errors.len() == 1 || (told.ended && told.finish.is_some()), "{:?} {:?}", told.errors, told.finish);
     eventually(s(5), "the provider is left", async || a.ledger().total().cancelled == 1).await;
+    let line = gate.access_log(1).await.remove(0);
+    assert_eq!((&line["status"], &line["termination"]), (&json!(200), &json!("over_budget")), "{line}");
+    assert_eq!(gate.metric(r#"sluicegate_terminations_total{reason="over_budget"}"#).await, 1.0);
     assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429);
 
     let gate = limited(ai_of(&a), "key: global, tokens: 200/1d").start().await;

@@ -229,6 +229,7 @@ async fn end(
             let mut last = Vec::new();
             events.cut(told.usage, delivery.wants_usage(), &mut last);
             drop(events);
+            ctx.termination = Some(Termination::OverBudget);
             write_answer(session, &last).await?;
             answer::last(session, Bytes::new()).await
         }
