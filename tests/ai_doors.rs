@@ -392,6 +392,30 @@ async fn a_request_that_makes_no_sense_is_refused_in_the_words_of_its_door() {
 }
 
 #[tokio::test]
+async fn errors_of_our_own_say_whose_they_are() {
+    let a = upstream("a").await;
+    let ai = ai_of(&a).set("attempts: 1").on_route("limits: [a]").build();
+    let gate = ai.section("limits", "{ a: { key: global, tokens: 100/1d } }").start().await;
+    let server = |answer: &Answer| (answer.status, answer.header("server").to_owned());
+    let of = |status| (status, "sluicegate".to_owned());
+    assert_eq!(server(&ask(&gate, "chat/completions", &json!({"messages": []})).await), of(400));
+    a.set_fault(Some(Fault::BadHttp));
+    assert_eq!(server(&ask(&gate, "chat/completions", &chat("m", "x")).await), of(502));
+    a.clear_faults();
+    a.set_order("usage", "in=90,out=10");
+    let answered = ask(&gate, "chat/completions", &chat("m", "x")).await;
+    assert_eq!((answered.status, answered.header("server")), (200, ""), "it is the provider's");
+    let limited = ask(&gate, "chat/completions", &chat("m", "x")).await;
+    assert_eq!(server(&limited), of(429));
+    let error = &limited.json()["error"];
+    assert_eq!((&error["code"], &error["details"]), (&json!("RATE_LIMIT_EXCEEDED"), &Value::Null), "{error}");
+    assert!(!limited.header("retry-after").is_empty());
+    let gate = ai_of(&a).start().await;
+    assert_eq!(gate.ctl(&["drain", "ai:first", &a.address().to_string()]).await.code, Some(0));
+    assert_eq!(server(&ask(&gate, "chat/completions", &chat("m", "x")).await), of(503));
+}
+
+#[tokio::test]
 async fn a_model_whose_only_provider_has_no_key_is_answered_with_503() {
     let a = upstream("a").await;
     let gate = ai()
@@ -561,12 +585,16 @@ async fn a_permission_opens_the_doors_of_its_service_only() {
             }
         }
         assert_eq!(gate.ask("GET", "/v1/models").header("x-api-key", secret).send().await.status, 200);
+        let nothing = ask_with(&gate, "assistants", &json!({}), &[("x-api-key", secret)]).await;
+        assert_eq!((nothing.status, code_of(&nothing).as_str()), (404, "no_route"), "{permissions}");
+        assert_eq!(ask(&gate, "assistants", &json!({})).await.status, 401);
         opened
     };
     assert_eq!(opened("\"chat:*\"").await, ["chat/completions", "responses"]);
     assert_eq!(opened("\"chat:*\", \"embedding:*\"").await, ["chat/completions", "responses", "embeddings"]);
     assert_eq!(opened("\"rerank:*\", \"tts:*\"").await, ["rerank", "audio/speech"]);
     assert_eq!(opened("\"*\"").await.len(), doors.len());
+    assert!(opened("read").await.is_empty());
 }
 
 #[tokio::test]
@@ -585,16 +613,12 @@ async fn models_of_a_pool_are_asked_member_by_member() {
     }
     assert!(a.hits() > 0 && b.hits() > 0, "both are asked: {} and {}", a.hits(), b.hits());
     assert_eq!(got(&a)["model"], "meta-llama/Llama-3-70b");
-        let nothing = ask_with(&gate, "assistants", &json!({}), &[("x-api-key", secret)]).await;
-        assert_eq!((nothing.status, code_of(&nothing).as_str()), (404, "no_route"), "{permissions}");
-        assert_eq!(ask(&gate, "assistants", &json!({})).await.status, 401);
     a.stop().await;
     for _ in 0..4 {
         assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("llama-3", "x")).await), said("b", 1));
     }
 }
 
-    assert!(opened("read").await.is_empty());
 #[tokio::test]
 async fn fields_that_a_route_takes_out_do_not_reach_the_provider() {
     let a = upstream("a").await;

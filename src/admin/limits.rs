@@ -82,8 +82,8 @@ pub(super) fn reset(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -
 
 fn told(name: &str, who: String, standing: impl Fn(&str) -> Option<Vec<NamedStanding>>) -> Result<Answer, Answer> {
     let budgets = standing(&who).ok_or_else(|| {
-        let message = "?key= is to be who the limit counts: a caller's id, an address, a route, a model or a field's value; \
-                       without it where all count together";
+        let message = "?key=WHO (ctl limits: --key WHO) is to be who the limit counts: a caller's id, an address, a route, a \
+                       model or a field's value; without it where all count together";
         Answer::bad_request(message)
     })?;
     let budgets = budgets.into_iter().map(BudgetShown::of).collect();

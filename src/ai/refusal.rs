@@ -14,6 +14,8 @@ const X_CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("x-circuit-breaker
 const X_PROVIDER: HeaderName = HeaderName::from_static("x-provider");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Whose words an error is.
+const SLUICEGATE: HeaderValue = HeaderValue::from_static("sluicegate");
 
 /// Why a request on an AI door has no answer. Nothing in it comes from a provider's secrets or addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +127,7 @@ impl Refusal {
 
     /// The fields that its answer gets.
     pub fn fields(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let mut fields = vec![(header::CACHE_CONTROL, NO_STORE)];
+        let mut fields = vec![(header::SERVER, SLUICEGATE), (header::CACHE_CONTROL, NO_STORE)];
         if let Some(seconds) = self.retry_after {
             fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
