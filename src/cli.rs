@@ -131,7 +131,7 @@ fn run(source: Source) -> ExitCode {
 
 /// Why there is no gateway, as `check` tells it where it can: with the place in the file and who is in the way.
 fn told(error: &StartError, source: &Source, environment: &Environment) -> String {
-    let system = matches!(error, StartError::System { .. } | StartError::Log { .. });
+    let system = matches!(error, StartError::System { .. } | StartError::Log { .. } | StartError::State { .. });
     let loaded = system.then(|| config::load(&source.config, &source.overrides(), environment));
     match loaded.map(|loaded| loaded.map(|loaded| check::obstacles(&loaded))) {
         Some(Ok(problems)) if !problems.is_empty() => ConfigErrors::from(problems).to_string(),

@@ -200,3 +200,25 @@ fn a_known_placeholder_secret_is_refused() {
     let exit = check(&SHORTEST.replace("pools:", "admin: { address: 127.0.0.1:0, token: admin }\npools:"));
     assert_eq!(exit.code, Some(78), "{exit:?}");
 }
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_is_told_with_its_place_by_check_and_by_run() {
+    let ai = "{ providers: { p: { kind: openai, keys: sk-proj-7f2b4936a8e1 } } }";
+    let gateway = gateway()
+        .section("server", "{ state_dir: \"{dir}/none/state\" }")
+        .section("limits", "{ a: { key: global, tokens: 5/day } }")
+        .section("ai", ai)
+        .route("match: /v1/, ai: true, limits: a");
+    let run = gateway.start_in_vain().await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let listen = free_address();
+    let checked = check(&format!(
+        "listen: {listen}\nserver: {{ state_dir: /none/state }}\nlimits: {{ a: {{ key: global, tokens: 5/day }} }}\n\
+         ai: {ai}\nroutes: {{ match: /v1/, ai: true, limits: a }}\n"
+    ));
+    assert_eq!(checked.code, Some(78), "{checked:?}");
+    for said in [&run.stderr, &checked.stderr] {
+        assert!(said.contains("server.state_dir: the directory ") && said.contains("none does not exist"), "{said}");
+        assert!(said.contains("sluicegate.yaml:") && said.contains("make the directory first"), "{said}");
+    }
+}

@@ -1,7 +1,7 @@
 //! `sluicegate check`: what only shows when a configuration is put to use on this machine.
 //!
-//! [`probe`] (before a start) and [`obstacles`] (after one that failed) bind every listener for a moment and look whether log files can be
-//! written. They serve nobody, write nothing and ask no member. What they cannot know: whether the service's own user may do what the caller may.
+//! [`probe`] (before a start) and [`obstacles`] (after one that failed) bind every listener for a moment and look whether log files and
+//! the state can be written. They serve nobody, write nothing and ask no member. What they cannot know: whether the service's own user may do what the caller may.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -81,6 +81,10 @@ fn look(loaded: &Loaded) -> Vec<(KeyPath, Wrong)> {
     for (path, file) in log_files(&loaded.config) {
         found.extend(writable(file).map(|wrong| (path, wrong)));
     }
+    if let Some(directory) = state_directory(&loaded.config) {
+        let path = KeyPath::default().key("server").key("state_dir");
+        found.extend(state(directory).map(|wrong| (path, wrong)));
+    }
     found
 }
 
@@ -115,6 +119,12 @@ fn log_files(config: &Config) -> Vec<(KeyPath, &Path)> {
     let access = config.log.access.as_ref().map(|access| (log.key("access").key("file"), access.file.as_path()));
     let audit = config.log.audit.as_ref().map(|audit| (log.key("audit").key("file"), audit.file.as_path()));
     file.into_iter().chain(access).chain(audit).collect()
+}
+
+/// Where budgets are kept, when there are any and the file says so.
+fn state_directory(config: &Config) -> Option<&Path> {
+    let keeps = config.limits.iter().any(|limit| limit.has_budget());
+    config.server.state_dir.as_deref().filter(|_| keeps)
 }
 
 /// Binds as the server does, and listens: two sockets that may both bind need not both listen.
@@ -181,6 +191,27 @@ fn writable(file: &Path) -> Option<Wrong> {
         Ok(_) => None,
         Err(error) if error.kind() == ErrorKind::NotFound => directory(file, "the log file"),
         Err(error) => Some(Wrong::new(format!("{} cannot be written: {}", file.display(), reason(&error)), None)),
+    }
+}
+
+/// Looks whether budgets can be kept in `directory`, without making it: a start makes its last part, or systemd before that.
+fn state(directory: &Path) -> Option<Wrong> {
+    let shown = directory.display();
+    match std::fs::metadata(directory) {
+        Ok(metadata) if !metadata.is_dir() => {
+            Some(Wrong::new(format!("{shown} is there already and is no directory"), None))
+        }
+        Ok(_) => {
+            let error = Error::from(access(directory, Access::WRITE_OK | Access::EXEC_OK).err()?);
+            let message = format!("the directory {shown} cannot be written: {}", reason(&error));
+            Some(Wrong::new(message, Some("what is used of tokens and money is kept there")))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let parent = directory.parent().filter(|parent| !parent.is_dir())?;
+            let hint = "what is used of tokens and money is kept there; make the directory first, for the user who runs sluicegate";
+            Some(Wrong::new(format!("the directory {} does not exist", parent.display()), Some(hint)))
+        }
+        Err(error) => Some(Wrong::new(format!("{shown} is no directory: {}", reason(&error)), None)),
     }
 }
 

@@ -96,3 +96,29 @@ fn log_files_must_have_a_directory() {
     let problems = probed(&text("none/access.log"));
     assert!(problems[0].starts_with("gate.yaml:3:16: log.access: the directory"), "{}", problems[0]);
 }
+
+#[test]
+fn the_state_directory_can_be_made_or_written() {
+    const BUDGET: &str = "limits: { a: { key: global, tokens: 5/day } }\n\
+                          ai: { providers: { p: { kind: openai, keys: sk-proj-7f2b4936a8e1 } } }\n";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    let text = |name: &str| {
+        let routes = "routes: { match: /v1/, ai: true, limits: a }\n";
+        format!("listen: 127.0.0.1:0\nserver: {{ state_dir: {path}/{name} }}\n{BUDGET}{routes}")
+    };
+    assert!(probed(&text("state")).is_empty(), "a start makes the last part");
+    assert!(!directory.path().join("state").exists(), "nothing is made");
+    let problems = probed(&text("no/state"));
+    let place = "gate.yaml:2:22: server.state_dir: ";
+    assert!(problems[0].starts_with(&format!("{place}the directory {path}/no does not exist")), "{problems:?}");
+    assert!(problems[0].contains("make the directory first"), "{problems:?}");
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let problems = probed(&text("file"));
+    assert!(problems[0].starts_with(&format!("{place}{path}/file is there already and is no directory")));
+    assert!(probed(&text("file/state"))[0].contains("no directory"));
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    assert!(probed(&text("state")).is_empty());
+    let unused = format!("listen: 127.0.0.1:0\nserver: {{ state_dir: {path}/no/state }}\n{ROUTES}");
+    assert!(probed(&unused).is_empty(), "without a budget it is not touched");
+}
