@@ -214,6 +214,14 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_knows_the_services_of_all_doors() {
+        for (operation, path) in DOORS {
+            let service = operation.service().unwrap();
+            assert!(crate::config::auth::SERVICES.contains(&service), "{path}: {service}");
+        }
+    }
+
+    #[test]
     fn what_is_no_door_is_none() {
         for path in ["", "chat", "chat/completions/x", "v1/v1/models", "files", "MESSAGES"] {
             assert_eq!(Door::at(path), None, "{path}");

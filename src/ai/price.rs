@@ -25,9 +25,7 @@ use log::warn;
 
 use super::usage::{ServiceTier, Usage};
 use crate::clock;
-use crate::config::ai::{
-    Ai, LongContext, MADE_POOL, Price, PriceTable, Provider, ProviderKind, Tiers, UnknownPrice, Vendor,
-};
+use crate::config::ai::{Ai, LongContext, MADE_POOL, Price, PriceTable, Provider, Seller, Tiers, UnknownPrice};
 use crate::observe::metrics::Unpriced;
 
 /// Models that are warned of, once each.
@@ -45,33 +43,6 @@ pub struct Prices {
     unpriced: Arc<Unpriced>,
 }
 
-/// Who is paid for a provider's models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seller {
-    /// One whose list is known.
-    Vendor(Vendor),
-    /// Nobody: the server is one's own.
-    Nobody,
-    /// Somebody.
-    Unknown,
-}
-
-/// A price of nothing.
-const FREE: Price = Price {
-    input: 0,
-    cached_input: None,
-    cache_write: None,
-    cache_write_1h: None,
-    output: 0,
-    reasoning: None,
-    audio_input: None,
-    audio_output: None,
-    image_input: None,
-    image_output: None,
-    long_context: None,
-    tiers: Tiers { flex: None, flex_cached_input: None, priority: None, ultrafast: None },
-};
-
 /// A factor of one: they are millionths.
 const ONCE: u64 = 1_000_000;
 
@@ -81,11 +52,12 @@ const PER_TOKEN: u128 = 1_000_000_000_000;
 impl Prices {
     /// The prices that `ai` asks for; `pools` has the names of the configuration's, in their order.
     pub fn new(ai: &Ai, pools: &[&str], unpriced: &Arc<Unpriced>) -> Self {
+        let of_file = |provider: &Provider| pools.get(provider.pool).is_some_and(|name| !name.starts_with(MADE_POOL));
         Self {
             table: Arc::clone(&ai.prices.table),
             own: ai.prices.models.iter().cloned().collect(),
             unknown: ai.prices.unknown,
-            providers: ai.providers.iter().map(|provider| seller(provider, pools)).collect(),
+            providers: ai.providers.iter().map(|provider| Seller::of(provider, of_file(provider))).collect(),
             warned: Mutex::default(),
             unpriced: Arc::clone(unpriced),
         }
@@ -102,7 +74,7 @@ impl Prices {
     pub fn cost(&self, provider: usize, served: &str, asked: &str, usage: &Usage) -> Option<u64> {
         let price = self.price(provider, served, asked).or(match &self.unknown {
             UnknownPrice::Block => None,
-            UnknownPrice::Zero => Some(&FREE),
+            UnknownPrice::Zero => Some(&Price::FREE),
             UnknownPrice::Default(price) => Some(price),
         });
         price.map(|price| cost(price, usage))
@@ -134,17 +106,8 @@ impl Prices {
 
     /// The price of a model; `None` when there is none.
     fn price(&self, provider: usize, served: &str, asked: &str) -> Option<&Price> {
-        let served = served.strip_prefix("models/").unwrap_or(served);
         let seller = self.providers.get(provider).copied().unwrap_or(Seller::Unknown);
-        let now = clock::wall_millis();
-        let listed = |name: &str| match seller {
-            Seller::Vendor(vendor) => self.table.get(vendor, name, now),
-            Seller::Nobody | Seller::Unknown => None,
-        };
-        let named = |name: &str| self.own.get(name).or_else(|| listed(name));
-        let by_client = || self.own.get(asked).or_else(|| self.own.get(snapshot_of(asked)?));
-        let free = if seller == Seller::Nobody { Some(&FREE) } else { None };
-        named(served).or_else(|| named(snapshot_of(served)?)).or_else(by_client).or(free)
+        seller.price(&self.table, |name| self.own.get(name), served, asked, clock::wall_millis())
     }
 
     /// A client names the model, so neither the text nor the number of these may be without a bound.
@@ -250,43 +213,6 @@ impl Rates {
             reasoning: reasoning.unwrap_or(output),
         }
     }
-}
-
-fn seller(provider: &Provider, pools: &[&str]) -> Seller {
-    match &provider.kind {
-        ProviderKind::OpenAi | ProviderKind::AzureOpenAi { .. } => Seller::Vendor(Vendor::OpenAi),
-        ProviderKind::Anthropic { .. } => Seller::Vendor(Vendor::Anthropic),
-        ProviderKind::Gemini => Seller::Vendor(Vendor::Gemini),
-        ProviderKind::Flow => Seller::Unknown,
-        ProviderKind::OpenAiCompatible => {
-            let of_file = pools.get(provider.pool).is_some_and(|name| !name.starts_with(MADE_POOL));
-            if of_file || provider.keys.is_empty() { Seller::Nobody } else { Seller::Unknown }
-        }
-    }
-}
-
-/// The name of the model that `name` is a snapshot of, when it is one.
-fn snapshot_of(name: &str) -> Option<&str> {
-    if let Some(base) = name.strip_suffix("-latest") {
-        return Some(base);
-    }
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let at = name.rfind(['-', '@'])?;
-    let (base, last) = (name.get(..at)?, name.get(at + 1..)?);
-    let is_hyphen = name.get(at..=at) == Some("-");
-    match last.len() {
-        8 if digits(last) => Some(base),
-        3 if digits(last) && is_hyphen => Some(base),
-        // `-2024-08-06`: two more parts before it.
-        2 if digits(last) && is_hyphen => {
-            let (base, month) = base.rsplit_once('-')?;
-            let (base, year) = base.rsplit_once('-')?;
-            let date = digits(year) && year.len() == 4 && digits(month) && month.len() == 2;
-            date.then_some(base)
-        }
-        _ => None,
-    }
-    .filter(|base| !base.is_empty())
 }
 
 #[cfg(test)]

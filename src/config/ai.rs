@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::secret::Secret;
 
-pub use prices::{LongContext, Price, PriceTable, Prices, Tiers, UnknownPrice, Vendor};
+pub use prices::{LongContext, Price, PriceTable, Prices, Seller, Tiers, UnknownPrice, Vendor, snapshot_of};
 
 mod prices;
 
@@ -46,6 +46,15 @@ impl Ai {
     /// Whether models may be asked for that `models` does not name: then those in the lists of providers have names, too.
     pub fn names_more_than_models(&self) -> bool {
         self.models.is_empty() || self.models.iter().any(|model| &*model.name == "*")
+    }
+
+    /// Whether `model` is what a client of a route with `target` may come to.
+    pub fn is_asked(&self, model: &Model, target: &AiTarget) -> bool {
+        let named = |name: &Arc<str>| self.models.iter().any(|model| model.name == *name);
+        let allowed = &target.models;
+        allowed.is_empty()
+            || allowed.contains(&model.name)
+            || (&*model.name == "*" && allowed.iter().any(|name| !named(name)))
     }
 }
 

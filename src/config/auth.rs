@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::HeaderName;
 
 use super::jwt::Jwt;
-pub use permission::{Flat, NotAPermission, Permission, Permissions};
+pub use permission::{Flat, NotAPermission, Permission, Permissions, SERVICES};
 
 mod permission;
 

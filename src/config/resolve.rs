@@ -70,6 +70,9 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     warn_of_open_models(&listeners, &routes, resolver);
     let routes: Vec<_> = routes.into_iter().map(|(_, route)| route).collect();
     warn_unused(pools.get(..of_file).unwrap_or_default(), &guards, &routes, resolver);
+    if let Some(ai) = &guards.ai {
+        ai::warn_unpriced(ai, of_file, &guards.limits, &routes, resolver);
+    }
     let route::Guards { auth, limits, caches, sanitize, ai, .. } = guards;
     Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, ai, routes }
 }

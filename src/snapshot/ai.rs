@@ -17,7 +17,7 @@ use crate::ai::listed::Listed;
 use crate::ai::price::Prices;
 use crate::clock;
 use crate::config::UpstreamTimeouts;
-use crate::config::ai::{Ai, AiTarget, AiTimeouts, KeyPlace, KeySecret, Model, Provider, ProviderKey};
+use crate::config::ai::{Ai, AiTarget, AiTimeouts, KeyPlace, KeySecret, Provider, ProviderKey};
 use crate::config::cache::{Cache, CacheRules};
 use crate::observe::metrics::Metrics;
 
@@ -73,9 +73,10 @@ impl AiState {
     /// The providers that are switched on and may be asked on a route with `target`.
     pub fn providers_of(&self, target: &AiTarget) -> Vec<Arc<ProviderState>> {
         let models = &self.config.models;
-        let is_asked =
-            |model: &Model| target.models.is_empty() || target.models.contains(&model.name) || &*model.name == "*";
-        let targets = models.iter().filter(|model| is_asked(model)).flat_map(|model| model.ranks.iter().flatten());
+        let targets = models
+            .iter()
+            .filter(|model| self.config.is_asked(model, target))
+            .flat_map(|model| model.ranks.iter().flatten());
         let asked: HashSet<usize> = targets.map(|target| target.provider).collect();
         let of_route = self.providers.iter().enumerate();
         let of_route = of_route.filter(|(index, _)| models.is_empty() || asked.contains(index));

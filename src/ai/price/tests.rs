@@ -3,13 +3,18 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::ai::Prices as Configured;
+use crate::config::ai::{Prices as Configured, Vendor, snapshot_of};
 use crate::config::{Config, Environment, Overrides, parse};
 
 mod bills;
 
-const MODEL: Price =
-    Price { input: 2_000_000, cached_input: Some(500_000), cache_write: Some(2_500_000), output: 8_000_000, ..FREE };
+const MODEL: Price = Price {
+    input: 2_000_000,
+    cached_input: Some(500_000),
+    cache_write: Some(2_500_000),
+    output: 8_000_000,
+    ..Price::FREE
+};
 
 /// Providers in the order of their names: Anthropic, Azure, Flow, Gemini, OpenAI; a server without a key, another's service,
 /// and a pool of vLLM with a key.
@@ -244,15 +249,15 @@ fn a_tier_of_service_costs_its_times_the_price_and_one_without_a_factor_costs_th
 #[test]
 fn a_price_that_changes_holds_from_its_day_on() {
     let mut table = PriceTable::new("v".to_owned());
-    assert!(table.insert(Vendor::Gemini, "m", 2_000, Price { input: 2, ..FREE }));
-    assert!(table.insert(Vendor::Gemini, "m", 0, Price { input: 1, ..FREE }));
-    assert!(table.insert(Vendor::Gemini, "m", 3_000, Price { input: 3, ..FREE }));
-    assert!(!table.insert(Vendor::Gemini, "m", 2_000, FREE), "it has one from then on");
+    assert!(table.insert(Vendor::Gemini, "m", 2_000, Price { input: 2, ..Price::FREE }));
+    assert!(table.insert(Vendor::Gemini, "m", 0, Price { input: 1, ..Price::FREE }));
+    assert!(table.insert(Vendor::Gemini, "m", 3_000, Price { input: 3, ..Price::FREE }));
+    assert!(!table.insert(Vendor::Gemini, "m", 2_000, Price::FREE), "it has one from then on");
     for (now, input) in [(0, 1), (1_999, 1), (2_000, 2), (2_999, 2), (3_000, 3), (u64::MAX, 3)] {
         assert_eq!(table.get(Vendor::Gemini, "m", now).unwrap().input, input, "{now}");
     }
     let mut later = PriceTable::new("v".to_owned());
-    assert!(later.insert(Vendor::Gemini, "m", 5, FREE));
+    assert!(later.insert(Vendor::Gemini, "m", 5, Price::FREE));
     assert_eq!(later.get(Vendor::Gemini, "m", 4), None);
     assert_eq!(table.all().count(), 3);
 }
@@ -308,7 +313,7 @@ proptest! {
             image_output: u64::MAX,
             tier: usage.tier,
         };
-        let huge = Price { input: u64::MAX, output: u64::MAX, ..FREE };
+        let huge = Price { input: u64::MAX, output: u64::MAX, ..Price::FREE };
         prop_assert_eq!(cost(&huge, &all), u64::MAX);
     }
 

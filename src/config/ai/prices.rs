@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::{Provider, ProviderKind};
+
 /// What models cost.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prices {
@@ -28,6 +30,76 @@ pub enum Vendor {
     Anthropic,
     /// Google Gemini.
     Gemini,
+}
+
+/// Who is paid for a provider's models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seller {
+    /// One whose list is known.
+    Vendor(Vendor),
+    /// Nobody: the server is one's own.
+    Nobody,
+    /// Somebody.
+    Unknown,
+}
+
+impl Seller {
+    /// Who sells what `provider` serves. `of_file`: its pool is one of the file.
+    pub fn of(provider: &Provider, of_file: bool) -> Self {
+        match &provider.kind {
+            ProviderKind::OpenAi | ProviderKind::AzureOpenAi { .. } => Self::Vendor(Vendor::OpenAi),
+            ProviderKind::Anthropic { .. } => Self::Vendor(Vendor::Anthropic),
+            ProviderKind::Gemini => Self::Vendor(Vendor::Gemini),
+            ProviderKind::Flow => Self::Unknown,
+            ProviderKind::OpenAiCompatible if of_file || provider.keys.is_empty() => Self::Nobody,
+            ProviderKind::OpenAiCompatible => Self::Unknown,
+        }
+    }
+
+    /// The price of a model that is called `served` there, for a client that asked for `asked`; `own` are the prices of the
+    /// configuration. `now`: in milliseconds since the epoch. `None`: there is none.
+    pub fn price<'a>(
+        self,
+        table: &'a PriceTable,
+        own: impl Fn(&str) -> Option<&'a Price>,
+        served: &str,
+        asked: &str,
+        now: u64,
+    ) -> Option<&'a Price> {
+        let served = served.strip_prefix("models/").unwrap_or(served);
+        let listed = |name: &str| match self {
+            Self::Vendor(vendor) => table.get(vendor, name, now),
+            Self::Nobody | Self::Unknown => None,
+        };
+        let named = |name: &str| own(name).or_else(|| listed(name));
+        let by_client = || own(asked).or_else(|| own(snapshot_of(asked)?));
+        let free = (self == Self::Nobody).then_some(&Price::FREE);
+        named(served).or_else(|| named(snapshot_of(served)?)).or_else(by_client).or(free)
+    }
+}
+
+/// The name of the model that `name` is a snapshot of, when it is one.
+pub fn snapshot_of(name: &str) -> Option<&str> {
+    if let Some(base) = name.strip_suffix("-latest") {
+        return Some(base);
+    }
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let at = name.rfind(['-', '@'])?;
+    let (base, last) = (name.get(..at)?, name.get(at + 1..)?);
+    let is_hyphen = name.get(at..=at) == Some("-");
+    match last.len() {
+        8 if digits(last) => Some(base),
+        3 if digits(last) && is_hyphen => Some(base),
+        // `-2024-08-06`: two more parts before it.
+        2 if digits(last) && is_hyphen => {
+            let (base, month) = base.rsplit_once('-')?;
+            let (base, year) = base.rsplit_once('-')?;
+            let date = digits(year) && year.len() == 4 && digits(month) && month.len() == 2;
+            date.then_some(base)
+        }
+        _ => None,
+    }
+    .filter(|base| !base.is_empty())
 }
 
 /// List prices.
@@ -106,6 +178,24 @@ pub struct Price {
     pub long_context: Option<LongContext>,
     /// What other tiers of service cost.
     pub tiers: Tiers,
+}
+
+impl Price {
+    /// A price of nothing.
+    pub const FREE: Self = Self {
+        input: 0,
+        cached_input: None,
+        cache_write: None,
+        cache_write_1h: None,
+        output: 0,
+        reasoning: None,
+        audio_input: None,
+        audio_output: None,
+        image_input: None,
+        image_output: None,
+        long_context: None,
+        tiers: Tiers { flex: None, flex_cached_input: None, priority: None, ultrafast: None },
+    };
 }
 
 /// Prices of long prompts: they hold for the whole request.

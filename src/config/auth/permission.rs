@@ -17,6 +17,9 @@ use std::fmt;
 
 use http::Method;
 
+/// The services of the doors of `ai` routes (row F03). Routes and members may have others.
+pub const SERVICES: [&str; 8] = ["chat", "embedding", "rerank", "moderation", "imgGen", "imgEdit", "tts", "stt"];
+
 /// The longest service or verb, in bytes.
 const MOST_PART: usize = 64;
 

@@ -19,8 +19,10 @@ mod prices;
 mod provider;
 mod route;
 mod site;
+mod unpriced;
 
 pub(super) use route::{has_budget, target, usable_cache};
+pub(super) use unpriced::warn_unpriced;
 
 /// The most requests that one request may become.
 const MAX_ATTEMPTS: u32 = 20;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Resolver, cors, jwt};
-use crate::config::auth::{Accepts, Auth, Permission, Requirement, RouteAuth};
+use crate::config::auth::{Accepts, Auth, Permission, Requirement, RouteAuth, SERVICES};
 use crate::config::cors::Cors;
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{RawConfig, RawRoute};
@@ -18,8 +18,9 @@ const PERMISSIONS: &str = "read, write, delete, admin, or a service and a verb s
 /// The section, and the CORS rules for all routes.
 pub(super) fn auth(raw: &RawConfig, resolver: &mut Resolver<'_>) -> (Option<Arc<Auth>>, Option<Arc<Cors>>) {
     let path = KeyPath::default().key("auth");
+    let services = services(raw);
     let Some(raw) = &raw.auth else { return (None, None) };
-    let api_keys = raw.api_keys.as_ref().map(|raw| api_keys::api_keys(&path.key("api_keys"), raw, resolver));
+    let api_keys = raw.api_keys.as_ref().map(|raw| api_keys::api_keys(&path.key("api_keys"), raw, services, resolver));
     let jwt = jwt::jwt(&path, raw, resolver);
     let cors = cors::cors(&path, raw, resolver);
     let forward_credentials = resolver.boolean(&path.key("forward_credentials"), &raw.forward_credentials, false);
@@ -31,6 +32,16 @@ pub(super) fn auth(raw: &RawConfig, resolver: &mut Resolver<'_>) -> (Option<Arc<
     }
     let auth = somebody.then(|| Arc::new(Auth { api_keys, jwt, forward_credentials }));
     (auth, cors)
+}
+
+/// What services are asked for by doors and by routes; none where there are no doors, for then they are the members' own.
+fn services(raw: &RawConfig) -> Vec<String> {
+    if raw.ai.is_none() {
+        return Vec::new();
+    }
+    let routes = raw.routes.iter().flat_map(|routes| routes.items());
+    let of_routes = routes.filter_map(|(_, route)| Some(route.permission.as_deref()?.split_once(':')?.0));
+    SERVICES.into_iter().chain(of_routes).map(str::to_owned).collect()
 }
 
 /// What a route asks of its callers: that there is one, once there is anybody to come in.

@@ -145,8 +145,9 @@ pub(super) fn of_route(
             (rules(&path, &own, &base, resolver), Some(own))
         }
     };
-    if raw.ai.is_some() && index.is_some() {
-        ai::usable_cache(&path, own.as_ref(), &rules, resolver);
+    if let Some(cache) = index.and_then(|index| caches.get(index)).filter(|_| raw.ai.is_some()) {
+        let shared = KeyPath::default().key("caches").key(&cache.name);
+        ai::usable_cache(&path, &shared, own.as_ref(), &rules, resolver);
     }
     Some(RouteCache { cache: index?, rules })
 }

@@ -10,6 +10,7 @@ use crate::config::ai::{
 
 mod flow;
 mod refused;
+mod warned;
 
 /// A file with these providers, `more` in the section, and no routes.
 fn providers(list: &str, more: &str) -> String {

@@ -6,9 +6,9 @@ use super::super::Resolver;
 use super::Base;
 use super::provider::model_name;
 use crate::config::ai::{Model, ModelTarget, Provider};
-use crate::config::problem::{Finding, KeyPath, Place};
+use crate::config::problem::{Finding, KeyPath, Place, nearest};
 use crate::config::raw::{OneOrMany, Or, RawAi, RawModel, RawTarget};
-use crate::config::values;
+use crate::config::values::{self, quote};
 
 /// The most targets of one model.
 const MAX_TARGETS: usize = 64;
@@ -146,6 +146,9 @@ fn ranks(
                 Finding::value(path, "the model has this target twice").also((*first).clone(), "the other one");
             resolver.report(finding.hint("a larger share is a larger `weight`"));
         }
+        if let (Some(asked), Some(provider)) = (asked(&found), providers.get(found.provider)) {
+            warn_unlisted(path, provider, &asked, resolver);
+        }
         seen.push((path, found.clone()));
         weights.extend(weighted.then_some((path, ranks.len().saturating_sub(usize::from(open && weighted)))));
         match ranks.last_mut().filter(|_| open && weighted) {
@@ -163,6 +166,20 @@ fn ranks(
     ranks
 }
 
+/// Warns of a target that its provider does not list, where it lists what it has.
+fn warn_unlisted(path: &KeyPath, provider: &Provider, model: &str, resolver: &mut Resolver<'_>) {
+    if provider.models.is_empty() || provider.models.iter().any(|name| **name == *model) {
+        return;
+    }
+    let message = format!("the provider {} does not list the model {}", quote(&provider.name), quote(model));
+    let near = nearest(model, provider.models.iter().map(|name| &**name));
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("add it to ai.providers.{}.models if it has it", provider.name),
+    };
+    resolver.warn(Finding::value(path, message).hint(hint));
+}
+
 /// One target, and whether it has a weight.
 fn target(
     path: &KeyPath,
@@ -173,6 +190,8 @@ fn target(
     let known: Vec<&str> = providers.iter().map(|provider| &*provider.name).collect();
     let of_name = |text: &str| values::index_of(text, "provider", "ai.providers", &known);
     match raw {
+        // That there is no provider at all, or that their key is misspelt, is told once.
+        _ if known.is_empty() => (None, false),
         Or::Text(text) => {
             let (name, model) = match text.split_once('/') {
                 Some((name, model)) => (name, Some(model.to_owned())),

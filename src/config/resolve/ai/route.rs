@@ -120,10 +120,11 @@ pub(in crate::config::resolve) fn has_budget(
 }
 
 /// Reports what a cache says that has no meaning for answers of models. `raw` is what the route says itself, `rules` all
-/// that hold. Models say nothing of freshness, conditions or cookies, so of the rules of HTTP only how long an answer
-/// serves is left, who gets it, and whether clients may ask past it.
+/// that hold, `shared` where the cache itself stands. Models say nothing of freshness, conditions or cookies, so of the
+/// rules of HTTP only how long an answer serves is left, who gets it, and whether clients may ask past it.
 pub(in crate::config::resolve) fn usable_cache(
     path: &KeyPath,
+    shared: &KeyPath,
     raw: Option<&RawCache>,
     rules: &CacheRules,
     resolver: &mut Resolver<'_>,
@@ -149,7 +150,7 @@ pub(in crate::config::resolve) fn usable_cache(
             Finding::value(path, "this cache tells answers apart by `key_headers`, and a route with `ai` does not");
         resolver.report(finding.hint("give the route a cache without them"));
     }
-    if rules.ttl.is_none() && !resolver.doubtful(path) {
+    if rules.ttl.is_none() && !resolver.doubtful(path) && !resolver.doubtful(shared) {
         let finding =
             Finding::value(path, "models do not say how long their answers are fresh, so nothing would be stored");
         resolver.report(finding.expected("a cache with a `ttl`"));

@@ -31,19 +31,27 @@ const NOT_FOR_KEYS: [&str; 8] = [
     "te",
 ];
 
-/// The ids and secrets taken so far; both have to be one key's only.
+/// What a key is looked at beside: the ids and secrets taken so far, both of which have to be one key's only.
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) ids: HashMap<Arc<str>, String>,
     pub(super) digests: HashMap<[u8; 32], Arc<str>>,
+    /// The services that anything asks for; empty where that is not known.
+    pub(super) services: Vec<String>,
 }
 
-pub(super) fn api_keys(path: &KeyPath, raw: &RawApiKeys, resolver: &mut Resolver<'_>) -> ApiKeys {
+/// `services`: those that anything asks for; empty where that is not known.
+pub(super) fn api_keys(
+    path: &KeyPath,
+    raw: &RawApiKeys,
+    services: Vec<String>,
+    resolver: &mut Resolver<'_>,
+) -> ApiKeys {
     let header = resolver.get(&path.key("header"), &raw.header, header);
     let header = header.unwrap_or_else(|| HeaderName::from_static("x-api-key"));
     let expiry = resolver.get(&path.key("default_expiry"), &raw.default_expiry, default_expiry);
     let expiry = expiry.unwrap_or(DefaultExpiry(Some(DEFAULT_EXPIRY)));
-    let mut taken = Taken::default();
+    let mut taken = Taken { services, ..Taken::default() };
     let mut keys = Vec::new();
     if let Some(list) = &raw.keys {
         keys.extend(entries(&path.key("keys"), list, expiry, &mut taken, resolver));

@@ -10,7 +10,7 @@ use super::PERMISSIONS;
 use super::api_keys::Taken;
 use crate::clock;
 use crate::config::auth::{ApiKey, KeySecret, Permissions, is_key_id};
-use crate::config::problem::{Finding, KeyPath};
+use crate::config::problem::{Finding, KeyPath, nearest};
 use crate::config::raw::{RawApiKey, RawPreviousSecret, Text};
 use crate::config::resolve::Resolver;
 use crate::config::secret::is_placeholder_digest;
@@ -38,7 +38,7 @@ pub(super) fn entry(
 ) -> Option<ApiKey> {
     let enabled = resolver.boolean(&path.key("enabled"), &raw.enabled, true);
     let expires_at = expires_at(path, raw, expiry, enabled, resolver);
-    let permissions = permissions(path, raw, resolver);
+    let permissions = permissions(path, raw, &taken.services, resolver);
     let description = resolver.line(&path.key("description"), &raw.description, "the description");
     let metadata = metadata(&path.key("metadata"), raw, resolver);
     let id = id(path, raw, taken, resolver)?;
@@ -197,7 +197,7 @@ fn expires_at(
     Some(at)
 }
 
-fn permissions(path: &KeyPath, raw: &RawApiKey, resolver: &mut Resolver<'_>) -> Permissions {
+fn permissions(path: &KeyPath, raw: &RawApiKey, services: &[String], resolver: &mut Resolver<'_>) -> Permissions {
     if raw.permissions.is_none() {
         resolver.missing(path, "permissions", "a list such as [read, write] or [\"chat:*\"]; [\"*\"] is everything");
     }
@@ -206,7 +206,22 @@ fn permissions(path: &KeyPath, raw: &RawApiKey, resolver: &mut Resolver<'_>) -> 
         Err(_) => Err(no_permission(text)),
     };
     let words = resolver.list(&path.key("permissions"), raw.permissions.as_ref(), parse);
+    for (index, word) in words.iter().enumerate() {
+        warn_of_service(&path.key("permissions").index(index), word, services, resolver);
+    }
     Permissions::parse(words.iter().map(String::as_str)).unwrap_or_default()
+}
+
+/// Warns of a permission for a service that nothing asks for, when one that is asked for has nearly its name.
+fn warn_of_service(path: &KeyPath, word: &str, services: &[String], resolver: &mut Resolver<'_>) {
+    let Some((service, verb)) = word.split_once(':') else { return };
+    if service == "*" || services.iter().any(|known| known == service) {
+        return;
+    }
+    if let Some(near) = nearest(service, services.iter().map(String::as_str)) {
+        let message = format!("no door and no route asks for the service {}", values::quote(service));
+        resolver.warn(Finding::value(path, message).hint(format!("did you mean `{near}:{verb}`?")));
+    }
 }
 
 fn no_permission(text: &str) -> Wrong {

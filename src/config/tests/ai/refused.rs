@@ -213,3 +213,14 @@ fn no_secret_of_the_section_is_shown() {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }
+
+#[test]
+fn what_is_wrong_in_the_section_is_told_once() {
+    let text =
+        providers("openai: { kind: openai, keys: k }", "models: { a: openai, b: [openai/x, { provider: openai }] }");
+    let misspelt = text.replace("  providers:", "  provider:");
+    assert_eq!(told(&refused(&misspelt)), ["3:3 ai.provider: unknown key"]);
+    let cached = provider("kind: openai, keys: k")
+        + "caches: { answers: { ttl: 60 } }\nroutes: [{ match: /v1/, ai: true, cache: answers }]\n";
+    assert_eq!(told(&refused(&cached)), ["5:27 caches.answers.ttl: `60` is not a duration"]);
+}

@@ -1,0 +1,85 @@
+//! What is warned of.
+
+use super::*;
+
+/// A route under a limit on money, with these keys in the section.
+fn costly(more: &str) -> String {
+    let list = "a: { kind: openai, keys: k }\ngpu: { kind: openai_compatible, base_url: http://10.0.0.1:1, keys: k }";
+    providers(list, more)
+        + "limits: { money: { key: global, cost: 5.00/day } }\nroutes: [{ match: /v1/, ai: true, limits: money }]\n"
+}
+
+#[test]
+fn a_target_without_a_price_is_warned_of_where_money_is_limited() {
+    let models = "models: { chat: [a/gpt-4o, gpu/llama-9], other: { provider: gpu } }";
+    let text = costly(models);
+    let loaded = load_text(&text).unwrap();
+    let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let message = "`gpu/llama-9` has no price, so requests for this model are refused where money is limited";
+    assert!(told[0].contains(&format!("ai.models.chat: {message}")), "{}", told[0]);
+    assert!(told[0].contains("ai.prices.models: { llama-9: { input: 0.50, output: 1.50 } }"), "{}", told[0]);
+    assert!(told[1].contains("ai.models.other: `gpu/other` has no price"), "{}", told[1]);
+
+    let priced = "prices: { models: { llama-9: { input: 1.00, output: 1.00 }, other: { input: 1.00, output: 1.00 } } }";
+    for fine in [
+        costly(&format!("{models}\n{priced}")),
+        costly(&format!("{models}\nprices: {{ unknown: zero }}")),
+        text.replace("cost: 5.00/day", "tokens: 5/day"),
+        text.replace("10.0.0.1:1, keys: k", "10.0.0.1:1"),
+        text.replace("ai: true", "ai: { models: [one] }").replace("models: {", "models: { one: a/gpt-4o,"),
+    ] {
+        assert_eq!(warnings(&fine), [""; 0], "{fine}");
+    }
+    let by_client = costly(&format!("{models}\nprices: {{ models: {{ chat: {{ input: 1.00, output: 1.00 }} }} }}"));
+    assert_eq!(warnings(&by_client).len(), 1, "the name of the client has a price");
+}
+
+#[test]
+fn a_target_that_the_provider_does_not_list_is_warned_of() {
+    let of = |targets: &str| {
+        let list = "gpu: { kind: openai_compatible, base_url: http://10.0.0.1:1, models: [llama-8, qwen] }";
+        providers(list, &format!("models: {{ chat: {targets} }}")) + "routes: [{ match: /v1/, ai: true }]\n"
+    };
+    for (targets, key) in [
+        ("gpu/llama-9", "ai.models.chat"),
+        ("[gpu/qwen, gpu/llama-9]", "ai.models.chat[1]"),
+        ("[{ provider: gpu, model: llama-9 }]", "ai.models.chat[0]"),
+    ] {
+        let message = "the provider `gpu` does not list the model `llama-9`";
+        let loaded = load_text(&of(targets)).unwrap();
+        let [warning] = &loaded.warnings[..] else { panic!("{targets}: {:?}", loaded.warnings) };
+        assert_eq!((warning.key.as_str(), warning.message.as_str()), (key, message), "{targets}");
+        assert!(warning.to_string().contains("did you mean `llama-8`?"), "{warning}");
+    }
+    assert_eq!(warnings(&of("gpu")), ["ai.models.chat: the provider `gpu` does not list the model `chat`"]);
+    assert_eq!(warnings(&of("gpu/llama-8")), [""; 0]);
+    assert_eq!(warnings(&of("gpu").replace("chat:", "\"*\":")), [""; 0], "any name may be meant");
+}
+
+#[test]
+fn a_permission_for_a_service_that_is_nearly_one_is_warned_of() {
+    let of = |permissions: &str, route: &str| {
+        let key = format!(
+            "{{ id: x, secret: sk-sg-9Lr4wB6cU3, expires_at: 2098-01-01T00:00:00Z, permissions: [{permissions}] }}"
+        );
+        provider("kind: openai, keys: k")
+            + &format!("auth: {{ api_keys: {{ keys: [{key}] }} }}\nroutes: [{{ match: /v1/, ai: true{route} }}]\n")
+    };
+    let text = of("\"chat:*\", \"embeding:*\"", "");
+    let loaded = load_text(&text).unwrap();
+    let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+    assert_eq!(warning.key, "auth.api_keys.keys[0].permissions[1]");
+    assert_eq!(warning.message, "no door and no route asks for the service `embeding`");
+    assert!(warning.to_string().contains("did you mean `embedding:*`?"), "{warning}");
+    for (permissions, route) in [
+        ("\"chat:*\", \"imgGen:write\", read, \"*:write\"", ""),
+        ("\"research:use\"", ""),
+        ("\"chats:use\"", ", permission: \"chats:use\""),
+    ] {
+        assert_eq!(warnings(&of(permissions, route)), [""; 0], "{permissions}");
+    }
+    let plain = text.replace("ai: true", "respond: 204").replace("ai:\n", "").replace("  providers:\n", "");
+    let plain: String = plain.lines().filter(|line| !line.contains("p: {")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(warnings(&plain), [""; 0], "without models, services are the members' own");
+}
