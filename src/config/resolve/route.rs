@@ -117,6 +117,7 @@ fn route(
     let target = target(path, raw, &matching.path, (pools, guards.ai.as_ref()), resolver)?;
     if let Target::Ai(target) = &target {
         ai::has_budget(path, target, &limits, &guards.limits, resolver);
+        ai::cuts_for_one(path, target, raw.cache.is_some(), resolver);
     }
     Some(Route {
         name: name.into(),

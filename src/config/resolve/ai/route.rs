@@ -119,6 +119,20 @@ pub(in crate::config::resolve) fn has_budget(
     }
 }
 
+/// Reports a wish to cut streams that several may get: one of them would cut those of the others.
+pub(in crate::config::resolve) fn cuts_for_one(
+    path: &KeyPath,
+    target: &AiTarget,
+    cached: bool,
+    resolver: &mut Resolver<'_>,
+) {
+    if target.cut_over_budget && cached {
+        let path = path.key("ai").key("cut_over_budget");
+        let finding = Finding::key(&path, "what a cache fetches for several callers is not cut for one of them");
+        resolver.report(finding.hint("leave out `cut_over_budget`, or the route's `cache`"));
+    }
+}
+
 /// Reports what a cache says that has no meaning for answers of models. `raw` is what the route says itself, `rules` all
 /// that hold, `shared` where the cache itself stands. Models say nothing of freshness, conditions or cookies, so of the
 /// rules of HTTP only how long an answer serves is left, who gets it, and whether clients may ask past it.

@@ -162,6 +162,11 @@ fn routes_are() {
                 "a cut without a budget",
                 route("ai: { cut_over_budget: true }, limits: l") + "limits: { l: { key: global, rate: 1/s } }\n",
             ),
+            (
+                "a cut for several",
+                route("ai: { cut_over_budget: true }, limits: l, cache: c")
+                    + "limits: { l: { key: global, tokens: 5/day } }\ncaches: { c: { ttl: 1m } }\n",
+            ),
             ("an option", route("ai: { model: gpt-4 }")),
             ("a cache without a time", cached("c", "max_entries: 10")),
             ("a cache by fields", cached("c", "ttl: 1m, key_headers: x-tenant")),
