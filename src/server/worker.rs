@@ -390,7 +390,10 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
     let _load = Load(&serving.mine.load);
     let _guard = guard;
     // Of the configuration in force: a reload holds for connections that come after it.
-    let timeouts = serving.parts.shared.current.load().config.server.timeouts;
+    let (timeouts, fields) = {
+        let current = serving.parts.shared.current.load();
+        (current.config.server.timeouts, current.config.server.max_header)
+    };
     let Some(listener) = serving.parts.listeners.get(listener) else { return };
     if let Socket::Tcp(stream) = &socket {
         let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
@@ -429,7 +432,10 @@ async fn serve(serving: Arc<Serving>, listener: usize, socket: Socket, peer: IpA
         connection.enter(Phase::Preface);
         serving.proxy.process_new(Box::new(stream), &shutdown).await;
     } else {
-        serve_http1(&serving, stream, timeouts.client_idle, &shutdown).await;
+        // The first request is no reuse.
+        let requests = serving.parts.settings.keepalive_requests.map(|requests| requests.saturating_sub(1));
+        let bounds = Bounds { requests, patience: timeouts.client_idle, fields };
+        serve_http1(&serving, Inbound::new(stream, bounds), &shutdown).await;
     }
 }
 
@@ -461,12 +467,7 @@ async fn begins_http2(stream: &mut Downstream, limit: Duration) -> bool {
 }
 
 /// HTTP/1: one request after the other.
-async fn serve_http1(serving: &Serving, stream: Downstream, client_idle: Duration, shutdown: &ShutdownWatch) {
-    let settings = &serving.parts.settings;
-    // The first request is no reuse.
-    let requests = settings.keepalive_requests.map(|requests| requests.saturating_sub(1));
-    let bounds = Bounds { requests, patience: client_idle, fields: settings.max_header };
-    let mut inbound = Inbound::new(stream, bounds);
+async fn serve_http1(serving: &Serving, mut inbound: Inbound, shutdown: &ShutdownWatch) {
     let mut ending = serving.ending.subscribe();
     let mut ended = pin!(ending.wait_for(|ended| *ended));
     loop {
@@ -484,8 +485,8 @@ async fn serve_http1(serving: &Serving, stream: Downstream, client_idle: Duratio
         let mut ctx = serving.gateway.context();
         let served = serving.gateway.serve(&mut Session::Http1(&mut inbound), &mut ctx).await;
         if let Ok(Served::Left) = served {
-            let handed = serve_by_pingora(serving, Handed::new(inbound), Admitted(ctx), client_idle, shutdown);
-            match Box::pin(handed).await {
+            // Boxed: it is rare, and an idle connection would carry room for it.
+            match Box::pin(serve_by_pingora(serving, Handed::new(inbound), Admitted(ctx), shutdown)).await {
                 Some(back) => inbound = back,
                 None => return,
             }
@@ -504,16 +505,15 @@ async fn serve_by_pingora(
     serving: &Serving,
     handed: Handed,
     admitted: Admitted,
-    client_idle: Duration,
     shutdown: &ShutdownWatch,
 ) -> Option<Inbound> {
     // As before the stages: what Pingora itself refuses is told in our words.
     handed.inbound().stream().connection().enter(Phase::Head);
-    let requests = handed.inbound().bounds().requests;
+    let bounds = handed.inbound().bounds();
     let mut session = ServerSession::new_http1(Box::new(handed));
     session.set_connection_user_context(Some(Box::new(admitted)));
-    session.set_keepalive_reuses_remaining(requests);
-    session.set_read_timeout(Some(client_idle));
+    session.set_keepalive_reuses_remaining(bounds.requests);
+    session.set_read_timeout(Some(bounds.patience));
     let (stream, _) = serving.proxy.process_new_http(session, shutdown).await?.consume();
     stream.into_any().downcast::<Handed>().ok()?.into_inbound()
 }

@@ -309,7 +309,6 @@ impl Inbound {
             self.stream.unwritten().extend_from_slice(b"\r\n");
             return self.stream.flush().await.map_err(unwritten);
         }
-        self.status = Some(head.status);
         self.answer = self.framing(&head);
         // A body that is still on its way would have to be read to its end.
         self.keeps &= self.body.is_done() && self.answer != Answer::UntilClose && self.bounds.requests != Some(0);
@@ -325,11 +324,12 @@ impl Inbound {
         }
         let last: &[u8] = if keeps { b"Connection: keep-alive\r\n\r\n" } else { b"Connection: close\r\n\r\n" };
         out.extend_from_slice(last);
-        match self.answer {
-            // More of it is at hand, or will be soon.
-            Answer::Length(1..) => Ok(()),
-            _ => self.stream.flush().await.map_err(unwritten),
+        // Of one that has a length, more is at hand or will be soon.
+        if !matches!(self.answer, Answer::Length(1..)) {
+            self.stream.flush().await.map_err(unwritten)?;
         }
+        self.status = Some(head.status);
+        Ok(())
     }
 
     /// The status line and the fields.
