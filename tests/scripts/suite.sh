@@ -75,9 +75,11 @@ within() {
   done
 }
 
-# A port that nobody listens on at this moment.
+# A port that nobody listens on at this moment, and that this host has not given before.
 free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  local port
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  if mkdir "$HOST/port-$port" 2>/dev/null; then echo "$port"; else free_port; fi
 }
 
 # The configuration of the host's gateway: a page, and what comes as lines from stdin.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderName};
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Method, Version};
 use percent_encoding::{AsciiSet, percent_encode};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::authority::validate_request_authority;
@@ -109,7 +109,8 @@ impl Found {
 
 /// Whether the end of a request line is still to come.
 fn is_cut(block: &[u8]) -> bool {
-    block.iter().find(|byte| !byte.is_ascii_graphic()) == Some(&b' ') && memchr::memchr(b'\n', block).is_none()
+    let method = memchr::memchr(b' ', block).and_then(|end| block.get(..end));
+    method.is_some_and(|method| Method::from_bytes(method).is_ok()) && memchr::memchr(b'\n', block).is_none()
 }
 
 /// The block with its target escaped, where that is no UTF-8 and nothing else is wrong with it. With a blank or a control
@@ -174,6 +175,7 @@ mod tests {
     fn what_is_no_request_or_more_than_one_is_refused() {
         for text in [
             "GET / HTTP/2\r\n\r\n",
+            "))) /",
             "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET\r\n\r\n",
