@@ -117,18 +117,6 @@ async fn a_blank_line_after_a_body_begins_no_request() {
 }
 
 #[tokio::test]
-async fn an_answer_before_the_end_of_its_upload_says_that_the_connection_ends() {
-    let backend = raw_upstream().await;
-    let gate = gateway().members("app", &[backend.address()], "").start().await;
-    let mut connection = gate.connect().await;
-    connection.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbeginning").await;
-    let _held = backend.answer_once("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
-    let answer = within(s(5), "the early answer", connection.answer()).await;
-    assert_eq!((answer.status, answer.header("connection").to_lowercase().as_str()), (403, "close"));
-    assert!(connection.closed_within(s(5)).await);
-}
-
-#[tokio::test]
 async fn a_header_block_without_an_end_is_answered_while_it_still_comes() {
     let a = upstream("a").await;
     let gate = gateway().section("server", "{ max_header: 16KiB }").pool("app", &[&a]).start().await;

@@ -218,7 +218,7 @@ async fn a_client_that_says_close_is_closed_on() {
 }
 
 #[tokio::test]
-async fn an_early_answer_to_an_unfinished_upload_reaches_the_client() {
+async fn an_early_answer_to_an_unfinished_upload_reaches_the_client_and_says_that_the_connection_ends() {
     let backend = raw_upstream().await;
     let gate = gateway().members("app", &[backend.address()], "").start().await;
     let mut connection = gate.connect().await;
@@ -226,6 +226,8 @@ async fn an_early_answer_to_an_unfinished_upload_reaches_the_client() {
     let _held = backend.answer_once("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
     let answer = within(s(5), "the early answer", connection.answer()).await;
     assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+    assert_eq!(answer.header("connection").to_lowercase(), "close");
+    assert!(connection.closed_within(s(5)).await);
 }
 
 #[tokio::test]

@@ -305,7 +305,7 @@ async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &m
     let mut body = BytesMut::new();
     let mut slice = 0;
     while !session.is_body_done() {
-        let read = exchange::read_request(session, false).await;
+        let read = session.read_body_or_idle(false).await;
         let Some(chunk) = read.map_err(|error| exchange::client_failed(Some(&error)))? else { break };
         ctx.body_in += chunk.len() as u64;
         if ctx.body_in > most {

@@ -373,7 +373,7 @@ async fn watched<T>(session: &mut Session<'_>, future: impl Future<Output = T>) 
     tokio::select! {
         biased;
         done = future => Ok(done),
-        _ = exchange::read_request(session, true) => Err(Unserved::Cut(Termination::ClientClosed)),
+        _ = session.read_body_or_idle(true) => Err(Unserved::Cut(Termination::ClientClosed)),
     }
 }
 

@@ -203,14 +203,14 @@ async fn try_member(
             tokio::select! {
                 biased;
                 read = header_block(&mut upstream, until) => Event::Answer(read),
-                sent = read_request(session, true) => Event::Request(sent),
+                sent = session.read_body_or_idle(true) => Event::Request(sent),
             }
         } else {
             // The header block waits for the first bytes of the body, but only while these can be had at once: the
             // read lets it go.
             tokio::select! {
                 biased;
-                sent = read_request(session, false) => Event::Request(sent),
+                sent = session.read_body_or_idle(false) => Event::Request(sent),
                 read = uncorked_response(&mut upstream) => Event::Answer(read),
             }
         };
@@ -278,18 +278,13 @@ async fn connect(
         // While more of its body is due, a client can be watched without taking bytes of that over HTTP/2 only.
         left = async {
             if body.is_done() {
-                return client_failed(read_request(session, true).await.err().as_deref());
+                return client_failed(session.read_body_or_idle(true).await.err().as_deref());
             }
             client_left(session).await
         } => return Err(Failed::Client(left)),
     };
     attempts::connected(&mut ctx.upstream, route, connector, peer, started, connected)
         .map_err(|cause| Failed::Member { cause, kept_connection: false })
-}
-
-/// The next bytes of the request, or, when there are no more, the client's going away.
-pub(super) async fn read_request(session: &mut Session<'_>, done: bool) -> pingora::Result<Option<Bytes>> {
-    session.read_body_or_idle(done).await
 }
 
 /// Why a part of the request did not go on.
@@ -412,7 +407,7 @@ async fn stream(
         tokio::select! {
             biased;
             read = upstream.read_body_ref() => slice = pass_on(session, ctx, mask.as_deref_mut(), read).await?,
-            sent = read_request(session, body.is_done() || request_cut) => {
+            sent = session.read_body_or_idle(body.is_done() || request_cut) => {
                 send_chunk(session, &mut upstream, body, sent, &mut request_cut).await.map_err(cut)?;
             }
         }
@@ -565,6 +560,6 @@ pub async fn settle(
     }
     hold(ctx, false);
     // What the log says was sent goes out before the cut: a look at the client's side writes what was held back.
-    let _ = tokio::task::unconstrained(read_request(session, true)).now_or_never();
+    let _ = tokio::task::unconstrained(session.read_body_or_idle(true)).now_or_never();
     Err(pingora::Error::new_down(CUT))
 }

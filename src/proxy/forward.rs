@@ -90,7 +90,7 @@ pub fn request_for_upstream(session: &Session<'_>, ctx: &RequestContext) -> Resu
     Ok(request)
 }
 
-/// Several equal lengths, which Pingora takes, become one (RFC 9110, section 8.6).
+/// Several equal lengths, which are taken, become one (RFC 9110, section 8.6).
 fn single_length(headers: &mut HeaderMap) {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths.next() else { return };

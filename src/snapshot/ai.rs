@@ -67,9 +67,7 @@ impl AiState {
             found.filter(|_| self.catalog.is_open()).map(|provider| self.catalog.at(provider, model))
         })
     }
-}
 
-impl AiState {
     /// The providers that are switched on and may be asked on a route with `target`.
     pub fn providers_of(&self, target: &AiTarget) -> Vec<Arc<ProviderState>> {
         let models = &self.config.models;

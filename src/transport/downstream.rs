@@ -108,8 +108,7 @@ impl Downstream {
 
     /// Answers a request that nobody here reads, and ends the connection.
     pub async fn refuse(&mut self, status: u16) {
-        let answer = self.refusal.answer(&self.connection, status);
-        self.out.extend_from_slice(&answer);
+        self.put_refusal(status);
         // More of it may be on its way.
         self.connection.linger();
         Shutdown::shutdown(self).await;
@@ -187,14 +186,9 @@ impl Downstream {
         }
     }
 
-    fn poll_refusal(&mut self, buf: &[u8]) -> usize {
-        if !self.refused {
-            let status = if buf.starts_with(b"HTTP/1.1 405") { 405 } else { 400 };
-            let answer = self.refusal.answer(&self.connection, status);
-            self.out.extend_from_slice(&answer);
-            self.refused = true;
-        }
-        buf.len()
+    fn put_refusal(&mut self, status: u16) {
+        let answer = self.refusal.answer(&self.connection, status);
+        self.out.extend_from_slice(&answer);
     }
 
     fn poll_flush_wire(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -275,7 +269,10 @@ impl AsyncWrite for Downstream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if matches!(this.connection.phase(), Phase::Idle | Phase::Head) {
-            return Poll::Ready(Ok(this.poll_refusal(buf)));
+            if !std::mem::replace(&mut this.refused, true) {
+                this.put_refusal(400);
+            }
+            return Poll::Ready(Ok(buf.len()));
         }
         this.poll_write_out(cx, buf)
     }

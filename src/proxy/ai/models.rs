@@ -26,7 +26,7 @@ use crate::config::ai::{AiTimeouts, Provider, ProviderKind};
 use crate::observe::Termination;
 use crate::proxy::Gateway;
 use crate::proxy::context::{RequestContext, UpstreamRecord};
-use crate::proxy::exchange::{self, Unserved};
+use crate::proxy::exchange::Unserved;
 use crate::proxy::local::{self, Answer};
 use crate::snapshot::ai::{AiRoute, AiState, ProviderState};
 use crate::transport::http1::RequestHead;
@@ -78,7 +78,7 @@ pub async fn serve(
     let mut models = tokio::select! {
         biased;
         models = collected => models,
-        _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+        _ = session.read_body_or_idle(true) => return Err(Unserved::Cut(Termination::ClientClosed)),
     };
     models.retain(|(id, _)| route.allows(id));
     let name = door.model.as_deref().map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy());

@@ -24,7 +24,7 @@ use crate::ai::usage::Usage;
 use crate::clock;
 use crate::observe::Termination;
 use crate::proxy::context::RequestContext;
-use crate::proxy::exchange::{self, Unserved, hold, write_answer};
+use crate::proxy::exchange::{Unserved, hold, write_answer};
 use crate::transport::session::Session;
 use crate::upstream::retry::Cause;
 
@@ -136,7 +136,7 @@ pub(super) async fn wait<T>(
             biased;
             came = &mut coming => return Ok(came),
             () = delivery.due() => delivery.comment(session, ctx).await?,
-            _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+            _ = session.read_body_or_idle(true) => return Err(Unserved::Cut(Termination::ClientClosed)),
         }
     }
 }
@@ -194,7 +194,7 @@ async fn next(
             step = events.step(until) => return Ok(step),
             () = delivery.due() => delivery.comment(session, ctx).await?,
             never = released(ctx) => match never {},
-            _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+            _ = session.read_body_or_idle(true) => return Err(Unserved::Cut(Termination::ClientClosed)),
         }
     }
 }
@@ -248,7 +248,7 @@ async fn bytes(session: &mut Session<'_>, job: &Job, mut live: Live) -> Result<(
         let read = tokio::select! {
             biased;
             read = live.chunk(until) => read,
-            _ = exchange::read_request(session, true) => return Err(Unserved::Cut(Termination::ClientClosed)),
+            _ = session.read_body_or_idle(true) => return Err(Unserved::Cut(Termination::ClientClosed)),
         };
         match read {
             Ok(Some(chunk)) => write_answer(session, &chunk).await?,
