@@ -91,8 +91,12 @@ async fn shake_hands(
 ) -> Option<TlsStream<Socket>> {
     match tokio::time::timeout(limit, tls.acceptor.tls_handshake(socket)).await {
         Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => debug!("TLS handshake with {peer} on {}: {error}", listener.address),
-        Err(_) => debug!("TLS handshake with {peer} on {}: not done in {limit:?}", listener.address),
+        Ok(Err(error)) => {
+            debug!(target: "sluicegate::server::worker", "TLS handshake with {peer} on {}: {error}", listener.address)
+        }
+        Err(_) => {
+            debug!(target: "sluicegate::server::worker", "TLS handshake with {peer} on {}: not done in {limit:?}", listener.address)
+        }
     }
     listener.metrics.handshake_failed();
     None
