@@ -2,8 +2,8 @@
 //!
 //! Pingora's own stream buffers 64 KiB for each connection, asks the kernel for the peer's name on every reuse and has
 //! no deadline for a whole header block. [`socket::Socket`] is the bare socket, [`downstream::Downstream`] the client's
-//! side of a connection with its deadlines, [`upstream::Upstream`] the member's side, [`http1`] what is spoken on both, and
-//! [`session::Session`] one request of a client, whichever HTTP it speaks.
+//! side of a connection with its deadlines, [`http1`] what is spoken on both sides, and [`session::Session`] one request of
+//! a client, whichever HTTP it speaks.
 
 pub mod authorities;
 pub mod connection;
@@ -13,4 +13,4 @@ pub mod failure;
 pub mod http1;
 pub mod session;
 pub mod socket;
-pub mod upstream;
+pub mod unsent;

@@ -296,7 +296,7 @@ async fn a_provider_that_had_begun_to_answer_on_a_kept_connection_is_not_asked_o
         let body = r#"{"choices":[{"message":{"content":"one"}}]}"#;
         let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let (mut connection, head) = raw.answer_once(&whole).await;
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
         connection.take(length).await.unwrap();
         connection.head().await.unwrap();
         connection.send("HTTP/1.1 200 OK\r\nx-a:").await;

@@ -3,17 +3,12 @@
 //! One set of rules for every way a pool is asked: the streaming [`exchange`](super::exchange), a [`fetch`](super::fetch)
 //! for the cache, and Pingora's own phases ([`tunnel`](super::tunnel)).
 
-use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Instant;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, StatusCode};
 use log::{debug, warn};
 use pingora::http::RequestHeader;
-use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
 
 use super::context::UpstreamRecord;
 use super::exchange::Unserved;
@@ -24,7 +19,7 @@ use crate::observe::metrics::AttemptOutcome;
 use crate::observe::trace::RequestId;
 use crate::observe::{RetryReason, Termination};
 use crate::snapshot::PoolRoute;
-use crate::transport::deadline::Alarm;
+use crate::transport::http1::{Conversation, Fault};
 use crate::upstream::connect::{ConnectError, Connector};
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::{self, Cause};
@@ -127,10 +122,10 @@ pub fn answered(
     route: &PoolRoute,
     replayable: bool,
     pick: &mut Pick,
-    upstream: &UpstreamSession,
+    status: StatusCode,
     started: Instant,
 ) -> bool {
-    let status = upstream.get_status().map_or(0, |status| status.as_u16());
+    let status = status.as_u16();
     record.status = Some(status);
     route.metrics.attempt(AttemptOutcome::Answered);
     let now = clock::now();
@@ -234,60 +229,20 @@ pub fn rejection_of(cause: Cause) -> (Rejection, Termination) {
     }
 }
 
-/// What a failed read or write of the upstream side means, before any byte of an answer.
-pub fn cause_of(error: &pingora::Error) -> Cause {
-    use pingora::ErrorType;
-    match error.etype() {
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Cause::Timeout,
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Cause::ConnectTimeout,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::TLSHandshakeFailure
-        | ErrorType::InvalidCert
-        | ErrorType::HandshakeError => Cause::Connect,
-        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::InvalidH2 | ErrorType::H2Error => Cause::Invalid,
-        _ => Cause::Reset,
+/// What a failed read or write of the member's side means.
+pub fn cause_of(fault: Fault) -> Cause {
+    match fault {
+        Fault::Timeout => Cause::Timeout,
+        Fault::Closed => Cause::Reset,
+        Fault::Invalid => Cause::Invalid,
     }
-}
-
-/// Reads the header block of an answer, all of which is to be there at `until`. The session's own timeout, which is for
-/// silence, begins anew with every byte; a timer beside it is only made for a member that sends a part and lets wait for more.
-///
-/// # Errors
-/// As the session's, which nothing is lost of when this is dropped.
-pub async fn header_block(upstream: &mut UpstreamSession, until: Option<Instant>) -> pingora::Result<usize> {
-    let mut read = pin!(upstream.read_response());
-    let mut alarm = Alarm::default();
-    let mut waited = false;
-    poll_fn(|cx| match (read.as_mut().poll(cx), until) {
-        (Poll::Pending, Some(until)) if std::mem::replace(&mut waited, true) => alarm.poll(cx, until).map(|()| {
-            pingora::Error::e_explain(pingora::ErrorType::ReadTimedout, "the header block is not whole in time")
-        }),
-        (read, _) => read,
-    })
-    .await
-}
-
-/// Whether the answer is coded in a way that cannot be passed on: only chunked is taken off and put on again here.
-pub fn has_strange_coding(upstream: &UpstreamSession) -> bool {
-    let coding = upstream.resp_header().map(|header| header.headers.get_all(header::TRANSFER_ENCODING));
-    coding.is_some_and(|values| values.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked")))
 }
 
 /// Keeps the connection of a complete exchange for another request, if the member will.
-pub async fn give_back(mut upstream: Box<UpstreamSession>, member: &Member, route: &PoolRoute, connector: &Connector) {
-    upstream.respect_keepalive();
-    if upstream.will_keepalive()
-        && let Some(stream) = upstream.reuse().await
+pub fn give_back(upstream: Conversation, member: &Member, route: &PoolRoute, connector: &Connector) {
+    if let Some(stream) = upstream.into_kept()
+        && let Some(peer) = route.peers.get(member.index).and_then(Option::as_ref)
     {
-        keep(stream, member, route, connector);
-    }
-}
-
-/// Keeps a connection that nothing is on its way on for another request.
-pub fn keep(stream: Stream, member: &Member, route: &PoolRoute, connector: &Connector) {
-    if let Some(peer) = route.peers.get(member.index).and_then(Option::as_ref) {
         connector.put(peer, stream, route.timeouts.keepalive);
     }
 }

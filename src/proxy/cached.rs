@@ -9,8 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::http::RequestHeader;
 
 use super::context::RequestContext;
 use super::exchange::{self, Unserved};
@@ -307,18 +307,13 @@ impl Cached<'_> {
         let url = stored.as_ref().map_or_else(|| request.url.as_str().into(), |stored| stored.url.clone());
         let fetch = fetching::fetch(session, ctx, self.route, self.connector, stored.as_deref());
         let fetch = fetch.map_err(Unserved::rejected)?;
-        // Credentials that a member sees may choose its answer, whoever the caller is to this gateway.
-        let asked = &session.req_header().headers;
-        let passed_on = fetch.request.headers.get(header::AUTHORIZATION);
-        let authorized = passed_on.is_some() && passed_on == asked.get(header::AUTHORIZATION);
         Ok(Job {
             fetch,
             store: Arc::clone(&self.cache.store),
             rules: self.cache.rules.clone(),
             base: request.base.clone(),
-            asked: asked.clone(),
+            asked: session.req_header().headers.clone(),
             url,
-            authorized,
             validates: stored.filter(|stored| crate::cache::has_validator(&stored.head.headers)),
             record: Arc::default(),
             permits: ctx.permits.clone(),
@@ -403,9 +398,9 @@ fn is_https(ctx: &RequestContext) -> bool {
 
 /// Takes in an answer that a member gave past the cache: one to an unsafe request makes what is stored unusable. Called
 /// before the client sees it, so that what the client asks next is asked anew.
-pub fn observe(session: &Session<'_>, ctx: &RequestContext, answer: &ResponseHeader) {
+pub fn observe(session: &Session<'_>, ctx: &RequestContext, status: StatusCode, answer: &HeaderMap) {
     let Some(cache) = ctx.route.as_ref().and_then(|route| route.cache.as_ref()) else { return };
-    if !invalidate::changes(&ctx.method, answer.status) {
+    if !invalidate::changes(&ctx.method, status) {
         return;
     }
     let request = session.req_header();
@@ -416,7 +411,7 @@ pub fn observe(session: &Session<'_>, ctx: &RequestContext, answer: &ResponseHea
         path: path.forward(),
         query: request.uri.query(),
     };
-    for url in invalidate::targets(&place, &answer.headers) {
+    for url in invalidate::targets(&place, answer) {
         cache.store.invalidate(&url);
     }
 }

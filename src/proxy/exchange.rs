@@ -15,16 +15,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use log::debug;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora::http::RequestHeader;
 
-use super::attempts::{self, Asking, cause_of, has_strange_coding, header_block, rejection_of};
+use super::attempts::{self, Asking, cause_of, rejection_of};
 use super::body::{BodyError, RequestBody};
 use super::cached;
 use super::context::RequestContext;
-use super::forward::{request_for_upstream, response_for_client};
+use super::forward::{fields_for_upstream, information, request_for_upstream, response_for_client};
 use super::masking::Mask;
 use super::rejection::Rejection;
 use crate::balance::Pick;
@@ -32,8 +31,8 @@ use crate::clock;
 use crate::observe::Termination;
 use crate::observe::metrics::AttemptOutcome;
 use crate::snapshot::PoolRoute;
+use crate::transport::http1::{Conversation, Fault, Head, Patience};
 use crate::transport::session::Session;
-use crate::transport::upstream::Upstream;
 use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::Cause;
@@ -63,7 +62,8 @@ impl Unserved {
 
 /// A member that answers: its header block is in.
 struct Answering {
-    upstream: Box<UpstreamSession>,
+    upstream: Box<Conversation>,
+    head: Head,
     pick: Pick,
     /// The request is not, and will not be, complete on this connection.
     request_cut: bool,
@@ -127,11 +127,11 @@ async fn attempt(
         ctx.body_in = body.bytes();
         let asking = Asking::new(session.req_header(), &ctx.request_id, ctx.client);
         match tried {
-            Ok((upstream, request_cut)) => {
-                let replayable = body.is_replayable();
+            Ok((upstream, head, request_cut)) => {
+                let (replayable, status) = (body.is_replayable(), head.status);
                 let record = &mut ctx.upstream;
-                let taken = attempts::answered(&asking, record, route, replayable, &mut pick, &upstream, started);
-                return Ok(taken.then_some(Answering { upstream, pick, request_cut }));
+                let taken = attempts::answered(&asking, record, route, replayable, &mut pick, status, started);
+                return Ok(taken.then_some(Answering { upstream, head, pick, request_cut }));
             }
             Err(Failed::Client(unserved)) => {
                 route.metrics.attempt(AttemptOutcome::Cancelled);
@@ -161,7 +161,7 @@ async fn try_member(
     body: &mut RequestBody,
     peer: &MemberPeer,
     allow_kept: bool,
-) -> Result<(Box<UpstreamSession>, bool), Failed> {
+) -> Result<(Box<Conversation>, Head, bool), Failed> {
     let kept = if allow_kept { connector.take(peer) } else { None };
     let kept_connection = kept.is_some();
     let stream = match kept {
@@ -175,77 +175,73 @@ async fn try_member(
     if let Some(left) = client_left(session).now_or_never() {
         return Err(Failed::Client(left));
     }
-    let member = |cause| Failed::Member { cause, kept_connection };
-    let mut upstream = Box::new(UpstreamSession::new(stream));
-    upstream.write_timeout = Some(route.timeouts.write);
-    upstream.read_timeout = Some(route.timeouts.first_byte);
-
-    let request =
-        request_for_upstream(session, ctx).map_err(|rejection| Failed::Client(Unserved::rejected(rejection)))?;
-    cork(&upstream, !body.is_empty());
-    upstream.write_request_header(request).await.map_err(|error| member(cause_of(&error)))?;
-
-    let mut request_cut = send_kept(&mut upstream, body).await;
+    let member = |fault| Failed::Member { cause: cause_of(fault), kept_connection };
+    let request = fields_for_upstream(session, ctx)
+        .and_then(|fields| request_for_upstream(session, ctx, &ctx.method, &fields))
+        .map_err(|rejection| Failed::Client(Unserved::rejected(rejection)))?;
+    let mut upstream = Box::new(Conversation::new(stream, request));
+    let patience = patience(route);
+    let mut request_cut = send_kept(&mut upstream, body, patience).await;
+    // A slow client is not a slow member: its time runs once it has, or will get, the whole request.
+    let mut until = None;
     loop {
-        // A slow client is not a slow member: its time runs once it has, or will get, the whole request.
-        upstream.read_timeout = (body.is_done() || request_cut).then_some(route.timeouts.first_byte);
-        let until = upstream.read_timeout.map(|limit| clock::now() + limit);
+        if until.is_none() && (body.is_done() || request_cut) {
+            until = Some(clock::now() + route.timeouts.first_byte);
+        }
         let event = if request_cut && !body.is_done() {
             // The client must not be listened to: the bytes belong to a body that another attempt may send whole.
-            cork(&upstream, false);
             tokio::select! {
                 biased;
-                read = header_block(&mut upstream, until) => Event::Answer(read),
+                read = upstream.any_head(until) => Event::Answer(read),
                 left = client_left(session) => return Err(Failed::Client(left)),
             }
         } else if body.is_done() {
-            cork(&upstream, false);
             tokio::select! {
                 biased;
-                read = header_block(&mut upstream, until) => Event::Answer(read),
+                read = upstream.any_head(until) => Event::Answer(read),
                 sent = session.read_body_or_idle(true) => Event::Request(sent),
             }
         } else {
-            // The header block waits for the first bytes of the body, but only while these can be had at once: the
-            // read lets it go.
+            // The header block waits for the first bytes of the body, but only while these can be had at once: a look
+            // for the answer lets it go.
             tokio::select! {
                 biased;
                 sent = session.read_body_or_idle(false) => Event::Request(sent),
-                read = uncorked_response(&mut upstream) => Event::Answer(read),
+                read = upstream.any_head(None) => Event::Answer(read),
             }
         };
         match event {
             Event::Request(sent) => {
-                let sent = send_chunk(session, &mut upstream, body, sent, &mut request_cut).await;
+                let sent = send_chunk(session, &mut upstream, body, sent, patience, &mut request_cut).await;
                 sent.map_err(|not_sent| match not_sent {
                     NotSent::Client(unserved) => Failed::Client(unserved),
-                    NotSent::Member(cause) => member(cause),
+                    NotSent::Member(fault) => member(fault),
                 })?;
             }
             Event::Answer(read) => {
-                read.map_err(|error| member(cause_of(&error)))?;
-                match upstream.get_status() {
-                    Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(member(Cause::Invalid)),
-                    _ if has_strange_coding(&upstream) => return Err(member(Cause::Invalid)),
-                    Some(status) if status.is_informational() => {
-                        Box::pin(pass_information(session, &upstream)).await?;
-                    }
-                    _ => return Ok((upstream, request_cut)),
+                let head = read.map_err(member)?;
+                if !head.status.is_informational() {
+                    return Ok((upstream, head, request_cut));
                 }
+                Box::pin(pass_information(session, head)).await?;
             }
         }
     }
 }
 
+/// How long a member may take to read.
+fn patience(route: &PoolRoute) -> Patience {
+    Patience { pause: route.timeouts.write, until: None }
+}
+
 /// Sends again what an earlier attempt sent of the body. `true`: the member does not take it.
-async fn send_kept(upstream: &mut UpstreamSession, body: &RequestBody) -> bool {
+async fn send_kept(upstream: &mut Conversation, body: &RequestBody, patience: Patience) -> bool {
     let mut cut = false;
     for chunk in body.kept() {
-        cut |= upstream.write_body(chunk).await.is_err();
+        cut |= upstream.write(chunk, patience).await.is_err();
     }
     if !body.is_empty() && body.is_done() {
-        cork(upstream, false);
-        cut |= upstream.finish_body().await.is_err();
+        cut |= upstream.end().is_err();
     }
     cut
 }
@@ -255,12 +251,7 @@ enum Event {
     /// The client sent something, or left.
     Request(pingora::Result<Option<Bytes>>),
     /// A header block, or its failure.
-    Answer(pingora::Result<usize>),
-}
-
-async fn uncorked_response(upstream: &mut UpstreamSession) -> pingora::Result<usize> {
-    cork(upstream, false);
-    upstream.read_response().await
+    Answer(Result<Head, Fault>),
 }
 
 async fn connect(
@@ -290,7 +281,7 @@ async fn connect(
 /// Why a part of the request did not go on.
 enum NotSent {
     Client(Unserved),
-    Member(Cause),
+    Member(Fault),
 }
 
 /// Ends when an HTTP/2 client resets its stream, and reads nothing. A stream that was reset early looks like one whose
@@ -303,69 +294,50 @@ async fn client_left(session: &mut Session<'_>) -> Unserved {
 /// Passes what the client sent on to the member.
 async fn send_chunk(
     session: &mut Session<'_>,
-    upstream: &mut UpstreamSession,
+    upstream: &mut Conversation,
     body: &mut RequestBody,
     chunk: pingora::Result<Option<Bytes>>,
+    patience: Patience,
     request_cut: &mut bool,
 ) -> Result<(), NotSent> {
     let chunk = chunk.map_err(|error| NotSent::Client(client_failed(Some(&error))))?;
-    // An empty read is no chunk: written as one, it would end the body, and the true end would end it again.
     let ended = chunk.is_none();
-    if let Some(chunk) = chunk.filter(|chunk| !chunk.is_empty()) {
+    if let Some(chunk) = chunk {
         let chunk = body
             .add(chunk)
             .map_err(|BodyError::TooLarge| Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected))
             .map_err(NotSent::Client)?;
-        write_request(upstream, &chunk, request_cut).await?;
+        write_request(upstream, &chunk, patience, request_cut).await?;
     }
-    end_request(session, upstream, body, ended, request_cut).await
-}
-
-/// Ends the request towards the member, if the client has sent all of it.
-async fn end_request(
-    session: &mut Session<'_>,
-    upstream: &mut UpstreamSession,
-    body: &mut RequestBody,
-    ended: bool,
-    request_cut: &mut bool,
-) -> Result<(), NotSent> {
     if ended || session.is_body_done() {
         let held = body.finish();
-        write_request(upstream, &held, request_cut).await?;
-    }
-    if body.is_done() && !*request_cut {
-        cork(upstream, false);
-        *request_cut |= upstream.finish_body().await.is_err();
+        write_request(upstream, &held, patience, request_cut).await?;
+        *request_cut |= !*request_cut && upstream.end().is_err();
     }
     Ok(())
 }
 
 /// Writes a part of the request. A member may answer and close before it has read all: its answer counts then, not
 /// our broken write. One that reads nothing for the write timeout will not answer either.
-async fn write_request(upstream: &mut UpstreamSession, chunk: &[u8], request_cut: &mut bool) -> Result<(), NotSent> {
-    // Written as a chunk, nothing would end the body.
-    if chunk.is_empty() {
-        return Ok(());
+async fn write_request(
+    upstream: &mut Conversation,
+    chunk: &[u8],
+    patience: Patience,
+    request_cut: &mut bool,
+) -> Result<(), NotSent> {
+    match upstream.write(chunk, patience).await {
+        Err(Fault::Timeout) => return Err(NotSent::Member(Fault::Timeout)),
+        written => *request_cut |= written.is_err(),
     }
-    match upstream.write_body(chunk).await {
-        Ok(_) => Ok(()),
-        Err(error) if cause_of(&error) == Cause::Timeout => Err(NotSent::Member(Cause::Timeout)),
-        Err(_) => {
-            *request_cut = true;
-            Ok(())
-        }
-    }
+    Ok(())
 }
 
 /// Passes 103 and its like on; 100 was ours to say.
-async fn pass_information(session: &mut Session<'_>, upstream: &UpstreamSession) -> Result<(), Failed> {
-    let Some(header) = upstream.resp_header().filter(|header| header.status != StatusCode::CONTINUE) else {
-        return Ok(());
-    };
-    if session.req_header().version < Version::HTTP_11 {
+async fn pass_information(session: &mut Session<'_>, head: Head) -> Result<(), Failed> {
+    if head.status == StatusCode::CONTINUE || session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
-    let written = session.write_response_header(Box::new(header.clone())).await;
+    let written = session.write_response_header(information(head)).await;
     written.map_err(|_| Failed::Client(Unserved::Cut(Termination::ClientClosed)))
 }
 
@@ -378,14 +350,10 @@ async fn stream(
     body: &mut RequestBody,
     answering: Answering,
 ) -> Result<(), Unserved> {
-    let Answering { mut upstream, pick, mut request_cut } = answering;
-    upstream.read_timeout = Some(route.timeouts.idle);
-    let Some(header) = upstream.resp_header() else {
-        return Err(Unserved::Rejected(Rejection::UpstreamInvalid, Termination::UpstreamInvalid));
-    };
-    let mut mask = mask_of(ctx, header)?;
-    cached::observe(session, ctx, header);
-    let header = response_for_client(session, ctx, header);
+    let Answering { mut upstream, head, pick, mut request_cut } = answering;
+    let mut mask = mask_of(ctx, &head.headers)?;
+    cached::observe(session, ctx, head.status, &head.headers);
+    let header = response_for_client(session, ctx, head);
     if session.req_header().version < Version::HTTP_11 && !header.headers.contains_key(header::CONTENT_LENGTH) {
         session.end_connection(); // The end of the connection is the end of the body.
     }
@@ -393,8 +361,8 @@ async fn stream(
     let written = session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))?;
     let mut slice = 0;
-    while !upstream.is_body_done() {
-        if let Some(read) = tokio::task::unconstrained(upstream.read_body_ref()).now_or_never() {
+    while !upstream.is_done() {
+        if let Some(read) = tokio::task::unconstrained(upstream.part(None)).now_or_never() {
             slice += pass_on(session, ctx, mask.as_deref_mut(), read).await?;
             if slice >= SLICE {
                 slice = 0;
@@ -404,11 +372,13 @@ async fn stream(
         }
         // Nothing more is at hand: what was held back goes out with the next look at the client's side.
         hold(ctx, false);
+        let until = clock::now() + route.timeouts.idle;
         tokio::select! {
             biased;
-            read = upstream.read_body_ref() => slice = pass_on(session, ctx, mask.as_deref_mut(), read).await?,
+            read = upstream.part(Some(until)) => slice = pass_on(session, ctx, mask.as_deref_mut(), read).await?,
             sent = session.read_body_or_idle(body.is_done() || request_cut) => {
-                send_chunk(session, &mut upstream, body, sent, &mut request_cut).await.map_err(cut)?;
+                let sent = send_chunk(session, &mut upstream, body, sent, patience(route), &mut request_cut).await;
+                sent.map_err(cut)?;
             }
         }
         hold(ctx, true);
@@ -422,33 +392,33 @@ async fn stream(
         && !request_cut
         && let Some(member) = &ctx.upstream.member
     {
-        attempts::give_back(upstream, member, route, connector).await;
+        attempts::give_back(*upstream, member, route, connector);
     }
     Ok(())
 }
 
 /// How the body of an answer is masked, if it is.
-fn mask_of(ctx: &RequestContext, answer: &ResponseHeader) -> Result<Option<Box<Mask>>, Unserved> {
+fn mask_of(ctx: &RequestContext, answer: &HeaderMap) -> Result<Option<Box<Mask>>, Unserved> {
     let Some(masking) = &ctx.masking else { return Ok(None) };
-    masking.answer(&answer.headers).map_err(|rejection| Unserved::Rejected(rejection, Termination::Rejected))
+    masking.answer(answer).map_err(|rejection| Unserved::Rejected(rejection, Termination::Rejected))
 }
 
-/// Writes what was read of the answer to the client, without another copy where it speaks HTTP/1. So many bytes were read.
+/// Writes what was read of the answer to the client. So many bytes were read.
 async fn pass_on(
     session: &mut Session<'_>,
     ctx: &RequestContext,
     mask: Option<&mut Mask>,
-    read: pingora::Result<Option<&[u8]>>,
+    read: Result<Option<Bytes>, Fault>,
 ) -> Result<usize, Unserved> {
-    let bytes = read.map_err(|error| {
-        debug!(target: "sluicegate::upstream", "request {}: answer broke off: {error}", ctx.request_id.as_str());
-        Unserved::Cut(rejection_of(cause_of(&error)).1)
+    let bytes = read.map_err(|fault| {
+        debug!(target: "sluicegate::upstream", "request {}: answer broke off: {fault:?}", ctx.request_id.as_str());
+        Unserved::Cut(rejection_of(cause_of(fault)).1)
     })?;
     let Some(bytes) = bytes else { return Ok(0) };
     match mask {
-        None => write_answer(session, bytes).await?,
+        None => write_answer(session, &bytes).await?,
         Some(mask) => {
-            let masked = mask.push(bytes).map_err(|_| Unserved::Cut(Termination::Rejected))?;
+            let masked = mask.push(&bytes).map_err(|_| Unserved::Cut(Termination::Rejected))?;
             write_answer(session, &masked).await?;
         }
     }
@@ -482,17 +452,11 @@ pub(super) fn hold(ctx: &RequestContext, held: bool) {
     }
 }
 
-pub(super) fn cork(upstream: &UpstreamSession, corked: bool) {
-    if let Some(stream) = upstream.stream().as_any().downcast_ref::<Upstream>() {
-        stream.cork(corked);
-    }
-}
-
 /// With a part of the answer sent, nothing can be told any more.
 fn cut(not_sent: NotSent) -> Unserved {
     match not_sent {
         NotSent::Client(Unserved::Rejected(_, termination) | Unserved::Cut(termination)) => Unserved::Cut(termination),
-        NotSent::Member(cause) => Unserved::Cut(rejection_of(cause).1),
+        NotSent::Member(fault) => Unserved::Cut(rejection_of(cause_of(fault)).1),
     }
 }
 

@@ -10,10 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use log::debug;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora::http::RequestHeader;
 
-use super::attempts::{self, Asking, cause_of, has_strange_coding, header_block, rejection_of};
+use super::attempts::{self, Asking, cause_of, rejection_of};
 use super::context::UpstreamRecord;
 use super::exchange::Unserved;
 use super::rejection::Rejection;
@@ -22,6 +21,7 @@ use crate::clock;
 use crate::observe::Termination;
 use crate::observe::trace::RequestId;
 use crate::snapshot::{PoolRoute, RouteState};
+use crate::transport::http1::{Conversation, Head, Request};
 use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::Cause;
@@ -35,7 +35,9 @@ pub struct Fetch {
     /// The request as the client sent it: members are chosen by it.
     pub asked: Box<RequestHeader>,
     /// The request as the member gets it, without a body.
-    pub request: Box<RequestHeader>,
+    pub request: Request,
+    /// Whether the member sees credentials that the client brought.
+    pub authorized: bool,
     /// The id of the request that it is made for.
     pub id: RequestId,
     /// The client that it is made for.
@@ -44,7 +46,8 @@ pub struct Fetch {
 
 /// An answer: its header block is in, its body is still to be read.
 pub struct Fetched {
-    upstream: Box<UpstreamSession>,
+    head: Head,
+    upstream: Box<Conversation>,
     route: Arc<RouteState>,
     connector: Arc<Connector>,
     id: RequestId,
@@ -73,17 +76,14 @@ impl Fetch {
     ///
     /// # Errors
     /// What the client is to hear, when nobody answers.
-    pub async fn send(
-        self,
-        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
-    ) -> Result<(Fetched, UpstreamRecord), Unfetched> {
+    pub async fn send(self, informed: &(dyn Fn(Head) + Send + Sync)) -> Result<(Fetched, UpstreamRecord), Unfetched> {
         let mut record = UpstreamRecord::default();
         let answer = self.attempt_all(&mut record, informed).await;
         record.ended = Some(clock::now());
         match answer {
-            Ok((upstream, pick)) => {
+            Ok((upstream, head, pick)) => {
                 let Self { route, connector, id, .. } = self;
-                Ok((Fetched { upstream, route, connector, id, pick }, record))
+                Ok((Fetched { head, upstream, route, connector, id, pick }, record))
             }
             Err(Unserved::Rejected(rejection, termination)) => Err(Unfetched { rejection, termination, record }),
             Err(Unserved::Cut(termination)) => Err(Unfetched { rejection: Rejection::Internal, termination, record }),
@@ -93,8 +93,8 @@ impl Fetch {
     async fn attempt_all(
         &self,
         record: &mut UpstreamRecord,
-        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
-    ) -> Result<(Box<UpstreamSession>, Pick), Unserved> {
+        informed: &(dyn Fn(Head) + Send + Sync),
+    ) -> Result<(Box<Conversation>, Head, Pick), Unserved> {
         let internal = || Unserved::Rejected(Rejection::Internal, Termination::Internal);
         let route = self.route.pool.as_ref().ok_or_else(internal)?;
         attempts::begin(record, route, clock::now());
@@ -110,8 +110,8 @@ impl Fetch {
         &self,
         route: &PoolRoute,
         record: &mut UpstreamRecord,
-        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
-    ) -> Result<Option<(Box<UpstreamSession>, Pick)>, Unserved> {
+        informed: &(dyn Fn(Head) + Send + Sync),
+    ) -> Result<Option<(Box<Conversation>, Head, Pick)>, Unserved> {
         let asking = Asking::new(&self.asked, &self.id, self.client);
         let mut pick = attempts::pick(&asking, record, route)?;
         let peer = attempts::peer(record, route, &pick)?;
@@ -123,9 +123,9 @@ impl Fetch {
             tried = self.try_member(route, record, peer, false, informed).await;
         }
         match tried {
-            Ok(upstream) => {
-                let taken = attempts::answered(&asking, record, route, true, &mut pick, &upstream, started);
-                Ok(taken.then_some((upstream, pick)))
+            Ok((upstream, head)) => {
+                let taken = attempts::answered(&asking, record, route, true, &mut pick, head.status, started);
+                Ok(taken.then_some((upstream, head, pick)))
             }
             Err(Failed { cause, .. }) => attempts::failed(&asking, record, route, true, pick, cause).map(|()| None),
         }
@@ -138,8 +138,8 @@ impl Fetch {
         record: &mut UpstreamRecord,
         peer: &MemberPeer,
         allow_kept: bool,
-        informed: &(dyn Fn(&ResponseHeader) + Send + Sync),
-    ) -> Result<Box<UpstreamSession>, Failed> {
+        informed: &(dyn Fn(Head) + Send + Sync),
+    ) -> Result<(Box<Conversation>, Head), Failed> {
         let started = clock::now();
         let kept = if allow_kept { self.connector.take(peer) } else { None };
         let kept_connection = kept.is_some();
@@ -154,33 +154,24 @@ impl Fetch {
                 attempts::connected(record, route, &self.connector, peer, started, connected).map_err(failed)?
             }
         };
-        let mut upstream = Box::new(UpstreamSession::new(stream));
-        upstream.write_timeout = Some(route.timeouts.write);
-        upstream.read_timeout = Some(route.timeouts.first_byte);
-        let sent = upstream.write_request_header(self.request.clone()).await;
-        sent.map_err(|error| failed(cause_of(&error)))?;
+        let mut upstream = Box::new(Conversation::new(stream, self.request.clone()));
+        let until = clock::now() + route.timeouts.first_byte;
         loop {
-            let until = clock::now() + route.timeouts.first_byte;
-            header_block(&mut upstream, Some(until)).await.map_err(|error| failed(cause_of(&error)))?;
-            match upstream.get_status() {
-                Some(StatusCode::SWITCHING_PROTOCOLS) => return Err(failed(Cause::Invalid)),
-                _ if has_strange_coding(&upstream) => return Err(failed(Cause::Invalid)),
-                Some(StatusCode::CONTINUE) => {}
-                Some(status) if status.is_informational() => {
-                    upstream.resp_header().into_iter().for_each(informed);
-                }
-                _ => break,
+            let head = upstream.any_head(Some(until)).await.map_err(|fault| failed(cause_of(fault)))?;
+            if !head.status.is_informational() {
+                return Ok((upstream, head));
+            }
+            if head.status != StatusCode::CONTINUE {
+                informed(head);
             }
         }
-        upstream.read_timeout = Some(route.timeouts.idle);
-        Ok(upstream)
     }
 }
 
 impl Fetched {
     /// The header block of the answer, as the member sent it.
-    pub fn header(&self) -> Option<&ResponseHeader> {
-        self.upstream.resp_header()
+    pub fn head(&self) -> &Head {
+        &self.head
     }
 
     /// The next part of the body, never empty; `None` at its end.
@@ -188,24 +179,17 @@ impl Fetched {
     /// # Errors
     /// How a request that waits for it ended, when the body breaks off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Termination> {
-        while !self.upstream.is_body_done() {
-            let read = self.upstream.read_body_bytes().await.map_err(|error| {
-                debug!(target: "sluicegate::upstream", "request {}: answer broke off: {error}", self.id.as_str());
-                rejection_of(cause_of(&error)).1
-            })?;
-            if let Some(bytes) = read.filter(|bytes| !bytes.is_empty()) {
-                return Ok(Some(bytes));
-            }
-        }
-        Ok(None)
+        let until = self.route.pool.as_ref().map(|route| clock::now() + route.timeouts.idle);
+        self.upstream.part(until).await.map_err(|fault| {
+            debug!(target: "sluicegate::upstream", "request {}: answer broke off: {fault:?}", self.id.as_str());
+            rejection_of(cause_of(fault)).1
+        })
     }
 
     /// Ends it. A connection whose body was read to its end is kept for another request.
-    pub async fn finish(mut self) {
-        if self.upstream.is_body_done()
-            && let Some(route) = self.route.pool.as_ref()
-        {
-            attempts::give_back(self.upstream, &self.pick.member, route, &self.connector).await;
+    pub fn finish(self) {
+        if let Some(route) = self.route.pool.as_ref() {
+            attempts::give_back(*self.upstream, &self.pick.member, route, &self.connector);
         }
     }
 }

@@ -5,15 +5,19 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::context::RequestContext;
 use super::cors;
-use super::headers::{EditHeaders, apply_rules, is_hop_by_hop, nominated, set_security_headers, strip_hop_by_hop};
+use super::headers::{
+    EditHeaders, apply_rules, content_length, is_hop_by_hop, nominated, set_security_headers, strip_hop_by_hop,
+};
 use super::masking::Masking;
 use super::rejection::Rejection;
+use crate::transport::http1::{Head, Request, RequestHead, Sends};
 use crate::transport::session::Session;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
+const UNFORWARDABLE: Rejection = Rejection::BadRequest("the path cannot be forwarded");
 
 impl EditHeaders for RequestHeader {
     fn map(&self) -> &HeaderMap {
@@ -52,42 +56,61 @@ impl EditHeaders for ResponseHeader {
     }
 }
 
-/// The request for an HTTP/1 member.
-///
-/// It is made of plain parts and a header map: Pingora's own header type also keeps the case of every name, which
-/// costs an allocation a field, and no HTTP/2 peer, nor HAProxy, keeps it either.
+/// The fields of the request for an HTTP/1 member.
 ///
 /// # Errors
 /// When Connection names fields that are not its to name.
-pub fn request_for_upstream(session: &Session<'_>, ctx: &RequestContext) -> Result<Box<RequestHeader>, Rejection> {
-    let mut parts = http::request::Parts::clone(session.req_header().as_ref());
-    parts.version = Version::HTTP_11;
-    let headers = &mut parts.headers;
-    strip_request(headers)?;
+pub fn fields_for_upstream(session: &Session<'_>, ctx: &RequestContext) -> Result<HeaderMap, Rejection> {
+    let asked = session.req_header();
+    let mut headers = asked.headers.clone();
+    strip_request(&mut headers)?;
     headers.remove(header::EXPECT); // Answered by us.
-    join_cookies(headers);
-    single_length(headers);
+    join_cookies(&mut headers);
+    single_length(&mut headers);
     if let Some(masking) = &ctx.masking {
-        masking.change_request(headers);
+        masking.change_request(&mut headers);
     }
     if !headers.contains_key(header::HOST) {
-        let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+        let authority = asked.uri.authority().map_or("", |authority| authority.as_str());
         let authority = HeaderValue::from_str(authority).map_err(|_| Rejection::BadRequest("the host is no text"))?;
         headers.insert(header::HOST, authority);
     }
-    if !headers.contains_key(header::CONTENT_LENGTH) && session.has_streamed_body() {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // It says how the body ends, whatever the other says (RFC 9112, section 6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    } else if !headers.contains_key(header::CONTENT_LENGTH) && session.has_streamed_body() {
         headers.insert(header::TRANSFER_ENCODING, CHUNKED);
     } else if !headers.contains_key(header::CONTENT_LENGTH)
-        && session.req_header().version == Version::HTTP_2
-        && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
+        && asked.version == Version::HTTP_2
+        && matches!(asked.method, Method::POST | Method::PUT | Method::PATCH)
     {
         // HTTP/1 servers want to be told that there is no body (RFC 9110, section 8.6).
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
     }
-    complete_headers(headers, ctx)?;
-    let mut request = Box::new(RequestHeader::from(parts));
-    set_target(&mut request, ctx)?;
-    Ok(request)
+    complete_headers(&mut headers, ctx)?;
+    Ok(headers)
+}
+
+/// The request for an HTTP/1 member, with these fields.
+///
+/// # Errors
+/// When it has no target that can be forwarded.
+pub fn request_for_upstream(
+    session: &Session<'_>,
+    ctx: &RequestContext,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Request, Rejection> {
+    let asked = session.req_header().uri.path_and_query().map_or("/", |both| both.as_str());
+    let target = ctx.changed_target.as_deref().unwrap_or(asked);
+    let mut head = RequestHead::new(method, target).ok_or(UNFORWARDABLE)?;
+    headers.iter().for_each(|(name, value)| head.field(name, value));
+    let body = if headers.contains_key(header::TRANSFER_ENCODING) {
+        Sends::Chunks
+    } else {
+        Sends::Length(content_length(headers).unwrap_or(0))
+    };
+    Ok(Request { head: head.end(), body, is_head: *method == Method::HEAD })
 }
 
 /// Several equal lengths, which are taken, become one (RFC 9110, section 8.6).
@@ -131,16 +154,15 @@ pub fn complete_request(request: &mut RequestHeader, ctx: &RequestContext) -> Re
 }
 
 fn set_target(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(), Rejection> {
-    const REFUSED: Rejection = Rejection::BadRequest("the path cannot be forwarded");
     let Some(target) = &ctx.changed_target else { return Ok(()) };
     if request.version == Version::HTTP_2 && request.uri.authority().is_some() {
         // The host stands there, too.
         let mut uri = request.uri.clone().into_parts();
-        uri.path_and_query = Some(target.parse().map_err(|_| REFUSED)?);
-        request.set_uri(Uri::from_parts(uri).map_err(|_| REFUSED)?);
+        uri.path_and_query = Some(target.parse().map_err(|_| UNFORWARDABLE)?);
+        request.set_uri(Uri::from_parts(uri).map_err(|_| UNFORWARDABLE)?);
         return Ok(());
     }
-    request.set_raw_path(target.as_bytes()).map_err(|_| REFUSED)
+    request.set_raw_path(target.as_bytes()).map_err(|_| UNFORWARDABLE)
 }
 
 /// What is not for the member, what is told of the client, the ids, and the route's rules last: they may set what was
@@ -200,20 +222,23 @@ pub(super) fn nominated_by_client(headers: &HeaderMap) -> Result<Vec<HeaderName>
     Ok(nominated)
 }
 
-/// The answer for the client: `upstream`'s, without what may not pass, with what the configuration adds.
-pub fn response_for_client(
-    session: &Session<'_>,
-    ctx: &RequestContext,
-    upstream: &ResponseHeader,
-) -> Box<ResponseHeader> {
-    let mut parts = http::response::Parts::clone(upstream.as_ref());
+/// The answer for the client: `head`, without what may not pass, with what the configuration adds.
+pub fn response_for_client(session: &Session<'_>, ctx: &RequestContext, head: Head) -> Box<ResponseHeader> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    (parts.status, parts.version, parts.headers) = (head.status, head.version, head.headers);
     if let Some(masking) = &ctx.masking
         && masking.changes(&parts.headers, parts.status)
     {
         Masking::change_answer(&mut parts.headers, parts.status);
     }
-    let reason = upstream.get_reason_phrase().filter(|reason| Some(*reason) != upstream.status.canonical_reason());
-    complete_response(session, ctx, parts, reason)
+    complete_response(session, ctx, parts, head.reason.as_deref())
+}
+
+/// An answer that only informs, for the client.
+pub fn information(head: Head) -> Box<ResponseHeader> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    (parts.status, parts.headers) = (head.status, head.headers);
+    Box::new(ResponseHeader::from(parts))
 }
 
 /// The same of an answer in plain parts. `reason`: its phrase, when it is not the usual one.
@@ -280,6 +305,10 @@ fn frame(response: &mut http::response::Parts, method: &Method, client: Version)
         response.headers.remove(header::TRANSFER_ENCODING);
     }
     let chunked = response.headers.contains_key(header::TRANSFER_ENCODING);
+    if chunked {
+        // It says how the body ends, whatever the other says (RFC 9112, section 6.3).
+        response.headers.remove(header::CONTENT_LENGTH);
+    }
     if client == Version::HTTP_11 {
         response.version = Version::HTTP_11;
         if !bodiless && !chunked && !response.headers.contains_key(header::CONTENT_LENGTH) {

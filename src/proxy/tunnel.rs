@@ -8,7 +8,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session as PingoraSession};
 
-use super::attempts::{self, Asking, cause_of, fault_of, rejection_of};
+use super::attempts::{self, Asking, fault_of, rejection_of};
 use super::context::RequestContext;
 use super::exchange::{self, Unserved};
 use super::forward::{complete_request, finish_response};
@@ -104,7 +104,7 @@ pub fn response(session: &mut PingoraSession, response: &mut ResponseHeader, ctx
         // Both sides of a tunnel may be silent for the same time.
         session.set_read_timeout(Some(route.timeouts.idle.max(route.timeouts.first_byte)));
     }
-    super::cached::observe(&Session::Pingora(session), ctx, response);
+    super::cached::observe(&Session::Pingora(session), ctx, response.status, &response.headers);
     ctx.upstream.status = Some(status);
     ctx.upstream.first_byte = ctx.upstream.started.map(|started| now.saturating_duration_since(started));
     let since = ctx.upstream.attempt_started.map(|started| now.saturating_duration_since(started));
@@ -154,6 +154,22 @@ pub fn failed(ctx: &mut RequestContext, mut error: Box<Error>, replayable: bool)
     }
     error.set_retry(again);
     error
+}
+
+/// What an error of the member's side means, before any byte of an answer.
+fn cause_of(error: &Error) -> Cause {
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Cause::Timeout,
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Cause::ConnectTimeout,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => Cause::Connect,
+        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::InvalidH2 | ErrorType::H2Error => Cause::Invalid,
+        _ => Cause::Reset,
+    }
 }
 
 /// Tells the client what can still be told.

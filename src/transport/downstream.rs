@@ -23,9 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::connection::{Connection, Phase, carry};
 use super::deadline::Deadline;
 use super::socket::Socket;
-
-/// Bytes of an answer gathered before they go to the kernel: a header block and a small body leave in one call.
-const WRITE_BUFFER: usize = 4096;
+use super::unsent::{GATHERED, Unsent};
 
 /// How long a connection that ends with a part of the request unread is still read from.
 const LINGER: Duration = Duration::from_secs(2);
@@ -48,9 +46,7 @@ enum Wire {
 /// The stream of a client connection.
 pub struct Downstream {
     wire: Wire,
-    /// What waits to be written, of which so many bytes are.
-    out: Vec<u8>,
-    gone: usize,
+    out: Unsent,
     /// Something was written since the last flush; TLS may hold on to it.
     unflushed: bool,
     connection: Arc<Connection>,
@@ -74,8 +70,7 @@ impl Downstream {
     fn new(wire: Wire, connection: Arc<Connection>, refusal: Arc<dyn EarlyRefusal>) -> Self {
         Self {
             wire,
-            out: Vec::with_capacity(WRITE_BUFFER),
-            gone: 0,
+            out: Unsent::new(Vec::with_capacity(GATHERED)),
             unflushed: false,
             connection,
             refusal,
@@ -121,79 +116,56 @@ impl Downstream {
 
     /// Where what is written next can be put at once: at most some kilobytes at a time.
     pub fn unwritten(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        self.out.bytes()
     }
 
     /// Gives the room back that one long header block took.
     pub fn shrink(&mut self) {
-        if self.out.is_empty() && self.out.capacity() > 2 * WRITE_BUFFER {
-            self.out = Vec::with_capacity(WRITE_BUFFER);
-        }
+        self.out.shrink();
     }
 
     /// Writes `bytes` and `tail`, behind what waits to be; small ones wait themselves.
     ///
     /// # Errors
     /// When the connection breaks, or the client takes nothing in its time.
-    pub async fn write(&mut self, mut bytes: &[u8], mut tail: &[u8]) -> io::Result<()> {
-        if self.out.len() + bytes.len() + tail.len() <= WRITE_BUFFER {
-            self.out.extend_from_slice(bytes);
-            self.out.extend_from_slice(tail);
+    pub async fn write(&mut self, bytes: &[u8], tail: &[u8]) -> io::Result<()> {
+        let mut parts = [bytes, tail];
+        if self.out.gather(parts) {
             return Ok(());
         }
         poll_fn(|cx| {
-            while !bytes.is_empty() {
-                let written = ready!(self.poll_through(cx, bytes, tail))?;
-                tail = tail.get(written.saturating_sub(bytes.len())..).unwrap_or_default();
-                bytes = bytes.get(written..).unwrap_or_default();
+            while !parts[0].is_empty() {
+                ready!(self.poll_through(cx, &mut parts))?;
             }
             Poll::Ready(io::Result::Ok(()))
         })
         .await?;
-        self.out.extend_from_slice(tail);
+        self.unwritten().extend_from_slice(parts[1]);
         Ok(())
     }
 
-    /// Writes what waits to be written, and `bytes` and `tail` behind it, in one call; how much of these went out.
-    fn poll_through(&mut self, cx: &mut Context<'_>, bytes: &[u8], tail: &[u8]) -> Poll<io::Result<usize>> {
-        let waiting = self.out.get(self.gone..).unwrap_or_default();
-        let before = waiting.len();
-        let wire = Pin::new(&mut self.wire);
-        let written = if bytes.is_empty() {
-            wire.poll_write(cx, waiting)
-        } else {
-            wire.poll_write_vectored(cx, &[IoSlice::new(waiting), IoSlice::new(bytes), IoSlice::new(tail)])
-        };
+    /// Writes of what waits to be written, and of `parts` behind it, what goes out in one call.
+    fn poll_through(&mut self, cx: &mut Context<'_>, parts: &mut [&[u8]; 2]) -> Poll<io::Result<()>> {
+        let written = self.out.poll_write(cx, &mut self.wire, parts);
         match written {
-            Poll::Pending => self.poll_write_deadline(cx).map(Err),
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(written)) => {
+            Poll::Pending => return self.poll_write_deadline(cx).map(Err),
+            Poll::Ready(Ok(())) => {
                 self.unflushed = true;
                 self.write_deadline.restart();
-                self.went_out(written.min(before));
-                Poll::Ready(Ok(written.saturating_sub(before)))
             }
-            failed => failed,
+            Poll::Ready(Err(_)) => {}
         }
-    }
-
-    /// So many of the bytes that waited are written.
-    fn went_out(&mut self, written: usize) {
-        self.gone += written;
-        if self.gone == self.out.len() {
-            self.out.clear();
-            self.gone = 0;
-        }
+        written
     }
 
     fn put_refusal(&mut self, status: u16) {
         let answer = self.refusal.answer(&self.connection, status);
-        self.out.extend_from_slice(&answer);
+        self.unwritten().extend_from_slice(&answer);
     }
 
     fn poll_flush_wire(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
-            ready!(self.poll_through(cx, &[], &[]))?;
+            ready!(self.poll_through(cx, &mut [&[], &[]]))?;
         }
         match Pin::new(&mut self.wire).poll_flush(cx) {
             Poll::Pending => self.poll_write_deadline(cx).map(Err),
@@ -206,14 +178,16 @@ impl Downstream {
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.out.len() + buf.len() > WRITE_BUFFER {
-            ready!(self.poll_flush_wire(cx))?;
+        if self.out.gather([buf, &[]]) {
+            return Poll::Ready(Ok(buf.len()));
         }
-        if buf.len() >= WRITE_BUFFER {
-            return self.poll_through(cx, buf, &[]);
+        ready!(self.poll_flush_wire(cx))?;
+        if self.out.gather([buf, &[]]) {
+            return Poll::Ready(Ok(buf.len()));
         }
-        self.out.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+        let mut parts = [buf, &[]];
+        ready!(self.poll_through(cx, &mut parts))?;
+        Poll::Ready(Ok(buf.len() - parts[0].len()))
     }
 
     fn poll_write_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {

@@ -9,6 +9,7 @@
 //! the exchange are complete and the member lets it serve again; a future that is dropped while it waits loses nothing.
 
 use std::future::poll_fn;
+use std::io::Write;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -16,9 +17,10 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::protocols::Stream;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite as _};
 
 use super::deadline::{Alarm, Deadline};
+use super::unsent::Unsent;
 use crate::clock;
 use body::{Body, Taken};
 pub use head::{Head, RequestHead};
@@ -45,12 +47,46 @@ pub enum Fault {
     Invalid,
 }
 
+/// A request for a member.
+#[derive(Clone)]
+pub struct Request {
+    /// Its header block.
+    pub head: Vec<u8>,
+    /// Its body, of which nothing was written.
+    pub body: Sends,
+    /// Whether it is a HEAD, to which no answer has a body.
+    pub is_head: bool,
+}
+
+/// How the body of a request goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sends {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks, and the last one.
+    Chunks,
+}
+
+/// How long a member may take to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Before it takes more.
+    pub pause: Duration,
+    /// Until it has taken all.
+    pub until: Option<Instant>,
+}
+
 /// A connection while it serves one request.
 pub struct Conversation {
     stream: Stream,
+    unsent: Unsent,
+    sends: Sends,
+    is_head: bool,
     incoming: Incoming,
+    /// So many bytes were no whole header block.
+    looked_at: usize,
     body: Body,
-    /// The whole request left, and the member lets the connection serve again.
+    /// The request did not break off, and the member lets the connection serve again.
     keeps: bool,
     /// Something of an answer came.
     heard: bool,
@@ -58,11 +94,16 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Begins on a connection that nothing is on its way on.
-    pub fn new(stream: Stream) -> Self {
+    /// Begins on a connection that nothing is on its way on. The header block waits for what of the body is written next,
+    /// or for a look at the answer.
+    pub fn new(stream: Stream, request: Request) -> Self {
         Self {
             stream,
+            unsent: Unsent::new(request.head),
+            sends: request.body,
+            is_head: request.is_head,
             incoming: Incoming::default(),
+            looked_at: 0,
             body: Body::default(),
             keeps: true,
             heard: false,
@@ -70,34 +111,98 @@ impl Conversation {
         }
     }
 
-    /// Sends `bytes`, of which the member has to take some in any time as long as `patience`, and all by `until`.
+    /// Writes a part of the body; a small one waits for the next, or for a look at the answer.
     ///
     /// # Errors
-    /// When it does not, or the connection breaks.
-    pub async fn send(&mut self, mut bytes: &[u8], patience: Duration, until: Instant) -> Result<(), Fault> {
+    /// When the member does not take it in time, or the connection breaks. An answer may be there all the same.
+    pub async fn write(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+        if bytes.is_empty() {
+            return Ok(()); // As a chunk, it would end the body.
+        }
+        match self.sends {
+            Sends::Length(left) => {
+                // More than was announced would be the beginning of another request.
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                self.sends = Sends::Length(left - most as u64);
+                self.put([bytes.get(..most).unwrap_or_default(), &[]], patience).await
+            }
+            Sends::Chunks => {
+                // What is written into memory is always written.
+                let _ = write!(self.unsent.bytes(), "{:X}\r\n", bytes.len());
+                self.put([bytes, b"\r\n"], patience).await
+            }
+        }
+    }
+
+    async fn put(&mut self, mut parts: [&[u8]; 2], patience: Patience) -> Result<(), Fault> {
+        if self.unsent.gather(parts) {
+            return Ok(());
+        }
+        self.drive(&mut parts, patience).await?;
+        self.unsent.bytes().extend_from_slice(parts[1]);
+        Ok(())
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// When it is shorter than was announced.
+    pub fn end(&mut self) -> Result<(), Fault> {
+        match self.sends {
+            Sends::Chunks => self.unsent.bytes().extend_from_slice(b"0\r\n\r\n"),
+            Sends::Length(0) => {}
+            Sends::Length(_) => return Err(Fault::Closed),
+        }
+        self.sends = Sends::Length(0);
+        Ok(())
+    }
+
+    /// Sends what waits.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn flush(&mut self, patience: Patience) -> Result<(), Fault> {
+        self.drive(&mut [&[], &[]], patience).await
+    }
+
+    /// Sends what waits and the first of `parts`.
+    async fn drive(&mut self, parts: &mut [&[u8]; 2], patience: Patience) -> Result<(), Fault> {
         let mut pause = Deadline::default();
-        let Self { stream, alarm, .. } = self;
-        let mut waited = |cx: &mut Context<'_>, pause: &mut Deadline| match alarm.poll(cx, until) {
-            Poll::Pending => pause.poll(cx, patience),
-            over => over,
-        };
+        let mut left = (self.unsent.len(), parts[0].len());
         let sent = poll_fn(|cx| {
-            while !bytes.is_empty() {
-                match Pin::new(&mut *stream).poll_write(cx, bytes) {
-                    Poll::Ready(Ok(taken @ 1..)) => bytes = bytes.get(taken..).unwrap_or_default(),
-                    Poll::Ready(_) => return Poll::Ready(Err(Fault::Closed)),
-                    Poll::Pending => return waited(cx, &mut pause).map(|()| Err(Fault::Timeout)),
-                }
+            let sent = self.poll_send(cx, parts);
+            if sent.is_ready() {
+                return sent;
+            }
+            let now = (self.unsent.len(), parts[0].len());
+            if std::mem::replace(&mut left, now) != now {
                 pause.restart();
             }
-            match Pin::new(&mut *stream).poll_flush(cx) {
-                Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Fault::Closed)),
-                Poll::Pending => waited(cx, &mut pause).map(|()| Err(Fault::Timeout)),
+            if let Some(until) = patience.until
+                && self.alarm.poll(cx, until).is_ready()
+            {
+                return Poll::Ready(Err(Fault::Timeout));
             }
+            pause.poll(cx, patience.pause).map(|()| Err(Fault::Timeout))
         })
         .await;
-        self.keeps &= sent.is_ok();
+        if sent.is_err() {
+            self.break_off();
+        }
         sent
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, parts: &mut [&[u8]; 2]) -> Poll<Result<(), Fault>> {
+        while !self.unsent.is_empty() || !parts[0].is_empty() {
+            ready!(self.unsent.poll_write(cx, &mut self.stream, parts)).map_err(|_| Fault::Closed)?;
+        }
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(|_| Fault::Closed)
+    }
+
+    /// The member takes no more of the request.
+    fn break_off(&mut self) {
+        self.unsent.clear();
+        self.keeps = false;
     }
 
     /// The header block of the answer, those that only inform passed over.
@@ -106,17 +211,30 @@ impl Conversation {
     /// When there is none at `until`, or none that can be understood.
     pub async fn head(&mut self, until: Instant) -> Result<Head, Fault> {
         loop {
-            while let Some(head) = Head::take(&mut self.incoming.bytes)? {
-                if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
-                    // One that never runs out of them is never waited for.
-                    if clock::now() >= until {
-                        return Err(Fault::Timeout);
-                    }
-                    continue;
+            let head = self.any_head(Some(until)).await?;
+            if !head.status.is_informational() {
+                return Ok(head);
+            }
+            // One that never runs out of them is never waited for.
+            if clock::now() >= until {
+                return Err(Fault::Timeout);
+            }
+        }
+    }
+
+    /// The next header block, which may be one that only informs.
+    ///
+    /// # Errors
+    /// When there is none at `until`, or none that can be understood.
+    pub async fn any_head(&mut self, until: Option<Instant>) -> Result<Head, Fault> {
+        loop {
+            let whole = self.look()?;
+            if let Some(head) = whole {
+                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    let framed = Body::of(&head, self.is_head)?;
+                    self.body = framed.body;
+                    self.keeps &= framed.keeps;
                 }
-                let framed = Body::of(&head)?;
-                self.body = framed.body;
-                self.keeps &= framed.keeps;
                 return Ok(head);
             }
             if self.fill(until).await? == 0 {
@@ -125,11 +243,23 @@ impl Conversation {
         }
     }
 
+    fn look(&mut self) -> Result<Option<Head>, Fault> {
+        if !head::is_worth_a_look(&self.incoming.bytes, self.looked_at) {
+            return Ok(None);
+        }
+        self.looked_at = self.incoming.bytes.len();
+        let head = Head::take(&mut self.incoming.bytes)?;
+        if head.is_some() {
+            self.looked_at = 0;
+        }
+        Ok(head)
+    }
+
     /// The next part of the answer's body, never empty; `None` at its end.
     ///
     /// # Errors
     /// When nothing is there at `until`, or the body breaks off.
-    pub async fn part(&mut self, until: Instant) -> Result<Option<Bytes>, Fault> {
+    pub async fn part(&mut self, until: Option<Instant>) -> Result<Option<Bytes>, Fault> {
         loop {
             match self.body.take(&mut self.incoming.bytes)? {
                 Taken::Part(bytes) => return Ok(Some(bytes)),
@@ -155,22 +285,32 @@ impl Conversation {
 
     /// The connection, when it may serve another request.
     pub fn into_kept(self) -> Option<Stream> {
-        (self.keeps && self.body.is_done() && self.incoming.bytes.is_empty()).then_some(self.stream)
+        let asked = self.sends == Sends::Length(0) && self.unsent.is_empty();
+        let answered = self.body.is_done() && self.incoming.bytes.is_empty();
+        (self.keeps && asked && answered).then_some(self.stream)
     }
 
     /// Reads more; 0: the member said its last word.
-    async fn fill(&mut self, until: Instant) -> Result<usize, Fault> {
+    async fn fill(&mut self, until: Option<Instant>) -> Result<usize, Fault> {
         let read = poll_fn(|cx| self.poll_fill(cx, until)).await?;
         self.heard |= read > 0;
         Ok(read)
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<Result<usize, Fault>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, until: Option<Instant>) -> Poll<Result<usize, Fault>> {
+        // Who waits for an answer has said what there was to say. One may be there though it did not leave.
+        if !self.unsent.is_empty()
+            && let Poll::Ready(Err(_)) = self.poll_send(cx, &mut [&[], &[]])
+        {
+            self.break_off();
+        }
         if let Poll::Ready(read) = self.incoming.poll_fill(cx, &mut self.stream) {
             return Poll::Ready(read);
         }
-        ready!(self.alarm.poll(cx, until));
-        Poll::Ready(Err(Fault::Timeout))
+        match until {
+            Some(until) => self.alarm.poll(cx, until).map(|()| Err(Fault::Timeout)),
+            None => Poll::Pending,
+        }
     }
 }
 

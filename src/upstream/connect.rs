@@ -25,7 +25,6 @@ use crate::balance::Address;
 use crate::clock;
 use crate::transport::failure::reason;
 use crate::transport::socket::Socket;
-use crate::transport::upstream::Upstream;
 
 /// How long a worker keeps quiet about a member that it told the log it cannot reach.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
@@ -114,7 +113,7 @@ impl Connector {
             return self.connect_tls(peer).await;
         }
         match tokio::time::timeout(timeout, open(&peer.address)).await {
-            Ok(Ok(socket)) => Ok(Box::new(Upstream::new(socket))),
+            Ok(Ok(socket)) => Ok(Box::new(socket)),
             Ok(Err(error)) => Err(ConnectError { cause: cause_of(&error), reason: error.to_string() }),
             Err(_) => {
                 Err(ConnectError { cause: Cause::ConnectTimeout, reason: format!("no connection in {timeout:?}") })

@@ -14,11 +14,11 @@ use crate::balance::{Failure, NoPick, Pick, PickRequest};
 use crate::clock;
 use crate::config::ai::AiTimeouts;
 use crate::observe::metrics::AttemptOutcome;
-use crate::proxy::attempts::{self, fault_of};
+use crate::proxy::attempts::{self, cause_of, fault_of};
 use crate::proxy::context::UpstreamRecord;
 use crate::proxy::exchange::SLICE;
 use crate::snapshot::ai::ProviderState;
-use crate::transport::http1::{Conversation, Fault, Head};
+use crate::transport::http1::{Conversation, Fault, Head, Patience, Request, Sends};
 use crate::upstream::connect::Connector;
 use crate::upstream::peer::MemberPeer;
 use crate::upstream::retry::Cause;
@@ -27,8 +27,6 @@ use crate::upstream::retry::Cause;
 const EARLY_ANSWER: Duration = Duration::from_secs(5);
 /// How long the end of an answer is waited for once its last event is there, so that the connection can be kept.
 const LINGER: Duration = Duration::from_millis(200);
-/// Bytes of a body that leave in one write with the header block.
-const WITH_HEAD: usize = 16 << 10;
 
 /// A request as the provider gets it.
 pub struct Outgoing {
@@ -167,9 +165,12 @@ async fn exchange(
             attempts::connected(record, route, connector, peer, started, connected).map_err(failed)?
         }
     };
-    let mut upstream = Box::new(Conversation::new(stream));
+    let Outgoing { head, body } = outgoing;
+    let request = Request { head: head.clone(), body: Sends::Length(body.len() as u64), is_head: false };
+    let mut upstream = Box::new(Conversation::new(stream, request));
+    let patience = Patience { pause: route.timeouts.write, until: Some(terms.until) };
     // A provider may answer and close before it has read all: its answer counts then, not our broken write.
-    let cut = match send(&mut upstream, outgoing, route.timeouts.write, terms.until).await {
+    let cut = match send(&mut upstream, body, patience).await {
         Ok(()) => false,
         Err(Fault::Timeout) => return Err(failed(Cause::Timeout)),
         Err(_) => true,
@@ -183,33 +184,15 @@ async fn exchange(
     }
 }
 
-/// Sends a request: a small one in one write, a body otherwise a slice at a time, so that what else the worker serves does
-/// not wait for all of it.
-async fn send(
-    upstream: &mut Conversation,
-    outgoing: &Outgoing,
-    patience: Duration,
-    until: Instant,
-) -> Result<(), Fault> {
-    let Outgoing { head, body } = outgoing;
-    let (first, rest) = body.split_at(body.len().min(WITH_HEAD));
-    if first.is_empty() {
-        return upstream.send(head, patience, until).await;
-    }
-    upstream.send(&[head, first].concat(), patience, until).await?;
-    for slice in rest.chunks(SLICE) {
+/// Sends a body, a slice at a time, so that what else the worker serves does not wait for all of it.
+async fn send(upstream: &mut Conversation, body: &Bytes, patience: Patience) -> Result<(), Fault> {
+    let mut slices = body.chunks(SLICE);
+    upstream.write(slices.next().unwrap_or_default(), patience).await?;
+    for slice in slices {
         tokio::task::yield_now().await;
-        upstream.send(slice, patience, until).await?;
+        upstream.write(slice, patience).await?;
     }
-    Ok(())
-}
-
-fn cause_of(fault: Fault) -> Cause {
-    match fault {
-        Fault::Timeout => Cause::Timeout,
-        Fault::Closed => Cause::Reset,
-        Fault::Invalid => Cause::Invalid,
-    }
+    upstream.flush(patience).await
 }
 
 impl Live {
@@ -255,7 +238,7 @@ impl Live {
         if let Some(peeked) = self.peeked.take() {
             return Ok(Some(peeked));
         }
-        self.upstream.part(until).await.map_err(cause_of)
+        self.upstream.part(Some(until)).await.map_err(cause_of)
     }
 
     /// Keeps the connection for another request, when its answer ends now or in a moment.
@@ -266,8 +249,6 @@ impl Live {
                 return;
             }
         }
-        if let Some(stream) = self.upstream.into_kept() {
-            attempts::keep(stream, &self.pick.member, &self.provider.route, &self.connector);
-        }
+        attempts::give_back(*self.upstream, &self.pick.member, &self.provider.route, &self.connector);
     }
 }

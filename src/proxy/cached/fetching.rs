@@ -15,10 +15,11 @@ use crate::limit::Permits;
 use crate::observe::Termination;
 use crate::proxy::context::{RequestContext, UpstreamRecord};
 use crate::proxy::fetch::{Fetch, Fetched};
-use crate::proxy::forward::request_for_upstream;
+use crate::proxy::forward::{fields_for_upstream, request_for_upstream};
 use crate::proxy::headers::{content_length, strip_hop_by_hop};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::RouteState;
+use crate::transport::http1;
 use crate::transport::session::Session;
 use crate::upstream::connect::Connector;
 
@@ -56,20 +57,22 @@ pub fn fetch(
     connector: &Arc<Connector>,
     stored: Option<&Stored>,
 ) -> Result<Fetch, Rejection> {
-    let mut request = request_for_upstream(session, ctx)?;
-    request.set_method(Method::GET);
-    request.remove_header(&header::RANGE);
+    let mut fields = fields_for_upstream(session, ctx)?;
+    fields.remove(header::RANGE);
     for name in &conditional::CONDITIONS {
-        request.remove_header(name);
+        fields.remove(name);
     }
-    for (name, value) in stored.into_iter().flat_map(|stored| conditional::conditions(&stored.head.headers)) {
-        request.insert_header(name, value).map_err(|_| Rejection::Internal)?;
-    }
+    fields.extend(stored.into_iter().flat_map(|stored| conditional::conditions(&stored.head.headers)));
+    let request = request_for_upstream(session, ctx, &Method::GET, &fields)?;
+    // They may choose the answer, whoever the caller is to this gateway.
+    let passed_on = fields.get(header::AUTHORIZATION);
+    let authorized = passed_on.is_some() && passed_on == session.req_header().headers.get(header::AUTHORIZATION);
     Ok(Fetch {
         route: Arc::clone(route),
         connector: Arc::clone(connector),
         asked: Box::new(session.req_header().clone()),
         request,
+        authorized,
         id: ctx.request_id,
         client: ctx.client,
     })
@@ -89,8 +92,6 @@ pub struct Job {
     pub asked: HeaderMap,
     /// The URL, as purges name it.
     pub url: Box<str>,
-    /// Whether the member sees credentials that the client brought.
-    pub authorized: bool,
     /// The stored answer that it asks about.
     pub validates: Option<Arc<Stored>>,
     /// Where its attempts are told.
@@ -102,13 +103,13 @@ pub struct Job {
 impl Job {
     /// Fetches, tells `filler`, and stores.
     pub async fn run(self, filler: Filler) {
-        let Self { fetch, store, rules, base, asked, url, authorized, validates, record, permits } = self;
+        let Self { fetch, store, rules, base, asked, url, validates, record, permits } = self;
+        let authorized = fetch.authorized;
         let _in_flight = permits;
         let judge = Judge { store, rules, base, asked, url, authorized, began: clock::now() };
-        let inform = |header: &pingora::http::ResponseHeader| {
-            let mut headers = header.headers.clone();
-            strip_hop_by_hop(&mut headers, header.status);
-            filler.inform(Informed { status: header.status, headers });
+        let inform = |mut head: http1::Head| {
+            strip_hop_by_hop(&mut head.headers, head.status);
+            filler.inform(Informed { status: head.status, headers: head.headers });
         };
         match fetch.send(&inform).await {
             Ok((fetched, attempts)) => {
@@ -156,13 +157,11 @@ struct Judge {
 
 impl Judge {
     async fn take(self, fetched: Fetched, filler: Filler, validates: Option<Arc<Stored>>) {
-        let Some(head) = head_of(&fetched) else {
-            return filler.fail(Failure { status: 502, termination: Termination::UpstreamInvalid });
-        };
+        let head = head_of(fetched.head());
         match validates {
             Some(stored) if head.status == StatusCode::NOT_MODIFIED => {
                 self.confirm(filler, head, &stored);
-                fetched.finish().await;
+                fetched.finish();
             }
             _ => self.pass_on(fetched, filler, head).await,
         }
@@ -228,7 +227,7 @@ impl Judge {
         }
         filler.finish(end, coming_in);
         if end.is_ok() {
-            fetched.finish().await;
+            fetched.finish();
         }
     }
 
@@ -296,11 +295,9 @@ fn is_json(content_type: &[u8]) -> bool {
     kind == b"application/json" || kind == b"text/json" || kind.ends_with(b"+json")
 }
 
-fn head_of(fetched: &Fetched) -> Option<Head> {
-    let header = fetched.header()?;
-    let mut headers = header.headers.clone();
-    strip_hop_by_hop(&mut headers, header.status);
-    let reason = header.get_reason_phrase().filter(|reason| Some(*reason) != header.status.canonical_reason());
+fn head_of(answer: &http1::Head) -> Head {
+    let mut headers = answer.headers.clone();
+    strip_hop_by_hop(&mut headers, answer.status);
     let (received, received_wall) = (clock::now(), clock::wall());
-    Some(Head { status: header.status, reason: reason.map(Into::into), headers, received, received_wall })
+    Head { status: answer.status, reason: answer.reason.clone(), headers, received, received_wall }
 }

@@ -52,11 +52,11 @@ pub enum Taken {
 }
 
 impl Body {
-    /// How the body behind `head` is delimited, which answers a request that was no HEAD.
+    /// How the body behind `head` is delimited. `to_head`: it answers a HEAD, and has none.
     ///
     /// # Errors
     /// When that can be read in several ways.
-    pub fn of(head: &Head) -> Result<Framed, Fault> {
+    pub fn of(head: &Head, to_head: bool) -> Result<Framed, Fault> {
         let keeps = lets_serve_again(head.version, &head.headers);
         let coded = head.headers.contains_key(header::TRANSFER_ENCODING);
         let length = length(&head.headers)?;
@@ -76,6 +76,7 @@ impl Body {
                 None => Self::UntilClose,
             },
         };
+        let body = if to_head { Self::Done } else { body };
         // With both, or with chunks in HTTP/1.0, somebody between us may see another end (section 6.1).
         let sure = !coded || (length.is_none() && head.version == Version::HTTP_11);
         Ok(Framed { body, keeps: keeps && sure && body != Self::UntilClose })
@@ -235,7 +236,7 @@ mod tests {
     use super::*;
 
     fn framed(text: &str) -> Result<Framed, Fault> {
-        Body::of(&Head::take(&mut BytesMut::from(text)).unwrap().unwrap())
+        Body::of(&Head::take(&mut BytesMut::from(text)).unwrap().unwrap(), false)
     }
 
     /// All of a body that comes in these pieces, and what is left in the buffer.

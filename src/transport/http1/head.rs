@@ -35,7 +35,13 @@ impl RequestHead {
     pub fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
         let head = &mut self.0;
         head.reserve(name.as_str().len() + value.len() + 4);
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        // Some members know names only as they are usually written.
+        let mut first = true;
+        for &byte in name.as_str().as_bytes() {
+            head.push(if first { byte.to_ascii_uppercase() } else { byte });
+            first = byte == b'-';
+        }
+        for part in [b": ", value.as_bytes(), b"\r\n"] {
             head.extend_from_slice(part);
         }
     }
@@ -60,6 +66,8 @@ pub struct Head {
     pub version: Version,
     /// Its status.
     pub status: StatusCode,
+    /// The phrase behind it, where it is not the usual one.
+    pub reason: Option<Box<str>>,
     /// Its fields.
     pub headers: HeaderMap,
 }
@@ -92,9 +100,19 @@ impl Head {
         }
         let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
         let status = StatusCode::from_u16(answer.code.unwrap_or(0)).map_err(|_| Fault::Invalid)?;
+        let reason = answer.reason.filter(|reason| !reason.is_empty() && Some(*reason) != status.canonical_reason());
+        let reason = reason.map(Box::from);
         buffer.advance(length);
-        Ok(Some(Self { version, status, headers }))
+        Ok(Some(Self { version, status, reason, headers }))
     }
+}
+
+/// Whether `bytes`, of which the first `before` were no whole header block, may be one. So that it is not taken apart again for
+/// each byte of it.
+pub(super) fn is_worth_a_look(bytes: &[u8], before: usize) -> bool {
+    let new = bytes.get(before.saturating_sub(3)..).unwrap_or_default();
+    let ends = || new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n");
+    !bytes.is_empty() && (bytes.len() >= 2 * before || ends())
 }
 
 /// The items of all fields of this name, which are lists.
@@ -139,6 +157,32 @@ mod tests {
     }
 
     #[test]
+    fn a_phrase_is_kept_where_it_says_more() {
+        for (line, reason) in [("200 OK", None), ("200", None), ("200 Fine", Some("Fine")), ("799 Odd", Some("Odd"))] {
+            let head = taken(&format!("HTTP/1.1 {line}\r\n\r\n")).unwrap().unwrap();
+            assert_eq!(head.reason.as_deref(), reason, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_comes_in_bits_is_looked_at_when_it_has_grown_or_may_end() {
+        let text = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "b".repeat(1000));
+        for end in ["\r\n\r\n", "\n\n", "\n\r\n"] {
+            let text = text.replace("\r\n\r\n", end);
+            let mut before = 0;
+            let mut looks = 0;
+            for length in 1..=text.len() {
+                if is_worth_a_look(&text.as_bytes()[..length], before) {
+                    (before, looks) = (length, looks + 1);
+                }
+            }
+            assert_eq!(before, text.len(), "the last look sees all of it");
+            assert!(looks < 20, "{looks} looks");
+        }
+        assert!(!is_worth_a_look(b"", 0));
+    }
+
+    #[test]
     fn a_value_on_several_lines_is_one() {
         let head = taken("HTTP/1.1 200 OK\r\na: b;\r\n\t c\r\n d\r\ne: f\r\n\r\n").unwrap().unwrap();
         assert_eq!((&head.headers["a"], &head.headers["e"]), (&"b; c d".parse().unwrap(), &"f".parse().unwrap()));
@@ -173,7 +217,7 @@ mod tests {
     fn a_request_is_written_in_lines() {
         let mut head = RequestHead::new(&Method::POST, "/v1/x?y=z").unwrap();
         head.field(&header::HOST, &HeaderValue::from_static("a.example"));
-        let written = b"POST /v1/x?y=z HTTP/1.1\r\nhost: a.example\r\ncontent-length: 12\r\n\r\n";
+        let written = b"POST /v1/x?y=z HTTP/1.1\r\nHost: a.example\r\nContent-Length: 12\r\n\r\n";
         assert_eq!(head.finish(12), written);
     }
 

@@ -20,7 +20,7 @@ use pingora::{Error, ErrorType};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::body::{Body, Taken};
-use super::head::items;
+use super::head::{is_worth_a_look, items};
 use super::request::{Request, Unfit, skip_blank_lines};
 use super::{Fault, Incoming};
 use crate::transport::connection::Phase;
@@ -111,8 +111,8 @@ impl Inbound {
             tokio::task::consume_budget().await;
         }
         loop {
-            // A block that has no end is not taken apart again for each byte of it.
-            if !self.incoming.bytes.is_empty() && (looked_at == 0 || self.ends_after(looked_at)) {
+            if is_worth_a_look(&self.incoming.bytes, looked_at) {
+                looked_at = self.incoming.bytes.len();
                 match Request::take(&mut self.incoming.bytes) {
                     Ok(Some(request)) => return self.begin(request).await,
                     Ok(None) => {}
@@ -123,17 +123,10 @@ impl Inbound {
             if self.incoming.bytes.len() > self.bounds.fields + MOST_TARGET {
                 return self.refuse(431).await;
             }
-            looked_at = self.incoming.bytes.len();
             if !matches!(poll_fn(|cx| self.poll_fill(cx)).await, Ok(1..)) {
                 return false;
             }
         }
-    }
-
-    /// Whether a header block may end behind `at`.
-    fn ends_after(&self, at: usize) -> bool {
-        let new = self.incoming.bytes.get(at.saturating_sub(3)..).unwrap_or_default();
-        new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n")
     }
 
     async fn begin(&mut self, request: Request) -> bool {

@@ -23,7 +23,7 @@ type Begun = Result<Option<(String, Body)>, String>;
 fn answer(buffer: &mut BytesMut) -> Begun {
     let told = |fault: Fault| format!("{fault:?}");
     let Some(head) = Head::take(buffer).map_err(told)? else { return Ok(None) };
-    Ok(Some((head.status.to_string(), Body::of(&head).map_err(told)?.body)))
+    Ok(Some((head.status.to_string(), Body::of(&head, false).map_err(told)?.body)))
 }
 
 fn request(buffer: &mut BytesMut) -> Begun {
