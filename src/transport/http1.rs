@@ -339,3 +339,6 @@ impl Incoming {
         Poll::Ready(Ok(read))
     }
 }
+
+#[cfg(test)]
+mod tests;
