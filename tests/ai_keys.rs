@@ -185,7 +185,9 @@ async fn targets_that_are_passed_over_are_told_in_the_log_and_counted() {
     a.set_key(&key_of("first"), Some(KeyState::Refused));
     let line = gate.access_log(6).await.remove(5);
     let open = json!({"provider": "first", "key": "key-1", "outcome": "breaker_open"});
-    let answered = json!({"provider": "second", "key": "key-1", "outcome": "answered"});
+    let id = line["tries"][1]["request_id"].as_str().unwrap_or_default();
+    assert!(id.starts_with("req_mock"), "the provider's own id: {line}");
+    let answered = json!({"provider": "second", "key": "key-1", "outcome": "answered", "request_id": id});
     assert_eq!(line["tries"], json!([open, answered]), "{line}");
     assert_eq!((&line["provider"], &line["attempts"]), (&json!("second"), &json!(1)), "{line}");
 

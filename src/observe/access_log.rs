@@ -29,7 +29,7 @@
 //! | `model_served?` | what the provider calls the model it was asked for |
 //! | `provider?`, `provider_key?` | names of the provider that answered, or was asked last, and of its key |
 //! | `stream?` | `true` or `false`: whether the client asked for a stream |
-//! | `tries?` | a list of objects with `provider`, `key?` and `outcome`, a word of [`TryOutcome`](super::ai::TryOutcome) |
+//! | `tries?` | a list of objects with `provider`, `key?`, `outcome`, a word of [`TryOutcome`](super::ai::TryOutcome), and `request_id?`, the provider's own |
 //! | `tries_untold?` | how many more than [`MOST_TRIES`](super::ai::MOST_TRIES) there were |
 //! | `tokens_input?`, `tokens_output?`, `tokens_cache_read?`, `tokens_cache_write?`, `tokens_reasoning?` | all or none |
 //! | `tokens_estimated?` | `true` when they were counted here, because the provider did not say |

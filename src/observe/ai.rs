@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 /// Tries that are told one by one; beyond, they are only counted.
 pub const MOST_TRIES: usize = 24;
 
@@ -277,6 +279,8 @@ pub struct Try {
     pub key: Option<Arc<str>>,
     /// How it ended.
     pub outcome: TryOutcome,
+    /// What the provider calls the request, where it says so: its support asks for it.
+    pub request_id: Option<HeaderValue>,
 }
 
 /// What the access log says of one request to the AI gateway.

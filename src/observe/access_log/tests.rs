@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use http::HeaderValue;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -127,10 +128,16 @@ fn the_combined_format_is_what_log_readers_know_with_more_behind_it() {
 
 fn ai_record() -> AiRecord {
     let mut record = AiRecord::new(Operation::Chat);
-    let one = |provider: &str, outcome| Try { provider: provider.into(), key: Some("key-1".into()), outcome };
+    let one = |provider: &str, outcome| Try {
+        provider: provider.into(),
+        key: Some("key-1".into()),
+        outcome,
+        request_id: None,
+    };
     record.tried(one("openai", TryOutcome::Status429));
     record.tried(Try { key: None, ..one("gpus", TryOutcome::BreakerOpen) });
-    record.tried(one("anthropic", TryOutcome::Answered));
+    let request_id = Some(HeaderValue::from_static("req_\"1"));
+    record.tried(Try { request_id, ..one("anthropic", TryOutcome::Answered) });
     record.model = "gpt-4".to_owned();
     record.served = Some("claude-sonnet-4-5".into());
     record.provider = Some("anthropic".into());
@@ -151,7 +158,8 @@ fn a_request_to_the_ai_gateway_tells_who_was_tried_and_what_it_cost() {
         r#","upstream_status":200,"operation":"chat","model":"gpt-4","model_served":"claude-sonnet-4-5","#,
         r#""provider":"anthropic","provider_key":"key-1","stream":true,"#,
         r#""tries":[{"provider":"openai","key":"key-1","outcome":"status_429"},"#,
-        r#"{"provider":"gpus","outcome":"breaker_open"},{"provider":"anthropic","key":"key-1","outcome":"answered"}],"#,
+        r#"{"provider":"gpus","outcome":"breaker_open"},{"provider":"anthropic","key":"key-1","outcome":"answered","#,
+        r#""request_id":"req_\"1"}],"#,
         r#""tokens_input":1200,"tokens_output":80,"tokens_cache_read":1000,"tokens_cache_write":100,"#,
         r#""tokens_reasoning":40,"tokens_estimated":true,"cost_usd":0.012345,"first_token_ms":456.789,"broken":true,"#,
         r#""termination":"completed","#
@@ -183,6 +191,7 @@ fn a_request_that_was_tried_without_end_still_makes_a_line_of_bounded_length() {
             provider: "p".repeat(64).into(),
             key: Some("k".repeat(64).into()),
             outcome: TryOutcome::KeyRefused,
+            request_id: HeaderValue::from_bytes(&[b'r'; 4_000]).ok(),
         });
     }
     ai.model.clone_from(&evil);

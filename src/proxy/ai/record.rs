@@ -36,7 +36,7 @@ impl Trail {
         record.stream = self.streams;
         for one in &self.tries {
             let (provider, key) = (one.name.clone(), one.key.clone());
-            record.tried(Try { provider, key, outcome: one.told() });
+            record.tried(Try { provider, key, outcome: one.told(), request_id: one.id.clone() });
         }
         if let Some(last) = self.last_try() {
             record.provider = Some(last.name.clone());

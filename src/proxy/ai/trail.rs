@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::error::Class;
@@ -22,6 +22,13 @@ use crate::snapshot::ai::ProviderState;
 /// The most tries that are remembered one by one.
 const MOST_REMEMBERED: usize = 32;
 
+/// Where providers say what they call a request: OpenAI and its like, Anthropic, Azure.
+static REQUEST_IDS: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("apim-request-id"),
+];
+
 /// One try.
 #[derive(Debug, Clone)]
 pub struct Try {
@@ -35,6 +42,8 @@ pub struct Try {
     pub model: Arc<str>,
     /// How it ended; `None` while it runs.
     pub outcome: Option<TryOutcome>,
+    /// What the provider calls the request.
+    pub id: Option<HeaderValue>,
 }
 
 impl Try {
@@ -201,7 +210,15 @@ impl Trail {
             key: key.and_then(|key| config.keys.get(key)).map(|key| Arc::clone(&key.name)),
             model: Arc::clone(&candidate.model),
             outcome,
+            id: None,
         });
+    }
+
+    /// Takes down what the provider calls the request that it answers with these fields.
+    pub(super) fn named(&mut self, headers: &HeaderMap) {
+        if let Some(one) = self.tries.last_mut() {
+            one.id = REQUEST_IDS.iter().find_map(|name| headers.get(name)).cloned();
+        }
     }
 
     pub(super) fn missed(&mut self, outcome: TryOutcome) {

@@ -40,6 +40,7 @@ fn tries(buf: &mut Vec<u8>, record: &AiRecord) {
         text(buf, key, &one.provider);
         optional(buf, b",\"key\":\"", one.key.as_deref());
         text(buf, b",\"outcome\":\"", one.outcome.as_str());
+        optional(buf, b",\"request_id\":\"", one.request_id.as_ref().and_then(|id| id.to_str().ok()));
         buf.push(b'}');
     }
     buf.push(b']');

@@ -50,6 +50,7 @@ impl Job {
     ) -> Result<Box<Answer>, Missed> {
         let status = live.status();
         let headers = live.take_headers();
+        trail.named(&headers);
         if !status.is_success() {
             let until = clock::now() + ERROR_WITHIN;
             let body = body_of(live, MOST_ERROR, ERROR_WITHIN, until).await.unwrap_or_default();
