@@ -255,6 +255,26 @@ async fn a_broken_stream_and_one_that_its_client_leaves_are_charged_for_what_was
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_at_the_last_word_pays_for_all_of_it() {
+    let raw = raw_upstream().await;
+    let ai = ai().provider_at("first", "openai", raw.address(), "keys: sk-x-4711").model("m", &["first"]);
+    let gate = limited(ai, "key: global, tokens: 100000/1d").start().await;
+    let provider = tokio::spawn(async move {
+        let chunk = r#"{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}"#;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        raw.answer_once(&format!("{head}data: {chunk}\n\n")).await
+    });
+    let mut open = stream(&gate, "chat/completions", &streamed(short("m"))).await;
+    open.next().await.unwrap();
+    drop(open);
+    let (mut connection, _) = provider.await.unwrap();
+    assert!(!connection.closed_within(ms(300)).await, "it is listened to for what it counted");
+    let usage = r#"{"id":"1","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":900,"total_tokens":910}}"#;
+    connection.send(format!("data: {usage}\n\n")).await;
+    assert_eq!(settled(&gate).await, 910);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_before_the_first_content_pays_for_its_prompt() {
     let a = upstream("a").await;
     let gate = limited(ai_of(&a), "key: global, tokens: 1000/1d").start().await;
@@ -465,6 +485,8 @@ async fn a_budget_of_the_calendar_says_when_it_begins_anew() {
     assert_eq!(refused.status, 429);
     let midnight = 86_400 - seconds_now() % 86_400;
     assert!(number(&refused, "retry-after").abs_diff(midnight) <= 3, "{midnight}: {:?}", refused.headers);
+    let told = if midnight > 60 { "false" } else { "" };
+    assert_eq!(refused.header("x-should-retry"), told, "no client sleeps until then of its own accord");
 }
 
 #[tokio::test]

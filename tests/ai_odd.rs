@@ -323,3 +323,18 @@ async fn a_query_that_is_no_ascii_reaches_its_provider_as_it_came() {
     assert_eq!(connection.ask(format!("{head}{body}")).await.status, 200);
     assert_eq!(last_seen(&a).path_and_query, "/v1/chat/completions?\u{e9}=1");
 }
+
+#[tokio::test]
+async fn a_provider_that_is_down_says_by_no_window_of_its_limits_when_it_is_back() {
+    let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}).to_string();
+    let windows = [
+        ("content-type", "application/json"),
+        ("anthropic-ratelimit-requests-remaining", "499"),
+        ("anthropic-ratelimit-requests-reset", "2099-01-01T00:00:00Z"),
+    ];
+    let (gate, _backend) = answered_by("anthropic", 529, &windows, error.clone()).await;
+    let answer = ask(&gate, "messages", &messages("m", "x")).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (529, ""), "{}", answer.text());
+    let (gate, _backend) = answered_by("anthropic", 529, &[windows[0], ("retry-after", "7")], error).await;
+    assert_eq!(ask(&gate, "messages", &messages("m", "x")).await.header("retry-after"), "7");
+}

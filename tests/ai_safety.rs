@@ -548,6 +548,35 @@ async fn bodies_of_all_requests_together_take_no_more_memory_than_they_may() {
 }
 
 #[tokio::test]
+async fn a_request_of_many_small_parts_takes_room_for_its_translation() {
+    let a = upstream("a").await;
+    let gate = ai().anthropic("first", &a).openai("second", &a).model("c", &["first"]).model("o", &["second"]);
+    let gate = gate.set("max_buffered: 8MiB").start().await;
+    let parts = |model: &str| json!({"model": model, "max_tokens": 5, "messages": vec![json!({"role": "user", "content": ""}); 20_000]});
+    let refused = ask(&gate, "chat/completions", &parts("c")).await;
+    assert_eq!((refused.status, code_of(&refused).as_str()), (400, "INVALID_REQUEST"), "{}", refused.text());
+    assert!(refused.text().contains("too many parts"), "{}", refused.text());
+    assert_eq!(ask(&gate, "chat/completions", &parts("o")).await.status, 200, "what is passed on is not taken apart");
+    let long = with(chat("c", &"long ".repeat(100 << 10)), json!({"max_tokens": 5}));
+    assert_eq!(ask(&gate, "chat/completions", &long).await.status, 200, "what is long is not many");
+    assert_eq!(gate.metric("sluicegate_ai_buffered_bytes").await, 0.0);
+}
+
+#[tokio::test]
+async fn fields_that_tell_other_gateways_where_to_go_reach_no_provider() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    let steering =
+        ["x-portkey-custom-host", "helicone-target-url", "x-litellm-tags", "x-base-url", "x-http-method-override"];
+    let mut fields: Vec<(&str, &str)> = steering.iter().map(|name| (*name, "http://127.0.0.1:1")).collect();
+    fields.push(("x-stainless-lang", "python"));
+    assert_eq!(ask_with(&gate, "chat/completions", &chat("m", "x"), &fields).await.status, 200);
+    let seen = last_seen(&a);
+    assert_eq!(steering.map(|name| sent(&seen, name)), [""; 5]);
+    assert_eq!(sent(&seen, "x-stainless-lang"), "python");
+}
+
+#[tokio::test]
 async fn credentials_that_are_forwarded_are_those_for_a_provider_without_keys_and_nothing_of_the_way_to_us() {
     let [own, keyed] = upstreams(["own", "keyed"]).await;
     let ai = ai().openai("first", &keyed).provider_as("own", "kind: openai_compatible, pool: own");

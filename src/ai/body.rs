@@ -109,6 +109,7 @@ pub struct Asked {
     open: usize,
     members: Vec<Member>,
     model: Box<str>,
+    bulk: u64,
     /// The value of `stream_options.include_usage`.
     usage_at: Option<Range<usize>>,
     /// The answer is to come as a stream.
@@ -185,8 +186,15 @@ impl Asked {
             asked.members.push(Member { name, value: start..reader.position() });
         }
         reader.end()?;
+        asked.bulk = reader.bulk();
         asked.model = model.ok_or(BadBody::MissingModel)?;
         Ok(asked)
+    }
+
+    /// Bytes that it takes to take it apart and put it together anew, about: much more than its length where it is made of small
+    /// parts.
+    pub fn bulk(&self) -> u64 {
+        self.bulk + 2 * self.body.len() as u64
     }
 
     fn nothing(body: Bytes, open: usize) -> Self {
@@ -195,6 +203,7 @@ impl Asked {
             open,
             members: Vec::with_capacity(16),
             model: Box::default(),
+            bulk: 0,
             usage_at: None,
             stream: false,
             stream_options: false,

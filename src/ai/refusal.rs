@@ -10,12 +10,22 @@ use super::dialect::Dialect;
 use super::dialect::error::{self, ErrorText};
 use crate::observe::Termination;
 
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const X_CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("x-circuit-breaker");
 const X_PROVIDER: HeaderName = HeaderName::from_static("x-provider");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Whose words an error is.
 const SLUICEGATE: HeaderValue = HeaderValue::from_static("sluicegate");
+
+/// The longest that a client is let wait for another try of its own accord, in seconds.
+const LONGEST_WAIT: u64 = 60;
+
+/// The official clients of OpenAI and Anthropic obey Retry-After, some for days, while their callers hear nothing. For a
+/// longer wait they are told that another try is their caller's to decide.
+pub fn give_up_after(seconds: u64) -> Option<(HeaderName, HeaderValue)> {
+    (seconds > LONGEST_WAIT).then(|| (X_SHOULD_RETRY, HeaderValue::from_static("false")))
+}
 
 /// Why a request on an AI door has no answer. Nothing in it comes from a provider's secrets or addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +140,7 @@ impl Refusal {
         let mut fields = vec![(header::SERVER, SLUICEGATE), (header::CACHE_CONTROL, NO_STORE)];
         if let Some(seconds) = self.retry_after {
             fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+            fields.extend(give_up_after(seconds));
         }
         if let Some(provider) = self.more.as_ref().and_then(|more| more.open.as_ref()) {
             fields.push((X_CIRCUIT_BREAKER, HeaderValue::from_static("open")));

@@ -36,7 +36,7 @@ struct Window {
     exhausted: bool,
 }
 
-/// How long the provider wants to be left alone, by an answer that refused (429, 503, 529): from [`LEAST`] to [`MOST`]. `None`
+/// How long the provider wants to be left alone, by an answer that says it was asked too often (429): from [`LEAST`] to [`MOST`]. `None`
 /// when it does not say. `now` is the time of the wall clock.
 pub fn rest_of(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let said = retry_after(headers, now).or_else(|| {
@@ -46,7 +46,8 @@ pub fn rest_of(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     said.map(bounded)
 }
 
-/// The same by what is said of this very request alone. Windows of rates say nothing of a quota that is used up.
+/// The same by what is said of this very request alone. Windows of rates say nothing of a quota that is used up, nor of a
+/// provider that is down.
 pub fn wait_of(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     retry_after(headers, now).map(bounded)
 }

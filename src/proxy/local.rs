@@ -10,6 +10,7 @@ use super::forward::finish_response;
 use super::rejection::Rejection;
 use crate::ai::dialect::Dialect;
 use crate::ai::dialect::error::{self, ErrorText};
+use crate::ai::refusal::give_up_after;
 use crate::clock;
 use crate::config::Respond;
 use crate::observe::Termination;
@@ -121,6 +122,9 @@ pub fn rejected(rejection: &Rejection, session: &Session<'_>, ctx: &RequestConte
     }
     if let Some(seconds) = rendered.retry_after {
         fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        if ctx.door.is_some() {
+            fields.extend(give_up_after(seconds.into()));
+        }
     }
     if let Some(allow) = rendered.allow {
         fields.push((header::ALLOW, allow));

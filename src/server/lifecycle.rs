@@ -164,6 +164,9 @@ impl Control {
     }
 }
 
+/// Linux has no other number for it but on MIPS and PA-RISC.
+const SIGXFSZ: i32 = 25;
+
 /// The signals that mean something.
 pub struct Signals {
     hangup: Signal,
@@ -171,6 +174,8 @@ pub struct Signals {
     user2: Signal,
     interrupt: Signal,
     terminate: Signal,
+    /// A file is as long as this process may make one: the write fails, and says so.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -185,6 +190,7 @@ impl Signals {
             user2: signal(SignalKind::user_defined2())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            _file_size: signal(SignalKind::from_raw(SIGXFSZ))?,
         })
     }
 }

@@ -19,6 +19,17 @@ impl Held {
         Self { all: Arc::clone(all), most, bytes: 0 }
     }
 
+    /// So many bytes beside it, for a time; `None`: there are no more to be had.
+    pub fn beside(&self, bytes: u64) -> Option<Self> {
+        let mut held = Self::new(&self.all, self.most);
+        held.add(bytes).then_some(held)
+    }
+
+    /// The most that all may have.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
     /// Takes so many more. `false`: there are no more to be had.
     pub fn add(&mut self, bytes: u64) -> bool {
         self.bytes += bytes;

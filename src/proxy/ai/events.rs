@@ -199,6 +199,11 @@ impl Events {
         }
     }
 
+    /// Reads on, for nobody, until the provider has said what it counted.
+    pub async fn count(&mut self, until: Instant) {
+        while self.meter.usage().is_none() && matches!(self.step(until).await, Step::Piece(_)) {}
+    }
+
     /// Writes a proper end in the client's dialect over what is still to come: the answer was as long as it may be, and used
     /// so much. `tells`: the client asked to be told of it.
     pub fn cut(&mut self, usage: Usage, tells: bool, out: &mut Vec<u8>) {

@@ -1,8 +1,8 @@
 //! The request as a provider gets it: the client's own fields where both speak the same dialect, without any that could
 //! carry a credential, a cookie or an address; our key; the body, changed only where it has to be.
 //!
-//! **Invariant:** no field of the client's reaches a provider that could name a key, an organization or a cookie, but
-//! where the route forwards credentials to a pool that has no keys of ours.
+//! **Invariant:** no field of the client's reaches a provider that could name a key, an organization, a cookie or an
+//! address, but where the route forwards credentials to a pool that has no keys of ours.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -50,8 +50,23 @@ fn is_private(name: &HeaderName) -> bool {
             | "openai-project"
             | "x-goog-user-project"
             | "x-ms-client-principal"
-    )
+            | "x-http-method-override"
+            | "x-method-override"
+    ) || STEERING.iter().any(|of| name.as_str().starts_with(of))
 }
+
+/// How fields begin by which other gateways, which a provider may be, are told where to go and with what.
+const STEERING: [&str; 9] = [
+    "x-portkey-",
+    "helicone-",
+    "x-litellm-",
+    "cf-aig-",
+    "x-sluicegate-",
+    "x-base-url",
+    "x-api-base",
+    "x-target-",
+    "x-upstream-",
+];
 
 /// Fields that tell of the client, which a provider outside of the fleet does not learn.
 const FORWARDING: [HeaderName; 7] = [

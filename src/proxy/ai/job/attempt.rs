@@ -148,7 +148,7 @@ impl Job {
         let model = &*candidate.model;
         let Fault { verdict, status, headers, error, body } = fault;
         let (now, wall) = (clock::now(), clock::wall());
-        let rest = reset::rest_of(headers, wall).or_else(|| reset::rest_in(body.as_deref().unwrap_or_default()));
+        let in_body = || reset::rest_in(body.as_deref().unwrap_or_default());
         match verdict {
             Verdict::Serve | Verdict::Fault => {
                 trial.succeeded();
@@ -175,7 +175,7 @@ impl Job {
                 Missed::Key
             }
             Verdict::Limited => {
-                let rest = rest.unwrap_or(LIMITED);
+                let rest = reset::rest_of(headers, wall).or_else(in_body).unwrap_or(LIMITED);
                 if let Some(key) = key {
                     let why = "its provider limits how often it is used";
                     provider.keys.rests(key, Of::Model(model), now, now + rest, why);
@@ -185,6 +185,8 @@ impl Job {
             }
             Verdict::Down => {
                 trial.failed();
+                // When a window of its limits begins anew says nothing of when it works again.
+                let rest = reset::wait_of(headers, wall).or_else(in_body);
                 trail.down(status, error.class, rest);
                 Missed::Member
             }

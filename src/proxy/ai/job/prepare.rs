@@ -6,12 +6,14 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{Job, LONG};
+use crate::ai::body::Asked;
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::translate;
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{Way, way};
+use crate::observe::Termination;
 use crate::observe::ai::Phase;
-use crate::proxy::ai::body::Body;
+use crate::proxy::ai::body::{Body, Held};
 use crate::snapshot::ai::ProviderState;
 
 /// What is asked of one candidate.
@@ -46,6 +48,7 @@ impl Job {
             }
             return Ok(Prepared { way, body: edit.build(), notes: None });
         };
+        let _room = self.room(asked)?;
         let working = self.ai.books.gateway.begin(Phase::Translate);
         let (body, client, model) = (edit.build(), self.operation.dialect(), Arc::clone(&candidate.model));
         let translate = move || translate::request(client, dialect, &body, &model);
@@ -60,5 +63,21 @@ impl Job {
             Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
         })?;
         Ok(Prepared { way, body: Bytes::from(translated.body), notes: Some(translated.notes) })
+    }
+
+    /// The memory that its translation takes, while it lasts.
+    fn room(&self, asked: &Asked) -> Result<Option<Held>, Refusal> {
+        if asked.body().len() <= LONG {
+            return Ok(None);
+        }
+        if asked.bulk() > self.held.most() {
+            let message = "the request has too many parts for a translation to the dialect of the model's provider";
+            return Err(Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message));
+        }
+        let busy = || {
+            let message = "requests for models fill the memory that they may have: retry in a moment";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message, Termination::Rejected).after(1)
+        };
+        self.held.beside(asked.bulk()).map(Some).ok_or_else(busy)
     }
 }
