@@ -181,7 +181,7 @@ async fn try_member(
         .map_err(|rejection| Failed::Client(Unserved::rejected(rejection)))?;
     let mut upstream = Box::new(Conversation::new(stream, request));
     let patience = patience(route);
-    let mut request_cut = send_kept(&mut upstream, body, patience).await;
+    let mut request_cut = send_kept(&mut upstream, body, patience).await.map_err(member)?;
     // A slow client is not a slow member: its time runs once it has, or will get, the whole request.
     let mut until = None;
     loop {
@@ -234,16 +234,16 @@ fn patience(route: &PoolRoute) -> Patience {
     Patience { pause: route.timeouts.write, until: None }
 }
 
-/// Sends again what an earlier attempt sent of the body. `true`: the member does not take it.
-async fn send_kept(upstream: &mut Conversation, body: &RequestBody, patience: Patience) -> bool {
-    let mut cut = false;
+/// Sends again what an earlier attempt sent of the body. `true`: the member does not take it, but may answer.
+async fn send_kept(upstream: &mut Conversation, body: &RequestBody, patience: Patience) -> Result<bool, Fault> {
     for chunk in body.kept() {
-        cut |= upstream.write(chunk, patience).await.is_err();
+        match upstream.write(chunk, patience).await {
+            Ok(()) => {}
+            Err(Fault::Timeout) => return Err(Fault::Timeout),
+            Err(_) => return Ok(true),
+        }
     }
-    if !body.is_empty() && body.is_done() {
-        cut |= upstream.end().is_err();
-    }
-    cut
+    Ok(!body.is_empty() && body.is_done() && upstream.end().is_err())
 }
 
 /// What happens next while an answer is waited for.

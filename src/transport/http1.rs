@@ -6,7 +6,8 @@
 //! costs a timer only when it is one.
 //!
 //! **Invariants:** what cannot be read in one way only is [`Fault::Invalid`]; a connection is kept only when both sides of
-//! the exchange are complete and the member lets it serve again; a future that is dropped while it waits loses nothing.
+//! the exchange are complete and the member lets it serve again; a future that is dropped while it reads loses nothing, and one
+//! that is dropped while it writes makes its connection serve no other.
 
 use std::future::poll_fn;
 use std::io::Write;
@@ -80,6 +81,10 @@ pub struct Patience {
 pub struct Conversation {
     stream: Stream,
     unsent: Unsent,
+    /// Something was written since the last flush; TLS may hold on to it.
+    unflushed: bool,
+    /// The member takes no more of the request.
+    broken: bool,
     sends: Sends,
     is_head: bool,
     incoming: Incoming,
@@ -100,6 +105,8 @@ impl Conversation {
         Self {
             stream,
             unsent: Unsent::new(request.head),
+            unflushed: true,
+            broken: false,
             sends: request.body,
             is_head: request.is_head,
             incoming: Incoming::default(),
@@ -119,6 +126,9 @@ impl Conversation {
         if bytes.is_empty() {
             return Ok(()); // As a chunk, it would end the body.
         }
+        if self.broken {
+            return Err(Fault::Closed);
+        }
         match self.sends {
             Sends::Length(left) => {
                 // More than was announced would be the beginning of another request.
@@ -135,6 +145,7 @@ impl Conversation {
     }
 
     async fn put(&mut self, mut parts: [&[u8]; 2], patience: Patience) -> Result<(), Fault> {
+        self.unflushed = true;
         if self.unsent.gather(parts) {
             return Ok(());
         }
@@ -148,8 +159,14 @@ impl Conversation {
     /// # Errors
     /// When it is shorter than was announced.
     pub fn end(&mut self) -> Result<(), Fault> {
+        if self.broken {
+            return Err(Fault::Closed);
+        }
         match self.sends {
-            Sends::Chunks => self.unsent.bytes().extend_from_slice(b"0\r\n\r\n"),
+            Sends::Chunks => {
+                self.unsent.bytes().extend_from_slice(b"0\r\n\r\n");
+                self.unflushed = true;
+            }
             Sends::Length(0) => {}
             Sends::Length(_) => return Err(Fault::Closed),
         }
@@ -162,6 +179,9 @@ impl Conversation {
     /// # Errors
     /// As [`Self::write`].
     pub async fn flush(&mut self, patience: Patience) -> Result<(), Fault> {
+        if self.broken {
+            return Err(Fault::Closed);
+        }
         self.drive(&mut [&[], &[]], patience).await
     }
 
@@ -169,6 +189,8 @@ impl Conversation {
     async fn drive(&mut self, parts: &mut [&[u8]; 2], patience: Patience) -> Result<(), Fault> {
         let mut pause = Deadline::default();
         let mut left = (self.unsent.len(), parts[0].len());
+        // Should this be dropped while it waits, what was to leave is lost.
+        let keeps = std::mem::take(&mut self.keeps);
         let sent = poll_fn(|cx| {
             let sent = self.poll_send(cx, parts);
             if sent.is_ready() {
@@ -186,8 +208,9 @@ impl Conversation {
             pause.poll(cx, patience.pause).map(|()| Err(Fault::Timeout))
         })
         .await;
-        if sent.is_err() {
-            self.break_off();
+        match sent {
+            Ok(()) => self.keeps = keeps,
+            Err(_) => self.break_off(),
         }
         sent
     }
@@ -196,13 +219,15 @@ impl Conversation {
         while !self.unsent.is_empty() || !parts[0].is_empty() {
             ready!(self.unsent.poll_write(cx, &mut self.stream, parts)).map_err(|_| Fault::Closed)?;
         }
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(|_| Fault::Closed)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_| Fault::Closed)?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
-    /// The member takes no more of the request.
+    /// The member takes no more of the request: nothing is written behind what was torn.
     fn break_off(&mut self) {
         self.unsent.clear();
-        self.keeps = false;
+        (self.unflushed, self.broken, self.keeps) = (false, true, false);
     }
 
     /// The header block of the answer, those that only inform passed over.
@@ -214,10 +239,6 @@ impl Conversation {
             let head = self.any_head(Some(until)).await?;
             if !head.status.is_informational() {
                 return Ok(head);
-            }
-            // One that never runs out of them is never waited for.
-            if clock::now() >= until {
-                return Err(Fault::Timeout);
             }
         }
     }
@@ -234,6 +255,9 @@ impl Conversation {
                     let framed = Body::of(&head, self.is_head)?;
                     self.body = framed.body;
                     self.keeps &= framed.keeps;
+                } else if until.is_some_and(|until| clock::now() >= until) {
+                    // One that never runs out of them is never waited for.
+                    return Err(Fault::Timeout);
                 }
                 return Ok(head);
             }
@@ -285,7 +309,7 @@ impl Conversation {
 
     /// The connection, when it may serve another request.
     pub fn into_kept(self) -> Option<Stream> {
-        let asked = self.sends == Sends::Length(0) && self.unsent.is_empty();
+        let asked = self.sends == Sends::Length(0) && !self.unflushed;
         let answered = self.body.is_done() && self.incoming.bytes.is_empty();
         (self.keeps && asked && answered).then_some(self.stream)
     }
@@ -299,7 +323,7 @@ impl Conversation {
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, until: Option<Instant>) -> Poll<Result<usize, Fault>> {
         // Who waits for an answer has said what there was to say. One may be there though it did not leave.
-        if !self.unsent.is_empty()
+        if self.unflushed
             && let Poll::Ready(Err(_)) = self.poll_send(cx, &mut [&[], &[]])
         {
             self.break_off();

@@ -62,7 +62,6 @@ impl Body {
         let length = length(&head.headers)?;
         let body = match head.status {
             StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::Invalid),
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Self::Done,
             _ if coded => {
                 let mut codings = items(&head.headers, header::TRANSFER_ENCODING);
                 let only = codings.next().filter(|_| codings.next().is_none());
@@ -76,7 +75,11 @@ impl Body {
                 None => Self::UntilClose,
             },
         };
-        let body = if to_head { Self::Done } else { body };
+        let bodiless = to_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        // Behind one that may announce none, there may be one all the same.
+        let keeps =
+            keeps && !(head.status == StatusCode::NO_CONTENT && (coded || length.is_some_and(|length| length > 0)));
+        let body = if bodiless { Self::Done } else { body };
         // With both, or with chunks in HTTP/1.0, somebody between us may see another end (section 6.1).
         let sure = !coded || (length.is_none() && head.version == Version::HTTP_11);
         Ok(Framed { body, keeps: keeps && sure && body != Self::UntilClose })
@@ -265,7 +268,9 @@ mod tests {
             ("200 OK\r\nTransfer-Encoding: Chunked", Body::Size, true),
             ("200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", Body::Size, false),
             ("200 OK", Body::UntilClose, false),
-            ("204 No Content\r\nContent-Length: 5", Body::Done, true),
+            ("204 No Content", Body::Done, true),
+            ("204 No Content\r\nContent-Length: 5", Body::Done, false),
+            ("304 Not Modified\r\nContent-Length: 5", Body::Done, true),
             ("304 Not Modified", Body::Done, true),
         ] {
             let framed = framed(&format!("HTTP/1.1 {fields}\r\n\r\n")).unwrap();
@@ -293,6 +298,7 @@ mod tests {
             "200 OK\r\nTransfer-Encoding: gzip, chunked",
             "200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
             "200 OK\r\nTransfer-Encoding: identity",
+            "304 Not Modified\r\nTransfer-Encoding: gzip",
             "101 Switching Protocols\r\nUpgrade: x",
         ] {
             assert_eq!(framed(&format!("HTTP/1.1 {fields}\r\n\r\n")).err(), Some(Fault::Invalid), "{fields}");
