@@ -439,7 +439,7 @@ pub struct Outlier {
 pub struct UpstreamTimeouts {
     /// For the connection, TLS included. Default 5 s.
     pub connect: Duration,
-    /// From the request's end to the whole header block of the answer. Default 60 s.
+    /// From the request's end, or the last informational answer, to the whole header block of the answer. Default 60 s.
     pub first_byte: Duration,
     /// Between two reads of the answer. Default 300 s.
     pub idle: Duration,

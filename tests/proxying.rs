@@ -248,13 +248,29 @@ async fn early_hints_go_before_the_answer() {
     let gate = gateway().members("app", &[backend.address()], "").start().await;
     let mut connection = gate.connect().await;
     connection.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let hints =
+        "HTTP/1.1 103 Soon\r\nLink: </a.css>; rel=preload\r\nConnection: x-a\r\nX-A: b\r\nContent-Length: 7\r\n\r\n";
     let _held = backend.answer_once(&format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")).await;
-    let mut answer = connection.answer().await;
-    if answer.status == 103 {
-        answer = connection.answer().await;
+    let hints = connection.answer_without_body().await;
+    assert_eq!((hints.status, hints.header("link").as_str()), (103, "</a.css>; rel=preload"));
+    for name in ["connection", "x-a", "content-length", "transfer-encoding"] {
+        assert_eq!(hints.header(name), "", "{name}");
     }
+    let answer = connection.answer().await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+}
+
+#[tokio::test]
+async fn a_member_that_says_that_it_is_still_at_work_is_waited_for() {
+    let backend = raw_upstream().await;
+    let gate = gateway().members("app", &[backend.address()], "timeouts: { first_byte: 1s }").start().await;
+    let working = tokio::spawn(async move {
+        let (mut connection, _) = backend.answer_once("").await;
+        connection.drip(&["HTTP/1.1 102 Processing\r\n\r\n"; 6], ms(300)).await;
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    });
+    assert_eq!(gate.get("/").await.status, 200);
+    working.await.unwrap();
 }
 
 #[tokio::test]

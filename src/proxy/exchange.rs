@@ -223,7 +223,11 @@ async fn try_member(
                 if !head.status.is_informational() {
                     return Ok((upstream, head, request_cut));
                 }
+                if head.status != StatusCode::CONTINUE {
+                    until = None; // Who says that it is still at work is.
+                }
                 Box::pin(pass_information(session, head)).await?;
+                tokio::task::yield_now().await;
             }
         }
     }

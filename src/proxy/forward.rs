@@ -238,7 +238,11 @@ pub fn response_for_client(session: &Session<'_>, ctx: &RequestContext, head: He
 pub fn information(head: Head) -> Box<ResponseHeader> {
     let (mut parts, ()) = http::Response::new(()).into_parts();
     (parts.status, parts.headers) = (head.status, head.headers);
-    Box::new(ResponseHeader::from(parts))
+    strip_hop_by_hop(&mut parts.headers, parts.status);
+    for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+        parts.headers.remove(name); // It has no body to tell of (RFC 9110, section 8.6; RFC 9112, section 6.1).
+    }
+    response_with(parts, head.reason.as_deref())
 }
 
 /// The same of an answer in plain parts. `reason`: its phrase, when it is not the usual one.
@@ -250,6 +254,10 @@ pub fn complete_response(
 ) -> Box<ResponseHeader> {
     finish_response(&mut parts.headers, parts.status, ctx);
     frame(&mut parts, &ctx.method, session.req_header().version);
+    response_with(parts, reason)
+}
+
+fn response_with(parts: http::response::Parts, reason: Option<&str>) -> Box<ResponseHeader> {
     let mut response = Box::new(ResponseHeader::from(parts));
     if reason.is_some() {
         // It was read from a status line, so it fits one.
