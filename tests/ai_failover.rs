@@ -626,3 +626,14 @@ async fn a_target_that_cannot_express_the_request_is_told_of_and_is_no_try() {
     assert_eq!(gate.metric(r#"sluicegate_ai_failovers_total"#).await, 0.0, "no target failed");
     assert!(!gate.stderr().contains("no target served"), "{}", gate.stderr());
 }
+
+#[tokio::test]
+async fn a_target_that_took_too_long_is_not_asked_once_more() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("timeouts: { first_token: 1s, idle: 1s }").start().await;
+    a.set_latency(s(20));
+    for body in [chat("m", "x"), streamed(chat("m", "x"))] {
+        assert_eq!(code_of(&ask(&gate, "chat/completions", &body).await), "PROVIDER_TIMEOUT");
+    }
+    assert_eq!(a.hits(), 2);
+}

@@ -280,7 +280,8 @@ impl Job {
                 },
                 Err(Missed::Pool) => break,
                 Err(Missed::Member) => {
-                    again = true;
+                    // One that took too long would again, and be paid twice.
+                    again = !trail.timed_out();
                     if trail.upstream.tried.len() >= provider.route.pool.members().len() {
                         break;
                     }

@@ -193,6 +193,12 @@ impl Trail {
         self.remember(provider, candidate, key, None);
     }
 
+    /// Whether the last try had no answer in time.
+    pub(super) fn timed_out(&self) -> bool {
+        let outcome = self.tries.last().and_then(|last| last.outcome);
+        matches!(outcome, Some(TryOutcome::Timeout | TryOutcome::FirstTokenTimeout))
+    }
+
     fn remember(
         &mut self,
         provider: &ProviderState,
