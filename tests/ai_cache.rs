@@ -410,6 +410,69 @@ async fn the_first_may_leave_and_the_others_still_get_their_answer() {
 }
 
 #[tokio::test]
+async fn who_is_charged_and_leaves_early_has_a_line_that_says_so() {
+    let a = upstream("a").await;
+    let ai = ai_of(&a).set("prices: { models: { m: { input: 1.00, output: 1.00 } } }");
+    let gate = ai
+        .on_route("cache: answers, limits: [a]")
+        .build()
+        .section("caches", &format!("{{ answers: {{ {DAY} }} }}"))
+        .section("limits", "{ a: { key: global, tokens: 100000/1d } }");
+    let gate = gate.start().await;
+
+    a.set_order("sse", "rate=20,events=5000,stamp");
+    let mut open = stream(&gate, "chat/completions", &streamed(chat("m", "one"))).await;
+    open.until("content\":\"3@").await;
+    drop(open);
+    let line = gate.access_log(1).await.remove(0);
+    assert_eq!((&line["cache"], &line["termination"]), (&json!("MISS"), &json!("client_closed")), "{line}");
+    let tries = line["tries"].as_array().map(|tries| tries.iter().map(|one| &one["outcome"]).collect::<Vec<_>>());
+    assert_eq!(tries, Some(vec![&json!("cancelled")]), "{line}");
+
+    // Before any byte.
+    a.clear_orders();
+    a.set_latency(s(20));
+    let client = gate.client().clone();
+    let body = streamed(chat("m", "two")).to_string();
+    let ask = client.ask("POST", "/v1/chat/completions").header("content-type", "application/json").body(body);
+    let waiting = tokio::spawn(ask.try_send());
+    eventually(s(5), "the provider has it", async || a.hits() == 2).await;
+    waiting.abort();
+    let line = gate.access_log(2).await.remove(1);
+    assert_eq!((&line["cache"], &line["status"]), (&json!("MISS"), &json!(0)), "{line}");
+    let cancelled = r#"sluicegate_ai_requests_total{outcome="cancelled"}"#;
+    assert_eq!(gate.metric(cancelled).await, 2.0);
+
+    // Another one reads on: what the first one pays for is known when that has its end.
+    a.set_latency(s(0));
+    a.set_order("sse", "interval=100ms,events=12,stamp");
+    let body = streamed(chat("m", "three"));
+    let mut first = stream(&gate, "chat/completions", &body).await;
+    first.until("content\":\"1@").await;
+    let mut second = stream(&gate, "chat/completions", &body).await;
+    second.until("content\":\"1@").await;
+    drop(first);
+    assert!(chat_told(&second.rest().await).ended);
+
+    let lines = gate.access_log(4).await;
+    let left: Vec<&Value> = lines.iter().filter(|line| line["termination"] == "client_closed").collect();
+    assert_eq!(left.len(), 3, "{lines:#?}");
+    for line in &left {
+        let fields = [&line["operation"], &line["model"], &line["provider"], &line["stream"]];
+        assert_eq!(fields, [&json!("chat"), &json!("m"), &json!("first"), &json!(true)], "{line}");
+        assert!(line["cost_usd"].as_f64().is_some(), "{line}");
+    }
+    let metrics = gate.metrics().await;
+    assert_eq!(metrics.sum(cancelled), 3.0);
+    let answered = metrics.sum(r#"sluicegate_ai_requests_total{outcome="answered"}"#);
+    assert_eq!((answered, metrics.sum(r#"ai_gateway_requests_total{status="0"}"#)), (0.0, 1.0));
+    let tokens =
+        |line: &Value| line["tokens_input"].as_f64().unwrap_or(0.0) + line["tokens_output"].as_f64().unwrap_or(0.0);
+    let told: f64 = lines.iter().map(tokens).sum();
+    assert_eq!(metrics.sum(r#"sluicegate_limit_settled_total{limit="a",unit="tokens"}"#), told, "{lines:#?}");
+}
+
+#[tokio::test]
 async fn what_is_over_serves_when_no_provider_does_and_only_who_asks_the_same() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a).set("breaker: off"), "ttl: 1s, stale_if_error: 60s").start().await;

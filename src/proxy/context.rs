@@ -71,6 +71,8 @@ pub struct RequestContext {
     pub body_in: u64,
     /// How it ended, once that is clear.
     pub termination: Option<Termination>,
+    /// When its client left, where its end has to wait for what an answer used.
+    pub left: Option<Instant>,
     /// Counts it in flight while it lives.
     pub in_flight: Option<InFlight>,
 }
@@ -133,6 +135,7 @@ impl RequestContext {
             upstream: UpstreamRecord::default(),
             body_in: 0,
             termination: None,
+            left: None,
             in_flight: None,
         }
     }

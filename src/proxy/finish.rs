@@ -19,7 +19,7 @@ use crate::transport::session::Session;
 pub fn finish(session: &Session<'_>, ctx: &mut RequestContext) {
     let status = session.status_written().map_or(0, |status| status.as_u16());
     let termination = ctx.termination.unwrap_or(Termination::Completed);
-    let duration = clock::now().saturating_duration_since(ctx.started);
+    let duration = ctx.left.unwrap_or_else(clock::now).saturating_duration_since(ctx.started);
     let bytes_out = session.bytes_sent();
     let bytes_in = ctx.body_in.max(session.bytes_read());
     let kind = if session.was_upgraded() { Kind::Upgraded } else { Kind::Request };

@@ -7,10 +7,11 @@
 //! provider; a route may say otherwise. What a client's `Cache-Control` asks for is done.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::sync::oneshot;
 
 use super::account::Account;
 use super::answer::{self, Answer, Content};
@@ -18,7 +19,6 @@ use super::body::Body;
 use super::delivery::Delivery;
 use super::events::{Broken, Events, Step};
 use super::job::{Job, LONG, Wanted};
-use super::record::End;
 use super::serve::{tell, told_of, wait};
 use super::trail::Trail;
 use crate::ai::answers::{self, Answers, Begun, Form, Freshness, Joined, Kept, Key, Piece, Pilot, Rider, convert};
@@ -38,8 +38,8 @@ use crate::transport::session::Session;
 const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Where the trail of an answer under way is left for the request that it was made for.
-type Report = Arc<Mutex<Option<Box<Trail>>>>;
+/// Brings the trail of an answer, at its end, to the request that it was made for.
+type Report = oneshot::Sender<Box<Trail>>;
 
 /// Serves `job` by way of the route's cache.
 ///
@@ -90,13 +90,18 @@ pub async fn serve(
                     return unready.tell(session, ctx, job.operation.error_dialect()).await;
                 }
             };
-            let report = Report::default();
+            let (report, reported) = oneshot::channel();
             let trail = ctx.trail.take().unwrap_or_else(|| Box::new(Trail::new(ctx.started)));
             let wanted = job.wanted();
-            let flight = fly(job, account, pilot, cache.rules.clone(), trail, Arc::clone(&report), ctx.permits.clone());
+            let flight = fly(job, account, pilot, cache.rules.clone(), trail, report, ctx.permits.clone());
             gateway.fetches.spawn(flight);
             let served = ride(session, ctx, cache, &wanted, rider, kept, CacheStatus::Miss).await;
-            ctx.trail = report.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if served.is_err() {
+                ctx.left = Some(clock::now());
+            }
+            // Who is charged tells what was used, and that is known at the end of the answer: at once when its client was
+            // the only one, later when others still read it.
+            ctx.trail = reported.await.ok();
             served
         }
     }
@@ -172,13 +177,8 @@ async fn fly(
     }
     let target = trail.target();
     let usage = trail.usage;
-    if Arc::strong_count(&report) == 1 {
-        // The one it was made for has left, and others were served.
-        let termination = Termination::Completed;
-        trail.count(&job.ai.books, End { status: 200, termination, duration: clock::now() - job.began });
-    }
-    // Before the riders learn of the end: the one it was made for looks for it then.
-    *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(trail);
+    // Nobody takes it when the connection of the one it was made for is gone with its worker.
+    drop(report.send(trail));
     match flown {
         None => {}
         Some(Err(refusal)) => pilot.refuse(&refusal),
@@ -261,7 +261,13 @@ async fn ride(
     status: CacheStatus,
 ) -> Result<(), Unserved> {
     let mut delivery = wanted.delivery();
-    let begun = wait(session, ctx, pin!(rider.begun()), &mut delivery).await?;
+    let begun = match wait(session, ctx, pin!(rider.begun()), &mut delivery).await {
+        Ok(begun) => begun,
+        Err(gone) => {
+            note(ctx, &cache.answers, status);
+            return Err(gone);
+        }
+    };
     let begun = match begun {
         Ok(begun) => begun,
         Err(refusal) => {
