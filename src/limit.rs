@@ -169,6 +169,15 @@ pub enum Refusal {
     },
 }
 
+/// Which limit refuses a request, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its name.
+    pub limit: Arc<str>,
+    /// What it says.
+    pub why: Refusal,
+}
+
 impl Refusal {
     /// When it is worth to come again. A place in flight may be free at any moment.
     pub fn seconds(&self) -> u32 {
@@ -314,7 +323,7 @@ impl RouteLimits {
         asked: &Asked<'_>,
         now: Instant,
         fields: &mut Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<Permits, Refusal> {
+    ) -> Result<Permits, Refused> {
         let mut round = Round::new(&self.early, &self.route, asked, now);
         let mut permits = Permits::default();
         let result = round.pass(&mut permits);
@@ -331,9 +340,9 @@ impl RouteLimits {
 }
 
 /// The refusal that holds longer.
-fn later(one: Option<Refusal>, other: Option<Refusal>) -> Option<Refusal> {
+fn later(one: Option<Refused>, other: Option<Refused>) -> Option<Refused> {
     // A place in flight may be free at any moment, so it says the least.
-    let rank = |refusal: &Refusal| (*refusal != Refusal::Concurrency, refusal.seconds());
+    let rank = |refused: &Refused| (refused.why != Refusal::Concurrency, refused.why.seconds());
     match (one, other) {
         (Some(a), Some(b)) => Some(if rank(&b) > rank(&a) { b } else { a }),
         (one, other) => one.or(other),

@@ -248,3 +248,43 @@ async fn a_stream_that_breaks_off_is_told_in_the_process_log() {
     stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await;
     gate.says("an answer broke off after its first content for model m: provider first, key key-1: broken").await;
 }
+
+#[tokio::test]
+async fn a_refusal_of_the_gateway_stands_in_the_log_by_the_code_that_the_client_got() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=100");
+    let ai = ai_of(&a).model("gpt-4o", &["first"]).set("attempts: 1");
+    let ai = ai.set("prices: { models: { gpt-4o: { input: 1.00, output: 2.00 }, m: { input: 0.01, output: 0.01 } } }");
+    let ai = ai.set("breaker: { error_threshold: 100%, window: 60s, min_requests: 1, reset: 60s }");
+    let limits = "{ money: { key: model, cost: 0.001/day }, once: { key: route, rate: 1/24h } }";
+    let gate = ai
+        .on_route("limits: [money]")
+        .build()
+        .section("limits", limits)
+        .members("gone", &["127.0.0.1:1"], "balance: round_robin")
+        .route("name: gone, match: { path: /gone }, pool: gone")
+        .route("name: once, match: { path: /once }, respond: { status: 200 }, limits: [once]")
+        .start()
+        .await;
+    let door = async |body: Value| ask(&gate, "chat/completions", &body).await;
+    let short = with(chat("gpt-4o", "x"), json!({"max_tokens": 10}));
+    assert_eq!(door(short.clone()).await.status, 200);
+    assert_eq!(gate.get("/once").await.status, 200);
+    let mut refused = vec![door(short).await, gate.get("/once").await, gate.get("/elsewhere").await];
+    refused.push(gate.get("/gone").await);
+    refused.push(gate.post("/v1/chat/completions", "{").await);
+    refused.push(door(chat("unpriced", "x")).await);
+    a.set_fault(Some(Fault::Status(500)));
+    refused.push(door(chat("m", "x")).await);
+    refused.push(door(chat("m", "x")).await);
+    a.set_fault(None);
+    let lines = gate.access_log(2 + refused.len()).await;
+    assert!(lines.iter().filter(|line| line["status"] == 200).all(|line| line["error"].is_null()), "{lines:#?}");
+    let lines: Vec<&Value> = lines.iter().filter(|line| line["status"] != 200).collect();
+    let codes: Vec<String> = lines.iter().map(|line| line["error"].as_str().unwrap_or("-").to_owned()).collect();
+    let told: Vec<String> = refused.iter().map(code_of).collect();
+    assert_eq!(codes, told, "{lines:#?}");
+    assert_eq!((&*codes[0], &*codes[1], &*codes[7]), ("BUDGET_EXCEEDED", "RATE_LIMIT_EXCEEDED", "CIRCUIT_OPEN"));
+    let limits: Vec<&Value> = lines.iter().map(|line| &line["limit"]).take(3).collect();
+    assert_eq!(limits, [&json!("money"), &json!("once"), &Value::Null]);
+}

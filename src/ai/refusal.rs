@@ -118,6 +118,12 @@ impl Refusal {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
+    /// The code that the client gets; `None` where it gets a provider's own words.
+    pub fn own_code(&self) -> Option<&'static str> {
+        let passed = self.more.as_ref().is_some_and(|more| more.passed.is_some());
+        (!passed).then_some(self.code)
+    }
+
     /// The words of it, as dialects put them.
     pub fn text<'a>(&'a self, request_id: &'a str) -> ErrorText<'a> {
         ErrorText {

@@ -20,7 +20,7 @@ use super::meter::Meter;
 use super::round::Round;
 use super::state::State;
 use super::whom::Whom;
-use super::{Asked, Limiter, Permits, Refusal, RouteLimits, Unit, later};
+use super::{Asked, Limiter, Permits, Refusal, Refused, RouteLimits, Unit, later};
 use crate::clock;
 use crate::config::limit::Limit;
 use crate::observe::metrics::LimitOutcome;
@@ -76,7 +76,7 @@ impl RouteLimits {
         now: Instant,
         fields: &mut Vec<(HeaderName, HeaderValue)>,
         permits: Option<&mut Permits>,
-    ) -> Result<Reserved, Refusal> {
+    ) -> Result<Reserved, Refused> {
         let mut reserved = Reserved::default();
         let mut early = permits.and_then(|permits| permits.early.take());
         let mut round = Round::new(&self.late, &self.route, asked, now);
@@ -120,7 +120,7 @@ struct Desk<'a> {
     holds: Vec<Hold>,
     /// What was set aside first was given back: standings that were told with it are not true any more.
     outdated: bool,
-    refusal: Option<Refusal>,
+    refusal: Option<Refused>,
     standings: Vec<Looked<'a>>,
 }
 
@@ -162,7 +162,8 @@ impl<'a> Desk<'a> {
                 let seconds = fields::seconds_to_wait(lack.wait);
                 outcome = unit.objection(limit.config.enforced);
                 if limit.config.enforced {
-                    self.refusal = later(self.refusal, Some(unit.refusal(seconds)));
+                    let refused = Refused { limit: Arc::clone(&limit.config.name), why: unit.refusal(seconds) };
+                    self.refusal = later(self.refusal.take(), Some(refused));
                 }
                 lack.standing
             });
@@ -195,7 +196,7 @@ impl<'a> Desk<'a> {
         fields::tell_budgets(told.map(item), fields);
     }
 
-    fn close(self) -> Result<Vec<Hold>, Refusal> {
+    fn close(self) -> Result<Vec<Hold>, Refused> {
         self.refusal.map_or(Ok(self.holds), Err)
     }
 }

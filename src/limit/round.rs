@@ -1,5 +1,6 @@
 //! One request before limits on requests: asked all, then taken from all or from none.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderName, HeaderValue};
@@ -7,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::bucket::Level;
 use super::early::Early;
 use super::state::Key;
-use super::{Asked, Guarded, Permits, Refusal, fields, later};
+use super::{Asked, Guarded, Permits, Refusal, Refused, fields, later};
 use crate::clock;
 use crate::config::limit::MOST_PER_ROUTE;
 use crate::limit::whom::Whom;
@@ -43,7 +44,7 @@ impl<'a> Round<'a> {
     }
 
     /// Takes from every limit, or from none, and counts what they said.
-    pub(super) fn pass(&mut self, permits: &mut Permits) -> Result<(), Refusal> {
+    pub(super) fn pass(&mut self, permits: &mut Permits) -> Result<(), Refused> {
         // One limit alone need not be asked before it is taken.
         let result = if self.limits.len() > 1 { self.ask_all() } else { Ok(()) };
         let result = result.and_then(|()| self.take_all(permits));
@@ -76,7 +77,7 @@ impl<'a> Round<'a> {
     }
 
     /// Asks every limit, and takes from none.
-    fn ask_all(&mut self) -> Result<(), Refusal> {
+    fn ask_all(&mut self) -> Result<(), Refused> {
         let mut refusal = None;
         for at in 0..self.limits.len() {
             if let Err(objection) = self.ask(at) {
@@ -87,7 +88,7 @@ impl<'a> Round<'a> {
     }
 
     /// Takes from every limit that is enforced, or from none; from those that only count, where they have any.
-    fn take_all(&mut self, permits: &mut Permits) -> Result<(), Refusal> {
+    fn take_all(&mut self, permits: &mut Permits) -> Result<(), Refused> {
         for at in 0..self.limits.len() {
             let Err(objection) = self.take(at, permits) else {
                 if let Some(outcome) = self.outcomes.get_mut(at) {
@@ -153,7 +154,7 @@ impl<'a> Round<'a> {
     }
 
     /// Counts an objection; a refusal only where the limit is enforced.
-    fn object(&mut self, at: usize, objection: Objection) -> Option<Refusal> {
+    fn object(&mut self, at: usize, objection: Objection) -> Option<Refused> {
         let (_, limit) = self.limits.get(at)?;
         let enforced = limit.config.enforced;
         if let Some(outcome) = self.outcomes.get_mut(at) {
@@ -164,10 +165,11 @@ impl<'a> Round<'a> {
                 (Objection::Concurrency, false) => LimitOutcome::ShadowConcurrency,
             };
         }
-        enforced.then(|| match objection {
+        let why = || match objection {
             Objection::Concurrency => Refusal::Concurrency,
             Objection::Rate(wait) => Refusal::Rate { seconds: fields::seconds_to_wait(wait.unwrap_or(u64::MAX)) },
-        })
+        };
+        enforced.then(|| Refused { limit: Arc::clone(&limit.config.name), why: why() })
     }
 
     /// Where the request goes on, a limit with budgets that had no objection may still have one.

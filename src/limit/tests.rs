@@ -39,7 +39,7 @@ fn take(limits: &RouteLimits, client: &str, caller: &str, tenant: &str) -> Resul
     let known = |id: &str| Caller::new(CallerKind::ApiKey, id.into(), Permissions::default());
     let caller = (!caller.is_empty()).then(|| known(caller));
     let asked = Asked { client: client.parse().unwrap(), caller: caller.as_ref(), model: None, headers: &headers };
-    limits.take(&asked, clock::now(), &mut Vec::new())
+    limits.take(&asked, clock::now(), &mut Vec::new()).map_err(|refused| refused.why)
 }
 
 #[test]

@@ -25,7 +25,7 @@
 //! | `attempts`, `retried?` | tries at members; why there was more than one, separated by commas |
 //! | `connect_ms?`, `first_byte_ms?`, `upstream_ms?` | of the last attempt: to connect, to the first byte, in all |
 //! | `upstream_status?` | what the member answered |
-//! | `operation?`, `model?` | on an `ai` route, which holds for all until `termination`: the door; the model asked for |
+//! | `operation?`, `model?` | on an `ai` route, which holds for all until `error`: the door; the model asked for |
 //! | `model_served?` | what the provider calls the model it was asked for |
 //! | `provider?`, `provider_key?` | names of the provider that answered, or was asked last, and of its key |
 //! | `stream?` | `true` or `false`: whether the client asked for a stream |
@@ -36,6 +36,8 @@
 //! | `cost_usd?` | with six decimals |
 //! | `first_token_ms?` | from the request's header block to the provider's first content |
 //! | `broken?` | `true` when a stream broke after its first content |
+//! | `error?` | the code of the error that this gateway answered with by itself |
+//! | `limit?` | the name of the limit that refused the request |
 //! | `termination` | a word of [`Termination`] |
 //! | `user_agent?`, `referer?` | 512 bytes each |
 //!
@@ -122,6 +124,10 @@ pub struct AccessRecord<'a> {
     pub upstream_status: Option<u16>,
     /// What there is to say of a request to the AI gateway.
     pub ai: Option<&'a AiRecord>,
+    /// The code of the error that this gateway answered with by itself.
+    pub error: Option<&'a str>,
+    /// The limit that refused it.
+    pub limit: Option<&'a str>,
     /// How it ended.
     pub termination: Termination,
     /// The User-Agent header.

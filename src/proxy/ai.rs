@@ -288,7 +288,7 @@ fn reserve(
     // Nobody else has them yet.
     let permits = ctx.permits.as_mut().and_then(Arc::get_mut);
     let reserved = limits.reserve(&asked, estimate, now, &mut ctx.fields, permits);
-    reserved.map(Some).map_err(|refusal| Unready::Rejected(rejection(refusal)))
+    reserved.map(Some).map_err(|refused| Unready::Rejected(rejection(refused, ctx)))
 }
 
 /// Reads the whole body of the request.
@@ -344,6 +344,7 @@ async fn refuse(
     dialect: Dialect,
 ) -> Result<(), Unserved> {
     ctx.termination = Some(refusal.termination);
+    ctx.error = refusal.own_code();
     let (content_type, body) = refusal.body(dialect, ctx.request_id.as_str());
     let mut fields = refusal.fields();
     fields.extend(answer::request_id(ctx));

@@ -71,6 +71,10 @@ pub struct RequestContext {
     pub body_in: u64,
     /// How it ended, once that is clear.
     pub termination: Option<Termination>,
+    /// The code of the error that this gateway answered it with.
+    pub error: Option<&'static str>,
+    /// The limit that refused it.
+    pub limit: Option<Arc<str>>,
     /// When its client left, where its end has to wait for what an answer used.
     pub left: Option<Instant>,
     /// Counts it in flight while it lives.
@@ -135,6 +139,8 @@ impl RequestContext {
             upstream: UpstreamRecord::default(),
             body_in: 0,
             termination: None,
+            error: None,
+            limit: None,
             left: None,
             in_flight: None,
         }

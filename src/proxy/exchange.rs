@@ -509,6 +509,7 @@ pub async fn settle(
         Ok(()) => return Ok(()),
         Err(Unserved::Rejected(rejection, termination)) => {
             ctx.termination = Some(termination);
+            ctx.error = Some(rejection.code());
             super::finish::refused(session, ctx, &rejection);
             if matches!(termination, Termination::ClientInvalid | Termination::ClientTimeout) {
                 // Nobody knows where the next request would begin.

@@ -106,6 +106,8 @@ fn write_access(session: &Session<'_>, ctx: &RequestContext, observation: &Obser
         upstream_time: between(upstream.started, upstream.ended),
         upstream_status: upstream.status,
         ai: ai.as_ref(),
+        error: ctx.error,
+        limit: ctx.limit.as_deref(),
         termination: observation.termination,
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),

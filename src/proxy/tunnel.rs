@@ -200,6 +200,7 @@ pub async fn give_up(session: &mut PingoraSession, ctx: &mut RequestContext, err
     }
     let rejection = ctx.upstream.rejection.clone().unwrap_or(Rejection::Internal);
     ctx.termination.get_or_insert(Termination::Internal);
+    ctx.error = Some(rejection.code());
     let mut client = Session::Pingora(session);
     let answer = local::rejected(&rejection, &client, ctx);
     let code = answer.status.as_u16();

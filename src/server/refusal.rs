@@ -28,7 +28,7 @@ impl Refusal {
 
 impl Refusal {
     /// The record of a request of which nothing is known but who sent it.
-    fn record(&self, connection: &Connection, id: &RequestId, status: u16, bytes_out: usize) {
+    fn record(&self, connection: &Connection, id: &RequestId, status: u16, (code, bytes_out): (&str, usize)) {
         let snapshot = self.shared.current.load();
         let Some(log) = &snapshot.access else { return };
         log.record(&AccessRecord {
@@ -60,6 +60,8 @@ impl Refusal {
             upstream_time: None,
             upstream_status: None,
             ai: None,
+            error: Some(code),
+            limit: None,
             termination: if status == 408 { Termination::ClientTimeout } else { Termination::ClientInvalid },
             user_agent: None,
             referer: None,
@@ -85,7 +87,7 @@ impl EarlyRefusal for Refusal {
         log::debug!("request of {} on {} refused unread: {status}", connection.peer, connection.listener);
         let id = RequestId::generate(clock::wall_millis());
         let rendered = rejection.render(None, id.as_str());
-        self.record(connection, &id, status, rendered.body.len());
+        self.record(connection, &id, status, (rejection.code(), rendered.body.len()));
         if matches!(rejection, Rejection::BadRequest(_)) {
             let reason = Some("not_http");
             let event = Event::new(EventKind::SuspiciousRequest, false);

@@ -65,7 +65,7 @@ impl Process {
         let caller = Caller::new(CallerKind::ApiKey, caller.into(), Permissions::default());
         let (client, headers) = (IpAddr::from([10, 0, 0, 1]), HeaderMap::new());
         let asked = Asked { client, caller: Some(&caller), model: None, headers: &headers };
-        self.route.reserve(&asked, estimate, clock::now(), fields, None)
+        self.route.reserve(&asked, estimate, clock::now(), fields, None).map_err(|refused| refused.why)
     }
 
     fn spend(&self, caller: &str, tokens: u64, cost: u64) {

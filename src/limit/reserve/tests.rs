@@ -55,7 +55,7 @@ impl Gate {
         let caller = Caller::new(CallerKind::ApiKey, caller.into(), Permissions::default());
         let (client, headers) = (IpAddr::from([10, 0, 0, 1]), HeaderMap::new());
         let asked = Asked { client, caller: Some(&caller), model: Some(model), headers: &headers };
-        self.route.reserve(&asked, estimate, self.now, fields, None)
+        self.route.reserve(&asked, estimate, self.now, fields, None).map_err(|refused| refused.why)
     }
 
     fn tokens(&self, caller: &str, tokens: u64) -> Result<Reserved, Refusal> {
@@ -247,9 +247,10 @@ fn what_tokens_refuse_is_counted_once_and_given_back_to_the_rates() {
     let gate = gate(vec![both, often]);
     let asked = Asked { client: [10, 0, 0, 1].into(), caller: None, model: None, headers: &HeaderMap::new() };
     let ask = |tokens| {
-        let mut permits = gate.route.take(&asked, clock::now(), &mut Vec::new())?;
+        let mut permits = gate.route.take(&asked, clock::now(), &mut Vec::new()).map_err(|refused| refused.why)?;
         let estimate = Estimate { tokens, cost: 0 };
-        gate.route.reserve(&asked, estimate, clock::now(), &mut Vec::new(), Some(&mut permits))
+        let reserved = gate.route.reserve(&asked, estimate, clock::now(), &mut Vec::new(), Some(&mut permits));
+        reserved.map_err(|refused| refused.why)
     };
     ask(60).unwrap().settle(tokens(60));
     for _ in 0..5 {

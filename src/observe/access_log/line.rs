@@ -46,6 +46,8 @@ fn json(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     if let Some(record) = record.ai {
         ai::json(buf, record);
     }
+    optional(buf, b",\"error\":\"", record.error);
+    optional(buf, b",\"limit\":\"", record.limit);
     text(buf, b",\"termination\":\"", record.termination.as_str());
     if let Some(agent) = record.user_agent {
         buf.extend_from_slice(b",\"user_agent\":\"");

@@ -43,6 +43,8 @@ fn record() -> AccessRecord<'static> {
         upstream_time: Some(Duration::from_millis(12)),
         upstream_status: Some(200),
         ai: None,
+        error: None,
+        limit: None,
         termination: Termination::Completed,
         user_agent: Some(b"curl/8.5.0"),
         referer: Some(b"https://example.com/?page=2&token=sk-secret"),
@@ -174,6 +176,14 @@ fn what_is_not_known_of_a_request_to_the_ai_gateway_is_left_out() {
     let ai = AiRecord::new(Operation::Models);
     let line = text(AccessFormat::Json, &AccessRecord { ai: Some(&ai), ..bare() });
     assert!(line.contains(r#""operation":"models","stream":false,"termination":"#), "{line}");
+}
+
+#[test]
+fn a_refusal_of_the_gateway_names_its_code_and_its_limit() {
+    let refused = AccessRecord { error: Some("BUDGET_EXCEEDED"), limit: Some("team-money"), ..bare() };
+    let line = text(AccessFormat::Json, &refused);
+    assert!(line.contains(r#","error":"BUDGET_EXCEEDED","limit":"team-money","termination":"#), "{line}");
+    assert!(!text(AccessFormat::Json, &bare()).contains(r#""error""#));
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl Delivery {
             return super::refuse(session, ctx, refusal, self.dialect).await;
         }
         ctx.termination = Some(refusal.termination);
+        ctx.error = Some(refusal.code);
         hold(ctx, false);
         let event = error::event(self.dialect, &refusal.text(ctx.request_id.as_str()));
         write_answer(session, &event).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock;
-use crate::limit::{Asked, Refusal, RouteLimits};
+use crate::limit::{Asked, Refusal, Refused, RouteLimits};
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
 use crate::proxy::rejection::Rejection;
@@ -28,13 +28,14 @@ fn take_of(limits: &RouteLimits, session: &Session<'_>, ctx: &mut RequestContext
             ctx.permits = permits.holds_any().then(|| Arc::new(permits));
             None
         }
-        Err(refusal) => Some(Admission::reject(rejection(refusal))),
+        Err(refused) => Some(Admission::reject(rejection(refused, ctx))),
     }
 }
 
-/// What a client hears of a limit's refusal.
-pub fn rejection(refusal: Refusal) -> Rejection {
-    match refusal {
+/// What a client hears of a limit's refusal. Which limit it was is for the log of the request.
+pub fn rejection(refused: Refused, ctx: &mut RequestContext) -> Rejection {
+    ctx.limit = Some(refused.limit);
+    match refused.why {
         Refusal::Rate { seconds } => Rejection::RateLimited(seconds),
         Refusal::Concurrency => Rejection::ConcurrencyLimited,
         Refusal::Tokens { seconds } => Rejection::TokensLimited(seconds),
