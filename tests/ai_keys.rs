@@ -549,3 +549,49 @@ async fn names_that_clients_make_up_fill_no_status_with_breakers_and_cost_no_mod
     assert_eq!(code_of(&of("yet-another").await), "CIRCUIT_OPEN");
     assert_eq!(of("real").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_provider_that_is_mended_is_asked_again_before_its_breaker_would_try() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let log = r#"{ level: info, access: "{dir}/access.log", audit: { file: "{dir}/audit.log" } }"#;
+    let gate = ai()
+        .openai("first", &a)
+        .provider_as("own", &format!("kind: openai_compatible, base_url: \"http://{}\"", b.address()))
+        .model("m", &["first"])
+        .model("n", &["own"])
+        .set("breaker: { error_threshold: 100%, window: 1h, min_requests: 1, reset: 1h }")
+        .build()
+        .section("log", log)
+        .start()
+        .await;
+    let restored = [
+        (
+            "m",
+            &a,
+            &["key", "restore", "first", "key-1"][..],
+            "key key-1 of provider first is used again; 1 breaker is closed\n",
+        ),
+        ("n", &b, &["provider", "restore", "own"][..], "provider own is asked again; 1 breaker is closed\n"),
+    ];
+    for (model, mock, command, told) in restored {
+        let of = async || ask(&gate, "chat/completions", &chat(model, "x")).await;
+        mock.set_fault(Some(Fault::Status(500)));
+        assert!(of().await.status >= 500);
+        mock.set_fault(None);
+        assert_eq!(code_of(&of().await), "CIRCUIT_OPEN");
+        let exit = gate.ctl(command).await;
+        assert_eq!((exit.code, exit.stdout.as_str()), (Some(0), told), "{}", exit.stderr);
+        assert_eq!(of().await.status, 200, "{model}");
+    }
+    let exit = gate.ctl(&["provider", "restore", "own"]).await;
+    assert_eq!((exit.code, exit.stdout.as_str()), (Some(0), "provider own has no breaker that is open\n"));
+    let exit = gate.ctl(&["provider", "restore", "other"]).await;
+    assert_eq!(exit.code, Some(1));
+    assert!(exit.stderr.contains("providers: first, own"), "{}", exit.stderr);
+    let lines = gate.audit_log(4).await;
+    let told = |line: &serde_json::Value| {
+        [&line["action"], &line["target"], &line["outcome"]].map(|it| it.as_str().unwrap_or("-").to_owned())
+    };
+    assert_eq!(told(&lines[1]), ["restore_provider", "own", "success"], "{lines:#?}");
+    assert_eq!(told(&lines[3]), ["restore_provider", "other", "failure"], "{lines:#?}");
+}

@@ -49,6 +49,7 @@ pub(super) async fn answer(
         Endpoint::Limit { limit, reset: false } => limits::show(snapshot, limit, head)?,
         Endpoint::Limit { limit, reset: true } => limits::reset(snapshot, limit, head, peer)?,
         Endpoint::Key { provider, key } => providers::restore(snapshot, provider, key, peer)?,
+        Endpoint::Provider { provider } => providers::restore_all(snapshot, provider, peer)?,
         Endpoint::Member { pool, member, to } => {
             or_back_to_the_page(set_member(snapshot, pool, member, *to, peer)?, head)
         }

@@ -14,7 +14,7 @@ const KNOWN: &str = "GET /health, /health/live, /health/ready, /ready, /status, 
     /actuator/prometheus, /stats, /control/status, /control/limits/LIMIT; POST /control/reload, /control/upgrade, /control/logs/reopen, \
     /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}, \
     /control/caches/CACHE/purge, \
-    /control/limits/LIMIT/reset, /control/providers/PROVIDER/keys/KEY/restore";
+    /control/limits/LIMIT/reset, /control/providers/PROVIDER/restore, /control/providers/PROVIDER/keys/KEY/restore";
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +61,11 @@ pub(super) enum Endpoint<'a> {
         /// The name of its key.
         key: Cow<'a, str>,
     },
+    /// Ask a provider again.
+    Provider {
+        /// The key under `ai.providers`.
+        provider: Cow<'a, str>,
+    },
     /// Take a member out or bring it back (A5.15).
     Member {
         /// The key under `pools`.
@@ -77,7 +82,11 @@ impl Endpoint<'_> {
     pub(super) fn changes(&self) -> bool {
         let changing =
             matches!(self, Self::Reload | Self::Upgrade | Self::ReopenLogs | Self::Revoke { .. } | Self::Purge { .. });
-        changing || matches!(self, Self::Member { .. } | Self::Key { .. } | Self::Limit { reset: true, .. })
+        changing
+            || matches!(
+                self,
+                Self::Member { .. } | Self::Key { .. } | Self::Provider { .. } | Self::Limit { reset: true, .. }
+            )
     }
 
     /// Whether it needs the token: the control API and the page that steers it. Scrapers and probes have none.
@@ -105,7 +114,7 @@ impl Endpoint<'_> {
             Self::Revoke { .. } => "/control/tokens",
             Self::Purge { .. } => "/control/caches",
             Self::Limit { .. } => "/control/limits",
-            Self::Key { .. } => "/control/providers",
+            Self::Key { .. } | Self::Provider { .. } => "/control/providers",
             Self::Member { .. } => "/control/pools",
         }
     }
@@ -172,11 +181,13 @@ fn limit(path: &str) -> Option<Endpoint<'_>> {
     Some(Endpoint::Limit { limit, reset })
 }
 
-/// `/control/providers/PROVIDER/keys/KEY/restore`.
+/// `/control/providers/PROVIDER/keys/KEY/restore` and `/control/providers/PROVIDER/restore`.
 fn key(path: &str) -> Option<Endpoint<'_>> {
     let named = path.strip_prefix("/control/providers/")?.strip_suffix("/restore")?;
-    let (provider, key) = named.split_once("/keys/")?;
     let decoded = |text| percent_decode_str(text).decode_utf8().ok();
+    let Some((provider, key)) = named.split_once("/keys/") else {
+        return Some(Endpoint::Provider { provider: decoded(named).filter(|_| !named.contains('/'))? });
+    };
     Some(Endpoint::Key { provider: decoded(provider)?, key: decoded(key)? })
 }
 
@@ -267,6 +278,7 @@ mod tests {
             "/control/caches/a/purge",
             "/control/pools/a/members/b/drain",
             "/control/providers/a/keys/b/restore",
+            "/control/providers/a/restore",
         ] {
             assert_eq!(status(&Method::POST, path), StatusCode::OK, "{path}");
             for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
@@ -291,6 +303,7 @@ mod tests {
             "/control/upgrade",
             "/control/logs/reopen",
             "/control/providers/a/keys/b/restore",
+            "/control/providers/a/restore",
             "/actuator/health",
         ] {
             assert!(found(path).needs_token(), "{path}");

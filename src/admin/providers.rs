@@ -1,5 +1,5 @@
 //! Providers of models, as `/control/status` tells of them: their keys, and the breakers of their targets. And
-//! `POST /control/providers/PROVIDER/keys/KEY/restore`.
+//! `POST /control/providers/PROVIDER/keys/KEY/restore` and `POST /control/providers/PROVIDER/restore`.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::ai::keys::{KeyState, KeyStatus};
 use crate::clock;
 use crate::observe::metrics::{BreakerSample, BreakerState};
 use crate::snapshot::Snapshot;
+use crate::snapshot::ai::{AiState, ProviderState};
 
 /// A provider.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,26 +64,56 @@ pub struct RestoredKey {
     pub provider: String,
     /// The name of its key.
     pub key: String,
+    /// How many breakers of it were closed.
+    #[serde(default)]
+    pub breakers: usize,
 }
 
-/// Forgets what a provider said of its key, so that the next request may be sent with it.
+/// A provider that is asked again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RestoredProvider {
+    /// The key under `ai.providers`.
+    pub provider: String,
+    /// How many of its breakers were closed.
+    pub breakers: usize,
+}
+
+/// Forgets what a provider said of its key, and closes the breakers of that, so that the next request may be sent with it.
 ///
 /// # Errors
 /// The answer for the client when there is no such provider or key.
 pub(super) fn restore(snapshot: &Snapshot, provider: &str, key: &str, peer: Peer) -> Result<Answer, Answer> {
-    let providers = || snapshot.ai.iter().flat_map(|ai| ai.providers.iter().flatten());
-    let found = providers().find(|known| *known.config.name == *provider).ok_or_else(|| {
-        let names = providers().map(|known| &*known.config.name);
-        unknown(format!("there is no provider {provider:?}, or it is off"), "providers", names)
-    })?;
+    let (ai, found) = find(snapshot, provider)?;
     let known = found.keys.restore(key);
     managed(snapshot, peer, "restore_key", Some(&format!("{provider}/{key}")), known);
     if !known {
         let names = found.config.keys.iter().map(|key| &*key.name);
         return Err(unknown(format!("provider {provider} has no key {key:?}"), "keys", names));
     }
-    info!(target: "admin", "control: key {key:?} of provider {provider} is used again, asked by {peer}");
-    Ok(Answer::json(StatusCode::OK, &RestoredKey { provider: provider.to_owned(), key: key.to_owned() }))
+    let breakers = ai.breakers.restore(provider, Some(key));
+    info!(target: "admin", "control: key {key:?} of provider {provider} is used again, {breakers} breakers closed, asked by {peer}");
+    Ok(Answer::json(StatusCode::OK, &RestoredKey { provider: provider.to_owned(), key: key.to_owned(), breakers }))
+}
+
+/// Closes all breakers of a provider, so that the next request may go to it. Its keys stay as they are.
+///
+/// # Errors
+/// The answer for the client when there is no such provider.
+pub(super) fn restore_all(snapshot: &Snapshot, provider: &str, peer: Peer) -> Result<Answer, Answer> {
+    let found = find(snapshot, provider);
+    managed(snapshot, peer, "restore_provider", Some(provider), found.is_ok());
+    let (ai, _) = found?;
+    let breakers = ai.breakers.restore(provider, None);
+    info!(target: "admin", "control: provider {provider} is asked again, {breakers} breakers closed, asked by {peer}");
+    Ok(Answer::json(StatusCode::OK, &RestoredProvider { provider: provider.to_owned(), breakers }))
+}
+
+fn find<'a>(snapshot: &'a Snapshot, provider: &str) -> Result<(&'a AiState, &'a ProviderState), Answer> {
+    let known = || snapshot.ai.iter().flat_map(|ai| ai.providers.iter().flatten().map(move |known| (&**ai, &**known)));
+    known().find(|(_, known)| *known.config.name == *provider).ok_or_else(|| {
+        let names = known().map(|(_, known)| &*known.config.name);
+        unknown(format!("there is no provider {provider:?}, or it is off"), "providers", names)
+    })
 }
 
 impl ProviderStatus {

@@ -132,6 +132,21 @@ impl Breakers {
         }
     }
 
+    /// Closes the breakers of `provider`, or only those of its key called `key`, with nothing counted. Returns how many were
+    /// not closed.
+    pub fn restore(&self, provider: &str, key: Option<&str>) -> usize {
+        let breakers = read(&self.known.breakers);
+        let of = |target: &&Arc<Target>| *target.provider == *provider && key.is_none_or(|key| *target.key == *key);
+        let restored = breakers.values().filter(of).filter(|target| {
+            let was_out = lock(&target.circuit).restore();
+            if was_out {
+                self.metrics.ai_provider(&target.provider).breaker(BreakerState::Closed);
+            }
+            was_out
+        });
+        restored.count()
+    }
+
     /// The breakers that have anything to say at `now`: those that are not closed, or have counted something lately.
     pub fn samples(&self, now: Instant) -> Vec<BreakerSample> {
         self.known.samples(now)

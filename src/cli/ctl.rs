@@ -88,6 +88,11 @@ enum Command {
         #[command(subcommand)]
         what: key::Key,
     },
+    /// Ask a provider again whose breakers are open.
+    Provider {
+        #[command(subcommand)]
+        what: key::Provider,
+    },
     /// Take stored answers out of a cache.
     Purge {
         /// The key under `caches`.
@@ -174,6 +179,7 @@ impl Command {
             }
             Self::Limits { what } => what.run(&client()?).await,
             Self::Key { what } => what.run(&client()?).await,
+            Self::Provider { what } => what.run(&client()?).await,
             Self::Purge { cache, what } => {
                 let name = utf8_percent_encode(cache, NON_ALPHANUMERIC);
                 let path = format!("/control/caches/{name}/purge?{}", what.query());

@@ -112,6 +112,14 @@ impl Circuit {
         }
     }
 
+    /// Closes it, with nothing counted. Returns whether it was not closed.
+    pub(super) fn restore(&mut self) -> bool {
+        let was_out = self.phase != Phase::Closed;
+        self.become_(Phase::Closed);
+        self.window.clear();
+        was_out
+    }
+
     /// The state as it is shown: one whose time is over is half-open, though nobody has come to try.
     pub(super) fn state(&self, now: Instant) -> BreakerState {
         match self.phase {
