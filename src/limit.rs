@@ -39,7 +39,7 @@ use state::{Permit, State};
 
 pub use ledger::Moved;
 pub use ledger::keeper::{Keeper, Paused};
-pub use named::NamedStanding;
+pub use named::{Fullest, NamedStanding};
 pub use reserve::{Estimate, Reserved, Spent};
 
 pub mod account;

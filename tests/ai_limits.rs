@@ -624,19 +624,57 @@ async fn an_operator_sees_what_is_left_of_somebodys_budget_and_forgives_what_was
     let show = gate.ctl(&["limits", "show", "a", "--key", "team-a"]).await;
     assert_eq!(show.code, Some(0), "{}", show.stderr);
     assert!(show.stdout.contains("a of team-a: 0 of 1000 tokens left"), "{}", show.stdout);
-    assert!(show.stdout.contains("of 2 usd left"), "{}", show.stdout);
+    assert!(show.stdout.contains("of $2 left"), "{}", show.stdout);
     let reset = gate.ctl(&["limits", "reset", "a", "--key", "team-a"]).await;
-    assert!(reset.stdout.contains("a of team-a: 1000 of 1000 tokens left; all in 0 s"), "{}", reset.stdout);
+    assert!(reset.stdout.contains("a of team-a: 1000 of 1000 tokens left\n"), "{}", reset.stdout);
     assert_eq!(ask_as(&gate, "team-a", "chat/completions", &short("gpt-4o")).await.status, 200);
     assert_eq!(ask_as(&gate, "team-b", "chat/completions", &short("gpt-4o")).await.status, 429, "nobody else's");
     for (arguments, told) in
-        [(&["limits", "reset", "b", "--key", "team-a"][..], "limits: a"), (&["limits", "show", "a"][..], "--key WHO")]
+        [(&["limits", "reset", "b", "--key", "team-a"][..], "limits: a"), (&["limits", "reset", "a"][..], "--key WHO")]
     {
         let exit = gate.ctl(arguments).await;
         assert_eq!(exit.code, Some(1));
         assert!(exit.stderr.contains(told), "{}", exit.stderr);
     }
     assert_eq!(gate.control("GET", "/control/limits/a/reset?key=team-a").await.status, 405);
+}
+
+#[tokio::test]
+async fn an_operator_sees_who_is_near_the_end_of_a_budget() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: api_key, tokens: 1000/month").section("auth", &callers()).start().await;
+    let list = async || gate.ctl(&["limits", "show", "a"]).await;
+    assert_eq!(list().await.stdout, "a: nothing is used of it\n");
+    for (id, order) in [("team-a", "in=200,out=100"), ("team-b", "in=1900,out=100")] {
+        a.set_order("usage", order);
+        assert_eq!(ask_as(&gate, id, "chat/completions", &short("m")).await.status, 200);
+    }
+    let shown = list().await;
+    let lines: Vec<&str> = shown.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", shown.stdout);
+    let begins = |line: &str, told: &[&str]| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words.get(..told.len()), Some(told), "{}", shown.stdout);
+    };
+    begins(lines[1], &["team-b", "2000", "of", "1000", "tokens", "1000", "tokens", "over", "in"]);
+    begins(lines[2], &["team-a", "300", "of", "1000", "tokens", "700", "tokens", "in"]);
+    let json = gate.control("GET", "/control/limits/a").await.json();
+    assert_eq!(json["listed"]["accounts"][0]["key"], "team-b", "{json}");
+    assert_eq!(
+        (&json["listed"]["more"], &json["listed"]["accounts"][1]["budgets"][0]["used"]),
+        (&json!(0), &json!(300.0))
+    );
+    let over = gate.ctl(&["limits", "show", "a", "--key", "team-b"]).await;
+    assert!(
+        over.stdout.starts_with("a of team-b: 1000 tokens over 1000 tokens; all of it again in "),
+        "{}",
+        over.stdout
+    );
+    let nobody = gate.ctl(&["limits", "show", "a", "--key", "nobody"]).await;
+    assert_eq!(nobody.code, Some(1), "{}", nobody.stdout);
+    assert!(nobody.stderr.contains("there is no caller \"nobody\""), "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("callers: team-a, team-b"), "{}", nobody.stderr);
+    assert_eq!(gate.ctl(&["limits", "show", "a", "--key", "token:nobody"]).await.code, Some(0));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! `GET /control/limits/NAME?key=WHO` and `POST /control/limits/NAME/reset?key=WHO`: an account of a budget, shown or
-//! forgiven what was used of it.
+//! forgiven what was used of it. Shown without a key: the accounts of which the most is used.
 
 use http::StatusCode;
 use http::request::Parts;
@@ -12,9 +12,13 @@ use super::control::unknown;
 use super::{Peer, record};
 use crate::clock;
 use crate::config::audit::EventKind;
-use crate::limit::{Limiter, NamedStanding, Unit};
+use crate::config::limit::LimitKey;
+use crate::limit::{Fullest, Limiter, NamedStanding, Unit};
 use crate::observe::audit::Event;
 use crate::snapshot::Snapshot;
+
+/// The most accounts that are listed.
+pub const MOST_SHOWN: usize = 100;
 
 /// How the accounts of somebody stand under one limit.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +27,27 @@ pub struct LimitShown {
     pub limit: String,
     /// Who was asked for; empty where all count together.
     pub key: String,
+    /// One for each budget; none where accounts are listed.
+    pub budgets: Vec<BudgetShown>,
+    /// Where nobody was asked for and the limit tells some apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<AccountsShown>,
+}
+
+/// The accounts of one limit.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AccountsShown {
+    /// The fullest first, as many as [`MOST_SHOWN`].
+    pub accounts: Vec<AccountShown>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// An account of which something is used.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AccountShown {
+    /// Whose it is; `None`: accounts are kept by digests, and this one's is of no name in the configuration.
+    pub key: Option<String>,
     /// One for each budget.
     pub budgets: Vec<BudgetShown>,
 }
@@ -34,6 +59,9 @@ pub struct BudgetShown {
     pub unit: String,
     /// The whole budget.
     pub budget: f64,
+    /// What was used and has not come back, or is set aside; more than the budget where that was overrun.
+    #[serde(default)]
+    pub used: f64,
     /// What may be set aside now.
     pub remaining: f64,
     /// Seconds until all of it is there again, if nothing more is used.
@@ -50,6 +78,7 @@ impl BudgetShown {
         Self {
             unit: unit.to_owned(),
             budget: shown(standing.budget),
+            used: shown(standing.used),
             remaining: shown(standing.remaining),
             full_in: standing.full_in.as_secs() + u64::from(standing.full_in.subsec_nanos() > 0),
         }
@@ -62,6 +91,15 @@ impl BudgetShown {
 /// The answer for the client when there is no such limit, or it does not count by such a name.
 pub(super) fn show(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Answer, Answer> {
     let (limit, who) = (find(snapshot, name)?, who(head)?);
+    if who.is_empty() && *limit.counts_by() != LimitKey::Global {
+        let Fullest { accounts, more } = limit.fullest(MOST_SHOWN, names(snapshot, limit), clock::now());
+        let shown =
+            |(key, of): (_, Vec<_>)| AccountShown { key, budgets: of.into_iter().map(BudgetShown::of).collect() };
+        let listed = AccountsShown { accounts: accounts.into_iter().map(shown).collect(), more };
+        let shown = LimitShown { limit: name.to_owned(), key: who, budgets: Vec::new(), listed: Some(listed) };
+        return Ok(Answer::json(StatusCode::OK, &shown));
+    }
+    check_caller(snapshot, limit, &who)?;
     told(name, who, |who| limit.standing_of(who, clock::now()))
 }
 
@@ -71,13 +109,55 @@ pub(super) fn show(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Answ
 /// As [`show`].
 pub(super) fn reset(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
     let target = who(head).map(|who| format!("{name}/{who}"));
-    let done = find(snapshot, name).and_then(|limit| told(name, who(head)?, |who| limit.forgive(who, clock::now())));
+    let done = find(snapshot, name).and_then(|limit| {
+        let who = who(head)?;
+        check_caller(snapshot, limit, &who)?;
+        told(name, who, |who| limit.forgive(who, clock::now()))
+    });
     let event = Event::new(EventKind::ServiceManagement, done.is_ok());
     record(snapshot, peer, &Event { action: Some("reset_limit"), target: target.as_deref().ok(), ..event });
     if let (Ok(_), Ok(target)) = (&done, &target) {
         info!(target: "admin", "control: reset of limit {target:?}, asked by {peer}");
     }
     done
+}
+
+/// The names that accounts of `limit` may have, as far as the configuration and the lists of providers say.
+fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
+    let names: Vec<String> = match limit.counts_by() {
+        LimitKey::ApiKey => callers(snapshot).map(str::to_owned).collect(),
+        LimitKey::Route => snapshot.routes.iter().map(|route| route.config.name.to_string()).collect(),
+        LimitKey::Model => {
+            let providers = snapshot.ai.iter().flat_map(|ai| ai.config.providers.iter().map(move |known| (ai, known)));
+            let mut names: Vec<String> =
+                snapshot.ai.iter().flat_map(|ai| ai.catalog.names()).map(ToString::to_string).collect();
+            for (ai, provider) in providers {
+                names.extend(provider.models.iter().map(ToString::to_string));
+                let listed = ai.listed.known(&provider.name, clock::now());
+                names.extend(listed.iter().flat_map(|listed| listed.iter().map(ToString::to_string)));
+            }
+            names
+        }
+        LimitKey::ClientIp { .. } | LimitKey::Header(_) | LimitKey::Global => Vec::new(),
+    };
+    names.into_iter()
+}
+
+fn callers(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    let keys = snapshot.config.auth.iter().filter_map(|auth| auth.api_keys.as_ref());
+    keys.flat_map(|keys| keys.keys.iter().map(|key| &*key.id))
+}
+
+/// Refuses a name that is no caller's: who mistypes one would read of a budget that nobody has touched. Those of tokens are
+/// not known here, and who was taken out of the configuration may have an account still.
+fn check_caller(snapshot: &Snapshot, limit: &Limiter, who: &str) -> Result<(), Answer> {
+    let id = who.strip_prefix("key:").unwrap_or(who);
+    let is_key = *limit.counts_by() == LimitKey::ApiKey && !who.is_empty() && !who.starts_with("token:");
+    if !is_key || callers(snapshot).any(|known| known == id) || limit.has_account_of(who) {
+        return Ok(());
+    }
+    let message = format!("there is no caller {id:?} (token:ID for a token's)");
+    Err(unknown(message, "callers", callers(snapshot)))
 }
 
 fn told(name: &str, who: String, standing: impl Fn(&str) -> Option<Vec<NamedStanding>>) -> Result<Answer, Answer> {
@@ -87,7 +167,7 @@ fn told(name: &str, who: String, standing: impl Fn(&str) -> Option<Vec<NamedStan
         Answer::bad_request(message)
     })?;
     let budgets = budgets.into_iter().map(BudgetShown::of).collect();
-    Ok(Answer::json(StatusCode::OK, &LimitShown { limit: name.to_owned(), key: who, budgets }))
+    Ok(Answer::json(StatusCode::OK, &LimitShown { limit: name.to_owned(), key: who, budgets, listed: None }))
 }
 
 fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Limiter, Answer> {

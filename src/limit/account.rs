@@ -68,6 +68,8 @@ pub struct Account {
 pub struct Standing {
     /// Whole units that may be set aside.
     pub remaining: u64,
+    /// Whole units that were used and have not come back, or are set aside.
+    pub used: u64,
     /// Units of the budget.
     pub units: u64,
     /// Nanoseconds until all of them are there, if what is set aside is used.
@@ -199,7 +201,8 @@ impl Account {
 
     fn standing(&self, rule: &Rule, moment: Moment) -> Standing {
         let full_in = rule.nanos_of(self.spent.saturating_add(self.pending), self.part, moment);
-        Standing { remaining: self.remaining(rule), units: rule.units, full_in }
+        let used = self.used().saturating_add(self.pending);
+        Standing { remaining: self.remaining(rule), used, units: rule.units, full_in }
     }
 
     /// Whole units used, rounded up.

@@ -60,6 +60,20 @@ impl Meter {
         });
     }
 
+    /// Shows the key and the standing of every account that is not as good as none.
+    pub(super) fn for_each_standing(&self, moment: Moment, show: &mut dyn FnMut(u64, Standing)) {
+        self.accounts.for_each(|key, account, rule| {
+            if account.idle_in(rule, moment) != Some(0) {
+                show(key, account.look(rule, moment));
+            }
+        });
+    }
+
+    /// Whether there is an account of `key`.
+    pub(super) fn has(&self, key: u64) -> bool {
+        self.accounts.find(key, |_, _| ()).is_some()
+    }
+
     /// Changes the budget; what was used stays used, in units.
     pub fn set_rule(&self, rule: &Arc<Rule>, moment: Moment) {
         self.accounts.rescale(rule, moment);
@@ -88,7 +102,7 @@ impl Meter {
             self.note(key, Moved::default(), account, rule, moment);
         };
         // Of one that is not known, nothing was used.
-        if self.accounts.find(key, |_, _| ()).is_some() {
+        if self.has(key) {
             self.accounts.change(key, moment, forgive);
         }
         self.look(key, moment)

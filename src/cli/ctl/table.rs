@@ -97,7 +97,7 @@ fn row(pool: &str, member: &MemberStatus) -> [String; HEAD.len()] {
 }
 
 /// Columns as wide as their widest cell, two spaces apart; no spaces at the end of a line.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

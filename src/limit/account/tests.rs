@@ -155,7 +155,7 @@ fn ten_thousand_in_a_quarter_of_an_hour_are_that() {
     let mut account = Account::default();
     let held = account.reserve(&rule, after(0), 6_000).unwrap();
     let lack = account.reserve(&rule, after(0), 6_000).unwrap_err();
-    assert_eq!(lack.standing, Standing { remaining: 4_000, units: 10_000, full_in: 540 * SECOND });
+    assert_eq!(lack.standing, Standing { remaining: 4_000, used: 6_000, units: 10_000, full_in: 540 * SECOND });
     assert_eq!(lack.wait, 0, "the first may give all of it back at any moment");
     account.settle(&rule, after(10 * SECOND), held, 6_000);
     let lack = account.reserve(&rule, after(10 * SECOND), 6_000).unwrap_err();

@@ -412,3 +412,19 @@ fn more_keys_under_way_than_there_is_room_for_are_refused_and_nobody_is_forgotte
     gate.is_at_rest();
     assert!(gate.tokens("1499", 60).is_ok());
 }
+
+#[test]
+fn the_fullest_accounts_are_listed_by_the_names_that_are_known_and_the_rest_is_counted() {
+    let gate = gate(vec![limit("a", LimitKey::ApiKey, 100)]);
+    for (caller, used) in [("one", 10), ("two", 150), ("three", 30), ("four", 5)] {
+        gate.tokens(caller, 1).unwrap().settle(tokens(used));
+    }
+    drop(gate.tokens("nothing", 1).unwrap());
+    let limiter = gate.route.budgets().next().unwrap();
+    let names = ["two", "nobody", "one"].map(str::to_owned);
+    let fullest = limiter.fullest(3, names.into_iter(), gate.now);
+    let told: Vec<_> = fullest.accounts.iter().map(|(who, of)| (who.as_deref(), of[0].used, of[0].remaining)).collect();
+    assert_eq!(told, [(Some("two"), 150, 0), (None, 30, 70), (Some("one"), 10, 90)]);
+    assert_eq!(fullest.more, 1);
+    assert!(limiter.has_account_of("three") && !limiter.has_account_of("nobody"));
+}
