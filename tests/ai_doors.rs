@@ -681,3 +681,36 @@ async fn every_door_serves_clients_of_http_2() {
     let told = chat_told(&stream.rest().await);
     assert_eq!((told.text, told.ended), (said("a", 5), true));
 }
+
+#[tokio::test]
+async fn who_comes_to_no_door_hears_in_its_own_dialect_which_there_are() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    let anthropic = ask_with(
+        &gate,
+        "messages/batches",
+        &json!({}),
+        &[("anthropic-version", "2023-06-01"), ("accept", "text/html")],
+    )
+    .await;
+    let body = anthropic.json();
+    assert_eq!((anthropic.status, &body["type"]), (404, &json!("error")), "{body}");
+    assert_eq!(body["error"]["type"], "not_found_error", "{body}");
+    assert_eq!(body["request_id"], anthropic.header("request-id"));
+    let openai = ask(&gate, "assistants", &json!({})).await;
+    assert_eq!((openai.status, code_of(&openai).as_str()), (404, "no_route"));
+    for body in [body, openai.json()] {
+        let message = body["error"]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(
+            message.starts_with("nothing is served at this address: this gateway serves chat/completions, "),
+            "{message}"
+        );
+        assert!(message.ends_with("models and models/NAME below /v1/"), "{message}");
+    }
+    // The base address of an SDK that brings a version of its own.
+    assert_eq!(ask(&gate, "v1/chat/completions", &chat("m", "x")).await.status, 200);
+    let root = gateway().section("ai", &ai_of(&a).section()).route("name: ai, match: { path: / }, ai: true");
+    let twice = root.start().await.post("/v1/v1/chat/completions", "{}").await;
+    assert_eq!(code_of(&twice), "no_route");
+    assert!(twice.text().contains("below / or /v1/"), "{}", twice.text());
+}

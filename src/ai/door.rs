@@ -86,6 +86,23 @@ impl<'a> Door<'a> {
     }
 }
 
+/// What a client is told that came to no door of an `ai` route: which there are below its `prefix`.
+pub fn no_door(prefix: &str) -> String {
+    let mut text = "nothing is served at this address: this gateway serves ".to_owned();
+    for (_, door) in DOORS {
+        text.extend([door, ", "]);
+    }
+    let slash = if prefix.ends_with('/') { "" } else { "/" };
+    // An SDK's base address either has the version or not.
+    let versioned = if prefix.ends_with("/v1/") || prefix.ends_with("/v1") {
+        String::new()
+    } else {
+        format!(" or {prefix}{slash}v1/")
+    };
+    text.extend(["models and models/NAME below ", prefix, slash, &versioned]);
+    text
+}
+
 impl Operation {
     /// The path of its door, without a `/` at either end.
     pub fn path(self) -> &'static str {

@@ -1,5 +1,7 @@
 //! Answers of our own: health, redirects, fixed responses, rejections.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -10,9 +12,10 @@ use super::forward::finish_response;
 use super::rejection::Rejection;
 use crate::ai::dialect::Dialect;
 use crate::ai::dialect::error::{self, ErrorText};
+use crate::ai::door;
 use crate::ai::refusal::give_up_after;
 use crate::clock;
-use crate::config::Respond;
+use crate::config::{PathPattern, Respond};
 use crate::observe::Termination;
 use crate::snapshot::{RouteState, Snapshot};
 use crate::transport::session::Session;
@@ -112,17 +115,18 @@ pub fn redirect(status: StatusCode, location: HeaderValue) -> Answer {
 pub fn rejected(rejection: &Rejection, session: &Session<'_>, ctx: &RequestContext) -> Answer {
     let accept = session.req_header().headers.get(header::ACCEPT);
     let mut rendered = rejection.render(accept, ctx.request_id.as_str());
-    if let Some(door) = &ctx.door {
+    let dialect = dialect(session, ctx);
+    if let Some(dialect) = dialect {
         rendered.content_type = JSON;
-        rendered.body = ai_error(rejection, door.dialect, ctx.request_id.as_str());
+        rendered.body = ai_error(rejection, dialect, ctx);
     }
     let mut fields = vec![(header::SERVER, HeaderValue::from_static("sluicegate")), (header::CACHE_CONTROL, NO_STORE)];
-    if ctx.door.is_some() {
+    if dialect.is_some() {
         fields.extend(super::ai::answer::request_id(ctx));
     }
     if let Some(seconds) = rendered.retry_after {
         fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
-        if ctx.door.is_some() {
+        if dialect.is_some() {
             fields.extend(give_up_after(seconds.into()));
         }
     }
@@ -132,15 +136,27 @@ pub fn rejected(rejection: &Rejection, session: &Session<'_>, ctx: &RequestConte
     Answer { status: rendered.status, content_type: rendered.content_type, body: rendered.body, fields }
 }
 
-/// The words of `rejection` in the dialect that a door speaks.
-fn ai_error(rejection: &Rejection, dialect: Dialect, request_id: &str) -> Bytes {
-    let text = ErrorText {
-        status: rejection.status(),
-        code: rejection.code(),
-        message: rejection.message(),
-        param: None,
-        request_id,
+/// In which dialect errors are told: that of the door; where there is none on an AI route, that of the client.
+fn dialect(session: &Session<'_>, ctx: &RequestContext) -> Option<Dialect> {
+    if let Some(door) = &ctx.door {
+        return Some(door.dialect);
+    }
+    ctx.route.as_ref()?.ai.as_ref()?;
+    let of_anthropic = session.req_header().headers.contains_key("anthropic-version");
+    Some(if of_anthropic { Dialect::Messages } else { Dialect::Chat })
+}
+
+/// The words of `rejection` in a dialect of models.
+fn ai_error(rejection: &Rejection, dialect: Dialect, ctx: &RequestContext) -> Bytes {
+    let message = match (rejection, &ctx.route) {
+        (Rejection::NotFound, Some(route)) if ctx.door.is_none() => {
+            let (PathPattern::Prefix(prefix) | PathPattern::Exact(prefix)) = &route.config.matching.path;
+            Cow::Owned(door::no_door(prefix))
+        }
+        _ => Cow::Borrowed(rejection.message()),
     };
+    let (status, code, request_id) = (rejection.status(), rejection.code(), ctx.request_id.as_str());
+    let text = ErrorText { status, code, message: &message, param: None, request_id };
     error::render(dialect, &text)
 }
 
