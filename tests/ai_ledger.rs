@@ -169,6 +169,9 @@ async fn a_file_that_is_damaged_is_put_aside_and_told_of() {
             files(&gate)
         );
         assert!(gate.stderr().contains("limits.state"), "{damage}: {}", gate.stderr());
+        assert!(gate.stderr().contains("all budgets begin anew"), "{damage}: {}", gate.stderr());
+        let status = gate.ctl(&["status"]).await;
+        assert!(status.stdout.contains("all budgets begin anew"), "{damage}: {}", status.stdout);
         assert_eq!(ask(&gate, "chat/completions", &question(10, false)).await.status, 200);
     }
 }
@@ -294,4 +297,22 @@ async fn a_start_on_a_full_disk_serves_and_goes_on_with_what_was_written() {
     eventually(s(20), "it is kept again", saved).await;
     gate.restart(Signal::TERM).await;
     assert!(left(&gate).await < after, "what was used on the full disk is forgotten");
+}
+
+#[tokio::test]
+async fn a_state_that_is_not_kept_is_told_by_the_status_and_at_the_end() {
+    let a = upstream("a").await;
+    let mut gate = monthly(&a).start().await;
+    assert!(!gate.ctl(&["status"]).await.stdout.contains("not kept"));
+    std::fs::remove_dir_all(gate.dir().join("state")).unwrap();
+    let told = async || {
+        left(&gate).await;
+        gate.ctl(&["status"]).await.stdout.contains("are not kept as they should be: cannot ")
+    };
+    eventually(s(20), "the status tells", told).await;
+    let failed = async || gate.metric("sluicegate_limit_state_saves_total{result=\"failed\"}").await > 0.0;
+    eventually(s(20), "it is counted", failed).await;
+    gate.signal(Signal::TERM);
+    let exit = gate.wait_exit(s(20)).await;
+    assert!(exit.stderr.contains("could not be written at the end"), "{}", exit.stderr);
 }

@@ -48,6 +48,9 @@ pub struct Status {
     /// Keys of issuers of tokens that are fetched.
     #[serde(default)]
     pub jwks: Vec<JwksStatus>,
+    /// What is wrong with how budgets outlive the process; empty: nothing.
+    #[serde(default)]
+    pub limit_state: Vec<String>,
     /// The providers of models, in the order of their names.
     #[serde(default)]
     pub providers: Vec<ProviderStatus>,
@@ -178,6 +181,7 @@ impl Status {
             last_upgrade_failure: admin.handover.last_failure(),
             restart_needed: admin.reloader.restart_needed(),
             jwks: JwksStatus::all(admin, snapshot),
+            limit_state: admin.reloader.shared().metrics.ledger().troubles(),
             providers: ProviderStatus::all(snapshot),
             pools: snapshot.pools.iter().map(|pool| PoolStatus::of(pool)).collect(),
         }

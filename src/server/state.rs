@@ -70,7 +70,10 @@ impl StateDirectory {
             }
             Err(error) if named => Err((path.clone(), error)),
             Err(error) => {
-                warn!(target: "sluicegate::server", "what is used of tokens and money is forgotten at the end: it cannot be kept in {}: {error}", path.display());
+                let what = format!("it cannot be kept in {}: {error}", path.display());
+                warn!(target: "sluicegate::server", "what is used of tokens and money is forgotten at the end: {what}");
+                metrics.ledger().saved(false);
+                metrics.ledger().trouble(Some(what));
                 Ok(())
             }
         }

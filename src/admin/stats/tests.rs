@@ -14,6 +14,7 @@ fn status(members: Vec<MemberStatus>) -> Status {
         max_connections: 4096,
         last_reload_refusal: None,
         jwks: Vec::new(),
+        limit_state: Vec::new(),
         providers: Vec::new(),
         pools: vec![PoolStatus {
             name: "my pool".to_owned(),

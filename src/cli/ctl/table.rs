@@ -39,6 +39,9 @@ pub(super) fn show(status: &Status) -> String {
     for jwks in &status.jwks {
         text.extend(["\n", &jwks.text()]);
     }
+    for trouble in &status.limit_state {
+        text.extend(["\nused tokens and money are not kept as they should be: ", trouble]);
+    }
     for trouble in status.providers.iter().flat_map(ProviderStatus::troubles) {
         text.extend(["\n", &trouble]);
     }
@@ -149,6 +152,7 @@ mod tests {
             restart_needed: Vec::new(),
             max_connections: 4096,
             jwks: Vec::new(),
+            limit_state: Vec::new(),
             providers: Vec::new(),
             pools: vec![PoolStatus {
                 name: "app".to_owned(),

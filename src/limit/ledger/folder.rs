@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use log::{error, info, warn};
@@ -26,6 +26,11 @@ const LOCK: &str = "limits.lock";
 /// The largest file that is read, in bytes: as many accounts as fit into some memory.
 const MAX_BYTES: u64 = 4 << 30;
 
+/// What it means when a state is not taken over.
+const ANEW: &str = "what was used of tokens and money is not known any more, and all budgets begin anew";
+/// What it means when a journal is not.
+const LACKING: &str = "what was used of tokens and money since the state was written is not counted";
+
 /// The folder of one ledger, which this process alone writes to.
 pub struct Folder {
     path: PathBuf,
@@ -37,6 +42,8 @@ pub struct Folder {
     broken: bool,
     /// Whether a state has been written since the journal was begun.
     begun: bool,
+    /// What was found and not taken over, for people.
+    refused: Vec<String>,
     _lock: File,
 }
 
@@ -62,7 +69,8 @@ impl Folder {
             other => other.into(),
         })?;
         remove(&path.join(NEW));
-        let (seed, first, mut accounts) = match read_state(path) {
+        let mut refused = Vec::new();
+        let (seed, first, mut accounts) = match read_state(path, &mut refused) {
             Some(state) => state,
             None => {
                 // The seed has to be there before anything is counted under it.
@@ -74,7 +82,7 @@ impl Folder {
                 }
             }
         };
-        let generation = read_journals(path, &seed, first, &mut accounts);
+        let generation = read_journals(path, &seed, first, &mut accounts, &mut refused);
         let mut found = Found::new();
         for ((meter, key), saved) in accounts {
             found.entry(meter).or_default().push((key, saved));
@@ -89,12 +97,17 @@ impl Folder {
             Err(error) => return Err(error),
         };
         let path = path.to_owned();
-        Ok((Self { path, seed, generation, journal, journal_bytes, broken, begun: false, _lock: lock }, found))
+        Ok((Self { path, seed, generation, journal, journal_bytes, broken, begun: false, refused, _lock: lock }, found))
     }
 
     /// What keys are hashed under.
     pub fn seed(&self) -> &Seed {
         &self.seed
+    }
+
+    /// What was found and not taken over, for people.
+    pub fn refused(&self) -> &[String] {
+        &self.refused
     }
 
     /// Bytes of the journal.
@@ -126,8 +139,12 @@ impl Folder {
     /// Waits until the journal is on the disk.
     ///
     /// # Errors
-    /// When the disk says no.
+    /// When the disk says no, or somebody removed the journal: what is written to it then is lost.
     pub fn sync(&mut self) -> io::Result<()> {
+        if self.journal.metadata()?.nlink() == 0 {
+            self.broken = true;
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
+        }
         self.journal.sync_data()
     }
 
@@ -187,14 +204,14 @@ fn write_state(path: &Path, generation: u64, seed: &Seed, records: &[Record]) ->
 }
 
 /// The seed, the first journal that counts, and how accounts stood; `None` when there is no state to go on with.
-fn read_state(path: &Path) -> Option<(Seed, u64, Accounts)> {
+fn read_state(path: &Path, refused: &mut Vec<String>) -> Option<(Seed, u64, Accounts)> {
     let file = path.join(STATE);
     let read = match read(&file) {
         Ok(bytes) => format::read_state(&bytes).map_err(str::to_owned),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Without their seed, journals are of no use.
             for (_, journal) in journals(path) {
-                set_aside(&journal, "there is no state that it belongs to");
+                refused.push(set_aside(&journal, "there is no state that it belongs to", ANEW));
             }
             return None;
         }
@@ -208,9 +225,9 @@ fn read_state(path: &Path) -> Option<(Seed, u64, Accounts)> {
             Some((state.seed, state.generation, accounts))
         }
         Err(reason) => {
-            set_aside(&file, &reason);
+            refused.push(set_aside(&file, &reason, ANEW));
             for (_, journal) in journals(path) {
-                set_aside(&journal, "the state that it belongs to is not taken over");
+                set_aside(&journal, "the state that it belongs to is not taken over", ANEW);
             }
             None
         }
@@ -218,7 +235,7 @@ fn read_state(path: &Path) -> Option<(Seed, u64, Accounts)> {
 }
 
 /// Reads the journals from `first` on into `accounts`, and says which comes next.
-fn read_journals(path: &Path, seed: &Seed, first: u64, accounts: &mut Accounts) -> u64 {
+fn read_journals(path: &Path, seed: &Seed, first: u64, accounts: &mut Accounts, refused: &mut Vec<String>) -> u64 {
     let mut next = first;
     for (generation, file) in journals(path) {
         if generation < first {
@@ -237,7 +254,7 @@ fn read_journals(path: &Path, seed: &Seed, first: u64, accounts: &mut Accounts) 
                 }
                 accounts.extend(journal.records.iter().map(|record| ((record.meter, record.key), record.saved)));
             }
-            Err(reason) => set_aside(&file, &reason),
+            Err(reason) => refused.push(set_aside(&file, &reason, LACKING)),
         }
     }
     next
@@ -286,17 +303,16 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// Keeps a file that is not taken over under another name.
-fn set_aside(path: &Path, reason: &str) {
+/// Keeps a file that is not taken over under another name, and tells of it and its `consequence`. Returns what was told.
+fn set_aside(path: &Path, reason: &str, consequence: &str) -> String {
     let kept = PathBuf::from(format!("{}.refused-{}", path.display(), clock::wall_millis()));
-    match fs::rename(path, &kept) {
-        Ok(()) => {
-            error!(target: "sluicegate::limit", "{} is not taken over: {reason}; it is kept as {}", path.display(), kept.display())
-        }
-        Err(error) => {
-            error!(target: "sluicegate::limit", "{} is not taken over: {reason}; it cannot be renamed: {error}", path.display())
-        }
-    }
+    let where_to = match fs::rename(path, &kept) {
+        Ok(()) => format!("it is kept as {}", kept.display()),
+        Err(error) => format!("it cannot be renamed: {error}"),
+    };
+    let told = format!("{} is not taken over: {reason}; {where_to}; {consequence}", path.display());
+    error!(target: "sluicegate::limit", "{told}. A good copy of the directory may be put in its place while the gateway is stopped");
+    told
 }
 
 fn remove(path: &Path) {

@@ -124,7 +124,7 @@ impl Paused {
         let Self { notes, accounts, gauges } = self;
         notes.begin_again();
         let (of_thread, path) = (Arc::clone(&notes), path.to_owned());
-        let run = move || match open_again(&path, &of_thread) {
+        let run = move || match open_again(&path, &of_thread, &gauges) {
             Some(folder) => Ok(Desk::new(folder, accounts, gauges).run(&of_thread)),
             None => Err(Waited { accounts, gauges }),
         };
@@ -134,7 +134,7 @@ impl Paused {
 }
 
 /// Tries until it is open, or the end has come.
-fn open_again(path: &Path, notes: &Notes) -> Option<Folder> {
+fn open_again(path: &Path, notes: &Notes, gauges: &LedgerGauges) -> Option<Folder> {
     let mut tried: u32 = 0;
     loop {
         match Folder::open(path) {
@@ -145,7 +145,10 @@ fn open_again(path: &Path, notes: &Notes) -> Option<Folder> {
                 return Some(folder);
             }
             Err(error) if tried == PATIENT => {
-                error!(target: "sluicegate::limit", "cannot keep the limits in {}: {error}; until that is mended, they do not outlive the process", path.display());
+                let what = format!("cannot keep the limits in {}: {error}", path.display());
+                error!(target: "sluicegate::limit", "{what}; until that is mended, they do not outlive the process");
+                gauges.saved(false);
+                gauges.trouble(Some(what));
             }
             Err(_) => {}
         }
@@ -193,6 +196,8 @@ struct Desk {
 impl Desk {
     fn new(folder: Folder, accounts: Accounts, gauges: Arc<LedgerGauges>) -> Self {
         let now = clock::now();
+        folder.refused().iter().for_each(|what| gauges.refused(what.clone()));
+        gauges.trouble(folder.is_broken().then(|| "cannot write the limits: the disk is full".to_owned()));
         Self {
             folder,
             accounts,
@@ -222,7 +227,9 @@ impl Desk {
             self.changed |= self.lost || !some.is_empty();
             self.append(some);
             if ended {
-                self.save(notes);
+                if !self.save(notes) {
+                    error!(target: "sluicegate::limit", "the limits could not be written at the end: what was used of tokens and money since the last state is forgotten");
+                }
                 return self;
             }
             let now = clock::now();
@@ -250,17 +257,20 @@ impl Desk {
         self.tell("write to the journal of", &done);
     }
 
-    fn save(&mut self, notes: &Notes) {
+    fn save(&mut self, notes: &Notes) -> bool {
         let done = self.try_save(notes);
         self.gauges.saved(done.is_ok());
         self.saved = clock::now();
         self.tell("write the state of", &done);
-        if let Ok((bytes, overflowed)) = done {
+        if let Ok((bytes, overflowed)) = &done {
+            let (bytes, overflowed) = (*bytes, *overflowed);
             (self.changed, self.lost, self.unsynced, self.state_bytes) = (overflowed, overflowed, false, bytes);
+            self.gauges.trouble(None);
             if self.told.take().is_some() {
                 info!(target: "sluicegate::limit", "the limits are kept again");
             }
         }
+        done.is_ok()
     }
 
     /// How large the state is, and whether more notes came meanwhile than may wait.
@@ -275,6 +285,7 @@ impl Desk {
 
     fn tell<T>(&mut self, what: &str, done: &io::Result<T>) {
         let Err(error) = done else { return };
+        self.gauges.trouble(Some(format!("cannot {what} the limits: {error}")));
         let now = clock::now();
         if self.told.is_none_or(|last| now.saturating_duration_since(last) >= TELL) {
             self.told = Some(now);

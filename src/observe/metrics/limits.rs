@@ -1,10 +1,11 @@
 //! Limits: how often each was asked on a route and what it said, and what it remembers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::counters::Counters;
 use super::family::Families;
+use super::lock;
 use crate::config::limit::MICROS;
 
 /// What a limit said of a request.
@@ -171,6 +172,8 @@ impl LimitGauges {
 pub struct LedgerGauges {
     saved: AtomicU64,
     failed: AtomicU64,
+    trouble: Mutex<Option<String>>,
+    refused: Mutex<Option<String>>,
 }
 
 impl LedgerGauges {
@@ -178,6 +181,21 @@ impl LedgerGauges {
     pub fn saved(&self, ok: bool) {
         let counter = if ok { &self.saved } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes why budgets are not kept; `None`: they are.
+    pub fn trouble(&self, why: Option<String>) {
+        *lock(&self.trouble) = why;
+    }
+
+    /// Notes what was not taken over at the start. It holds until the process ends.
+    pub fn refused(&self, what: String) {
+        lock(&self.refused).get_or_insert(what);
+    }
+
+    /// What is not as it should be, for people.
+    pub fn troubles(&self) -> Vec<String> {
+        [&self.trouble, &self.refused].into_iter().filter_map(|trouble| lock(trouble).clone()).collect()
     }
 
     /// Nothing where nothing is kept.
