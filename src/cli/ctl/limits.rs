@@ -87,7 +87,7 @@ fn list(limit: &str, listed: &AccountsShown) -> String {
     let rows = listed.accounts.iter().flat_map(|account| account.budgets.iter().enumerate().map(of(account)));
     let mut text = aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
     if listed.more > 0 {
-        text.push_str(&format!("\nand {} more of which less is used", listed.more));
+        text.extend(["\nand ", &listed.more.to_string(), " more of which less is used"]);
     }
     text
 }
