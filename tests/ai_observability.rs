@@ -46,7 +46,8 @@ async fn a_line_of_the_access_log_tells_what_a_request_was_and_what_became_of_it
     assert_eq!(Value::from(whole), expected);
     let used = told(&lines[0], &["tokens_input", "tokens_output", "tokens_cache_read", "cost_usd"]);
     assert_eq!(Value::from(used), json!([1000, 500, 200, 0.002]), "{}", lines[0]);
-    assert_eq!(lines[0]["tries"], json!([{"provider": "first", "key": "key-1", "outcome": "answered"}]));
+    let answered = json!({"provider": "first", "key": "key-1", "outcome": "answered", "request_id": "req_mock1"});
+    assert_eq!(lines[0]["tries"], json!([answered]));
     assert_eq!(lines[1]["stream"], true);
     let first = lines[1]["first_token_ms"].as_f64().unwrap();
     assert!(first > 0.0 && first <= lines[1]["duration_ms"].as_f64().unwrap(), "{}", lines[1]);
