@@ -276,6 +276,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A [`count`], or `None` for what is none.
+    ///
+    /// # Errors
+    /// When the text is no JSON, or too deep.
+    pub fn maybe_count(&mut self) -> Result<Option<u64>, Fault> {
+        let value = self.span()?;
+        Ok(self.text.get(value).and_then(count))
+    }
+
     /// A boolean, or `None` for what is none.
     ///
     /// # Errors
@@ -427,4 +436,17 @@ pub fn whole(number: &[u8]) -> Option<u64> {
     // A cast from above the greatest gives the greatest.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "neither negative nor a fraction")]
     (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
+}
+
+/// How many of something there are, as providers write it: a whole number in any form, or a string of digits. `None`: it is
+/// not said, as by `null` and by what counts nothing: a negative number, a fraction, one that fits no `u64`, anything else.
+pub fn count(value: &[u8]) -> Option<u64> {
+    let digits = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let text = std::str::from_utf8(digits.unwrap_or(value)).ok()?;
+    if digits.is_some() || text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // `parse` takes a sign, too.
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        return text.parse().ok().filter(|_| plain);
+    }
+    whole(value).filter(|number| *number < u64::MAX)
 }

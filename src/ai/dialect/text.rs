@@ -7,8 +7,11 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize as Read, Serialize as Write};
+use serde_json::value::RawValue;
+
+use crate::ai::json::count;
 
 /// A string of a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Read, Write)]
@@ -87,6 +90,21 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Visitor<'de> for Either<'a, T> {
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
         Vec::deserialize(SeqAccessDeserializer::new(list)).map(Content::Parts)
     }
+}
+
+/// What a provider counted of one thing: see [`count`]. What is none does not spoil what stands around it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count(pub(super) Option<u64>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|value| Self(count(value.get().as_bytes())))
+    }
+}
+
+/// What may be left out, and is as if it was where it cannot be read.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
+    <&RawValue>::deserialize(from).map(|value| serde_json::from_str(value.get()).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -164,6 +164,41 @@ fn whole_numbers_are_whole_however_they_are_written() {
     }
 }
 
+#[test]
+fn a_count_is_a_whole_number_or_a_string_of_digits_and_nothing_else() {
+    for (text, number) in [
+        ("0", Some(0)),
+        ("5", Some(5)),
+        ("5.0", Some(5)),
+        ("5e2", Some(500)),
+        ("\"5\"", Some(5)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("\"18446744073709551615\"", Some(u64::MAX)),
+        ("18446744073709551616", None),
+        ("-500", None),
+        ("5.5", None),
+        ("1e30", None),
+        ("1e999", None),
+        ("\"\"", None),
+        ("\"+5\"", None),
+        ("\"5.0\"", None),
+        ("\"many\"", None),
+        ("null", None),
+        ("true", None),
+        ("[5]", None),
+        ("{\"n\":5}", None),
+    ] {
+        let list = format!("[{text},7]");
+        let mut reader = Reader::new(list.as_bytes());
+        reader.array().unwrap();
+        let mut told = Vec::new();
+        while reader.element().unwrap() {
+            told.push(reader.maybe_count().unwrap());
+        }
+        assert_eq!(told, [number, Some(7)], "{text}");
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

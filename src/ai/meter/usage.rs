@@ -20,21 +20,21 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             b"prompt_tokens" | b"input_tokens" => &mut usage.input,
             b"completion_tokens" | b"output_tokens" => &mut usage.output,
             b"total_tokens" => {
-                total = reader.maybe_u64()?;
+                total = reader.maybe_count()?;
                 continue;
             }
             // Transcripts that are billed by their length.
             b"seconds" => {
-                seconds = reader.maybe_u64()?;
+                seconds = reader.maybe_count()?;
                 continue;
             }
             // DeepSeek, Moonshot, and those who put Anthropic's names here.
             b"prompt_cache_hit_tokens" | b"cached_tokens" | b"cache_read_input_tokens" => {
-                usage.cache_read = usage.cache_read.max(reader.maybe_u64()?.unwrap_or(0));
+                usage.cache_read = usage.cache_read.max(reader.maybe_count()?.unwrap_or(0));
                 continue;
             }
             b"cache_creation_input_tokens" => {
-                usage.cache_write = usage.cache_write.max(reader.maybe_u64()?.unwrap_or(0));
+                usage.cache_write = usage.cache_write.max(reader.maybe_count()?.unwrap_or(0));
                 continue;
             }
             // Transcripts have the second of these.
@@ -51,7 +51,7 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
                 continue;
             }
         };
-        if let Some(tokens) = reader.maybe_u64()? {
+        if let Some(tokens) = reader.maybe_count()? {
             *place = tokens;
             counted = true;
         }
@@ -97,7 +97,7 @@ fn details(usage: &mut Usage, side: Side, reader: &mut Reader<'_>) -> Result<(),
                 continue;
             }
         };
-        *place = (*place).max(reader.maybe_u64()?.unwrap_or(0));
+        *place = (*place).max(reader.maybe_count()?.unwrap_or(0));
     }
     Ok(())
 }
@@ -163,7 +163,7 @@ impl Anthropic {
                     continue;
                 }
             };
-            if let Some(tokens) = reader.maybe_u64()? {
+            if let Some(tokens) = reader.maybe_count()? {
                 *place = (*place).max(tokens);
                 counted = true;
             }
@@ -178,7 +178,7 @@ impl Anthropic {
         }
         while let Some(key) = reader.key()? {
             if key.raw() == b"ephemeral_1h_input_tokens" {
-                self.cache_write_1h = self.cache_write_1h.max(reader.maybe_u64()?.unwrap_or(0));
+                self.cache_write_1h = self.cache_write_1h.max(reader.maybe_count()?.unwrap_or(0));
             } else {
                 reader.skip()?;
             }
@@ -230,7 +230,7 @@ fn besides(reader: &mut Reader<'_>) -> Result<Besides, Fault> {
                     continue;
                 }
             };
-            *place = reader.maybe_u64()?.unwrap_or(0);
+            *place = reader.maybe_count()?.unwrap_or(0);
         }
         if kind.is_some_and(|kind| matches!(kind.raw(), b"compaction" | b"advisor_message")) {
             sum.input = sum.input.saturating_add(one.input);
@@ -279,7 +279,7 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             }
             _ => {}
         }
-        let Some(tokens) = reader.maybe_u64()? else { continue };
+        let Some(tokens) = reader.maybe_count()? else { continue };
         counted = true;
         match name {
             b"promptTokenCount" | b"toolUsePromptTokenCount" => usage.input = usage.input.saturating_add(tokens),
@@ -318,7 +318,7 @@ fn kinds(reader: &mut Reader<'_>) -> Result<Kinds, Fault> {
         while let Some(key) = reader.key()? {
             match key.raw() {
                 b"modality" => kind = reader.maybe_string()?,
-                b"tokenCount" => tokens = reader.maybe_u64()?.unwrap_or(0),
+                b"tokenCount" => tokens = reader.maybe_count()?.unwrap_or(0),
                 _ => reader.skip()?,
             }
         }

@@ -37,6 +37,8 @@ pub struct Account {
     reserved: Option<Reserved>,
     /// Tokens of the prompt, as long as the provider has not counted them, and what they cost at most.
     prompt: Spent,
+    /// Whether the answer is text, as a model writes it.
+    generates: bool,
     most: Most,
     sent: Sent,
     /// What a stream was seen to use so far.
@@ -93,6 +95,7 @@ impl Account {
         Self {
             reserved,
             prompt: Spent { tokens: job.input, cost },
+            generates: job.operation.generates(),
             most: Most::of(job),
             sent: job.sent.clone(),
             seen: Usage::default(),
@@ -107,7 +110,7 @@ impl Account {
     pub fn usage_of(&mut self, meter: &Meter) -> (Usage, bool) {
         self.chars = meter.output_chars();
         match meter.usage() {
-            Some(usage) if meter.is_finished() => (usage, false),
+            Some(usage) if meter.is_finished() => self.completed(usage),
             counted => {
                 // Some providers count the prompt at the beginning.
                 let counted = counted.unwrap_or_default();
@@ -116,6 +119,18 @@ impl Account {
                 (Usage { input, output, ..counted }, true)
             }
         }
+    }
+
+    /// What the provider counted of an answer that is whole, and whether a part of it is an estimate: a number that it did not
+    /// say, or that is none, though there is what it counts.
+    fn completed(&self, usage: Usage) -> (Usage, bool) {
+        if !self.generates {
+            return (usage, false);
+        }
+        let input = if usage.input > 0 { usage.input } else { self.prompt.tokens };
+        let output = if usage.output > 0 { usage.output } else { estimate::output_tokens(self.chars) };
+        let is_estimate = (input, output) != (usage.input, usage.output);
+        (Usage { input, output, ..usage }, is_estimate)
     }
 
     /// Takes in what a stream has told so far. Every few tokens: what it costs is looked at too, and, on a route that cuts
@@ -150,7 +165,10 @@ impl Account {
     pub fn settle_whole(&mut self, trail: &mut Trail, job: &Job, usage: Option<Usage>, chars: u64) {
         self.chars = chars;
         match usage {
-            Some(usage) => self.settle(trail, job, usage, false),
+            Some(usage) => {
+                let (usage, estimated) = self.completed(usage);
+                self.settle(trail, job, usage, estimated);
+            }
             None => {
                 // What is no text, and what will be made later, counts as what was set aside for it.
                 let is_text = job.operation.generates() && !job.body.in_background();

@@ -9,7 +9,7 @@ use super::super::ask::{Call, Part, Seal};
 use super::super::json::{List, Object, object};
 use super::super::names::digest;
 use super::super::reply::{Reply, Stop};
-use super::super::text::Text;
+use super::super::text::{Text, lenient};
 use super::super::translate::{Malformed, Notes, object as json_object};
 use super::ThinkingBlock;
 use super::usage::{self, UsageOf};
@@ -22,7 +22,8 @@ struct Body<'a> {
     model: Option<Text<'a>>,
     #[serde(borrow)]
     choices: Vec<Choice<'a>>,
-    usage: Option<UsageOf>,
+    #[serde(default, deserialize_with = "lenient")]
+    usage: UsageOf,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +99,7 @@ pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
         parts.push(Part::Call(Call { id, name, arguments, seal: None }));
     }
     let model = body.model.unwrap_or_default();
-    Ok(Reply { id, model, parts, stop, usage: body.usage.unwrap_or_default().into() })
+    Ok(Reply { id, model, parts, stop, usage: body.usage.into() })
 }
 
 /// Nothing is nothing, whether it is left out, `null` or empty.

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::super::ask::Seal;
 use super::super::json::{List, Object, object};
 use super::super::reply::{Piece, Stop};
-use super::super::text::Text;
+use super::super::text::{Text, lenient};
 use super::super::translate::{Malformed, Notes, Sink};
 use super::answer::{extra_content, filled, finish_reason, made_up_id, stop};
 use super::usage::{self, UsageOf};
@@ -22,6 +22,7 @@ struct Chunk<'a> {
     model: Option<Text<'a>>,
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
+    #[serde(default, deserialize_with = "lenient")]
     usage: Option<UsageOf>,
     error: Option<IgnoredAny>,
 }

@@ -3,37 +3,43 @@
 use serde::Deserialize;
 
 use super::super::json::Object;
+use super::super::text::{Count, lenient};
 use crate::ai::usage::Usage;
 
 /// As it is read.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct UsageOf {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<PromptDetails>,
-    completion_tokens_details: Option<CompletionDetails>,
+    prompt_tokens: Count,
+    completion_tokens: Count,
+    #[serde(deserialize_with = "lenient")]
+    prompt_tokens_details: PromptDetails,
+    #[serde(deserialize_with = "lenient")]
+    completion_tokens_details: CompletionDetails,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 struct PromptDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
+    cached_tokens: Count,
+    cache_write_tokens: Count,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 struct CompletionDetails {
-    reasoning_tokens: Option<u64>,
+    reasoning_tokens: Count,
 }
 
 impl From<UsageOf> for Usage {
     fn from(of: UsageOf) -> Self {
-        let prompt = of.prompt_tokens_details.unwrap_or_default();
+        let prompt = of.prompt_tokens_details;
         Self {
-            input: of.prompt_tokens.unwrap_or(0),
-            cache_read: prompt.cached_tokens.unwrap_or(0),
-            cache_write: prompt.cache_write_tokens.unwrap_or(0),
-            output: of.completion_tokens.unwrap_or(0),
-            reasoning: of.completion_tokens_details.and_then(|details| details.reasoning_tokens).unwrap_or(0),
+            input: of.prompt_tokens.0.unwrap_or(0),
+            cache_read: prompt.cached_tokens.0.unwrap_or(0),
+            cache_write: prompt.cache_write_tokens.0.unwrap_or(0),
+            output: of.completion_tokens.0.unwrap_or(0),
+            reasoning: of.completion_tokens_details.reasoning_tokens.0.unwrap_or(0),
             ..Self::default()
         }
     }

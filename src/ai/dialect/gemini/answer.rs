@@ -8,7 +8,7 @@ use super::super::ask::Seal;
 use super::super::json::compact;
 use super::super::names::digest;
 use super::super::reply::{Collected, Piece, Stop};
-use super::super::text::Text;
+use super::super::text::{Count, Text, lenient};
 use super::super::translate::{Malformed, Sink};
 use crate::ai::usage::Usage;
 
@@ -19,6 +19,7 @@ struct Body<'a> {
     candidates: Option<Vec<Candidate<'a>>>,
     #[serde(borrow)]
     prompt_feedback: Option<PromptFeedback<'a>>,
+    #[serde(default, deserialize_with = "lenient")]
     usage_metadata: Option<UsageOf>,
     #[serde(borrow)]
     model_version: Option<Text<'a>>,
@@ -72,24 +73,24 @@ struct PromptFeedback<'a> {
     block_reason: Option<Text<'a>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct UsageOf {
-    prompt_token_count: Option<u64>,
-    tool_use_prompt_token_count: Option<u64>,
-    cached_content_token_count: Option<u64>,
-    candidates_token_count: Option<u64>,
-    thoughts_token_count: Option<u64>,
+    prompt_token_count: Count,
+    tool_use_prompt_token_count: Count,
+    cached_content_token_count: Count,
+    candidates_token_count: Count,
+    thoughts_token_count: Count,
 }
 
 impl From<UsageOf> for Usage {
     fn from(of: UsageOf) -> Self {
-        let reasoning = of.thoughts_token_count.unwrap_or(0);
-        let tools = of.tool_use_prompt_token_count.unwrap_or(0);
+        let reasoning = of.thoughts_token_count.0.unwrap_or(0);
+        let tools = of.tool_use_prompt_token_count.0.unwrap_or(0);
         Self {
-            input: of.prompt_token_count.unwrap_or(0).saturating_add(tools),
-            cache_read: of.cached_content_token_count.unwrap_or(0),
-            output: of.candidates_token_count.unwrap_or(0).saturating_add(reasoning),
+            input: of.prompt_token_count.0.unwrap_or(0).saturating_add(tools),
+            cache_read: of.cached_content_token_count.0.unwrap_or(0),
+            output: of.candidates_token_count.0.unwrap_or(0).saturating_add(reasoning),
             reasoning,
             ..Self::default()
         }

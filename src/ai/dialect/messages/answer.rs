@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::super::ask::{Call, Part, Seal};
 use super::super::json::{List, Object, compact, object};
 use super::super::reply::{Reply, Stop};
-use super::super::text::Text;
+use super::super::text::{Text, lenient};
 use super::super::translate::{Malformed, Notes};
 use super::usage::{self, UsageOf};
 
@@ -29,7 +29,7 @@ struct Body<'a> {
     stop_sequence: Option<Text<'a>>,
     #[serde(borrow)]
     stop_details: Option<StopDetails<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     usage: UsageOf,
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::super::ask::{Part, Seal};
 use super::super::json::{Object, object};
 use super::super::reply::{Piece, Stop};
-use super::super::text::Text;
+use super::super::text::{Text, lenient};
 use super::super::translate::{Malformed, Notes, Sink};
 use super::answer::{Block, StopDetails, stop, stop_fields};
 use super::usage::{self, UsageOf};
@@ -21,6 +21,7 @@ struct Event<'a> {
     content_block: Option<Block<'a>>,
     #[serde(borrow)]
     delta: Option<Delta<'a>>,
+    #[serde(default, deserialize_with = "lenient")]
     usage: Option<UsageOf>,
 }
 
@@ -30,6 +31,7 @@ struct Message<'a> {
     id: Text<'a>,
     #[serde(borrow, default)]
     model: Text<'a>,
+    #[serde(default, deserialize_with = "lenient")]
     usage: Option<UsageOf>,
 }
 

@@ -3,43 +3,51 @@
 use serde::Deserialize;
 
 use super::super::json::Object;
+use super::super::text::{Count, lenient};
 use crate::ai::usage::Usage;
 
 /// As it is read. A later one of a stream overrides what it names.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct UsageOf {
-    input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<Details>,
+    input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    cache_read_input_tokens: Count,
+    output_tokens: Count,
+    #[serde(deserialize_with = "lenient")]
+    output_tokens_details: Details,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 struct Details {
-    thinking_tokens: Option<u64>,
+    thinking_tokens: Count,
 }
 
 impl UsageOf {
     pub(super) fn update(&mut self, later: Self) {
-        self.input_tokens = later.input_tokens.or(self.input_tokens);
-        self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.output_tokens = later.output_tokens.or(self.output_tokens);
-        self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+        for (known, later) in [
+            (&mut self.input_tokens, later.input_tokens),
+            (&mut self.cache_creation_input_tokens, later.cache_creation_input_tokens),
+            (&mut self.cache_read_input_tokens, later.cache_read_input_tokens),
+            (&mut self.output_tokens, later.output_tokens),
+            (&mut self.output_tokens_details.thinking_tokens, later.output_tokens_details.thinking_tokens),
+        ] {
+            known.0 = later.0.or(known.0);
+        }
     }
 }
 
 impl From<UsageOf> for Usage {
     fn from(of: UsageOf) -> Self {
-        let cache_read = of.cache_read_input_tokens.unwrap_or(0);
-        let cache_write = of.cache_creation_input_tokens.unwrap_or(0);
+        let cache_read = of.cache_read_input_tokens.0.unwrap_or(0);
+        let cache_write = of.cache_creation_input_tokens.0.unwrap_or(0);
         Self {
-            input: of.input_tokens.unwrap_or(0).saturating_add(cache_read).saturating_add(cache_write),
+            input: of.input_tokens.0.unwrap_or(0).saturating_add(cache_read).saturating_add(cache_write),
             cache_read,
             cache_write,
-            output: of.output_tokens.unwrap_or(0),
-            reasoning: of.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(0),
+            output: of.output_tokens.0.unwrap_or(0),
+            reasoning: of.output_tokens_details.thinking_tokens.0.unwrap_or(0),
             ..Self::default()
         }
     }
