@@ -411,10 +411,15 @@ impl Messages {
         if !self.stopped || self.message.is_empty() {
             return None;
         }
+        let was_cut = self.message.get("stop_reason").is_some_and(|why| why == "max_tokens" || why == "refusal");
         let mut content = Vec::new();
-        for mut block in self.blocks {
+        let last = self.blocks.len().saturating_sub(1);
+        for (place, mut block) in self.blocks.into_iter().enumerate() {
             if !block.input.is_empty() {
-                block.block.insert("input".to_owned(), serde_json::from_str(&block.input).ok()?);
+                // Of the call in which the answer was cut off, nothing is left but its name.
+                let input = serde_json::from_str(&block.input).ok();
+                let input = input.or_else(|| (was_cut && place == last).then(|| json!({})))?;
+                block.block.insert("input".to_owned(), input);
             }
             content.push(Value::Object(block.block));
         }

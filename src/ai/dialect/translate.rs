@@ -6,7 +6,7 @@
 //!
 //! Of a stream, nothing is held but what a delta cannot say alone: counts, ids, which block is open, the usage so far.
 //! Arguments of a tool pass on as they come. What they must be (one JSON object) is checked in whole answers; of a
-//! stream it cannot be known before its last byte.
+//! stream it cannot be known before its last byte. Those of a call in which a whole answer was cut off are an empty object.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -160,21 +160,35 @@ fn in_words(expected: &str) -> &str {
     }
 }
 
-/// What a provider sent that is no answer of its dialect. It holds nothing of the answer.
+/// What a provider sent that is no answer of its dialect, or one that the client's has no words for. It holds nothing of the
+/// answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// For the log.
+    /// What is wrong.
     pub message: Cow<'static, str>,
+    /// It is an answer of the provider's dialect: the provider is well, and would not answer otherwise if it was asked again.
+    pub foreign: bool,
 }
 
 impl Malformed {
     pub(super) const fn new(message: &'static str) -> Self {
-        Self { message: Cow::Borrowed(message) }
+        Self { message: Cow::Borrowed(message), foreign: false }
+    }
+
+    pub(super) const fn foreign(message: &'static str) -> Self {
+        Self { message: Cow::Borrowed(message), foreign: true }
     }
 
     pub(super) fn json(error: &serde_json::Error) -> Self {
         let missing = missing_field(error).map(|field| format!("no field `{field}`"));
-        Self { message: Cow::Owned(missing.unwrap_or_else(|| why(error))) }
+        Self { message: Cow::Owned(missing.unwrap_or_else(|| why(error))), foreign: false }
+    }
+
+    /// The same, of an answer whose provider `counted` what it used: whoever does has answered.
+    #[must_use]
+    pub fn counted(self, counted: Option<Usage>) -> Self {
+        let counted = counted.is_some_and(|usage| usage.total() > 0);
+        Self { foreign: self.foreign || counted, ..self }
     }
 }
 
@@ -224,16 +238,21 @@ fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Untranslatable> {
     serde_json::from_slice(body).map_err(|_| Untranslatable::of::<T>(body))
 }
 
-/// The text of a JSON object, without blanks; nothing at all is an empty one. `None`: it is something else.
+/// The text of a JSON object, without blanks; nothing at all, and `null`, is an empty one. `None`: it is something else.
 pub(super) fn object(text: Text<'_>) -> Option<Text<'_>> {
-    if text.is_blank() {
+    if text.is_blank() || text.trim() == "null" {
         return Some("{}".into());
     }
-    let is_object = text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(&text).is_ok();
+    let is_object = text.trim_start().starts_with('{') && is_json(&text);
     is_object.then(|| match text.0 {
         Cow::Borrowed(text) => Text(compact(text)),
         Cow::Owned(text) => compact(&text).into_owned().into(),
     })
+}
+
+/// Whether it is one whole JSON value.
+pub(super) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// A whole answer of a provider, for a client.

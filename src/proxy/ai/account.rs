@@ -2,15 +2,16 @@
 //!
 //! **Invariant:** what was reserved is settled or given back exactly once, whatever way a request ends: by its answer, by
 //! a client that leaves, by an error, or by the end of the process. As long as no provider has the whole request, and
-//! where one failed, nothing is charged; from then on its prompt is, and of its answer at least what was seen.
+//! where one failed, nothing is charged; from then on its prompt is, and of its answer at least what was seen. An answer that
+//! no client could be told is charged as its provider counted it, beside what comes after it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use log::warn;
 
 use super::job::Job;
-use super::trail::Trail;
+use super::trail::{Trail, Try};
 use crate::ai::estimate;
 use crate::ai::meter::Meter;
 use crate::ai::usage::Usage;
@@ -51,20 +52,48 @@ pub struct Account {
     settled: bool,
 }
 
-/// Whether a provider has the whole request, and has not failed.
+/// Whether a provider has the whole request, and has not failed; and what answers have used that no client gets.
 #[derive(Debug, Clone, Default)]
-pub struct Sent(Arc<AtomicBool>);
+pub struct Sent {
+    whole: Arc<AtomicBool>,
+    wasted: Arc<Mutex<Wasted>>,
+}
+
+/// What answers have used that no client gets.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wasted {
+    usage: Usage,
+    cost: Option<u64>,
+}
 
 impl Sent {
     /// Notes that it has, or that it has failed.
     pub fn set(&self, sent: bool) {
         // Relaxed: it guards nothing but itself.
-        self.0.store(sent, Ordering::Relaxed);
+        self.whole.store(sent, Ordering::Relaxed);
     }
 
     fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.whole.load(Ordering::Relaxed)
     }
+
+    /// Takes down that an answer of so many characters to the try `one` of `job` has used `usage`, and no client gets it.
+    pub fn wasted(&self, job: &Job, one: &Try, usage: Usage, chars: u64) {
+        let usage = Most::of(job).believed(usage, chars);
+        let cost = job.cost(one, &usage).map(|cost| cost.min(MOST_COST));
+        let mut wasted = self.wasted.lock().unwrap_or_else(PoisonError::into_inner);
+        wasted.usage += usage;
+        wasted.cost = added(wasted.cost, cost);
+    }
+
+    fn get_wasted(&self) -> Wasted {
+        *self.wasted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Together, as far as there is a price.
+fn added(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.map_or(other, |one| Some(one.saturating_add(other.unwrap_or(0))))
 }
 
 /// What a provider is believed to have used, in tokens.
@@ -158,6 +187,15 @@ impl Account {
         } else if self.sent.get() {
             let input = self.prompt.tokens;
             self.settle(trail, job, Usage { input, ..Usage::default() }, true);
+        } else {
+            self.settle_wasted(trail, job);
+        }
+    }
+
+    /// No provider's answer was served: what some have used nevertheless is owed.
+    pub fn settle_wasted(&mut self, trail: &mut Trail, job: &Job) {
+        if !self.settled && self.sent.get_wasted().usage.total() > 0 {
+            self.settle(trail, job, Usage::default(), false);
         }
     }
 
@@ -192,6 +230,9 @@ impl Account {
         }
         self.settled = true;
         let cost = trail.last_try().and_then(|last| job.cost(last, &usage)).map(|cost| cost.min(MOST_COST));
+        let wasted = self.sent.get_wasted();
+        let (mut usage, cost) = (usage, added(cost, wasted.cost));
+        usage += wasted.usage;
         trail.usage = Some(usage);
         trail.estimated = estimated;
         trail.cost = cost;
@@ -207,10 +248,19 @@ impl Drop for Account {
     /// none had, nothing is.
     fn drop(&mut self) {
         let Some(reserved) = self.reserved.take() else { return };
-        if self.spent.tokens > 0 {
-            reserved.settle(self.spent);
+        let Wasted { usage, cost } = self.sent.get_wasted();
+        let mut owed = Spent { tokens: usage.total(), cost: cost.unwrap_or(0) };
+        let seen = if self.spent.tokens > 0 {
+            self.spent
         } else if self.sent.get() {
-            reserved.settle(self.prompt);
+            self.prompt
+        } else {
+            Spent::default()
+        };
+        owed.tokens = owed.tokens.saturating_add(seen.tokens);
+        owed.cost = owed.cost.saturating_add(seen.cost);
+        if owed.tokens > 0 {
+            reserved.settle(owed);
         }
     }
 }

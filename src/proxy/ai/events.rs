@@ -13,8 +13,9 @@ use bytes::Bytes;
 use super::call::Live;
 use super::cut::Watch;
 use crate::ai::answers::Piece;
+use crate::ai::dialect::Dialect;
 use crate::ai::dialect::error::ProviderError;
-use crate::ai::dialect::{Dialect, translate};
+use crate::ai::dialect::translate::{self, Malformed};
 use crate::ai::estimate;
 use crate::ai::meter::{Kind, Meter};
 use crate::ai::sse::{Decoder, Frame, MAX_EVENT};
@@ -86,6 +87,15 @@ pub enum Broken {
     Timeout,
     /// It is no stream of events that anybody understands, or an event is too long.
     Malformed,
+    /// It has what the client's dialect has no words for.
+    Foreign(Malformed),
+}
+
+impl Broken {
+    /// Whether the provider has failed.
+    pub const fn is_of_provider(&self) -> bool {
+        !matches!(self, Self::Foreign(_))
+    }
 }
 
 /// What comes next.
@@ -259,9 +269,10 @@ impl Events {
             Some(translator) => {
                 let mut out = Vec::new();
                 let translated = |stream: &mut translate::Stream| stream.event(frame.data(), &mut out);
-                if frame.has_data() && translator.work(translated).is_err() {
-                    self.fail(Broken::Malformed);
-                    return false;
+                let worked = if frame.has_data() { translator.work(translated) } else { Ok(()) };
+                if let Err(malformed) = worked {
+                    let malformed = malformed.counted(self.meter.usage());
+                    return self.fail(if malformed.foreign { Broken::Foreign(malformed) } else { Broken::Malformed });
                 }
                 self.push(Bytes::from(out), false);
             }

@@ -147,6 +147,13 @@ impl Job {
         })
     }
 
+    /// Takes down what an answer used that no client gets, of the try under way.
+    fn wasted(&self, trail: &mut Trail, usage: Option<Usage>, chars: u64) {
+        if let (Some(usage), Some(one)) = (usage, trail.last_try()) {
+            self.sent.wasted(self, one, usage, chars);
+        }
+    }
+
     /// What `usage` costs at the target of `served`, in millionths of a dollar; `None` where there is no price.
     pub fn cost(&self, served: &Try, usage: &Usage) -> Option<u64> {
         // Some tell the tier in no answer.
@@ -278,6 +285,7 @@ impl Job {
                     Some(key) => tried_keys.push(key),
                     None => break,
                 },
+                Err(Missed::Target) => return Went::Next,
                 Err(Missed::Pool) => break,
                 Err(Missed::Member) => {
                     // One that took too long would again, and be paid twice.

@@ -16,7 +16,7 @@ use super::call::Live;
 use super::delivery::Delivery;
 use super::events::{Broken, Events, Step};
 use super::job::Job;
-use super::trail::Trail;
+use super::trail::{self, Trail};
 use crate::ai::answers::convert;
 use crate::ai::breaker::Trial;
 use crate::ai::dialect::error::Class;
@@ -72,7 +72,10 @@ async fn exchange_with(
     tell_target(ctx, job, trail);
     let answer = match waited {
         Ok(answer) => *answer,
-        Err(refusal) => return delivery.refuse(session, ctx, refusal).await,
+        Err(refusal) => {
+            account.settle_wasted(trail, job);
+            return delivery.refuse(session, ctx, refusal).await;
+        }
     };
     let Answer { fields, content, trial } = answer;
     match content {
@@ -122,7 +125,7 @@ async fn exchange_with(
             trail.streamed(events.meter());
             hold(ctx, false);
             match (&passed, trial) {
-                (Ok(Ending::Broken(_)), Some(trial)) => trial.failed(),
+                (Ok(Ending::Broken(broken)), Some(trial)) if broken.is_of_provider() => trial.failed(),
                 (Ok(_), Some(trial)) => trial.succeeded(),
                 // A client that left says nothing about the provider.
                 (_, _) => {}
@@ -290,6 +293,7 @@ pub(super) fn told_of(broken: &Broken) -> Refusal {
             "the provider stopped answering",
             Termination::UpstreamTimeout,
         ),
+        Broken::Foreign(malformed) => return trail::untold(malformed),
         Broken::Malformed => (
             FAILED,
             "PROVIDER_INVALID_ANSWER",

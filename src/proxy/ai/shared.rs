@@ -194,7 +194,9 @@ async fn fly(
 }
 
 async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail) -> Result<(), Refusal> {
-    let Answer { fields, content, trial } = *job.run(trail).await?;
+    let ran = job.run(trail).await;
+    let ran = ran.inspect_err(|_| account.settle_wasted(trail, job));
+    let Answer { fields, content, trial } = *ran?;
     let target = trail.target().ok_or_else(Refusal::internal)?;
     let begun = |whole| Begun { fields, whole, target, attempts: trail.count };
     match content {
@@ -214,16 +216,16 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
             account.settle(trail, job, usage, estimated);
             trail.streamed(events.meter());
             match (&passed, trial) {
-                (Err(_), Some(trial)) => trial.failed(),
-                (Ok(()), Some(trial)) => trial.succeeded(),
+                (Err(broken), Some(trial)) if broken.is_of_provider() => trial.failed(),
+                (_, Some(trial)) => trial.succeeded(),
                 (_, None) => {}
             }
-            if passed.is_err() {
+            if let Err(broken) = passed {
                 trail.broke();
-            } else {
-                events.finish().await;
+                return Err(told_of(&broken));
             }
-            passed
+            events.finish().await;
+            Ok(())
         }
     }
 }
@@ -234,18 +236,18 @@ async fn pass(
     trail: &Trail,
     pilot: &Pilot,
     events: &mut Events,
-) -> Result<(), Refusal> {
+) -> Result<(), Broken> {
     loop {
-        let Some(until) = job.next_by() else { return Err(told_of(&Broken::Timeout)) };
+        let Some(until) = job.next_by() else { return Err(Broken::Timeout) };
         match events.step(until).await {
             Step::Piece(piece) => {
                 account.saw(events.meter(), trail, job);
                 if !pilot.push(piece) {
-                    return Err(told_of(&Broken::Malformed));
+                    return Err(Broken::Malformed);
                 }
             }
             Step::End => return Ok(()),
-            Step::Broken(broken) => return Err(told_of(&broken)),
+            Step::Broken(broken) => return Err(broken),
         }
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::error::Class;
+use crate::ai::dialect::translate::Malformed;
 use crate::ai::door::Operation;
 use crate::ai::meter::Meter;
 use crate::ai::refusal::Refusal;
@@ -18,6 +19,11 @@ use crate::observe::Termination;
 use crate::observe::ai::TryOutcome;
 use crate::proxy::context::UpstreamRecord;
 use crate::snapshot::ai::ProviderState;
+use told::{down, limited, missed, seconds};
+
+pub(super) use told::untold;
+
+mod told;
 
 /// The most tries that are remembered one by one.
 const MOST_REMEMBERED: usize = 32;
@@ -102,13 +108,34 @@ pub struct Trail {
 enum Last {
     Disabled(Arc<str>),
     Cannot(Refusal),
-    Open { provider: Arc<str>, retry_in: Duration },
-    Keys { provider: Arc<str>, refused: bool, wait: Option<Duration> },
-    Limited { provider: Arc<str>, wait: Duration },
-    Spent { provider: Arc<str>, wait: Duration },
-    Down { status: StatusCode, class: Class, wait: Option<Duration> },
-    NoMember { busy: bool },
+    Open {
+        provider: Arc<str>,
+        retry_in: Duration,
+    },
+    Keys {
+        provider: Arc<str>,
+        refused: bool,
+        wait: Option<Duration>,
+    },
+    Limited {
+        provider: Arc<str>,
+        wait: Duration,
+    },
+    Spent {
+        provider: Arc<str>,
+        wait: Duration,
+    },
+    Down {
+        status: StatusCode,
+        class: Class,
+        wait: Option<Duration>,
+    },
+    NoMember {
+        busy: bool,
+    },
     Missed(TryOutcome),
+    /// Its answer could not be told to the client, who learns why.
+    Untold(Malformed),
 }
 
 impl Trail {
@@ -230,6 +257,12 @@ impl Trail {
     pub(super) fn missed(&mut self, outcome: TryOutcome) {
         self.ended(outcome);
         self.last = Some(Last::Missed(outcome));
+    }
+
+    /// The client's dialect has no words for the answer.
+    pub(super) fn untold(&mut self, malformed: &Malformed) {
+        self.ended(TryOutcome::Invalid);
+        self.last = Some(Last::Untold(malformed.clone()));
     }
 
     /// The try that began asked nobody: its pool has no member for it, or all are `busy`. It counts as none.
@@ -399,61 +432,8 @@ impl Trail {
                 refusal.after(if *busy { 1 } else { 5 })
             }
             Some(Last::Missed(outcome)) => missed(*outcome),
+            Some(Last::Untold(malformed)) => untold(malformed),
         }
-    }
-}
-
-fn limited(provider: &str, wait: Duration) -> Refusal {
-    let message =
-        format!("the provider {provider} limits the requests of this gateway; the caller's own limits are not reached");
-    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "PROVIDER_RATE_LIMITED", message, Termination::NoMember)
-        .after(seconds(wait))
-}
-
-fn down(status: StatusCode, class: Class, wait: Option<Duration>) -> Refusal {
-    // What is none of a client's statuses, such as a redirect, is a fault of the provider's.
-    let known = matches!(status.as_u16(), 408 | 500..=599);
-    let status = if known { status } else { StatusCode::BAD_GATEWAY };
-    let (code, message) = match class {
-        Class::Overloaded => ("PROVIDER_OVERLOADED", "the provider is overloaded"),
-        Class::Timeout => ("PROVIDER_TIMEOUT", "the provider did not answer in time"),
-        _ => ("PROVIDER_ERROR", "the provider failed to serve this request"),
-    };
-    let refusal = Refusal::new(status, code, message, Termination::UpstreamInvalid);
-    match (wait, status) {
-        (Some(wait), _) => refusal.after(seconds(wait)),
-        (None, StatusCode::SERVICE_UNAVAILABLE) => refusal.after(1),
-        _ => refusal,
-    }
-}
-
-fn missed(outcome: TryOutcome) -> Refusal {
-    let new = |status, code, message: &'static str, termination| Refusal::new(status, code, message, termination);
-    match outcome {
-        TryOutcome::ConnectFailure => new(
-            StatusCode::BAD_GATEWAY,
-            "PROVIDER_UNREACHABLE",
-            "the provider could not be reached",
-            Termination::UpstreamConnect,
-        ),
-        TryOutcome::Timeout | TryOutcome::FirstTokenTimeout => new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "PROVIDER_TIMEOUT",
-            "the provider did not answer in time",
-            Termination::UpstreamTimeout,
-        ),
-        TryOutcome::Reset | TryOutcome::Truncated => new(
-            StatusCode::BAD_GATEWAY,
-            "PROVIDER_DISCONNECTED",
-            "the provider closed the connection before its answer was complete",
-            Termination::UpstreamReset,
-        ),
-        _ => new(
-            StatusCode::BAD_GATEWAY,
-            "PROVIDER_INVALID_ANSWER",
-            "the provider sent an answer that cannot be understood",
-            Termination::UpstreamInvalid,
-        ),
     }
 }
 
@@ -465,9 +445,4 @@ fn outcome_of(status: StatusCode, class: Class) -> TryOutcome {
         400.. => TryOutcome::Status4xx,
         _ => TryOutcome::Invalid,
     }
-}
-
-/// Whole seconds, rounded up.
-fn seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

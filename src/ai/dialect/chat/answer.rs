@@ -10,7 +10,7 @@ use super::super::json::{List, Object, object};
 use super::super::names::digest;
 use super::super::reply::{Reply, Stop};
 use super::super::text::{Text, lenient};
-use super::super::translate::{Malformed, Notes, object as json_object};
+use super::super::translate::{Malformed, Notes, is_json, object as json_object};
 use super::ThinkingBlock;
 use super::usage::{self, UsageOf};
 
@@ -55,7 +55,7 @@ struct ToolCall<'a> {
     #[serde(borrow)]
     id: Option<Text<'a>>,
     #[serde(borrow)]
-    function: Function<'a>,
+    function: Option<Function<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -66,13 +66,20 @@ struct Function<'a> {
     arguments: Option<Text<'a>>,
 }
 
+/// An answer without a choice is an empty one, where its provider counted it: some say so that nothing was said.
+///
 /// # Errors
 ///
 /// It is no answer of Chat, or calls a tool with what is no JSON object.
 pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Malformed::json(&error))?;
     let id = body.id.unwrap_or_default();
-    let choice = body.choices.into_iter().next().ok_or(Malformed::new("an answer without a choice"))?;
+    let model = body.model.unwrap_or_default();
+    let usage = body.usage.into();
+    let Some(choice) = body.choices.into_iter().next() else {
+        let empty = Reply { id, model, parts: Vec::new(), stop: Stop::End, usage };
+        return if usage::is_told(&usage) { Ok(empty) } else { Err(Malformed::new("an answer without a choice")) };
+    };
     let message = choice.message;
     let mut parts: Vec<Part<'_>> = Vec::new();
     match message.thinking_blocks.filter(|blocks| !blocks.is_empty()) {
@@ -91,15 +98,19 @@ pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
     parts.extend(filled(message.refusal).map(Part::Refusal));
     let calls = message.tool_calls.unwrap_or_default();
     let stop = stop(choice.finish_reason.as_deref().unwrap_or_default()).with_calls(!calls.is_empty());
+    let last = calls.len().saturating_sub(1);
     for (index, call) in calls.into_iter().enumerate() {
-        let arguments = json_object(call.function.arguments.unwrap_or_default())
-            .ok_or(Malformed::new("a call of a tool whose arguments are no JSON object"))?;
-        let name = call.function.name;
+        let function = call.function.ok_or(Malformed::foreign("a call of something that is no function"))?;
+        let name = function.name;
+        let arguments = function.arguments.unwrap_or_default();
+        // The call in which an answer was cut off; by the reason to stop, the client knows that it is not whole.
+        let is_cut = index == last && matches!(stop, Stop::Length | Stop::Filter) && !is_json(&arguments);
+        let arguments = if is_cut { Some("{}".into()) } else { json_object(arguments) };
+        let arguments = arguments.ok_or(Malformed::foreign("a call of a tool whose arguments are no JSON object"))?;
         let id = filled(call.id).unwrap_or_else(|| made_up_id(&id, index, &name).into());
         parts.push(Part::Call(Call { id, name, arguments, seal: None }));
     }
-    let model = body.model.unwrap_or_default();
-    Ok(Reply { id, model, parts, stop, usage: body.usage.into() })
+    Ok(Reply { id, model, parts, stop, usage })
 }
 
 /// Nothing is nothing, whether it is left out, `null` or empty.

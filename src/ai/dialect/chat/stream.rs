@@ -174,7 +174,7 @@ impl Reader {
             }
         };
         if another {
-            let name = name.ok_or(Malformed::new("a call of a tool without a name, or after another had begun"))?;
+            let name = name.ok_or(Malformed::foreign("a call of a tool without a name, or after another had begun"))?;
             let made_up = || made_up_id(self.id.as_deref().unwrap_or_default(), self.calls, &name).into();
             let id = id.unwrap_or_else(made_up);
             sink.put(&Piece::Call { id: &id, name: &name, seal: None });

@@ -56,6 +56,8 @@ struct PartOf<'a> {
     inline_data: Option<IgnoredAny>,
     executable_code: Option<IgnoredAny>,
     code_execution_result: Option<IgnoredAny>,
+    file_data: Option<IgnoredAny>,
+    function_response: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -153,7 +155,7 @@ impl Reader {
             let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
             parts.into_iter().try_for_each(|part| self.part(part, put))?;
             if let Some(reason) = candidate.finish_reason {
-                self.stop = Some(stop(&reason)?);
+                self.stop = Some(stop(&reason));
             }
         }
         Ok(())
@@ -167,8 +169,15 @@ impl Reader {
     }
 
     fn part(&mut self, part: PartOf<'_>, put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
-        if part.inline_data.is_some() || part.executable_code.is_some() || part.code_execution_result.is_some() {
-            return Err(Malformed::new("a part of a type that was not asked for"));
+        let others = [
+            part.inline_data,
+            part.executable_code,
+            part.code_execution_result,
+            part.file_data,
+            part.function_response,
+        ];
+        if others.iter().any(Option::is_some) {
+            return Err(Malformed::foreign("a part of a type that was not asked for"));
         }
         let seal = part.thought_signature.filter(|seal| !seal.is_empty());
         if let Some(call) = part.function_call {
@@ -177,7 +186,11 @@ impl Reader {
             let id = format!("call_{}", digest(&[answer.as_bytes(), &place, call.name.as_bytes()], 12));
             self.calls += 1;
             put(&Piece::Call { id: &id, name: &call.name, seal: seal.as_deref() });
-            put(&Piece::Arguments(&compact(call.args.map_or("{}", RawValue::get))));
+            let arguments = call.args.map_or("{}", RawValue::get);
+            if !arguments.starts_with('{') {
+                return Err(Malformed::foreign("a call of a tool whose arguments are no JSON object"));
+            }
+            put(&Piece::Arguments(&compact(arguments)));
             put(&Piece::PartEnd);
             return Ok(());
         }
@@ -193,12 +206,11 @@ impl Reader {
     }
 }
 
-/// # Errors
-///
-/// The model called a tool in a way that cannot be read, or broke off: there is no such end elsewhere.
-fn stop(reason: &str) -> Result<Stop, Malformed> {
+/// A call that Gemini itself could not read (`MALFORMED_FUNCTION_CALL` and its like) is not in the answer: what is ends like
+/// any other, as does one with a word that is not known.
+fn stop(reason: &str) -> Stop {
     match reason {
-        "MAX_TOKENS" => Ok(Stop::Length),
+        "MAX_TOKENS" => Stop::Length,
         "SAFETY"
         | "RECITATION"
         | "BLOCKLIST"
@@ -207,10 +219,7 @@ fn stop(reason: &str) -> Result<Stop, Malformed> {
         | "IMAGE_SAFETY"
         | "IMAGE_PROHIBITED_CONTENT"
         | "IMAGE_RECITATION"
-        | "MODEL_ARMOR" => Ok(Stop::Filter),
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "MALFORMED_RESPONSE" | "TOO_MANY_TOOL_CALLS" => {
-            Err(Malformed::new("a call of a tool that the provider itself could not read"))
-        }
-        _ => Ok(Stop::End),
+        | "MODEL_ARMOR" => Stop::Filter,
+        _ => Stop::End,
     }
 }

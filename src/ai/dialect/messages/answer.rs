@@ -76,7 +76,7 @@ impl<'a> Block<'a> {
                 arguments: Text(self.input.map_or(Cow::Borrowed("{}"), |input| compact(input.get()))),
                 seal: None,
             })),
-            _ => Err(Malformed::new("a block of a type that was not asked for")),
+            _ => Err(Malformed::foreign("a block of a type that was not asked for")),
         }
     }
 }

@@ -153,7 +153,7 @@ fn delta(delta: Delta<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         ("signature_delta", ..) => Piece::Seal(Seal::Anthropic(delta.signature.unwrap_or_default())),
         // No citations were asked for, and a later kind of delta belongs to a later kind of block.
         ("citations_delta", ..) => return Ok(()),
-        _ => return Err(Malformed::new("a delta of a type that was not asked for")),
+        _ => return Err(Malformed::foreign("a delta of a type that was not asked for")),
     };
     match piece {
         Piece::Text("") | Piece::Thinking("") | Piece::Arguments("") => {}

@@ -57,6 +57,8 @@ pub(super) enum Missed {
     Key,
     /// Another member of the pool may.
     Member,
+    /// Another target may: this one is well, and would answer the same again.
+    Target,
     /// The pool has none.
     Pool,
 }

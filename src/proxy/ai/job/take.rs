@@ -9,10 +9,12 @@ use http::{HeaderMap, HeaderValue, header};
 use super::attempt::{Attempt, Fault, Missed};
 use super::{Job, LONG};
 use crate::ai::attempt::{Verdict, judge, judge_inside};
-use crate::ai::dialect::{Dialect, error, translate};
+use crate::ai::dialect::translate::{self, Malformed};
+use crate::ai::dialect::{Dialect, error};
 use crate::ai::door::Operation;
 use crate::ai::meter::{Whole, whole};
 use crate::ai::reset;
+use crate::ai::usage::Usage;
 use crate::ai::way::Way;
 use crate::clock;
 use crate::observe::ai::{Phase, TryOutcome};
@@ -137,11 +139,15 @@ impl Job {
                 trail.inside_stream(error.class);
                 Err(self.miss(attempt, Fault { verdict, status, headers: &headers, error, body: None }, trail))
             }
+            Err(Broken::Foreign(malformed)) => {
+                let meter = events.meter();
+                Err(self.untold(attempt, &malformed, (meter.usage(), meter.output_chars()), trail))
+            }
             Err(broken) => {
                 attempt.trial.failed();
                 trail.missed(match broken {
                     Broken::Timeout => TryOutcome::FirstTokenTimeout,
-                    Broken::Malformed => TryOutcome::Invalid,
+                    Broken::Malformed | Broken::Foreign(_) => TryOutcome::Invalid,
                     Broken::Truncated | Broken::Error(_) => TryOutcome::Truncated,
                 });
                 Err(Missed::Member)
@@ -173,18 +179,21 @@ impl Job {
         };
         let read = if unread.body.len() > LONG {
             // No stream of this worker waits for it.
-            tokio::task::spawn_blocking(move || unread.read()).await.ok().flatten()
+            tokio::task::spawn_blocking(move || unread.read()).await.unwrap_or(Read::Nothing)
         } else {
             unread.read()
         };
         let (whole, body) = match read {
-            Some((Whole { error: Some(error), .. }, _)) => {
+            Read::Answer(Whole { error: Some(error), .. }, _) => {
                 let verdict = judge_inside(error.class);
                 let status = error.class.status();
                 return Err(self.miss(attempt, Fault { verdict, status, headers: &headers, error, body: None }, trail));
             }
-            Some(read) => read,
-            None => {
+            Read::Answer(whole, body) => (whole, body),
+            Read::Foreign(whole, malformed) => {
+                return Err(self.untold(attempt, &malformed, (whole.usage, whole.output_chars), trail));
+            }
+            Read::Nothing => {
                 attempt.trial.failed();
                 trail.missed(TryOutcome::Invalid);
                 return Err(Missed::Member);
@@ -193,6 +202,20 @@ impl Job {
         trail.first_content();
         let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model };
         Ok(self.served(attempt, headers, content, trail))
+    }
+
+    /// An answer that the client's dialect has no words for. Its provider is well, and what it used is owed.
+    fn untold(
+        &self,
+        attempt: Attempt<'_>,
+        malformed: &Malformed,
+        (usage, chars): (Option<Usage>, u64),
+        trail: &mut Trail,
+    ) -> Missed {
+        attempt.trial.succeeded();
+        self.wasted(trail, usage, chars);
+        trail.untold(malformed);
+        Missed::Target
     }
 
     fn served(&self, attempt: Attempt<'_>, headers: HeaderMap, content: Content, trail: &mut Trail) -> Box<Answer> {
@@ -215,6 +238,16 @@ impl Job {
     }
 }
 
+/// What a whole body is.
+enum Read {
+    /// An answer, or an error of the provider's, and the body for the client.
+    Answer(Whole, Bytes),
+    /// An answer that the client's dialect has no words for.
+    Foreign(Whole, Malformed),
+    /// No answer.
+    Nothing,
+}
+
 /// A whole body that nobody has looked at.
 struct Unread {
     operation: Operation,
@@ -226,19 +259,23 @@ struct Unread {
 }
 
 impl Unread {
-    /// What it tells, and the body for the client, unless it is an error; `None`: it is no answer.
-    fn read(self) -> Option<(Whole, Bytes)> {
+    fn read(self) -> Read {
         let Self { operation, dialect, body, notes, metrics } = self;
         // What a model writes comes in an object; some rankers give a list.
         let is_answer = !operation.generates() || body.trim_ascii_start().starts_with(b"{");
         if !is_answer {
-            return None;
+            return Read::Nothing;
         }
-        let whole = whole(dialect, &body)?;
-        let Some(notes) = notes.filter(|_| whole.error.is_none()) else { return Some((whole, body)) };
+        let Some(whole) = whole(dialect, &body) else { return Read::Nothing };
+        let Some(notes) = notes.filter(|_| whole.error.is_none()) else { return Read::Answer(whole, body) };
         let _working = metrics.begin(Phase::Translate);
-        let translated = translate::answer(dialect, operation.dialect(), &body, &notes).ok()?;
-        Some((whole, translated.into()))
+        match translate::answer(dialect, operation.dialect(), &body, &notes) {
+            Ok(translated) => Read::Answer(whole, translated.into()),
+            Err(malformed) => {
+                let malformed = malformed.counted(whole.usage);
+                if malformed.foreign { Read::Foreign(whole, malformed) } else { Read::Nothing }
+            }
+        }
     }
 }
 
