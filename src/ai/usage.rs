@@ -30,6 +30,8 @@ pub struct Usage {
     pub audio_output: u64,
     /// Of these, pictures.
     pub image_output: u64,
+    /// The provider's number of the prompt's tokens was none.
+    pub input_unsaid: bool,
     /// The tier of service, as far as it was told.
     pub tier: Option<ServiceTier>,
 }
@@ -107,6 +109,7 @@ impl AddAssign for Usage {
         self.reasoning = self.reasoning.saturating_add(other.reasoning);
         self.audio_output = self.audio_output.saturating_add(other.audio_output);
         self.image_output = self.image_output.saturating_add(other.image_output);
+        self.input_unsaid = self.input_unsaid || other.input_unsaid;
         self.tier = self.tier.or(other.tier);
     }
 }
@@ -156,6 +159,7 @@ mod tests {
             reasoning: 5,
             audio_output: all,
             image_output: all,
+            input_unsaid: false,
             tier: None,
         };
         let bounded = wild.bounded();

@@ -16,8 +16,9 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
         return Ok(None);
     }
     while let Some(key) = reader.key()? {
+        let is_input = matches!(key.raw(), b"prompt_tokens" | b"input_tokens");
         let place = match key.raw() {
-            b"prompt_tokens" | b"input_tokens" => &mut usage.input,
+            _ if is_input => &mut usage.input,
             b"completion_tokens" | b"output_tokens" => &mut usage.output,
             b"total_tokens" => {
                 total = reader.maybe_count()?;
@@ -51,9 +52,9 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
                 continue;
             }
         };
-        if let Some(tokens) = reader.maybe_count()? {
-            *place = tokens;
-            counted = true;
+        match reader.maybe_count()? {
+            Some(tokens) => (*place, counted) = (tokens, true),
+            None => usage.input_unsaid |= is_input,
         }
     }
     if let Some(total) = total {
@@ -112,6 +113,7 @@ pub(super) struct Anthropic {
     cache_write_1h: u64,
     output: u64,
     reasoning: u64,
+    input_unsaid: bool,
     tier: Option<ServiceTier>,
     besides: Besides,
 }
@@ -133,6 +135,7 @@ impl Anthropic {
             return Ok(false);
         }
         while let Some(key) = reader.key()? {
+            let is_input = key.is(b"input_tokens");
             let place = match key.raw() {
                 b"input_tokens" => &mut self.input,
                 b"cache_read_input_tokens" => &mut self.cache_read,
@@ -163,9 +166,9 @@ impl Anthropic {
                     continue;
                 }
             };
-            if let Some(tokens) = reader.maybe_count()? {
-                *place = (*place).max(tokens);
-                counted = true;
+            match reader.maybe_count()? {
+                Some(tokens) => (*place, counted) = ((*place).max(tokens), true),
+                None => self.input_unsaid |= is_input,
             }
         }
         Ok(counted)
@@ -197,6 +200,7 @@ impl Anthropic {
             cache_write_1h: self.cache_write_1h,
             output: self.output.saturating_add(output),
             reasoning: self.reasoning,
+            input_unsaid: self.input_unsaid,
             tier: self.tier,
             ..Usage::default()
         };
@@ -279,7 +283,10 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             }
             _ => {}
         }
-        let Some(tokens) = reader.maybe_count()? else { continue };
+        let Some(tokens) = reader.maybe_count()? else {
+            usage.input_unsaid |= name == b"promptTokenCount";
+            continue;
+        };
         counted = true;
         match name {
             b"promptTokenCount" | b"toolUsePromptTokenCount" => usage.input = usage.input.saturating_add(tokens),

@@ -206,6 +206,7 @@ fn what_is_held_for_an_hour_and_sound_and_pictures_have_prices_of_their_own() {
         ..MODEL
     };
     let usage = Usage {
+        input_unsaid: false,
         input: 1_000,
         cache_read: 100,
         cache_write: 300,
@@ -286,6 +287,7 @@ proptest! {
         let (input, output) = (u64::from(input), u64::from(output));
         let part = |whole: u64, at: usize| whole * parts[at] / 100;
         let usage = Usage {
+            input_unsaid: false,
             input,
             cache_read: part(input, 0),
             cache_write: part(input, 1),
@@ -301,6 +303,7 @@ proptest! {
         let usage = usage.bounded();
         prop_assert!(cost(&price, &usage) <= most(&price, &usage));
         let all = Usage {
+            input_unsaid: false,
             input: u64::MAX,
             cache_read: u64::MAX,
             cache_write: u64::MAX,

@@ -150,13 +150,14 @@ impl Account {
         }
     }
 
-    /// What the provider counted of an answer that is whole, and whether a part of it is an estimate: a number that it did not
-    /// say, or that is none, though there is what it counts.
+    /// What the provider counted of an answer that is whole, and whether a part of it is an estimate: a number of the prompt's
+    /// tokens that is none, or none of an answer that has some.
     fn completed(&self, usage: Usage) -> (Usage, bool) {
         if !self.generates {
             return (usage, false);
         }
-        let input = if usage.input > 0 { usage.input } else { self.prompt.tokens };
+        let unsaid = usage.input_unsaid && usage.input == 0;
+        let input = if unsaid { self.prompt.tokens } else { usage.input };
         let output = if usage.output > 0 { usage.output } else { estimate::output_tokens(self.chars) };
         let is_estimate = (input, output) != (usage.input, usage.output);
         (Usage { input, output, ..usage }, is_estimate)
