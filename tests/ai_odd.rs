@@ -3,8 +3,6 @@
 #[path = "support/harness.rs"]
 mod support;
 
-use std::sync::{Arc, Mutex};
-
 use serde_json::{Value, json};
 use support::ai::*;
 use support::*;
@@ -236,120 +234,88 @@ async fn numbers_of_tokens_that_nobody_means_spoil_no_sum() {
     assert_eq!(metrics.sum("sluicegate_panics_total"), 0.0);
 }
 
-/// What every provider of [`answered_by_all`] answers next.
-#[derive(Clone, Default)]
-struct Next(Arc<Mutex<(&'static str, String)>>);
+const TOO_LARGE: &str = "Request too large for gpt-4o in organization org-AbC123dEf456 on tokens per min (TPM): Limit 30000, Requested 50000.";
 
-impl Next {
-    fn say(&self, kind: &'static str, body: &str) {
-        *self.0.lock().expect("nobody panics with it") = (kind, body.to_owned());
+#[tokio::test]
+async fn a_request_that_is_more_than_its_provider_ever_takes_costs_no_other_caller_a_key() {
+    let error =
+        json!({"error": {"message": TOO_LARGE, "type": "tokens", "param": null, "code": "rate_limit_exceeded"}});
+    for status in [429, 413] {
+        let backend = {
+            let error = error.to_string();
+            origin(move |_| {
+                let error = error.clone();
+                async move { given_status(status, &[JSON[0], ("retry-after", "7")], error) }
+            })
+            .await
+        };
+        let other = upstream("b").await;
+        let gate = ai()
+            .provider_at("first", "openai", backend.address(), "keys: [sk-x-4711, sk-x-4712]")
+            .openai("second", &other)
+            .model("m", &["first"])
+            .model("n", &["first", "second"])
+            .start()
+            .await;
+        for (times, door) in [(1, "chat/completions"), (2, "messages"), (3, "chat/completions")] {
+            let asked = if door == "messages" { messages("m", "x") } else { chat("m", "x") };
+            let answer = ask(&gate, door, &asked).await;
+            assert_eq!((answer.status, backend.hits()), (status, times), "no second key: {}", answer.text());
+            assert!(!answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+            let error = &answer.json()["error"];
+            let kind = match (door, status) {
+                ("messages", 413) => "request_too_large",
+                ("messages", _) => "rate_limit_error",
+                _ => "tokens",
+            };
+            assert_eq!(error["type"], kind, "{error}");
+            let message = error["message"].as_str().unwrap_or_default();
+            assert!(message.contains("Limit 30000, Requested 50000") && !message.contains("AbC123"), "{message}");
+        }
+        let answer = ask(&gate, "chat/completions", &chat("n", "hello")).await;
+        assert_eq!((text_of(&answer), backend.hits()), (said("b", 5), 4), "another target serves it");
     }
-}
-
-/// A gateway with a provider and a model of each kind, by the kind's name.
-async fn answered_by_all() -> (Gateway, Next, Origin) {
-    let next = Next::default();
-    let said = next.clone();
-    let backend = origin(move |_| {
-        let (kind, body) = said.0.lock().expect("nobody panics with it").clone();
-        async move { given(&[("content-type", kind)], body) }
-    })
-    .await;
-    let kinds = ["openai", "anthropic", "gemini"];
-    let ai = kinds
-        .into_iter()
-        .fold(ai(), |ai, kind| ai.provider_at(kind, kind, backend.address(), "keys: sk-x-4711").model(kind, &[kind]));
-    (ai.start().await, next, backend)
 }
 
 #[tokio::test]
-async fn numbers_of_tokens_in_odd_forms_count_where_they_are_some_and_never_break_an_answer() {
-    let (gate, next, _backend) = answered_by_all().await;
-    let mut expected = Vec::new();
-    // An answer of one token, where it is counted here.
-    for (number, charged, estimated) in [
-        ("5.0", 5, false),
-        (r#""5""#, 5, false),
-        ("5e0", 5, false),
-        ("-500", 1, true),
-        ("1e30", 1, true),
-        ("5.5", 1, true),
-        ("null", 1, true),
-        ("[5]", 1, true),
-        (r#"{"n":5}"#, 1, true),
+async fn errors_of_another_dialect_have_the_codes_that_clients_of_openai_know() {
+    let claude = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
+    let google =
+        |code: u16, status: &str, message: &str| json!({"error": {"code": code, "status": status, "message": message}});
+    let openai = |code: &str, message: &str| json!({"error": {"message": message, "type": "invalid_request_error", "code": code}});
+    let long = "prompt is too long: 210000 tokens > 200000 maximum";
+    let many = "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).";
+    for (kind, status, body, door, told) in [
+        ("anthropic", 400, claude("invalid_request_error", long), "chat/completions", "context_length_exceeded"),
+        ("gemini", 400, google(400, "INVALID_ARGUMENT", many), "chat/completions", "context_length_exceeded"),
+        (
+            "anthropic",
+            400,
+            claude("invalid_request_error", "Output blocked by content filtering policy"),
+            "chat/completions",
+            "content_policy_violation",
+        ),
+        ("anthropic", 404, claude("not_found_error", "model: claude-9"), "chat/completions", "model_not_found"),
+        (
+            "gemini",
+            404,
+            google(404, "NOT_FOUND", "models/g-9 is not found for API version v1beta"),
+            "chat/completions",
+            "model_not_found",
+        ),
+        ("openai", 400, openai("context_length_exceeded", "too long"), "messages", "invalid_request_error"),
+        ("gemini", 400, google(400, "INVALID_ARGUMENT", many), "messages", "invalid_request_error"),
+        ("openai", 400, openai("content_policy_violation", "no"), "messages", "invalid_request_error"),
+        ("openai", 404, openai("model_not_found", "The model `x` does not exist"), "messages", "not_found_error"),
     ] {
-        let openai = format!(
-            r#""usage":{{"prompt_tokens":7,"completion_tokens":{number},"total_tokens":{number},"prompt_tokens_details":{{"cached_tokens":{number}}},"completion_tokens_details":{{"reasoning_tokens":{number}}}}}"#
-        );
-        let chunk = |rest: &str| format!("data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",{rest}}}\n\n");
-        let chat_whole = format!(
-            r#"{{"id":"1","model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"Hi"}},"finish_reason":"stop"}}],{openai}}}"#
-        );
-        let chat_stream = [
-            chunk(r#""choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":null}]"#),
-            chunk(r#""choices":[{"index":0,"delta":{},"finish_reason":"stop"}]"#),
-            chunk(&format!(r#""choices":[],{openai}"#)),
-            "data: [DONE]\n\n".to_owned(),
-        ]
-        .concat();
-        let claude = format!(
-            r#""usage":{{"input_tokens":7,"output_tokens":{number},"cache_read_input_tokens":{number},"output_tokens_details":{{"thinking_tokens":{number}}}}}"#
-        );
-        let claude_whole = format!(
-            r#"{{"id":"1","type":"message","role":"assistant","model":"m","content":[{{"type":"text","text":"Hi"}}],"stop_reason":"end_turn",{claude}}}"#
-        );
-        let claude_stream = format!(
-            "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{\"id\":\"1\",\"model\":\"m\",\"usage\":{{\"input_tokens\":7,\"output_tokens\":0}}}}}}\n\n\
-             event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{{\"type\":\"text\",\"text\":\"\"}}}}\n\n\
-             event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"Hi\"}}}}\n\n\
-             event: content_block_stop\ndata: {{\"type\":\"content_block_stop\",\"index\":0}}\n\n\
-             event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}},{claude}}}\n\n\
-             event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
-        );
-        let gemini = format!(
-            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"Hi"}}]}},"finishReason":"STOP"}}],"usageMetadata":{{"promptTokenCount":7,"candidatesTokenCount":{number},"cachedContentTokenCount":{number}}}}}"#
-        );
-        let gemini_stream = format!("data: {gemini}\n\n");
-        for (kind, whole, events_of) in [
-            ("openai", &chat_whole, &chat_stream),
-            ("anthropic", &claude_whole, &claude_stream),
-            ("gemini", &gemini, &gemini_stream),
-        ] {
-            for (door, streams) in
-                [("chat/completions", false), ("chat/completions", true), ("messages", false), ("messages", true)]
-            {
-                let what = format!("{number} of {kind} at {door}, {streams}");
-                let body = if streams { events_of } else { whole };
-                let typed = if streams { "text/event-stream" } else { "application/json" };
-                next.say(typed, body);
-                let body = if door == "messages" { messages(kind, "x") } else { chat(kind, "x") };
-                let body = if streams { streamed(body) } else { body };
-                let answer = ask(&gate, door, &body).await;
-                assert_eq!(answer.status, 200, "{what}: {}", answer.text());
-                let (text, ended) = match (door, streams) {
-                    ("messages", true) => {
-                        let told = messages_told(&events(answer.text()));
-                        (told.text, told.ended)
-                    }
-                    (_, true) => {
-                        let told = chat_told(&events(answer.text()));
-                        (told.text, told.ended)
-                    }
-                    ("messages", false) => {
-                        (answer.json()["content"][0]["text"].as_str().unwrap_or_default().to_owned(), true)
-                    }
-                    (_, false) => (text_of(&answer), true),
-                };
-                assert_eq!((text.as_str(), ended), ("Hi", true), "{what}: {}", answer.text());
-                expected.push((what, charged, estimated));
-            }
-        }
-    }
-    let lines = gate.access_log(expected.len()).await;
-    for (line, (what, charged, estimated)) in lines.iter().zip(expected) {
-        assert_eq!(line["tokens_output"], charged, "{what}: {line}");
-        assert_eq!(line["tokens_estimated"] == true, estimated, "{what}: {line}");
-        assert_eq!(line["broken"], Value::Null, "{what}: {line}");
+        let (gate, backend) = answered_by(kind, status, JSON, body.to_string()).await;
+        let asked = if door == "messages" { messages("m", "x") } else { chat("m", "x") };
+        let answer = ask(&gate, door, &asked).await;
+        assert_eq!((answer.status, backend.hits()), (status, 1), "{kind} {body}: {}", answer.text());
+        let error = &answer.json()["error"];
+        let is = if door == "messages" { &error["type"] } else { &error["code"] };
+        assert_eq!(is, told, "{kind} {body}: {error}");
+        assert_eq!(error["message"], body["error"]["message"], "{kind}");
     }
 }
 

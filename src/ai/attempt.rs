@@ -22,6 +22,8 @@ pub enum Verdict {
     KeySpent,
     /// Our key, or the provider as a whole, is asked too often: rest it, and try another.
     Limited,
+    /// The request is more than the provider takes of us at any time, whatever the key: try another target.
+    Unfit,
     /// The provider fails: try elsewhere.
     Down,
 }
@@ -36,6 +38,7 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
         // A model that the key may not use, or a prompt that is against the rules: the key is as good as before, and a
         // caller that asks for such things must not cost all others their key.
         403 if class.is_callers() => Verdict::Fault,
+        400..=499 if class == Class::OverLimit => Verdict::Unfit,
         403 if class != Class::Auth => Verdict::ModelRefused,
         401 | 403 => Verdict::KeyRefused,
         429 => Verdict::Limited,
@@ -59,6 +62,7 @@ pub const fn judge_inside(class: Class) -> Verdict {
         Class::Forbidden => Verdict::ModelRefused,
         Class::QuotaExhausted => Verdict::KeySpent,
         Class::RateLimited => Verdict::Limited,
+        Class::OverLimit => Verdict::Unfit,
         Class::BadRequest | Class::NotFound | Class::TooLarge | Class::ContentFilter => Verdict::Fault,
         Class::Overloaded | Class::Timeout | Class::Server | Class::Unknown => Verdict::Down,
     }
@@ -95,6 +99,13 @@ mod tests {
         assert_eq!(verdict(429, Class::QuotaExhausted), Verdict::KeySpent);
         assert_eq!(verdict(429, Class::RateLimited), Verdict::Limited);
         assert_eq!(verdict(400, Class::RateLimited), Verdict::Limited, "Gemini's RESOURCE_EXHAUSTED");
+    }
+
+    #[test]
+    fn a_request_that_never_fits_costs_no_key_its_rest() {
+        for status in [400, 413, 429] {
+            assert_eq!(verdict(status, Class::OverLimit), Verdict::Unfit, "{status}");
+        }
     }
 
     #[test]

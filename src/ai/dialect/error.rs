@@ -28,6 +28,8 @@ pub enum Class {
     Forbidden,
     /// The key, or all of them, ask too often.
     RateLimited,
+    /// This request alone is more than the provider takes of the gateway within a minute: it never fits, however long one waits.
+    OverLimit,
     /// What the key may spend is spent.
     QuotaExhausted,
     /// The provider has no room at the moment.
@@ -54,7 +56,7 @@ impl Class {
         match self {
             Self::Auth => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::RateLimited | Self::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::OverLimit | Self::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BadRequest | Self::ContentFilter => StatusCode::BAD_REQUEST,
@@ -69,6 +71,7 @@ impl Class {
         match self {
             Self::Auth | Self::Forbidden => "auth",
             Self::RateLimited => "rate_limited",
+            Self::OverLimit => "over_limit",
             Self::QuotaExhausted => "quota_exhausted",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",

@@ -134,6 +134,8 @@ enum Last {
         busy: bool,
     },
     Missed(TryOutcome),
+    /// The request is more than it takes at any time.
+    Unfit(Refusal),
     /// Its answer could not be told to the client, who learns why.
     Untold(Malformed),
 }
@@ -257,6 +259,13 @@ impl Trail {
     pub(super) fn missed(&mut self, outcome: TryOutcome) {
         self.ended(outcome);
         self.last = Some(Last::Missed(outcome));
+    }
+
+    /// The provider takes no request as large as this one; what the client is told if nobody does.
+    pub(super) fn unfit(&mut self, refusal: Refusal) {
+        let limited = refusal.status == StatusCode::TOO_MANY_REQUESTS;
+        self.ended(if limited { TryOutcome::Status429 } else { TryOutcome::Status4xx });
+        self.last = Some(Last::Unfit(refusal));
     }
 
     /// The client's dialect has no words for the answer.
@@ -396,7 +405,7 @@ impl Trail {
                 format!("the provider of this model, {name}, is not configured at this gateway"),
                 Termination::NoMember,
             ),
-            Some(Last::Cannot(refusal)) => refusal.clone(),
+            Some(Last::Cannot(refusal) | Last::Unfit(refusal)) => refusal.clone(),
             Some(Last::Open { provider, retry_in }) => {
                 let message = "the provider of this model fails too often and is left alone for a while";
                 Refusal::new(UNAVAILABLE, "CIRCUIT_OPEN", message, Termination::NoMember)

@@ -160,14 +160,52 @@ fn understand(status: StatusCode, found: &Found<'_>) -> ProviderError {
         Some((class, code)) if !is_vague(class) || is_vague(by_status) => (class, Some(code)),
         _ => (by_status, None),
     };
-    // Anthropic says so with 400 and no word of its own. At the beginning: further on, a message may repeat what the client
-    // wrote.
     let message = found.message.as_deref().unwrap_or_default();
-    if class == Class::BadRequest && message.starts_with("Your credit balance is too low") {
-        (class, code) = (Class::QuotaExhausted, None);
+    if let Some((said, of)) = said(class, message) {
+        (class, code) = (said, Some(of));
     }
     let code = code.filter(|code| !code.is_empty()).unwrap_or_else(|| default_code(class));
-    ProviderError { class, message: if class.is_callers() { redact(message) } else { None }, code }
+    let is_shown = class.is_callers() || class == Class::OverLimit;
+    ProviderError { class, message: if is_shown { redact(message) } else { None }, code }
+}
+
+/// What a message says that has no word for it, and the code that a client gets, empty where the class has one. By its
+/// beginning: further on, a message may repeat what the client wrote.
+fn said(class: Class, message: &str) -> Option<(Class, &'static str)> {
+    let begins = |words: &[&str]| words.iter().any(|words| message.starts_with(words));
+    match class {
+        // Anthropic's.
+        Class::BadRequest if begins(&["Your credit balance is too low"]) => Some((Class::QuotaExhausted, "")),
+        Class::BadRequest if begins(&["Output blocked by content filtering"]) => Some((Class::ContentFilter, "")),
+        Class::BadRequest if begins(&TOO_LONG) => Some((class, "context_length_exceeded")),
+        Class::NotFound if begins(&NO_MODEL) => Some((class, "model_not_found")),
+        Class::RateLimited if never_fits(message) => Some((Class::OverLimit, "")),
+        _ => None,
+    }
+}
+
+/// Of a prompt that is longer than the model's context: Anthropic's, Gemini's, and that of those who speak like OpenAI.
+const TOO_LONG: [&str; 5] = [
+    "prompt is too long",
+    "input length and `max_tokens` exceed context limit",
+    "The input token count",
+    "Unable to submit request because the input token count",
+    "This model's maximum context length is",
+];
+
+/// Of a model that there is not: Anthropic's and Ollama's, Gemini's, Vertex', that of those who speak like OpenAI.
+const NO_MODEL: [&str; 5] = ["model: ", "model '", "models/", "Publisher Model", "The model `"];
+
+/// Whether a request by itself is more than a minute of the limit: `Request too large for gpt-4o ... on tokens per min (TPM):
+/// Limit 30000, Requested 50000`, of OpenAI and Groq.
+fn never_fits(message: &str) -> bool {
+    let number = |text: &str| {
+        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        text.get(..end).and_then(|digits| digits.parse::<u64>().ok())
+    };
+    let after = |word: &str| message.rsplit_once(word).and_then(|(_, rest)| number(rest));
+    message.starts_with("Request too large")
+        || after(": Limit ").zip(after(", Requested ")).is_some_and(|(limit, requested)| requested > limit)
 }
 
 /// Said of all kinds of errors, so that a status may say more.
@@ -194,14 +232,14 @@ const fn class_of(status: u16) -> Class {
 const fn default_code(class: Class) -> &'static str {
     match class {
         Class::Auth | Class::Forbidden => "provider_auth",
-        Class::RateLimited => "rate_limit_exceeded",
+        Class::RateLimited | Class::OverLimit => "rate_limit_exceeded",
         Class::QuotaExhausted => "insufficient_quota",
         Class::Overloaded => "overloaded",
         Class::Timeout => "timeout",
         Class::BadRequest => "invalid_request",
         Class::NotFound => "not_found",
         Class::TooLarge => "request_too_large",
-        Class::ContentFilter => "content_filter",
+        Class::ContentFilter => "content_policy_violation",
         Class::Server => "server_error",
         Class::Unknown => "provider_error",
     }
@@ -217,7 +255,7 @@ fn name(word: &str) -> Option<(Class, &'static str)> {
         len += 1;
     }
     Some(match plain.get(..len)? {
-        b"contextlengthexceeded" => (Class::BadRequest, "context_length_exceeded"),
+        b"contextlengthexceeded" | b"exceedcontextsizeerror" => (Class::BadRequest, "context_length_exceeded"),
         b"modelnotfound" | b"deploymentnotfound" => (Class::NotFound, "model_not_found"),
         b"authenticationerror" | b"invalidapikey" | b"apikeyinvalid" | b"unauthenticated" | b"unauthorized" => {
             (Class::Auth, "")
@@ -242,7 +280,9 @@ fn name(word: &str) -> Option<(Class, &'static str)> {
         b"timeouterror" | b"timeout" | b"deadlineexceeded" | b"requesttimeout" => (Class::Timeout, ""),
         b"notfounderror" | b"notfound" => (Class::NotFound, ""),
         b"requesttoolarge" | b"payloadtoolarge" | b"requestentitytoolarge" => (Class::TooLarge, ""),
-        b"contentfilter" | b"contentpolicyviolation" | b"responsibleaipolicyviolation" => (Class::ContentFilter, ""),
+        // Azure's clients know its own word.
+        b"contentfilter" | b"responsibleaipolicyviolation" => (Class::ContentFilter, "content_filter"),
+        b"contentpolicyviolation" => (Class::ContentFilter, ""),
         b"moderationblocked" | b"safety" | b"prohibitedcontent" => (Class::ContentFilter, ""),
         b"invalidrequesterror" | b"invalidrequest" | b"badrequest" | b"badrequesterror" => (Class::BadRequest, ""),
         b"invalidargument" | b"failedprecondition" | b"outofrange" | b"validationerror" => (Class::BadRequest, ""),

@@ -167,9 +167,76 @@ fn codes_that_clients_know_are_kept() {
         (400, r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#, "context_length_exceeded"),
         (404, r#"{"error":{"code":"DeploymentNotFound","message":"x"}}"#, "model_not_found"),
         (400, r#"{"error":{"code":"anything else","message":"x"}}"#, "invalid_request"),
+        (
+            400,
+            r#"{"error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+            "context_length_exceeded",
+        ),
+        (400, r#"{"error":{"type":"invalid_request_error","message":"say: prompt is too long"}}"#, "invalid_request"),
+        (
+            400,
+            r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."}}"#,
+            "context_length_exceeded",
+        ),
+        (
+            400,
+            r#"{"object":"error","type":"BadRequestError","code":400,"message":"This model's maximum context length is 4096 tokens."}"#,
+            "context_length_exceeded",
+        ),
+        (
+            400,
+            r#"{"error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}"#,
+            "content_policy_violation",
+        ),
+        (400, r#"{"error":{"code":"content_policy_violation","message":"x"}}"#, "content_policy_violation"),
+        (400, r#"{"error":{"code":"content_filter","message":"x"}}"#, "content_filter"),
+        (404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-9"}}"#, "model_not_found"),
+        (
+            404,
+            r#"{"error":{"code":404,"status":"NOT_FOUND","message":"models/gemini-9 is not found for API version v1beta"}}"#,
+            "model_not_found",
+        ),
+        (404, r#"{"error":{"type":"not_found_error","message":"file: no such thing"}}"#, "not_found"),
         (500, "", "server_error"),
     ] {
         assert_eq!(understood(status, body).code(), code, "{body}");
+    }
+}
+
+#[test]
+fn a_request_that_never_fits_is_known_by_its_numbers_and_by_nothing_less() {
+    let limit = |message: &str| json!({"error": {"message": message, "type": "tokens", "code": "rate_limit_exceeded"}});
+    for (status, message, class) in [
+        (
+            429,
+            "Request too large for gpt-4o in organization org-AbCdEf123456 on tokens per min (TPM): Limit 30000, Requested 50000.",
+            Class::OverLimit,
+        ),
+        (
+            413,
+            "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 7000, please reduce",
+            Class::OverLimit,
+        ),
+        (429, "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Requested 30001.", Class::OverLimit),
+        (
+            429,
+            "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000.",
+            Class::RateLimited,
+        ),
+        (
+            429,
+            "Rate limit reached for gpt-4o on requests per min (RPM): Limit 3, Used 3, Requested 1.",
+            Class::RateLimited,
+        ),
+        (429, "Rate limit reached: Limit many, Requested 9.", Class::RateLimited),
+        (429, "the Request too large", Class::RateLimited),
+        (429, "Rate limit reached: Limit 1, Requested 99999999999999999999999.", Class::RateLimited),
+    ] {
+        let error = understood(status, &limit(message).to_string());
+        assert_eq!((error.class, error.code()), (class, "rate_limit_exceeded"), "{message}");
+        let shown = error.message.unwrap_or_default();
+        assert_eq!(shown.is_empty(), class == Class::RateLimited, "{message}");
+        assert!(!shown.contains("org-"), "{shown}");
     }
 }
 

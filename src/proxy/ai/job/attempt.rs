@@ -185,6 +185,11 @@ impl Job {
                 trail.limited(provider, rest);
                 Missed::Key
             }
+            Verdict::Unfit => {
+                trial.succeeded();
+                trail.unfit(callers_fault(prepared, status, &error, body));
+                Missed::Target
+            }
             Verdict::Down => {
                 trial.failed();
                 // When a window of its limits begins anew says nothing of when it works again.
