@@ -262,6 +262,7 @@ async fn a_request_that_is_more_than_its_provider_ever_takes_costs_no_other_call
             let answer = ask(&gate, door, &asked).await;
             assert_eq!((answer.status, backend.hits()), (status, times), "no second key: {}", answer.text());
             assert!(!answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+            assert_eq!(answer.header("x-should-retry"), "false", "{:?}", answer.headers);
             let error = &answer.json()["error"];
             let kind = match (door, status) {
                 ("messages", 413) => "request_too_large",

@@ -151,6 +151,7 @@ async fn an_answer_that_has_no_words_in_the_clients_dialect_is_refused_once_and_
         for times in 1..=3 {
             let answer = ask(&gate, door, &asked).await;
             assert_eq!((answer.status, backend.hits()), (502, times), "{kind} {body}: {}", answer.text());
+            assert_eq!(answer.header("x-should-retry"), "false", "each try is charged, and ends the same way");
             let message = answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
             assert!(message.contains("cannot be told in this dialect"), "{kind}: {message}");
         }

@@ -10,7 +10,8 @@ use super::dialect::Dialect;
 use super::dialect::error::{self, ErrorText};
 use crate::observe::Termination;
 
-const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const NO_RETRY: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
 const X_CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("x-circuit-breaker");
 const X_PROVIDER: HeaderName = HeaderName::from_static("x-provider");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -24,7 +25,7 @@ const LONGEST_WAIT: u64 = 60;
 /// The official clients of OpenAI and Anthropic obey Retry-After, some for days, while their callers hear nothing. For a
 /// longer wait they are told that another try is their caller's to decide.
 pub fn give_up_after(seconds: u64) -> Option<(HeaderName, HeaderValue)> {
-    (seconds > LONGEST_WAIT).then(|| (X_SHOULD_RETRY, HeaderValue::from_static("false")))
+    (seconds > LONGEST_WAIT).then_some(NO_RETRY)
 }
 
 /// Why a request on an AI door has no answer. Nothing in it comes from a provider's secrets or addresses.
@@ -50,6 +51,8 @@ struct More {
     param: Option<Cow<'static, str>>,
     /// Whose breaker is open (row B12).
     open: Option<Arc<str>>,
+    /// Another try would end the same way.
+    final_word: bool,
     /// A provider's own error body in the client's dialect, passed on as it is.
     passed: Option<(HeaderValue, Bytes)>,
 }
@@ -100,6 +103,13 @@ impl Refusal {
         self
     }
 
+    /// The same, and another try would end the same way, whatever the status makes clients believe.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        self.more().final_word = true;
+        self
+    }
+
     /// The same with the provider's own words, where there are any.
     #[must_use]
     pub fn passed(mut self, body: Option<Bytes>) -> Self {
@@ -147,6 +157,9 @@ impl Refusal {
         if let Some(seconds) = self.retry_after {
             fields.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
             fields.extend(give_up_after(seconds));
+        }
+        if self.more.as_ref().is_some_and(|more| more.final_word) {
+            fields.push(NO_RETRY);
         }
         if let Some(provider) = self.more.as_ref().and_then(|more| more.open.as_ref()) {
             fields.push((X_CIRCUIT_BREAKER, HeaderValue::from_static("open")));

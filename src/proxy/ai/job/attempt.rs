@@ -187,7 +187,7 @@ impl Job {
             }
             Verdict::Unfit => {
                 trial.succeeded();
-                trail.unfit(callers_fault(prepared, status, &error, body));
+                trail.unfit(callers_fault(prepared, status, &error, body).for_good());
                 Missed::Target
             }
             Verdict::Down => {

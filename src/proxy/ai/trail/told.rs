@@ -67,7 +67,7 @@ pub(super) fn missed(outcome: TryOutcome) -> Refusal {
 /// What is told of an answer that the client's dialect has no words for.
 pub(in crate::proxy::ai) fn untold(malformed: &Malformed) -> Refusal {
     let message = format!("the provider's answer cannot be told in this dialect: {malformed}");
-    Refusal::new(StatusCode::BAD_GATEWAY, "PROVIDER_INVALID_ANSWER", message, Termination::UpstreamInvalid)
+    Refusal::new(StatusCode::BAD_GATEWAY, "PROVIDER_INVALID_ANSWER", message, Termination::UpstreamInvalid).for_good()
 }
 
 /// Whole seconds, rounded up.
