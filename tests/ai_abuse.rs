@@ -19,19 +19,6 @@ fn short(model: &str) -> Value {
     with(chat(model, "x"), json!({"max_tokens": 10}))
 }
 
-/// What the limit `a` counted in tokens, once nothing is set aside any more.
-async fn settled(gate: &Gateway) -> u64 {
-    let of = |name: &str| format!(r#"sluicegate_limit_{name}{{limit="a",unit="tokens"}}"#);
-    let mut last = 0;
-    eventually(s(10), "no reservation is left", async || {
-        let metrics = gate.metrics().await;
-        last = metrics.sum(&of("settled_total")) as u64;
-        metrics.sum(&of("pending")) == 0.0 && metrics.sum(&of("reservations")) == 0.0
-    })
-    .await;
-    last
-}
-
 /// An answer of OpenAI's that says `Hi`, with this usage.
 fn hi(usage: &str) -> String {
     let choice = r#"{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}"#;

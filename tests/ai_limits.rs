@@ -24,24 +24,6 @@ fn number(answer: &Answer, name: &str) -> u64 {
     answer.header(name).parse().unwrap_or_else(|_| panic!("{name}: {:?}", answer.headers))
 }
 
-/// What the limit `a` counted in tokens: settled, pending, reservations that are open.
-async fn counted(gate: &Gateway) -> [u64; 3] {
-    let metrics = gate.metrics().await;
-    ["settled_total", "pending", "reservations"]
-        .map(|name| metrics.sum(&format!(r#"sluicegate_limit_{name}{{limit="a",unit="tokens"}}"#)) as u64)
-}
-
-/// Waits until nothing is set aside, and gives what was settled.
-async fn settled(gate: &Gateway) -> u64 {
-    let mut last = [0; 3];
-    eventually(s(10), "no reservation is left", async || {
-        last = counted(gate).await;
-        last[1..] == [0, 0]
-    })
-    .await;
-    last[0]
-}
-
 /// What the mock served: tokens of input and output.
 fn served(mock: &Mock) -> u64 {
     let tokens = mock.ledger().total().tokens;

@@ -31,19 +31,6 @@ fn limited(ai: Ai) -> Builder {
     ai.build().section("limits", "{ a: { key: global, tokens: 1000000/1d } }")
 }
 
-/// What the limit has counted, once nothing is set aside.
-async fn settled(gate: &Gateway) -> u64 {
-    let tokens = |name: &str| format!(r#"sluicegate_limit_{name}{{limit="a",unit="tokens"}}"#);
-    let mut counted = 0;
-    eventually(s(10), "no reservation is left", async || {
-        let metrics = gate.metrics().await;
-        counted = metrics.sum(&tokens("settled_total")) as u64;
-        metrics.sum(&tokens("reservations")) == 0.0
-    })
-    .await;
-    counted
-}
-
 /// A whole answer of OpenAI's that used 20 and 9 tokens.
 fn openai(choices: &Value) -> String {
     json!({

@@ -533,13 +533,14 @@ async fn a_hint_before_the_answer_is_passed_on_and_not_stored() {
     let upstream = raw_upstream().await;
     let builder = gateway().members("app", &[upstream.address()], "").section("caches", "{ web: {} }");
     let gate = builder.route("match: { path: / }, pool: app, cache: web").start().await;
-    let answers = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n\
+    let answers = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nContent-Length: 7\r\n\r\n\
                    HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 4\r\n\r\nbody";
     let mut client = gate.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let _member = upstream.answer_once(answers).await;
     let hint = client.answer().await;
     assert_eq!((hint.status, hint.header("link").as_str()), (103, "</a.css>; rel=preload"));
+    assert_eq!(hint.header("content-length"), "", "it has no body to tell of");
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.text().as_str(), answer.header("link").as_str()), (200, "body", ""));
     let again = client.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;

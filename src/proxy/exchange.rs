@@ -341,7 +341,7 @@ async fn pass_information(session: &mut Session<'_>, head: Head) -> Result<(), F
     if head.status == StatusCode::CONTINUE || session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
-    let written = session.write_response_header(information(head)).await;
+    let written = session.write_response_header(information(head.status, head.headers, head.reason.as_deref())).await;
     written.map_err(|_| Failed::Client(Unserved::Cut(Termination::ClientClosed)))
 }
 

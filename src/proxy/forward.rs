@@ -235,14 +235,14 @@ pub fn response_for_client(session: &Session<'_>, ctx: &RequestContext, head: He
 }
 
 /// An answer that only informs, for the client.
-pub fn information(head: Head) -> Box<ResponseHeader> {
+pub fn information(status: StatusCode, headers: HeaderMap, reason: Option<&str>) -> Box<ResponseHeader> {
     let (mut parts, ()) = http::Response::new(()).into_parts();
-    (parts.status, parts.headers) = (head.status, head.headers);
+    (parts.status, parts.headers) = (status, headers);
     strip_hop_by_hop(&mut parts.headers, parts.status);
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         parts.headers.remove(name); // It has no body to tell of (RFC 9110, section 8.6; RFC 9112, section 6.1).
     }
-    response_with(parts, head.reason.as_deref())
+    response_with(parts, reason)
 }
 
 /// The same of an answer in plain parts. `reason`: its phrase, when it is not the usual one.

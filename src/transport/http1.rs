@@ -249,8 +249,7 @@ impl Conversation {
     /// When there is none at `until`, or none that can be understood.
     pub async fn any_head(&mut self, until: Option<Instant>) -> Result<Head, Fault> {
         loop {
-            let whole = self.look()?;
-            if let Some(head) = whole {
+            if let Some(head) = self.look()? {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     let framed = Body::of(&head, self.is_head)?;
                     self.body = framed.body;

@@ -8,6 +8,7 @@ use super::builder::{Builder, gateway};
 use super::client::{Answer, Client};
 use super::gateway::Gateway;
 use super::upstream::Mock;
+use super::{eventually, s};
 
 mod events;
 mod told;
@@ -223,4 +224,22 @@ pub async fn stream_with(gate: &Gateway, door: &str, body: &Value, fields: &[(&s
 fn asking(client: &Client, door: &str, body: &Value, fields: &[(&str, &str)]) -> super::client::Ask {
     let ask = client.ask("POST", &format!("/v1/{door}")).header("content-type", "application/json");
     fields.iter().fold(ask, |ask, (name, value)| ask.header(name, value)).body(body.to_string())
+}
+
+/// What the limit `a` counted in tokens: settled, pending, reservations that are open.
+pub async fn counted(gate: &Gateway) -> [u64; 3] {
+    let metrics = gate.metrics().await;
+    ["settled_total", "pending", "reservations"]
+        .map(|name| metrics.sum(&format!(r#"sluicegate_limit_{name}{{limit="a",unit="tokens"}}"#)) as u64)
+}
+
+/// Waits until nothing is set aside of the limit `a`, and gives what was settled.
+pub async fn settled(gate: &Gateway) -> u64 {
+    let mut last = [0; 3];
+    eventually(s(10), "no reservation is left", async || {
+        last = counted(gate).await;
+        last[1..] == [0, 0]
+    })
+    .await;
+    last[0]
 }

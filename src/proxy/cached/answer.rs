@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
 
 use super::note;
 use crate::cache::fill::{Coming, Informed, Reader};
@@ -15,7 +14,7 @@ use crate::clock;
 use crate::observe::CacheStatus;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{self, Unserved, cut_by_client, hold};
-use crate::proxy::forward::complete_response;
+use crate::proxy::forward::{complete_response, information};
 use crate::transport::session::Session;
 
 /// Sends a stored answer, or what the request asks of it.
@@ -100,9 +99,8 @@ pub(super) async fn informed(session: &mut Session<'_>, informed: &Informed) -> 
     if session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    (parts.status, parts.headers) = (informed.status, informed.headers.clone());
-    let written = session.write_response_header(Box::new(ResponseHeader::from(parts))).await;
+    let header = information(informed.status, informed.headers.clone(), None);
+    let written = session.write_response_header(header).await;
     written.map_err(|error| cut_by_client(&error))
 }
 

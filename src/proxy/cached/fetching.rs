@@ -107,10 +107,7 @@ impl Job {
         let authorized = fetch.authorized;
         let _in_flight = permits;
         let judge = Judge { store, rules, base, asked, url, authorized, began: clock::now() };
-        let inform = |mut head: http1::Head| {
-            strip_hop_by_hop(&mut head.headers, head.status);
-            filler.inform(Informed { status: head.status, headers: head.headers });
-        };
+        let inform = |head: http1::Head| filler.inform(Informed { status: head.status, headers: head.headers });
         match fetch.send(&inform).await {
             Ok((fetched, attempts)) => {
                 tell(&record, attempts);
