@@ -1,4 +1,5 @@
-//! Many event streams at once, then large prompts beside them: direct to the mock and through the gateway, in turn.
+//! Many event streams at once: direct to the mock, through the gateway, and through others, in turn. Then large prompts beside
+//! them, direct and through the gateway.
 //!
 //! The mock stamps every event when it makes it, and the client compares the stamp with its clock when it has read it. What the
 //! gateway adds is the difference between the two ways, since the mock, the kernel and the client cost the same on both. The CPU
@@ -12,7 +13,7 @@ pub mod report;
 pub mod stamps;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -21,10 +22,12 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::compare::machine::stolen;
 use crate::compare::process::{Running, Usage, own_cpu};
 use crate::compare::{TempDir, start};
 use crate::gateways::load::{Load, PATH};
-use crate::gateways::peers::{Peer, Places};
+use crate::gateways::peers::{OF_STREAMS, Peer, Places};
+use crate::gateways::wanted;
 use crate::pin::Pin;
 use backend::{Backend, Noticed};
 use client::{Ask, Seen, once};
@@ -46,7 +49,11 @@ pub struct Plan {
     pub gateway: PathBuf,
     /// Where `sluicegate-mock` is.
     pub tools: PathBuf,
-    /// Rounds over both ways.
+    /// Where the installed peers are.
+    pub peers: PathBuf,
+    /// Names of the ways to measure; all when empty.
+    pub only: Vec<String>,
+    /// Rounds over all ways.
     pub rounds: u32,
     /// Seconds in which delays are measured.
     pub seconds: u32,
@@ -61,7 +68,7 @@ pub struct Plan {
 /// One way in one round.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
-    /// `direct` or `sluicegate`.
+    /// `direct`, or the peer's name.
     pub via: &'static str,
     /// The round, from 0.
     pub round: u32,
@@ -90,6 +97,8 @@ pub struct Steady {
     pub delays: Delays,
     /// Time of the gateway, the mock and the client as parts of one core, while all streams were open.
     pub cores: [f64; 3],
+    /// What the host took of all cores in this time, as a part of one core.
+    pub stolen: f64,
     /// The gateway's memory before the first stream, KiB; PSS, then RSS.
     pub rest_kib: [u64; 2],
     /// The same while all were open.
@@ -122,40 +131,56 @@ pub struct Beside {
     pub errors: u64,
 }
 
-/// Runs the plan, saying on stderr what it does. Errors when the mock or the gateway does not start.
-pub async fn run(plan: &Plan) -> io::Result<(Vec<Run>, Peer)> {
+/// All that was measured.
+pub struct Outcome {
+    /// The ways that were measured.
+    pub peers: Vec<Peer>,
+    /// Every run in the order they were made.
+    pub runs: Vec<Run>,
+}
+
+/// Runs the plan, saying on stderr what it does. Errors when the mock or a peer does not start.
+pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     let dir = TempDir::new()?;
     let backend = Backend::start(&plan.tools, dir.path()).await?;
     let sink = Sink::start()?;
     let places = Places {
         gateway: &plan.gateway,
-        peers: Path::new(""),
+        peers: &plan.peers,
         dir: dir.path(),
         backend: backend.address,
         sink: Some(sink.address),
         threads: plan.pin.proxy_cores(),
     };
-    let [direct, gateway] = [places.peer("direct")?, places.peer("sluicegate")?];
-    let (direct, gateway) = (direct.map_err(io::Error::other)?, gateway.map_err(io::Error::other)?);
-    let mut runs = Vec::new();
+    let mut outcome = Outcome { peers: Vec::new(), runs: Vec::new() };
+    for name in OF_STREAMS.into_iter().filter(|name| wanted(&plan.only, name)) {
+        match places.peer(name)? {
+            Ok(peer) => outcome.peers.push(peer),
+            Err(why) => eprintln!("{name} is not measured: {why}"),
+        }
+    }
     for round in 0..plan.rounds {
-        for peer in [&direct, &gateway] {
+        for peer in &outcome.peers {
             eprintln!("streams, round {} of {}: {}", round + 1, plan.rounds, peer.name);
             let log = dir.path().join(format!("{}.log", peer.name));
             let running = match peer.argv.is_empty() {
                 true => None,
-                false => Some(start(&plan.pin.of_proxy(&peer.argv), &log, peer.address, Duration::from_secs(5)).await?),
+                false => {
+                    Some(start(&plan.pin.of_proxy(&peer.argv), &log, peer.address, Duration::from_secs(20)).await?)
+                }
             };
             let way = Way { plan, backend: &backend, sink: &sink, peer, running };
             let steady = way.steady().await?;
             eprintln!("  {:?}", steady.delays);
             let left = way.leave().await?;
             eprintln!("  left after {:?}", left.after);
-            let beside = way.beside_prompts().await?;
-            runs.push(Run { via: peer.name, round, steady, left, beside });
+            // The others know one provider only, and would send it the prompts.
+            let large = matches!(peer.name, "direct" | "sluicegate");
+            let beside = if large { way.beside_prompts().await? } else { Vec::new() };
+            outcome.runs.push(Run { via: peer.name, round, steady, left, beside });
         }
     }
-    Ok((runs, gateway))
+    Ok(outcome)
 }
 
 /// One way to the mock.
@@ -174,13 +199,14 @@ impl Way<'_> {
         let events = seconds * u64::from(self.plan.rate);
         let rest = self.usage()?;
         let (seen, mut clients) = self.open(self.plan.streams, events, Some(events)).await?;
-        let ([gateway, mock, client], began) = (self.spent()?, Instant::now());
+        let ([gateway, mock, client], stolen_before, began) = (self.spent()?, stolen(), Instant::now());
         seen.measuring.store(true, Relaxed);
         sleep(Duration::from_secs(u64::from(self.plan.seconds)) / 2).await;
         let busy = self.usage()?;
         sleep(Duration::from_secs(u64::from(self.plan.seconds)) / 2).await;
         seen.measuring.store(false, Relaxed);
-        let ([gateway_after, mock_after, client_after], took) = (self.spent()?, began.elapsed());
+        let ([gateway_after, mock_after, client_after], stolen_after, took) =
+            (self.spent()?, stolen(), began.elapsed());
         let share = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / took.as_secs_f64();
         let ended = timeout(PATIENCE, async { while clients.join_next().await.is_some() {} }).await;
         ended.map_err(|_| io::Error::other(format!("streams go on {PATIENCE:?} after they should have ended")))?;
@@ -195,6 +221,7 @@ impl Way<'_> {
             disordered: seen.disordered.load(Relaxed),
             delays: Delays::of(seen.take_delays()),
             cores: [share(gateway, gateway_after), share(mock, mock_after), share(client, client_after)],
+            stolen: share(stolen_before, stolen_after),
             rest_kib: [rest.pss_kib, rest.rss_kib],
             busy_kib: [busy.pss_kib, busy.rss_kib],
         })

@@ -31,7 +31,7 @@ struct Args {
     seconds: u32,
     /// Only these peers. Of web: sluicegate, haproxy, haproxy-log, nginx, nginx-log, bare-pingora, direct, and, for the
     /// cache, sluicegate-cache, haproxy-cache, nginx-cache, varnish-cache. Of ai: direct, sluicegate, litellm, portkey,
-    /// sglang-router, vllm-router.
+    /// sglang-router, vllm-router. Of streams: direct, sluicegate, haproxy, vllm-router.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Of web: the path to ask for.
@@ -40,7 +40,7 @@ struct Args {
     /// Of web: the program behind the proxies; nginx where it is installed, as it takes the least of the machine.
     #[arg(long, value_enum)]
     backend: Option<Backend>,
-    /// Of ai: where packaging/scripts/ai-peers has put the peers.
+    /// Of ai and streams: where packaging/scripts/ai-peers has put the peers.
     #[arg(long, default_value = gateways::PEERS)]
     peers: PathBuf,
     /// Of streams: how many at once.
@@ -75,7 +75,7 @@ impl Suite {
         match self {
             Self::Web => wanted(&compare::peers::KNOWN),
             Self::Ai => wanted(&gateways::peers::KNOWN),
-            Self::Streams => wanted(&["direct", "sluicegate"]),
+            Self::Streams => wanted(&gateways::peers::OF_STREAMS),
         }
     }
 }
@@ -182,18 +182,21 @@ async fn many_streams(args: &Args, tools: &Path, machine: &Machine, command: &st
     let plan = streams::Plan {
         gateway: args.gateway.clone(),
         tools: tools.to_path_buf(),
+        peers: args.peers.clone(),
+        only: args.only.clone(),
         rounds: args.rounds,
         seconds: args.seconds,
         streams: usize::try_from(args.streams).unwrap_or(usize::MAX),
         rate: args.rate,
         pin: pin(args)?,
     };
-    let (runs, gateway) = streams::run(&plan).await?;
-    let tables = streams::report::tables(&plan, &runs);
+    let outcome = streams::run(&plan).await?;
+    let tables = streams::report::tables(&plan, &outcome.runs);
     let about = format!("sluicegate-mock, 1 thread; the client has one too; {}", plan.pin.about());
     let head = report::head("Streams", machine, &about, plan.rounds, command);
-    let ran = format!("sluicegate: {} `{}`\n\n```\n{}```\n", gateway.version, gateway.argv.join(" "), gateway.config);
-    let data = serde_json::json!({"config": gateway.config, "runs": runs});
+    let ran = gateways::report::programs(&outcome.peers) + &gateways::report::configs(&outcome.peers);
+    let peers = gateways::report::described(&outcome.peers);
+    let data = serde_json::json!({"peers": peers, "runs": outcome.runs});
     let written = report::save(&args.out, machine, "streams", &format!("{head}{tables}{ran}"), command, data)?;
     println!("{tables}written to {}", written.display());
     Ok(())

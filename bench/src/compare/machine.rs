@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde::Serialize;
+
+use super::process::ticks;
 
 /// The machine and the state of the source that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -64,6 +67,19 @@ pub fn version(program: &Path, flag: &str) -> String {
     String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").trim().to_owned()
 }
 
+/// The time in which a host ran others on this machine's cores, since it was started, summed over the cores. None on a machine that
+/// is no guest, or where the host does not tell.
+pub fn stolen() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    ticks(stolen_ticks(&stat))
+}
+
+/// The eighth number behind `cpu` (proc_stat(5)).
+fn stolen_ticks(stat: &str) -> u64 {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    all.split_whitespace().nth(7).and_then(|steal| steal.parse().ok()).unwrap_or(0)
+}
+
 fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let (_, value) = text.lines().find_map(|line| line.split_once(':').filter(|(name, _)| name.trim() == key))?;
     Some(value.trim())
@@ -97,6 +113,12 @@ mod tests {
         let text = "model\t\t: 85\nmodel name\t: Some CPU @ 2.0GHz\n";
         assert_eq!(value_of(text, "model name"), Some("Some CPU @ 2.0GHz"));
         assert_eq!(memory_mib("MemFree: 1 kB\nMemTotal:        2048000 kB\n"), 2000);
+    }
+
+    #[test]
+    fn what_a_host_takes_is_read() {
+        assert_eq!(stolen_ticks("cpu  218193 477 50686 120212 2204 0 12277 2723 0 0\ncpu0 1 2\n"), 2723);
+        assert_eq!(stolen_ticks(""), 0);
     }
 
     #[test]

@@ -44,19 +44,16 @@ impl Running {
     /// Time and memory of the program and its descendants. Errors when it has gone.
     pub fn usage(&self) -> io::Result<Usage> {
         let mut sum = Usage::default();
-        let ticks_per_second = rustix::param::clock_ticks_per_second();
-        let mut ticks = 0;
         for pid in family(self.child.id()) {
             let gone = || io::Error::other(format!("process {pid} has gone"));
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|_| gone())?;
             let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
-            ticks += parse_stat(&stat).ok_or_else(gone)?.ticks;
+            sum.cpu += ticks(parse_stat(&stat).ok_or_else(gone)?.ticks);
             sum.rss_kib += status_kib(&status, "VmRSS").unwrap_or(0);
             sum.peak_kib += status_kib(&status, "VmHWM").unwrap_or(0);
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
             sum.pss_kib += status_kib(&rollup, "Pss").unwrap_or(0);
         }
-        sum.cpu = Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64);
         Ok(sum)
     }
 
@@ -93,8 +90,12 @@ impl Drop for Running {
 
 /// The time of this process alone, without its children.
 pub fn own_cpu() -> Duration {
-    let ticks = stat_of(std::process::id()).map_or(0, |stat| stat.ticks);
-    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    ticks(stat_of(std::process::id()).map_or(0, |stat| stat.ticks))
+}
+
+/// So many clock ticks, in which the kernel counts CPU time.
+pub fn ticks(count: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 fn send(pid: u32, signal: Signal) {

@@ -21,6 +21,9 @@ const INSTALLER: &str = "packaging/scripts/ai-peers";
 /// Every AI gateway there is, and the backend without one.
 pub const KNOWN: [&str; 6] = ["direct", "sluicegate", "litellm", "portkey", "sglang-router", "vllm-router"];
 
+/// Who carries thousands of streams: of the AI gateways the cheapest, and HAProxy, which passes bytes on and knows of no events.
+pub const OF_STREAMS: [&str; 4] = ["direct", "sluicegate", "haproxy", "vllm-router"];
+
 /// An AI gateway ready to be started; `direct` has no program.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -78,6 +81,7 @@ impl Places<'_> {
         peer.config = match name {
             "sluicegate" => self.gateway_config(address)?,
             "litellm" => self.litellm_config(),
+            "haproxy" => self.haproxy_config(address),
             _ => String::new(),
         };
         fs::write(&path, &peer.config)?;
@@ -88,6 +92,7 @@ impl Places<'_> {
     fn program(&self, name: &str) -> PathBuf {
         match name {
             "sluicegate" => self.gateway.to_path_buf(),
+            "haproxy" => PathBuf::from(name),
             "portkey" => self.peers.join("portkey/node_modules/@portkey-ai/gateway/build/start-server.js"),
             _ => self.peers.join(name).join("bin").join(name),
         }
@@ -105,6 +110,7 @@ impl Places<'_> {
     fn version(&self, name: &str, program: &Path) -> String {
         match name {
             "sluicegate" => version(program, "--version"),
+            "haproxy" => version(program, "-v"),
             _ => fs::read_to_string(self.peers.join(format!("{name}.version"))).unwrap_or_default().trim().to_owned(),
         }
     }
@@ -118,6 +124,7 @@ impl Places<'_> {
         let env = |words: &[&str]| argv(Path::new("env"), words);
         Ok(match name {
             "sluicegate" => argv(Path::new(&*program), &["run", "-c", &config]),
+            "haproxy" => argv(Path::new(&*program), &["-f", &config]),
             // The settings of its page on production; without the local map it would fetch prices when it starts.
             "litellm" => env(&[
                 "LITELLM_MODE=PRODUCTION",
@@ -202,6 +209,16 @@ impl Places<'_> {
              {provider}  models: {{ m: [openai], c: [anthropic]{model} }}\n\
              routes: [{{ name: ai, match: {{ path: /v1/ }}, ai: {{}}, limits: [tokens] }}]\n"
         ))
+    }
+
+    fn haproxy_config(&self, address: SocketAddr) -> String {
+        let (backend, threads) = (self.backend, self.threads);
+        format!(
+            "global\n  nbthread {threads}\n  maxconn 9000\ndefaults\n  mode http\n  timeout connect 5s\n  \
+             timeout client 60s\n  timeout server 60s\n  \
+             option http-no-delay\nfrontend web\n  bind {address}\n  \
+             default_backend app\nbackend app\n  server a {backend}\n"
+        )
     }
 
     fn litellm_config(&self) -> String {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::load::{CONNECTIONS, Load, PATH, PIECES};
+use super::peers::Peer;
 use super::{Outcome, Plan, Run};
 use crate::compare::report::median;
 
@@ -39,10 +40,7 @@ pub fn tables(runs: &[Run], failed: &[(String, String)]) -> String {
 
 /// What ran, for the end of the report.
 pub fn what_ran(plan: &Plan, outcome: &Outcome) -> String {
-    let mut out = String::from("## What ran\n\n");
-    for peer in &outcome.peers {
-        let _ = writeln!(out, "- {}: {} `{}`", peer.name, peer.version, peer.argv.join(" "));
-    }
+    let mut out = programs(&outcome.peers);
     for (peer, why) in &outcome.failed {
         let _ = writeln!(out, "- not measured: {peer}: {why}");
     }
@@ -58,20 +56,38 @@ pub fn what_ran(plan: &Plan, outcome: &Outcome) -> String {
          The body of all:\n\n```\n{}\n```",
         Load::Chat.body("m")
     );
-    for peer in outcome.peers.iter().filter(|peer| !peer.config.is_empty()) {
-        let _ = writeln!(out, "\n{}:\n\n```\n{}```", peer.name, peer.config);
-    }
+    out.push_str(&configs(&outcome.peers));
     out
 }
 
 /// The same as data.
 pub fn data(outcome: &Outcome) -> Value {
-    let peers: Vec<Value> = outcome
-        .peers
-        .iter()
-        .map(|peer| json!({"name": peer.name, "version": peer.version, "command": peer.argv, "config": peer.config}))
-        .collect();
-    json!({"peers": peers, "failed": outcome.failed, "runs": outcome.runs})
+    json!({"peers": described(&outcome.peers), "failed": outcome.failed, "runs": outcome.runs})
+}
+
+/// A heading, and a line for each program that ran.
+pub fn programs(peers: &[Peer]) -> String {
+    let mut out = String::from("## What ran\n\n");
+    for peer in peers {
+        let _ = writeln!(out, "- {}: {} `{}`", peer.name, peer.version, peer.argv.join(" "));
+    }
+    out
+}
+
+/// Every configuration there is.
+pub fn configs(peers: &[Peer]) -> String {
+    let mut out = String::new();
+    for peer in peers.iter().filter(|peer| !peer.config.is_empty()) {
+        let _ = writeln!(out, "\n{}:\n\n```\n{}```", peer.name, peer.config);
+    }
+    out
+}
+
+/// The peers as data.
+pub fn described(peers: &[Peer]) -> Vec<Value> {
+    let describe =
+        |peer: &Peer| json!({"name": peer.name, "version": peer.version, "command": peer.argv, "config": peer.config});
+    peers.iter().map(describe).collect()
 }
 
 /// A text as a cell of a table takes it: one line, and no more of it than a reader needs.

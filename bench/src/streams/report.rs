@@ -9,8 +9,8 @@ pub fn tables(plan: &Plan, runs: &[Run]) -> String {
     let mut out = format!("## {} streams at {} events a second\n\n", plan.streams, plan.rate);
     out.push_str(
         "| via | round | whole | broken | events | lost | disordered | p50 ms | p99 ms | max ms | added p50 ms | added p99 ms | \
-         gateway us/event | cores: gateway, mock, client | rest PSS MiB | a stream KiB (PSS, RSS) | left | left p50 ms | left last ms | closed within ms | own p50 ms | own last ms |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         us/event | cores: proxy, mock, client | stolen | rest PSS MiB | a stream KiB (PSS, RSS) | left | left p50 ms | left last ms | closed within ms | own p50 ms | own last ms |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for run in runs {
         out.push_str(&line(plan, run, direct(runs, run)));
@@ -48,7 +48,7 @@ fn line(plan: &Plan, run: &Run, direct: Option<&Run>) -> String {
         busy.saturating_sub(rest) as f64 / plan.streams as f64
     };
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {gateway:.2}, {mock:.2}, {client:.2} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {gateway:.2}, {mock:.2}, {client:.2} | {:.3} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
         run.via,
         run.round + 1,
         steady.whole,
@@ -62,6 +62,7 @@ fn line(plan: &Plan, run: &Run, direct: Option<&Run>) -> String {
         show(added.map(|(p50, _)| p50)),
         show(added.map(|(_, p99)| p99)),
         of_gateway(format!("{:.1}", gateway * 1e6 / events)),
+        steady.stolen,
         of_gateway(format!("{:.1}", steady.rest_kib.first().copied().unwrap_or(0) as f64 / 1024.0)),
         of_gateway(format!("{:.1}, {:.1}", grown(0), grown(1))),
         left.after.count,
@@ -115,6 +116,7 @@ mod tests {
         let steady = Steady {
             delays,
             cores: [0.4, 0.2, 0.1],
+            stolen: 0.015,
             rest_kib: [1024, 2048],
             busy_kib: [5024, 8048],
             ..Steady::default()
@@ -139,9 +141,10 @@ mod tests {
     fn what_the_gateway_adds_is_over_the_direct_way_and_what_prompts_add_over_the_quiet_one() {
         let path = std::path::PathBuf::new;
         let (rounds, seconds, streams, rate, pin) = (1, 9, 2000, 20, Pin::default());
-        let plan = Plan { gateway: path(), tools: path(), rounds, seconds, streams, rate, pin };
+        let (gateway, tools, peers, only) = (path(), path(), path(), Vec::new());
+        let plan = Plan { gateway, tools, peers, only, rounds, seconds, streams, rate, pin };
         let text = tables(&plan, &[run("direct", 1000), run("sluicegate", 1600)]);
-        let own = "| sluicegate | 1 | 0 | 0 | 0 | 0 | 0 | 0.40 | 1.60 | 9.00 | 0.00 | 0.60 | 10.0 | 0.40, 0.20, 0.10 | 1.0 | 2.0, 3.0 | 9 | 10.00 | 25.00 | 7.00 | 9.00 | 19.00 |";
+        let own = "| sluicegate | 1 | 0 | 0 | 0 | 0 | 0 | 0.40 | 1.60 | 9.00 | 0.00 | 0.60 | 10.0 | 0.40, 0.20, 0.10 | 0.015 | 1.0 | 2.0, 3.0 | 9 | 10.00 | 25.00 | 7.00 | 9.00 | 19.00 |";
         assert!(text.contains(own), "{text}");
         let prompts = "| sluicegate | 1 | one, then 200 ms of rest | 3 | 0.40 | 1.60 | 4.50 | 0.00 | 2.50 | 10.0 | 0 |";
         assert!(text.contains(prompts), "{text}");
