@@ -45,6 +45,11 @@ impl Caller {
         let scope = format!("{kind_word}:{id}").into();
         Self { id, kind, permissions, metadata: Arc::default(), scope }
     }
+
+    /// What the operator wrote beside its key under `name`.
+    pub fn said_of(&self, name: &str) -> Option<&str> {
+        crate::config::auth::said_of(&self.metadata, name)
+    }
 }
 
 /// What a caller showed.

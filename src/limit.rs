@@ -5,7 +5,8 @@
 //! of its route on requests at once ([`RouteLimits::take`]): it passes all, or takes from none. When the body is read,
 //! and it is known what is asked of which model, the estimate is set aside in all accounts, or in none
 //! ([`RouteLimits::reserve`]); limits that count by model are asked then too. Limits of one name share their memory
-//! between routes, and keep it over a reload ([`Limits`]).
+//! between routes, and keep it over a reload ([`Limits`]). For some, whom an operator names, other numbers may hold than for
+//! the rest ([`Limit::overrides`]); what they took stays taken when they are named, or no more.
 //!
 //! **Invariant:** a limit is exact on one node. Each bucket is changed by one compare-exchange, each account under the
 //! lock of its shard, so no two requests can take the same unit. With several limits on requests, all are first asked,
@@ -35,7 +36,9 @@ use ledger::Ledger;
 use ledger::format::Record;
 use meter::Meter;
 use round::Round;
-use state::{Permit, State};
+use state::{Key, Permit, State};
+use table::Units;
+use whom::Whom;
 
 pub use ledger::Moved;
 pub use ledger::keeper::{Keeper, Paused};
@@ -117,6 +120,8 @@ type Guarded = (Arc<LimitMetrics>, Limiter);
 #[derive(Clone)]
 pub struct Limiter {
     config: Arc<Limit>,
+    /// The limit as it is for those of whom the configuration says something else.
+    special: Arc<HashMap<Key, Arc<Limit>>>,
     state: Arc<State>,
 }
 
@@ -132,6 +137,8 @@ pub struct RouteLimits {
     budgets: Vec<Guarded>,
     /// Made once; `None` when no limit is told of.
     policy: Option<HeaderValue>,
+    /// All of them, where one says something else for some.
+    told: Vec<Limiter>,
 }
 
 /// What limits may look at.
@@ -210,15 +217,20 @@ impl Limits {
             state
         });
         state.resize(config.max_entries);
-        state.set_increment(increment, clock::now());
+        let special = |(who, limit): &(Box<str>, Arc<Limit>)| {
+            Some((state.key(whom::Named::new(&config.key, who)?), Arc::clone(limit)))
+        };
+        let special: HashMap<Key, Arc<Limit>> = config.overrides.iter().filter_map(special).collect();
+        let other = special.iter().filter_map(|(key, limit)| Some((*key, limit.rate?.increment())));
+        state.set_increments(increment, other, clock::now());
         for unit in Unit::ALL {
             if let Some(budget) = unit.budget(config) {
                 let ledger = self.ledger.get_or_init(Arc::default);
-                let make = |rule: &Arc<Rule>, moment| Meter::new(unit, config, rule, moment, ledger, state.gauges());
-                state.set_rule(unit, Rule::new(budget), make);
+                let make = |rules: &_, moment| Meter::new(unit, config, rules, moment, ledger, state.gauges());
+                state.set_rules(unit, rules(unit, budget, config, ledger), make);
             }
         }
-        Limiter { config: Arc::clone(config), state }
+        Limiter { config: Arc::clone(config), special: Arc::new(special), state }
     }
 
     /// Keeps budgets in the folder `path`, and takes over what is in it; `follows`: from a process that goes on working, and whose
@@ -277,7 +289,22 @@ impl Limits {
     }
 }
 
+/// The budgets of `unit`: `budget`, and what the overrides of `limit` say.
+fn rules(unit: Unit, budget: &Budget, limit: &Limit, ledger: &Ledger) -> Units<Arc<Rule>> {
+    let rule = |budget: &Budget| Arc::new(Rule::new(budget));
+    let other = limit.overrides.iter().filter_map(|(who, other)| {
+        let named = whom::Named::new(&limit.key, who)?;
+        Some((ledger.key(|to| named.feed(to)), rule(unit.budget(other)?)))
+    });
+    Units::new(rule(budget), other)
+}
+
 impl Limiter {
+    /// The limit as it is for those of `key`.
+    fn of(&self, key: Key) -> &Limit {
+        self.special.get(&key).unwrap_or(&self.config)
+    }
+
     /// Whether it tells clients apart by their address.
     pub fn is_by_address(&self) -> bool {
         matches!(self.config.key, LimitKey::ClientIp { .. })
@@ -291,6 +318,8 @@ impl RouteLimits {
         limits.sort_by(|one, other| one.config.name.cmp(&other.config.name));
         limits.truncate(MOST_PER_ROUTE);
         let policy = fields::policy(limits.iter().map(|limit| &*limit.config));
+        let is_special = limits.iter().any(|limit| !limit.special.is_empty());
+        let told = if is_special { limits.clone() } else { Vec::new() };
         let limits: Vec<_> =
             limits.into_iter().map(|limit| (metrics.limit(&limit.config.name, route), limit)).collect();
         let those = |which: &dyn Fn(&Limit) -> bool| -> Vec<Guarded> {
@@ -300,7 +329,7 @@ impl RouteLimits {
         let early = those(&|limit| limit.counts_requests() && !by_model(limit));
         let late = those(&|limit| limit.counts_requests() && by_model(limit));
         let budgets = those(&Limit::has_budget);
-        (!limits.is_empty()).then(|| Self { route: Arc::clone(route), early, late, budgets, policy })
+        (!limits.is_empty()).then(|| Self { route: Arc::clone(route), early, late, budgets, policy, told })
     }
 
     /// Whether money is limited here.
@@ -330,12 +359,25 @@ impl RouteLimits {
         if let Some(policy) = &self.policy {
             fields.reserve(9);
             fields.push((fields::POLICY, policy.clone()));
+            self.tell_own_policy(asked, fields);
             round.tell(fields);
         }
         if result.is_ok() && (!self.budgets.is_empty() || !self.late.is_empty()) {
             permits.early = Some(Box::new(round.early()));
         }
         result.map(|()| permits)
+    }
+
+    /// Where other numbers hold for who asks, these are told.
+    fn tell_own_policy(&self, asked: &Asked<'_>, fields: &mut [(HeaderName, HeaderValue)]) {
+        let key = |limit: &Limiter| limit.state.key(Whom { key: &limit.config.key, route: &self.route, asked });
+        if self.told.iter().all(|limit| limit.special.is_empty() || !limit.special.contains_key(&key(limit))) {
+            return;
+        }
+        let own = fields::policy(self.told.iter().map(|limit| limit.of(key(limit))));
+        if let (Some(own), Some((_, policy))) = (own, fields.iter_mut().find(|(name, _)| *name == fields::POLICY)) {
+            *policy = own;
+        }
     }
 }
 

@@ -697,3 +697,44 @@ async fn what_a_translation_allows_is_set_aside_where_the_client_names_no_bound(
         assert_eq!(reserved, f64::from(most) + 2.0, "{asks}");
     }
 }
+
+/// Two callers of one team, and one of another.
+fn teams() -> String {
+    let key = |id: &str, team: &str| {
+        let secret = secret_of(id);
+        format!("{{ id: {id}, secret: {secret}, permissions: \"*\", metadata: {{ team: {team} }} }}")
+    };
+    let keys = [key("ann", "search"), key("ben", "search"), key("cem", "ads")].join(", ");
+    format!("{{ api_keys: {{ default_expiry: never, keys: [{keys}] }} }}")
+}
+
+#[tokio::test]
+async fn the_callers_of_a_team_share_its_budget() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let gate = limited(ai_of(&a), "key: metadata(team), tokens: 1000/1d").section("auth", &teams()).start().await;
+    assert_eq!(ask_as(&gate, "ann", "chat/completions", &short("m")).await.status, 200);
+    assert_eq!(ask_as(&gate, "ben", "chat/completions", &short("m")).await.status, 429);
+    assert_eq!(ask_as(&gate, "cem", "chat/completions", &short("m")).await.status, 200);
+    let show = gate.ctl(&["limits", "show", "a"]).await;
+    let teams: Vec<&str> = show.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(teams.contains(&"search") && teams.contains(&"ads"), "{}", show.stdout);
+}
+
+#[tokio::test]
+async fn one_caller_may_have_a_larger_budget_and_keeps_what_it_used_when_that_changes() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let limit = "key: api_key, tokens: 1000/1d, overrides: { ann: { tokens: 4000/1d } }";
+    let gate = limited(ai_of(&a), limit).section("auth", &teams()).start().await;
+    let ask = async |id: &str| ask_as(&gate, id, "chat/completions", &short("m")).await;
+    let first = ask("ann").await;
+    assert_eq!((first.status, number(&first, "x-ratelimit-limit-tokens")), (200, 4000));
+    assert!(first.header("ratelimit-policy").contains("q=4000;"), "{:?}", first.headers);
+    assert_eq!([ask("ann").await.status, ask("ben").await.status, ask("ben").await.status], [200, 200, 429]);
+    // Ann has used 2,200 of 4,000: of the 1,000 that hold for everybody nothing is left.
+    gate.reload_with("{ ann: { tokens: 4000/1d } }", "{ ben: { tokens: 5000/1d } }").await;
+    assert_eq!([ask("ann").await.status, ask("ben").await.status], [429, 200]);
+    let show = gate.ctl(&["limits", "show", "a", "--key", "ben"]).await;
+    assert!(show.stdout.contains("of 5000 tokens left"), "{}", show.stdout);
+}

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sluicegate::cli::check;
-use sluicegate::config::ai::ModelTarget;
+use sluicegate::config::ai::{AiTimeouts, ModelTarget};
 use sluicegate::config::language;
 use sluicegate::config::{Environment, Loaded, Overrides, Severity, Target, parse};
 
@@ -214,7 +214,8 @@ ai: { providers: { claude: { kind: anthropic, keys: x1y2z3 }, openai: { kind: op
     let bare = load("bare", bare, scratch.path()).config.ai.unwrap();
     assert_eq!(written.attempts, bare.attempts);
     assert_eq!(written.assumed_output, bare.assumed_output);
-    assert_eq!(written.timeouts, bare.timeouts);
+    // A bound that is written holds for streams, too.
+    assert_eq!(written.timeouts, AiTimeouts { bounds_streams: true, ..bare.timeouts });
     assert_eq!(written.breaker, bare.breaker);
     assert_eq!(written.key_cooldown, bare.key_cooldown);
     assert_eq!(written.hold, bare.hold);

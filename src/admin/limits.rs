@@ -126,6 +126,14 @@ pub(super) fn reset(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -
 fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
     let names: Vec<String> = match limit.counts_by() {
         LimitKey::ApiKey => callers(snapshot).map(str::to_owned).collect(),
+        LimitKey::Metadata(name) => {
+            let keys =
+                snapshot.config.auth.iter().filter_map(|auth| auth.api_keys.as_ref()).flat_map(|keys| &keys.keys);
+            let mut values: Vec<String> = keys.filter_map(|key| key.said_of(name)).map(str::to_owned).collect();
+            values.sort_unstable();
+            values.dedup();
+            values
+        }
         LimitKey::Route => snapshot.routes.iter().map(|route| route.config.name.to_string()).collect(),
         LimitKey::Model => {
             let providers = snapshot.ai.iter().flat_map(|ai| ai.config.providers.iter().map(move |known| (ai, known)));
@@ -162,8 +170,8 @@ fn check_caller(snapshot: &Snapshot, limit: &Limiter, who: &str) -> Result<(), A
 
 fn told(name: &str, who: String, standing: impl Fn(&str) -> Option<Vec<NamedStanding>>) -> Result<Answer, Answer> {
     let budgets = standing(&who).ok_or_else(|| {
-        let message = "?key=WHO (ctl limits: --key WHO) is to be who the limit counts: a caller's id, an address, a route, a \
-                       model or a field's value; without it where all count together";
+        let message = "?key=WHO (ctl limits: --key WHO) is to be who the limit counts: a caller's id, what its metadata says, an \
+                       address, a route, a model or a field's value; without it where all count together";
         Answer::bad_request(message)
     })?;
     let budgets = budgets.into_iter().map(BudgetShown::of).collect();

@@ -209,10 +209,18 @@ pub struct AiTimeouts {
     /// From the request's end to the first content of a stream (row B10). Default 30 s.
     pub first_token: Duration,
     /// Between two reads of the answer, and from the request's end to a whole answer's header block: a model writes all of
-    /// it before that. Default four times `first_token`.
+    /// it before that. Default [`Self::IDLE`] times `first_token` (row T07).
     pub idle: Duration,
     /// For all tries and the whole answer. Default 600 s.
     pub total: Duration,
+    /// Whether `total` holds for a stream after its first content. Only where it is written: how long a stream goes on is up to
+    /// the model (row T07).
+    pub bounds_streams: bool,
+}
+
+impl AiTimeouts {
+    /// How many times as long as the first content takes a pause may be, or a whole answer until it begins.
+    pub const IDLE: u32 = 10;
 }
 
 impl Default for AiTimeouts {
@@ -220,8 +228,9 @@ impl Default for AiTimeouts {
         Self {
             connect: Duration::from_secs(5),
             first_token: Duration::from_secs(30),
-            idle: Duration::from_secs(120),
+            idle: Duration::from_secs(300),
             total: Duration::from_secs(600),
+            bounds_streams: false,
         }
     }
 }

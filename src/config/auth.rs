@@ -49,6 +49,18 @@ pub struct ApiKey {
     pub metadata: Arc<[(String, String)]>,
 }
 
+impl ApiKey {
+    /// What its metadata says under `name`.
+    pub fn said_of(&self, name: &str) -> Option<&str> {
+        said_of(&self.metadata, name)
+    }
+}
+
+/// What `metadata` says under `name`.
+pub fn said_of<'a>(metadata: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    metadata.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+}
+
 /// A secret of a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeySecret {

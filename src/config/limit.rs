@@ -34,6 +34,8 @@ pub struct Limit {
     pub headers: bool,
     /// Keys remembered at once. Default 1,000,000.
     pub max_entries: usize,
+    /// For whom other numbers hold: by name, the limit as it is for them. Those have no overrides of their own.
+    pub overrides: Vec<(Box<str>, Arc<Limit>)>,
 }
 
 /// Whose requests are counted together.
@@ -52,6 +54,8 @@ pub enum LimitKey {
     Global,
     /// The model that the client asked for; on `ai` routes only.
     Model,
+    /// What `metadata` of the caller's API key says under this name; callers of whom it says nothing count together.
+    Metadata(Box<str>),
     /// The value of a request header; requests without it count together. A client chooses what it sends (T32).
     Header(HeaderName),
 }

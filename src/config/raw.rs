@@ -30,7 +30,7 @@ pub(super) use caches::{RawCache, RawRouteCache};
 pub(super) use cors::RawCors;
 pub(super) use forms::{Named, OneOrMany, Or, SHORT_FORM, SHORT_FORM_OR_TARGETS, Short};
 pub(super) use jwt::{RawJwt, RawRevoked};
-pub(super) use limits::RawLimit;
+pub(super) use limits::{RawLimit, RawNumbers};
 use node::ShapeError;
 pub(super) use sanitize::{RawSanitize, RawSanitizeRule};
 

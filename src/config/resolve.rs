@@ -69,6 +69,7 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     overlap::check(&certain, &mut resolver.findings);
     warn_of_open_models(&listeners, &routes, resolver);
     let routes: Vec<_> = routes.into_iter().map(|(_, route)| route).collect();
+    limits::warn_strangers(&guards.limits, guards.auth.as_deref(), &routes, resolver);
     warn_unused(pools.get(..of_file).unwrap_or_default(), &guards, &routes, resolver);
     if let Some(ai) = &guards.ai {
         ai::warn_unpriced(ai, of_file, &guards.limits, &routes, resolver);

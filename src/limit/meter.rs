@@ -8,7 +8,7 @@ use super::Unit;
 use super::account::{Account, Lack, Moment, Rule, Standing};
 use super::ledger::format::Record;
 use super::ledger::{Ledger, Moved};
-use super::table::{Entry, Table};
+use super::table::{Entry, Table, Units};
 use super::whom::{Named, Whom};
 use crate::config::limit::{Limit, LimitKey};
 use crate::observe::metrics::{BudgetGauges, LimitGauges};
@@ -25,21 +25,21 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// That of the budget of `limit` that is `rule`: with what the ledger has of it from before the process.
+    /// That of the budget of `limit` whose accounts have `rules`: with what the ledger has of it from before the process.
     pub fn new(
         unit: Unit,
         limit: &Limit,
-        rule: &Arc<Rule>,
+        rules: &Units<Arc<Rule>>,
         moment: Moment,
         ledger: &Arc<Ledger>,
         gauges: &Arc<LimitGauges>,
     ) -> Self {
-        let accounts = Table::new(limit.max_entries, rule, true, Arc::clone(gauges));
+        let accounts = Table::new(limit.max_entries, rules.clone(), true, Arc::clone(gauges));
         let id = id(unit, limit, ledger);
         let meter = Self { unit, id, accounts, ledger: Arc::clone(ledger), gauges: Arc::clone(gauges) };
         meter.numbers().is_counted.store(true, Ordering::Relaxed);
         for (key, saved) in ledger.claim(id) {
-            let under_way = ledger.follows(id, key, saved.pending);
+            let (rule, under_way) = (rules.of(key), ledger.follows(id, key, saved.pending));
             let restored = Account::restored(&saved, under_way, rule, moment);
             if under_way {
                 add(&meter.numbers().pending, saved.pending);
@@ -74,9 +74,9 @@ impl Meter {
         self.accounts.find(key, |_, _| ()).is_some()
     }
 
-    /// Changes the budget; what was used stays used, in units.
-    pub fn set_rule(&self, rule: &Arc<Rule>, moment: Moment) {
-        self.accounts.rescale(rule, moment);
+    /// Changes the budgets; what was used stays used, in units.
+    pub fn set_rules(&self, rules: Units<Arc<Rule>>, moment: Moment) {
+        self.accounts.rescale(rules, moment);
     }
 
     /// Changes how many keys it remembers at most.
@@ -199,7 +199,7 @@ impl Meter {
 
     fn on_copy<R>(&self, key: u64, look: impl Fn(Account, &Rule) -> R) -> R {
         let found = self.accounts.find(key, |account, rule| look(*account, rule));
-        found.unwrap_or_else(|| look(Account::default(), &self.accounts.unit()))
+        found.unwrap_or_else(|| look(Account::default(), &self.accounts.unit_of(key)))
     }
 
     /// Under the lock of its shard, so that notes come in the order of the changes.
@@ -224,6 +224,7 @@ fn id(unit: Unit, limit: &Limit, ledger: &Ledger) -> u64 {
         LimitKey::Global => "global".into(),
         LimitKey::Model => "model".into(),
         LimitKey::Header(name) => format!("header({name})").into(),
+        LimitKey::Metadata(name) => format!("metadata({name})").into(),
     };
     let unit = match unit {
         Unit::Tokens => "tokens",

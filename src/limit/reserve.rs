@@ -106,6 +106,8 @@ impl RouteLimits {
         if result.is_err() {
             early.iter_mut().for_each(|early| early.undo());
         }
+        // The model is known now.
+        self.tell_own_policy(asked, fields);
         round.tell(fields);
         result.map(|()| reserved)
     }

@@ -107,10 +107,11 @@ impl<'a> Round<'a> {
 
     fn ask(&mut self, at: usize) -> Result<(), Objection> {
         let (Some((_, limit)), Some(Some(key))) = (self.limits.get(at), self.keys.get(at)) else { return Ok(()) };
-        if limit.config.concurrency.is_some_and(|most| !limit.state.has_place(*key, most)) {
+        let config = limit.of(*key);
+        if config.concurrency.is_some_and(|most| !limit.state.has_place(*key, most)) {
             return Err(Objection::Concurrency);
         }
-        let Some(rate) = limit.config.rate else { return Ok(()) };
+        let Some(rate) = config.rate else { return Ok(()) };
         let asked = limit.state.ask(*key, self.now, rate.burst, 1);
         self.note(at, asked.unwrap_or_else(|empty| empty.level));
         asked.map(drop).map_err(|empty| Objection::Rate(empty.wait))
@@ -119,11 +120,12 @@ impl<'a> Round<'a> {
     /// A place in flight first: giving that back leaves no trace.
     fn take(&mut self, at: usize, permits: &mut Permits) -> Result<(), Objection> {
         let (Some((_, limit)), Some(Some(key))) = (self.limits.get(at), self.keys.get(at)) else { return Ok(()) };
-        let permit = match limit.config.concurrency {
+        let config = limit.of(*key);
+        let permit = match config.concurrency {
             Some(most) => Some(limit.state.enter(*key, most).ok_or(Objection::Concurrency)?),
             None => None,
         };
-        if let Some(rate) = limit.config.rate {
+        if let Some(rate) = config.rate {
             let taken = limit.state.take(*key, self.now, rate.burst, 1);
             self.note(at, taken.unwrap_or_else(|empty| empty.level));
             taken.map_err(|empty| Objection::Rate(empty.wait))?;
@@ -138,7 +140,7 @@ impl<'a> Round<'a> {
         let mut later = None;
         for at in 0..end {
             let (Some((_, limit)), Some(Some(key))) = (self.limits.get(at), self.keys.get(at)) else { continue };
-            if let (Some(rate), Some(LimitOutcome::Passed)) = (limit.config.rate, self.outcomes.get(at)) {
+            if let (Some(rate), Some(LimitOutcome::Passed)) = (limit.of(*key).rate, self.outcomes.get(at)) {
                 let now = *later.get_or_insert_with(|| limit.state.nanos(clock::now()));
                 limit.state.refund(*key, now, self.now, 1);
                 let level = limit.state.ask(*key, now, rate.burst, 0);

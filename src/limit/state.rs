@@ -11,7 +11,7 @@ use super::bucket::{Bucket, Empty, Level};
 use super::ledger::Moved;
 use super::ledger::format::Record;
 use super::meter::Meter;
-use super::table::{NOBODY, Table};
+use super::table::{NOBODY, Table, Units};
 use crate::clock;
 use crate::observe::metrics::LimitGauges;
 
@@ -27,31 +27,21 @@ pub struct State {
     in_flight: Table<AtomicU64>,
     /// Accounts of tokens and of money, from when the limit had such a budget first.
     meters: [OnceLock<Meter>; Unit::ALL.len()],
-    /// Of `buckets`.
-    increment: AtomicU64,
     epoch: Instant,
     seed: RandomState,
     gauges: Arc<LimitGauges>,
 }
 
 /// A key, hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 
 impl State {
     /// Nothing yet. `epoch` is the zero of its clock; `increment` the nanoseconds in which a unit comes back.
     pub fn new(max_entries: usize, increment: u64, epoch: Instant, gauges: Arc<LimitGauges>) -> Self {
-        let buckets = Table::new(max_entries, &increment, true, Arc::clone(&gauges));
-        let in_flight = Table::new(max_entries, &1, false, Arc::clone(&gauges));
-        Self {
-            buckets,
-            in_flight,
-            meters: [OnceLock::new(), OnceLock::new()],
-            increment: AtomicU64::new(increment),
-            epoch,
-            seed: RandomState::new(),
-            gauges,
-        }
+        let buckets = Table::new(max_entries, Units::new(increment, []), true, Arc::clone(&gauges));
+        let in_flight = Table::new(max_entries, Units::new(1, []), false, Arc::clone(&gauges));
+        Self { buckets, in_flight, meters: [OnceLock::new(), OnceLock::new()], epoch, seed: RandomState::new(), gauges }
     }
 
     /// Its numbers.
@@ -83,11 +73,16 @@ impl State {
         self.meters.iter().filter_map(OnceLock::get).any(|meter| meter.follow(id, key, moment, moved))
     }
 
-    /// What budget the accounts of `unit` have: those there are, or those that `make` makes of it.
-    pub fn set_rule(&self, unit: Unit, rule: Rule, make: impl FnOnce(&Arc<Rule>, Moment) -> Meter) {
-        let (rule, moment) = (Arc::new(rule), self.moment(clock::now()));
+    /// What budgets the accounts of `unit` have: those there are, or those that `make` makes of it.
+    pub fn set_rules(
+        &self,
+        unit: Unit,
+        rules: Units<Arc<Rule>>,
+        make: impl FnOnce(&Units<Arc<Rule>>, Moment) -> Meter,
+    ) {
+        let moment = self.moment(clock::now());
         if let Some(meter) = self.meters.get(unit as usize) {
-            meter.get_or_init(|| make(&rule, moment)).set_rule(&rule, moment);
+            meter.get_or_init(|| make(&rules, moment)).set_rules(rules, moment);
         }
     }
 
@@ -106,12 +101,10 @@ impl State {
         Key(self.seed.hash_one(whom).max(NOBODY + 1))
     }
 
-    /// A new rate: what everybody has taken stays taken, in units.
-    pub fn set_increment(&self, increment: u64, now: Instant) {
-        // Only a reload comes here, one at a time.
-        if self.increment.swap(increment, Ordering::Relaxed) != increment {
-            self.buckets.rescale(&increment, self.nanos(now));
-        }
+    /// New rates, `some` by their keys: what everybody has taken stays taken, in units.
+    pub fn set_increments(&self, all: u64, some: impl IntoIterator<Item = (Key, u64)>, now: Instant) {
+        let some = some.into_iter().map(|(Key(key), increment)| (key, increment));
+        self.buckets.rescale(Units::new(all, some), self.nanos(now));
     }
 
     /// What the bucket of `key` holds, when that is `cost` at least; nothing is taken.
@@ -124,7 +117,7 @@ impl State {
         let asked = self.buckets.find(key.0, ask);
         asked.unwrap_or_else(|| {
             let full = AtomicU64::new(0);
-            Bucket { full_at: &full, increment: self.increment.load(Ordering::Relaxed), burst }.ask(now, cost)
+            Bucket { full_at: &full, increment: self.buckets.unit_of(key.0), burst }.ask(now, cost)
         })
     }
 

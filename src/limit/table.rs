@@ -11,6 +11,7 @@
 //! entry) gives its slot to the next key that wants it. When nothing is idle and nothing may grow, the entry nearest to
 //! idle goes, if the table allows it: that one forgets the least.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -28,7 +29,7 @@ pub const NOBODY: u64 = 0;
 
 /// What a table holds for a key. The default says the same as no entry.
 pub trait Entry: Default {
-    /// What its numbers are in; the same in all of a table.
+    /// What its numbers are in.
     type Unit: Clone + PartialEq;
     /// When it is looked at.
     type At: Copy;
@@ -38,6 +39,25 @@ pub trait Entry: Default {
 
     /// Brings it to another unit.
     fn rescale(&mut self, before: &Self::Unit, after: &Self::Unit, at: Self::At);
+}
+
+/// What the numbers of entries are in: the same for all, but for some that are known by their keys.
+#[derive(Clone, PartialEq)]
+pub struct Units<U> {
+    all: U,
+    some: HashMap<u64, U>,
+}
+
+impl<U> Units<U> {
+    /// `all`, but for `some`.
+    pub fn new(all: U, some: impl IntoIterator<Item = (u64, U)>) -> Self {
+        Self { all, some: some.into_iter().collect() }
+    }
+
+    /// That of `key`.
+    pub fn of(&self, key: u64) -> &U {
+        self.some.get(&key).unwrap_or(&self.all)
+    }
 }
 
 /// A word is idle up to a time; its unit is an increment.
@@ -64,7 +84,7 @@ pub struct Table<E: Entry> {
     most: AtomicUsize,
     /// Whether an entry that is not idle may go when there is no other room.
     forgets: bool,
-    unit: RwLock<E::Unit>,
+    units: RwLock<Arc<Units<E::Unit>>>,
     gauges: Arc<LimitGauges>,
 }
 
@@ -73,7 +93,7 @@ pub struct Table<E: Entry> {
 struct Shard<E: Entry>(RwLock<Sets<E>>);
 
 struct Sets<E: Entry> {
-    unit: E::Unit,
+    units: Arc<Units<E::Unit>>,
     /// None, or a power of two of sets.
     slots: Box<[Slot<E>]>,
 }
@@ -89,12 +109,12 @@ impl<E: Entry> Table<E> {
     /// Bytes of one entry.
     pub const SLOT_BYTES: usize = size_of::<Slot<E>>();
 
-    /// A table of at most `max_entries` keys, whose numbers are in `unit`.
-    pub fn new(max_entries: usize, unit: &E::Unit, forgets: bool, gauges: Arc<LimitGauges>) -> Self {
-        let most = AtomicUsize::new(most(max_entries));
-        let shard = |_| Shard(RwLock::new(Sets { unit: unit.clone(), slots: Box::default() }));
+    /// A table of at most `max_entries` keys, whose numbers are in `units`.
+    pub fn new(max_entries: usize, units: Units<E::Unit>, forgets: bool, gauges: Arc<LimitGauges>) -> Self {
+        let (most, units) = (AtomicUsize::new(most(max_entries)), Arc::new(units));
+        let shard = |_| Shard(RwLock::new(Sets { units: Arc::clone(&units), slots: Box::default() }));
         let shards = (0..SHARDS).map(shard).collect();
-        Self { shards, most, forgets, unit: RwLock::new(unit.clone()), gauges }
+        Self { shards, most, forgets, units: RwLock::new(units), gauges }
     }
 
     /// The most bytes that its entries take.
@@ -112,7 +132,7 @@ impl<E: Entry> Table<E> {
     pub fn find<R>(&self, key: u64, look: impl FnOnce(&E, &E::Unit) -> R) -> Option<R> {
         let sets = read(self.shard(key)?);
         let slot = sets.find(key)?;
-        Some(look(&slot.entry, &sets.unit))
+        Some(look(&slot.entry, sets.units.of(key)))
     }
 
     /// The same, making room for the key when it is not here. Entries that are idle at `at` may be forgotten for it.
@@ -131,30 +151,37 @@ impl<E: Entry> Table<E> {
         if sets.find(key).is_none() {
             self.place(&mut sets, key, at)?;
         }
-        let Sets { unit, slots } = &mut *sets;
+        let Sets { units, slots } = &mut *sets;
         let slot = places(key, slots.len())?.into_iter().find_map(|place| {
             let set = slots.get(place..place + WAYS)?;
             set.iter().position(|slot| slot.key == key).map(|at| place + at)
         })?;
-        Some(change(&mut slots.get_mut(slot)?.entry, unit))
+        Some(change(&mut slots.get_mut(slot)?.entry, units.of(key)))
     }
 
-    /// What its numbers are in.
-    pub fn unit(&self) -> E::Unit {
-        self.unit.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the numbers of `key` are in, whether it is here or not.
+    pub fn unit_of(&self, key: u64) -> E::Unit {
+        self.units.read().unwrap_or_else(PoisonError::into_inner).of(key).clone()
     }
 
-    /// Brings all entries to `unit`.
-    pub fn rescale(&self, unit: &E::Unit, at: E::At) {
-        unit.clone_into(&mut self.unit.write().unwrap_or_else(PoisonError::into_inner));
+    /// Brings every entry to its unit among `units`.
+    pub fn rescale(&self, units: Units<E::Unit>, at: E::At) {
+        let units = Arc::new(units);
+        let before = {
+            let mut known = self.units.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *known, Arc::clone(&units))
+        };
+        if before == units {
+            return;
+        }
         for shard in &self.shards {
             let mut sets = write(shard);
-            let before = std::mem::replace(&mut sets.unit, unit.clone());
-            if before == *unit {
-                continue;
-            }
+            let before = std::mem::replace(&mut sets.units, Arc::clone(&units));
             for slot in &mut sets.slots {
-                slot.entry.rescale(&before, unit, at);
+                let (before, after) = (before.of(slot.key), units.of(slot.key));
+                if before != after {
+                    slot.entry.rescale(before, after, at);
+                }
             }
         }
     }
@@ -164,7 +191,7 @@ impl<E: Entry> Table<E> {
         for shard in &self.shards {
             let sets = read(shard);
             let used = sets.slots.iter().filter(|slot| slot.key != NOBODY);
-            used.for_each(|slot| look(slot.key, &slot.entry, &sets.unit));
+            used.for_each(|slot| look(slot.key, &slot.entry, sets.units.of(slot.key)));
         }
     }
 
@@ -214,19 +241,20 @@ impl<E: Entry> Sets<E> {
 
     /// A slot for `key` that is vacant or idle, in the set that has more of these.
     fn free_slot(&mut self, key: u64, at: E::At) -> Option<&mut Slot<E>> {
-        let Self { unit, slots } = self;
+        let Self { units, slots } = self;
         let places = places(key, slots.len())?;
-        let is_free = |slot: &&Slot<E>| slot.is_idle(unit, at);
+        let is_free = |slot: &&Slot<E>| slot.is_idle(units, at);
         let free = |place: &usize| slots.get(*place..*place + WAYS).map_or(0, |set| set.iter().filter(is_free).count());
         // The first of equals: `max_by_key` would take the last.
         let place = places.into_iter().rev().max_by_key(free)?;
-        slots.get_mut(place..place + WAYS)?.iter_mut().find(|slot| slot.is_idle(unit, at))
+        slots.get_mut(place..place + WAYS)?.iter_mut().find(|slot| slot.is_idle(units, at))
     }
 
     fn nearest_to_idle(&mut self, key: u64, at: E::At) -> Option<&mut Slot<E>> {
-        let Self { unit, slots } = self;
+        let Self { units, slots } = self;
         let places = places(key, slots.len())?;
-        let far = |place: usize| slots.get(place).and_then(|slot| Some((slot.entry.idle_in(unit, at)?, place)));
+        let idle_in = |slot: &Slot<E>| slot.entry.idle_in(units.of(slot.key), at);
+        let far = |place: usize| slots.get(place).and_then(|slot| Some((idle_in(slot)?, place)));
         let (_, place) = places.into_iter().flat_map(|place| place..place + WAYS).filter_map(far).min()?;
         slots.get_mut(place)
     }
@@ -239,7 +267,7 @@ impl<E: Entry> Sets<E> {
         let mut slots: Box<[Slot<E>]> = (0..sets * WAYS).map(|_| Slot::default()).collect();
         let mut dropped = 0;
         for (index, slot) in before.into_iter().enumerate() {
-            if slot.is_idle(&self.unit, at) {
+            if slot.is_idle(&self.units, at) {
                 dropped += u64::from(slot.key != NOBODY);
                 continue;
             }
@@ -258,8 +286,8 @@ impl<E: Entry> Sets<E> {
 }
 
 impl<E: Entry> Slot<E> {
-    fn is_idle(&self, unit: &E::Unit, at: E::At) -> bool {
-        self.key == NOBODY || self.entry.idle_in(unit, at) == Some(0)
+    fn is_idle(&self, units: &Units<E::Unit>, at: E::At) -> bool {
+        self.key == NOBODY || self.entry.idle_in(units.of(self.key), at) == Some(0)
     }
 }
 

@@ -21,6 +21,7 @@ fn limit(name: &str, key: LimitKey, burst: u64) -> Limit {
         enforced: true,
         headers: true,
         max_entries: 1_000,
+        overrides: Vec::new(),
     }
 }
 
@@ -150,4 +151,64 @@ fn what_one_limit_costs() {
         }
         println!("{what}: {:?} a request", started.elapsed() / rounds);
     }
+}
+
+/// The limit with another burst and another bound in flight for some.
+fn with_overrides(mut of: Limit, some: &[(&str, u64, Option<u32>)]) -> Limit {
+    let other = |(who, burst, concurrency): &(&str, u64, Option<u32>)| {
+        let mut other = Limit { concurrency: concurrency.or(of.concurrency), ..of.clone() };
+        other.rate.as_mut().unwrap().burst = *burst;
+        ((*who).into(), Arc::new(other))
+    };
+    of.overrides = some.iter().map(other).collect();
+    of
+}
+
+#[test]
+fn other_numbers_hold_for_those_who_are_named() {
+    let mut of = limit("a", LimitKey::ApiKey, 1);
+    of.concurrency = Some(1);
+    let limits = route(vec![with_overrides(of, &[("big", 3, Some(2)), ("token:big", 2, None)])]);
+    let first = take(&limits, "10.0.0.1", "big", "").unwrap();
+    let second = take(&limits, "10.0.0.1", "big", "").unwrap();
+    assert_eq!(take(&limits, "10.0.0.1", "big", "").err(), Some(Refusal::Concurrency));
+    drop((first, second));
+    assert!(take(&limits, "10.0.0.1", "big", "").is_ok());
+    assert!(matches!(take(&limits, "10.0.0.1", "big", "").err(), Some(Refusal::Rate { .. })));
+    assert!(take(&limits, "10.0.0.1", "small", "").is_ok());
+    assert!(matches!(take(&limits, "10.0.0.1", "small", "").err(), Some(Refusal::Rate { .. })));
+}
+
+#[test]
+fn who_gets_other_numbers_is_told_of_these() {
+    let limits = route(vec![with_overrides(limit("a", LimitKey::ApiKey, 1), &[("big", 3, None)])]);
+    let headers = HeaderMap::new();
+    let policy = |id: &str| {
+        let caller = Caller::new(CallerKind::ApiKey, id.into(), Permissions::default());
+        let client = "10.0.0.1".parse().unwrap();
+        let asked = Asked { client, caller: Some(&caller), model: None, headers: &headers };
+        let mut told = Vec::new();
+        limits.take(&asked, clock::now(), &mut told).unwrap();
+        let value = |name: &str| told.iter().find(|(known, _)| known == name).unwrap().1.to_str().unwrap().to_owned();
+        (value("ratelimit-policy"), value("x-ratelimit-limit-requests"))
+    };
+    assert_eq!(policy("big"), ("\"a\";q=3;w=180".to_owned(), "3".to_owned()));
+    assert_eq!(policy("small"), ("\"a\";q=1;w=60".to_owned(), "1".to_owned()));
+}
+
+#[test]
+fn callers_with_the_same_metadata_share_a_limit_and_those_without_share_another() {
+    let limits = route(vec![limit("a", LimitKey::Metadata("team".into()), 1)]);
+    let headers = HeaderMap::new();
+    let take = |id: &str, team: &str| {
+        let mut caller = Caller::new(CallerKind::ApiKey, id.into(), Permissions::default());
+        if !team.is_empty() {
+            caller.metadata = Arc::new([("other".into(), "x".into()), ("team".into(), team.into())]);
+        }
+        let client = "10.0.0.1".parse().unwrap();
+        let asked = Asked { client, caller: Some(&caller), model: None, headers: &headers };
+        limits.take(&asked, clock::now(), &mut Vec::new()).is_ok()
+    };
+    assert_eq!([take("one", "blue"), take("two", "blue"), take("three", "red")], [true, false, true]);
+    assert_eq!([take("four", ""), take("five", "")], [true, false]);
 }

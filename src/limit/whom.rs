@@ -22,6 +22,7 @@ impl Whom<'_> {
             LimitKey::ClientIp { ipv6_prefix } => address(self.asked.client, *ipv6_prefix, to),
             // Without a caller: all such requests count together, so that nobody is free of the limit.
             LimitKey::ApiKey => known(self.asked.caller.map(|caller| &*caller.scope), to),
+            LimitKey::Metadata(name) => known(self.asked.caller.and_then(|caller| caller.said_of(name)), to),
             LimitKey::Model => known(self.asked.model, to),
             LimitKey::Route => to(self.route.as_bytes()),
             LimitKey::Global => {}
@@ -58,7 +59,7 @@ impl<'a> Named<'a> {
             // As callers are kept apart: a key and a token may have the same id.
             LimitKey::ApiKey if who.starts_with("token:") || who.starts_with("key:") => Who::Known(who.into()),
             LimitKey::ApiKey => Who::Known(format!("key:{who}").into()),
-            LimitKey::Model => Who::Known(who.into()),
+            LimitKey::Model | LimitKey::Metadata(_) => Who::Known(who.into()),
             LimitKey::Route => Who::Route(who),
             LimitKey::Header(_) => Who::Field(who),
         };
@@ -100,6 +101,12 @@ fn known(text: Option<&str>, mut to: impl FnMut(&[u8])) {
 }
 
 impl Hash for Whom<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.feed(|bytes| state.write(bytes));
+    }
+}
+
+impl Hash for Named<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.feed(|bytes| state.write(bytes));
     }

@@ -127,11 +127,17 @@ const SPECIAL: &[(&str, &str, Kind)] = &[
     (
         "RawLimit",
         "key",
-        or(Base::Matching(r"^header\(.+\)$", "header(NAME)"), &["client_ip", "api_key", "route", "global", "model"]),
+        or(
+            Base::Matching(r"^(header|metadata)\(.+\)$", "header(NAME) or metadata(NAME)"),
+            &["client_ip", "api_key", "route", "global", "model"],
+        ),
     ),
     ("RawLimit", "rate", base(Base::Matching("^[0-9]+ */ *[0-9]*(ms|s|m|h|d)", "a number for a time"))),
     ("RawLimit", "tokens", base(BUDGET)),
     ("RawLimit", "cost", base(BUDGET)),
+    ("RawNumbers", "rate", base(Base::Matching("^[0-9]+ */ *[0-9]*(ms|s|m|h|d)", "a number for a time"))),
+    ("RawNumbers", "tokens", base(BUDGET)),
+    ("RawNumbers", "cost", base(BUDGET)),
     ("RawSanitize", "on_too_large", UNMASKED),
     ("RawSanitize", "on_unreadable", UNMASKED),
     ("RawProvider", "kind", one_of(&["openai", "anthropic", "azure_openai", "gemini", "openai_compatible", "flow"])),

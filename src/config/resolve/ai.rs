@@ -75,13 +75,14 @@ fn timeouts(path: &KeyPath, raw: Option<&RawAiTimeouts>, base: AiTimeouts, resol
     let Some(raw) = raw else { return base };
     let first_token = resolver.duration(&path.key("first_token"), &raw.first_token, base.first_token);
     // One that was written stays.
-    let follows = raw.first_token.is_some() && base.idle == base.first_token * 4;
-    let idle = if follows { first_token * 4 } else { base.idle };
+    let follows = raw.first_token.is_some() && base.idle == base.first_token * AiTimeouts::IDLE;
+    let idle = if follows { first_token * AiTimeouts::IDLE } else { base.idle };
     let found = AiTimeouts {
         connect: resolver.duration(&path.key("connect"), &raw.connect, base.connect),
         first_token,
         idle: resolver.duration(&path.key("idle"), &raw.idle, idle),
         total: resolver.duration(&path.key("total"), &raw.total, base.total),
+        bounds_streams: base.bounds_streams || raw.total.is_some(),
     };
     for (key, text, part) in
         [("connect", &raw.connect, found.connect), ("first_token", &raw.first_token, found.first_token)]

@@ -11,6 +11,9 @@ use crate::config::raw::{RawConfig, RawLimit, RawRoute, Text};
 use crate::config::values::{self, Wrong};
 
 mod budget;
+mod overrides;
+
+pub(super) use overrides::warn_strangers;
 
 /// Keys that a limit remembers when it says nothing else.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -40,8 +43,9 @@ pub(super) fn limits(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Vec<Arc<Li
 fn limit(path: &KeyPath, name: &str, raw: &RawLimit, resolver: &mut Resolver<'_>) -> Limit {
     let key = key(path, raw, resolver);
     let rate = rate(path, raw, resolver);
-    let concurrency = concurrency(path, raw, resolver);
-    let (tokens, cost) = budget::budgets(path, raw, resolver);
+    let concurrency = concurrency(path, &raw.concurrent, &raw.concurrency, resolver);
+    let zone = budget::timezone(path, raw, resolver);
+    let (tokens, cost) = budget::budgets(path, (&raw.tokens, &raw.cost), &zone, resolver);
     let nothing =
         [&raw.rate, &raw.concurrency, &raw.concurrent, &raw.tokens, &raw.cost].iter().all(|text| text.is_none());
     if nothing && resolver.source.is_map(path) && !resolver.doubtful(path) {
@@ -51,7 +55,7 @@ fn limit(path: &KeyPath, name: &str, raw: &RawLimit, resolver: &mut Resolver<'_>
     }
     let modes = [("enforce", true), ("shadow", false)];
     let mode = |text: &str| values::one_of(text, "a mode of a limit", &modes);
-    Limit {
+    let mut limit = Limit {
         name: name.into(),
         rate,
         concurrency,
@@ -61,17 +65,23 @@ fn limit(path: &KeyPath, name: &str, raw: &RawLimit, resolver: &mut Resolver<'_>
         headers: resolver.boolean(&path.key("headers"), &raw.headers, true),
         max_entries: max_entries(path, &raw.max_entries, &key, resolver),
         key,
-    }
+        overrides: Vec::new(),
+    };
+    limit.overrides = overrides::overrides(path, raw, &limit, &zone, resolver);
+    let others = limit.overrides.iter().flat_map(|(_, other)| [&other.tokens, &other.cost]);
+    let budgets: Vec<_> = [&limit.tokens, &limit.cost].into_iter().chain(others).collect();
+    budget::check_timezone(path, raw, &budgets, resolver);
+    limit
 }
 
 /// `concurrent`, which is also called `concurrency`.
-fn concurrency(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> Option<u32> {
+fn concurrency(path: &KeyPath, first: &Text, second: &Text, resolver: &mut Resolver<'_>) -> Option<u32> {
     let (key, other) = (path.key("concurrent"), path.key("concurrency"));
-    if raw.concurrent.is_some() && raw.concurrency.is_some() {
+    if first.is_some() && second.is_some() {
         let finding = Finding::key(&other, "this is another name of `concurrent`, which stands here too");
         resolver.report(finding.expected("one of them"));
     }
-    let (path, text) = if raw.concurrent.is_some() { (key, &raw.concurrent) } else { (other, &raw.concurrency) };
+    let (path, text) = if first.is_some() { (key, first) } else { (other, second) };
     let most = resolver.number(&path, text, 0, 1..=1_000_000);
     (most > 0).then_some(most)
 }
@@ -100,14 +110,19 @@ fn key(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> LimitKey 
     key.unwrap_or(LimitKey::Global)
 }
 
-const KEYS: &str = "client_ip, api_key, route, global, model or header(x-name)";
+const KEYS: &str = "client_ip, api_key, metadata(name), route, global, model or header(x-name)";
 
-/// `client_ip`, `api_key`, `route`, `global`, `model` or `header(x-name)`.
+/// `client_ip`, `api_key`, `metadata(name)`, `route`, `global`, `model` or `header(x-name)`.
 fn limit_key(text: &str, ipv6_prefix: u8) -> Result<LimitKey, Wrong> {
+    if let Some(name) = text.strip_prefix("metadata(").and_then(|rest| rest.strip_suffix(')'))
+        && !name.trim().is_empty()
+    {
+        return Ok(LimitKey::Metadata(name.trim().into()));
+    }
     if let Some(name) = text.strip_prefix("header(").and_then(|rest| rest.strip_suffix(')')) {
         return values::header_name(name.trim()).map(LimitKey::Header);
     }
-    let names = ["client_ip", "api_key", "route", "global", "model", "header"];
+    let names = ["client_ip", "api_key", "metadata", "route", "global", "model", "header"];
     match text {
         "client_ip" => Ok(LimitKey::ClientIp { ipv6_prefix }),
         "api_key" => Ok(LimitKey::ApiKey),
@@ -118,6 +133,7 @@ fn limit_key(text: &str, ipv6_prefix: u8) -> Result<LimitKey, Wrong> {
             let wrong = Wrong::not(text, "what a limit counts by").expected(KEYS);
             Err(match nearest(text, names) {
                 Some("header") => wrong.hint("name the header: header(x-tenant)"),
+                Some("metadata") => wrong.hint("say which of a key's metadata: metadata(team)"),
                 Some(near) => wrong.hint(format!("did you mean `{near}`?")),
                 None => wrong,
             })
@@ -218,7 +234,8 @@ pub(super) fn of_route(
             resolver.report(Finding::value(&path, message).hint("limit requests here: `rate` or `concurrent`"));
         }
     }
-    let by_caller = found.iter().filter_map(|index| limits.get(*index)).find(|limit| limit.key == LimitKey::ApiKey);
+    let of_callers = |limit: &&Arc<Limit>| matches!(limit.key, LimitKey::ApiKey | LimitKey::Metadata(_));
+    let by_caller = found.iter().filter_map(|index| limits.get(*index)).find(of_callers);
     if let Some(limit) = by_caller
         && *auth == RouteAuth::None
     {

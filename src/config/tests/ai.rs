@@ -260,9 +260,9 @@ fn pauses_follow_the_first_token_until_they_are_written() {
         let ai = ai(&providers("p: { kind: openai, keys: k }", &more));
         (ai.timeouts.idle.as_secs(), ai.models[0].timeouts.idle.as_secs())
     };
-    assert_eq!(idle("connect: 1s", "first_token: 90s"), (120, 360));
-    assert_eq!(idle("first_token: 5s", "connect: 1s"), (20, 20));
-    assert_eq!(idle("first_token: 5s", "first_token: 6s, idle: 9s"), (20, 9));
+    assert_eq!(idle("connect: 1s", "first_token: 90s"), (300, 900));
+    assert_eq!(idle("first_token: 5s", "connect: 1s"), (50, 50));
+    assert_eq!(idle("first_token: 5s", "first_token: 6s, idle: 9s"), (50, 9));
     assert_eq!(idle("idle: 7s", "first_token: 90s"), (7, 7));
 }
 

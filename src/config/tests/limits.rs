@@ -84,6 +84,26 @@ fn what_counts_tokens_money_or_models_is_for_routes_with_ai() {
 }
 
 #[test]
+fn other_numbers_may_hold_for_some() {
+    let limit = unused(
+        "{ key: metadata(team), rate: 10/s, burst: 20, concurrent: 5, cost: 10.00/1d, timezone: UTC, \
+         overrides: { search: { rate: 50/s, cost: 100.00/month }, \"b c\": { burst: 40 } } }",
+    );
+    assert_eq!(limit.key, LimitKey::Metadata("team".into()));
+    let [(search, first), (other, second)] = limit.overrides.as_slice() else { panic!("{limit:?}") };
+    assert_eq!((&**search, &**other), ("search", "b c"));
+    let second_of = Duration::from_secs(1);
+    assert_eq!((first.rate, first.concurrency), (rate(50, second_of, 50), Some(5)));
+    let month = Window::Calendar(Calendar { period: Period::Month, zone: TimeZone::UTC });
+    assert_eq!(first.cost, Some(Budget { units: 100_000_000, window: month }));
+    assert_eq!((second.rate, &second.cost), (rate(10, second_of, 40), &limit.cost));
+    let by_caller =
+        unused("{ key: api_key, rate: 1/s, overrides: { \"key:a\": { rate: 5/s }, \"token:b\": { rate: 6/s } } }");
+    let names: Vec<&str> = by_caller.overrides.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["a", "token:b"]);
+}
+
+#[test]
 fn an_increment_is_never_shorter_than_the_rate_has_it() {
     let every = |text: &str| one(&format!("{{ key: global, rate: {text} }}")).rate.unwrap().increment();
     assert_eq!(every("100/s"), 10_000_000);
@@ -147,6 +167,30 @@ fn what_is_wrong_with_limits_is_told() {
         ("too many", with_route(&format!("limits: [{names}]")) + &format!("limits: {{ {many} }}\n")),
         ("entries of one account", limited("{ key: route, tokens: 5/day, max_entries: 5000 }")),
         ("no caller", limited("{ key: api_key, rate: 1/s }")),
+        ("metadata of what", limited("{ key: metadata, rate: 1/s }")),
+        ("metadata of nothing", limited("{ key: metadata( ), rate: 1/s }")),
+        ("metadata of no caller", limited("{ key: metadata(team), rate: 1/s }")),
+        ("others of nobody", limited("{ key: client_ip, rate: 1/s, overrides: {} }")),
+        ("others of all", limited("{ key: global, rate: 1/s, overrides: { a: { rate: 5/s } } }")),
+        ("no other number", limited("{ key: client_ip, rate: 1/s, overrides: { 10.0.0.1: {} } }")),
+        ("no address", limited("{ key: client_ip, rate: 1/s, overrides: { 10.0.0.0/8: { rate: 5/s } } }")),
+        (
+            "what the limit has not",
+            limited("{ key: client_ip, concurrent: 1, overrides: { 10.0.0.1: { rate: 5/s, burst: 2, cost: 5/day } } }"),
+        ),
+        ("a wrong number for some", limited("{ key: client_ip, rate: 1/s, overrides: { 10.0.0.1: { rate: fast } } }")),
+        (
+            "what is no number",
+            limited("{ key: client_ip, rate: 1/s, overrides: { 10.0.0.1: { rate: 5/s, mode: shadow } } }"),
+        ),
+        (
+            "one twice",
+            limited("{ key: api_key, rate: 1/s, overrides: { a: { rate: 5/s }, \"key:a\": { rate: 6/s } } }"),
+        ),
+        (
+            "a zone of no other",
+            limited("{ key: client_ip, rate: 1/s, timezone: UTC, overrides: { 10.0.0.1: { rate: 5/s } } }"),
+        ),
         ("a strange name", with_route("limits: \"a b\"") + "limits: { \"a b\": { key: global, rate: 1/s } }\n"),
     ];
     let one = |(what, text): &(&str, String)| format!("--- {what}\n{}\n", refused(text));
@@ -161,4 +205,22 @@ fn what_is_worth_a_look_is_told() {
         ["a client may send any `x-tenant` it likes"]
     );
     assert_eq!(warnings(&with("limits: { a: { key: global, rate: 1/s } }\n")), ["no route uses this limit"]);
+    let key = "{ id: search-1, secret: sk-sg-9Lr4wB6cU3-7f2b4936a8e1, permissions: read, expires_at: 2098-01-01T00:00:00Z, metadata: { team: search } }";
+    let of_callers = |limit: &str| {
+        let auth = format!("auth: {{ api_keys: {{ keys: [{key}] }} }}\n");
+        with_route("limits: a\nauth: required") + &auth + &format!("limits: {{ a: {limit} }}\n")
+    };
+    let some = |key: &str, who: &str| {
+        of_callers(&format!("{{ key: {key}, rate: 1/s, overrides: {{ {who}: {{ rate: 5/s }} }} }}"))
+    };
+    assert_eq!(warnings(&some("api_key", "search-1")), [""; 0]);
+    assert_eq!(warnings(&some("api_key", "search-2")), ["this is not an API key"]);
+    assert_eq!(warnings(&some("api_key", "\"token:search-2\"")), [""; 0]);
+    assert_eq!(warnings(&some("metadata(team)", "search")), [""; 0]);
+    assert_eq!(warnings(&some("metadata(team)", "serach")), ["this is not what the metadata of an API key says"]);
+    assert_eq!(
+        warnings(&of_callers("{ key: metadata(group), rate: 1/s }")),
+        ["no API key has `group` in its metadata: all callers count together"]
+    );
+    assert_eq!(warnings(&some("route", "nowhere")), ["this is not a route"]);
 }

@@ -26,6 +26,7 @@ fn limit(name: &str) -> Limit {
         enforced: true,
         headers: true,
         max_entries: 1_000,
+        overrides: Vec::new(),
     }
 }
 
@@ -176,6 +177,20 @@ fn a_budget_of_another_name_or_key_begins_anew_and_one_of_another_size_goes_on()
     third.end();
     let fourth = start(directory.path(), &[larger]);
     assert!(fourth.has_left("one", 2_000, 500), "what no limit was there for is forgotten");
+}
+
+#[test]
+fn who_has_a_budget_of_its_own_finds_it_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = start(directory.path(), &[limit("a")]);
+    first.spend("one", 300, 50);
+    first.spend("two", 300, 50);
+    first.end();
+    let mut larger = limit("a");
+    larger.tokens.as_mut().unwrap().units = 5_000;
+    let named = Limit { overrides: vec![("one".into(), Arc::new(larger))], ..limit("a") };
+    let second = start(directory.path(), &[named]);
+    assert!(second.has_left("one", 4_700, 450) && second.has_left("two", 700, 450));
 }
 
 #[test]

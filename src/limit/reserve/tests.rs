@@ -33,6 +33,7 @@ fn limit(name: &str, key: LimitKey, tokens: u64) -> Limit {
         enforced: true,
         headers: true,
         max_entries: 1_000,
+        overrides: Vec::new(),
     }
 }
 

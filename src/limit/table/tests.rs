@@ -6,7 +6,7 @@ const SLOT_BYTES: usize = Words::SLOT_BYTES;
 
 fn table(max_entries: usize, forgets: bool) -> (Words, Arc<LimitGauges>) {
     let gauges = Arc::new(LimitGauges::default());
-    (Table::new(max_entries, &1, forgets, Arc::clone(&gauges)), gauges)
+    (Table::new(max_entries, Units::new(1, []), forgets, Arc::clone(&gauges)), gauges)
 }
 
 /// The key number `n`, spread as hashes are.
@@ -105,12 +105,25 @@ fn a_table_that_forgets_nobody_says_so_when_it_is_full() {
 }
 
 #[test]
+fn some_keys_have_a_unit_of_their_own_and_keep_their_count_when_they_get_and_lose_it() {
+    let (table, _) = table(1_000, true);
+    for n in [1, 2] {
+        assert!(set(&table, key(n), 0, 1_005), "five units of one ahead of now");
+    }
+    table.rescale(Units::new(1, [(key(1), 1_000)]), 1_000);
+    assert_eq!((get(&table, key(1)), get(&table, key(2))), (Some(6_000), Some(1_005)));
+    assert_eq!([1, 2, 3].map(|n| table.unit_of(key(n))), [1_000, 1, 1]);
+    table.rescale(Units::new(10, []), 1_000);
+    assert_eq!((get(&table, key(1)), get(&table, key(2))), (Some(1_050), Some(1_050)));
+}
+
+#[test]
 fn a_new_unit_keeps_the_count_of_units() {
     let gauges = Arc::new(LimitGauges::default());
-    let table = Words::new(1_000, &10, true, gauges);
+    let table = Words::new(1_000, Units::new(10, []), true, gauges);
     set(&table, key(1), 0, 1_050);
     set(&table, key(2), 0, 400);
-    table.rescale(&1_000, 1_000);
+    table.rescale(Units::new(1_000, []), 1_000);
     assert_eq!(get(&table, key(1)), Some(6_000), "five units ahead of now");
     assert_eq!(get(&table, key(2)), Some(400), "what is over stays so");
     assert_eq!(table.find(key(1), |_, increment| *increment), Some(1_000));

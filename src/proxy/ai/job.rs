@@ -107,11 +107,12 @@ impl Wanted {
 }
 
 impl Job {
-    /// When the next part of an answer has to be there; `None`: the time for all of it is over, also for a provider that never
-    /// pauses and never ends.
+    /// When the next part of an answer that has begun has to be there; `None`: the time for all of it is over, also for a
+    /// provider that never pauses and never ends.
     pub fn next_by(&self) -> Option<Instant> {
-        let now = clock::now();
-        (now < self.until).then(|| self.until.min(now + self.plan.timeouts.idle))
+        let (now, timeouts) = (clock::now(), &self.plan.timeouts);
+        let next = now + timeouts.idle;
+        if timeouts.bounds_streams { (now < self.until).then(|| self.until.min(next)) } else { Some(next) }
     }
 
     /// Whether the client wants a stream.

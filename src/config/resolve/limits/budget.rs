@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::super::Resolver;
 use crate::config::limit::{Budget, Calendar, Period, Window};
 use crate::config::problem::{Finding, KeyPath, nearest};
-use crate::config::raw::RawLimit;
+use crate::config::raw::{RawLimit, Text};
 use crate::config::values::money::dollars;
 use crate::config::values::{self, Wrong};
 
@@ -20,19 +20,29 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 /// What the times of a budget are.
 const TIMES: &str = "a time such as 15m or 30d, or a period of the calendar: day, week or month";
 
-/// `tokens` and `cost`.
-pub(super) fn budgets(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> (Option<Budget>, Option<Budget>) {
-    let zone_path = path.key("timezone");
-    let zone = resolver.get(&zone_path, &raw.timezone, zone).unwrap_or(TimeZone::UTC);
-    let tokens = resolver.get(&path.key("tokens"), &raw.tokens, |text| budget(text, &zone, tokens));
-    let cost = resolver.get(&path.key("cost"), &raw.cost, |text| budget(text, &zone, money));
-    let of_calendar = |budget: &Option<Budget>| matches!(budget, Some(Budget { window: Window::Calendar(_), .. }));
-    let doubtful = ["tokens", "cost"].iter().any(|key| resolver.doubtful(&path.key(key)));
-    if raw.timezone.is_some() && !of_calendar(&tokens) && !of_calendar(&cost) && !doubtful {
-        let finding = Finding::key(&zone_path, "no budget of this limit follows the calendar");
+/// Tokens and money.
+pub(super) type Budgets = (Option<Budget>, Option<Budget>);
+
+/// `tokens` and `cost`, of a limit or of some whom it counts, by the calendar of `zone`.
+pub(super) fn budgets(path: &KeyPath, raw: (&Text, &Text), zone: &TimeZone, resolver: &mut Resolver<'_>) -> Budgets {
+    let tokens = resolver.get(&path.key("tokens"), raw.0, |text| budget(text, zone, tokens));
+    let cost = resolver.get(&path.key("cost"), raw.1, |text| budget(text, zone, money));
+    (tokens, cost)
+}
+
+/// `timezone`.
+pub(super) fn timezone(path: &KeyPath, raw: &RawLimit, resolver: &mut Resolver<'_>) -> TimeZone {
+    resolver.get(&path.key("timezone"), &raw.timezone, zone).unwrap_or(TimeZone::UTC)
+}
+
+/// Reports a time zone that none of `all` looks at.
+pub(super) fn check_timezone(path: &KeyPath, raw: &RawLimit, all: &[&Option<Budget>], resolver: &mut Resolver<'_>) {
+    let of_calendar = |budget: &&Option<Budget>| matches!(budget, Some(Budget { window: Window::Calendar(_), .. }));
+    let doubtful = ["tokens", "cost", "overrides"].iter().any(|key| resolver.doubtful(&path.key(key)));
+    if raw.timezone.is_some() && !all.iter().any(of_calendar) && !doubtful {
+        let finding = Finding::key(&path.key("timezone"), "no budget of this limit follows the calendar");
         resolver.report(finding.expected("`tokens` or `cost` for a day, week or month such as 20.00/day"));
     }
-    (tokens, cost)
 }
 
 /// `10000/15m`, `500.00/month`.
