@@ -637,3 +637,35 @@ async fn a_target_that_took_too_long_is_not_asked_once_more() {
     }
     assert_eq!(a.hits(), 2);
 }
+
+#[tokio::test]
+async fn of_a_pool_that_fails_two_members_are_asked_and_of_one_that_is_away_all() {
+    let mocks = upstreams(["a", "b", "c"]).await;
+    let members: Vec<String> = mocks.iter().map(|mock| mock.address().to_string()).collect();
+    let ai = ai()
+        .provider_as("first", "kind: openai_compatible, pool: gpus")
+        .model("m", &["first"])
+        .set("attempts: 9")
+        .set("breaker: off");
+    let gate = ai.build().section("pools", &format!("{{ gpus: {{ members: {members:?} }} }}")).start().await;
+    mocks.iter().for_each(|mock| mock.set_fault(Some(Fault::Status(500))));
+    let failed = ask(&gate, "chat/completions", &chat("m", "hello")).await;
+    assert_eq!((failed.status, failed.header("x-sluicegate-attempts")), (500, "2"), "{}", failed.text());
+    let [a, b, c] = mocks;
+    c.set_fault(None);
+    drop((a, b));
+    let answer = ask(&gate, "chat/completions", &chat("m", "hello")).await;
+    assert_eq!(text_of(&answer), said("c", 5));
+}
+
+#[tokio::test]
+async fn when_all_of_a_targets_answers_fail_few_are_asked_for_a_second_time() {
+    let a = upstream("a").await;
+    let gate = ai().openai("first", &a).model("m", &["first"]).set("attempts: 2").set("breaker: off").start().await;
+    a.set_fault(Some(Fault::Status(500)));
+    for _ in 0..30 {
+        assert_eq!(ask(&gate, "chat/completions", &chat("m", "hello")).await.status, 500);
+    }
+    // Ten are free in any ten seconds; a test that takes longer sees some more.
+    assert!((40..=50).contains(&a.hits()), "{}", a.hits());
+}

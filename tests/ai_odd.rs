@@ -424,3 +424,47 @@ async fn a_provider_that_is_down_says_by_no_window_of_its_limits_when_it_is_back
     let (gate, _backend) = answered_by("anthropic", 529, &[windows[0], ("retry-after", "7")], error).await;
     assert_eq!(ask(&gate, "messages", &messages("m", "x")).await.header("retry-after"), "7");
 }
+
+/// A chat whose stream tells no usage, of a server that refuses to be asked for some.
+async fn strict() -> Origin {
+    origin(|came| async move {
+        if String::from_utf8_lossy(&came.body).contains("stream_options") {
+            let detail = json!([{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]);
+            return given_status(422, JSON, json!({"detail": detail}).to_string());
+        }
+        let chunk = |delta: &str, finish: &str| {
+            format!("data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n")
+        };
+        let said = chunk("{\"role\":\"assistant\",\"content\":\"Hi\"}", "null") + &chunk("{}", "\"stop\"");
+        given(&[("content-type", "text/event-stream")], said + "data: [DONE]\n\n")
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_stream_options_is_asked_without_from_then_on() {
+    for door in ["chat/completions", "messages"] {
+        let backend = strict().await;
+        let ai = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]);
+        let gate = ai.set("attempts: 1").on_route("limits: [a]").build();
+        let gate = gate.section("limits", "{ a: { key: global, tokens: 1000000/1d } }").start().await;
+        let body = if door == "messages" { messages("m", "x") } else { chat("m", "x") };
+        for calls in [2, 3] {
+            let events = stream(&gate, door, &streamed(body.clone())).await.rest().await;
+            let told = if door == "messages" { messages_told(&events) } else { chat_told(&events) };
+            assert_eq!((told.text.as_str(), told.ended, told.errors.len()), ("Hi", true, 0), "{door}: {told:?}");
+            assert_eq!(backend.hits(), calls, "{door}");
+        }
+        assert!(settled(&gate).await > 0, "what it used is estimated");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_stream_options_itself_hears_that_they_are_refused() {
+    let backend = strict().await;
+    let gate =
+        ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]).start().await;
+    let body = with(streamed(chat("m", "x")), json!({"stream_options": {"include_usage": true}}));
+    assert_eq!(ask(&gate, "chat/completions", &body).await.status, 422);
+    assert_eq!(backend.hits(), 1);
+}

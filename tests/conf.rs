@@ -214,8 +214,8 @@ ai: { providers: { claude: { kind: anthropic, keys: x1y2z3 }, openai: { kind: op
     let bare = load("bare", bare, scratch.path()).config.ai.unwrap();
     assert_eq!(written.attempts, bare.attempts);
     assert_eq!(written.assumed_output, bare.assumed_output);
-    // A bound that is written holds for streams, too.
-    assert_eq!(written.timeouts, AiTimeouts { bounds_streams: true, ..bare.timeouts });
+    // What is written holds for all streams.
+    assert_eq!(written.timeouts, AiTimeouts { first_token_always: true, bounds_streams: true, ..bare.timeouts });
     assert_eq!(written.breaker, bare.breaker);
     assert_eq!(written.key_cooldown, bare.key_cooldown);
     assert_eq!(written.hold, bare.hold);

@@ -32,7 +32,7 @@ pub enum Verdict {
 pub fn judge(status: StatusCode, class: Class) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Serve,
-        402 => Verdict::KeySpent,
+        402 if class != Class::OverLimit => Verdict::KeySpent,
         // Anthropic and OpenAI say so with 400, too.
         400..=499 if class == Class::QuotaExhausted => Verdict::KeySpent,
         // A model that the key may not use, or a prompt that is against the rules: the key is as good as before, and a
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_request_that_never_fits_costs_no_key_its_rest() {
-        for status in [400, 413, 429] {
+        for status in [400, 402, 413, 429] {
             assert_eq!(verdict(status, Class::OverLimit), Verdict::Unfit, "{status}");
         }
     }

@@ -208,6 +208,9 @@ pub struct AiTimeouts {
     pub connect: Duration,
     /// From the request's end to the first content of a stream (row B10). Default 30 s.
     pub first_token: Duration,
+    /// Whether `first_token` holds where nobody else could take over. Only where it is written: giving up would help nobody, and
+    /// a model that thinks may be silent for minutes.
+    pub first_token_always: bool,
     /// Between two reads of the answer, and from the request's end to a whole answer's header block: a model writes all of
     /// it before that. Default [`Self::IDLE`] times `first_token` (row T07).
     pub idle: Duration,
@@ -228,6 +231,7 @@ impl Default for AiTimeouts {
         Self {
             connect: Duration::from_secs(5),
             first_token: Duration::from_secs(30),
+            first_token_always: false,
             idle: Duration::from_secs(300),
             total: Duration::from_secs(600),
             bounds_streams: false,

@@ -1,10 +1,12 @@
 //! The AI gateway of one generation: providers, ready to be asked, and how models find them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, header};
+use log::warn;
 
 use super::PoolRoute;
 use super::books::Books;
@@ -51,6 +53,8 @@ pub struct ProviderState {
     fields: Vec<Option<(HeaderName, HeaderValue)>>,
     /// The Host field.
     host: HeaderValue,
+    /// It has refused to be asked for usage in a stream: what its streams use is counted here.
+    no_options: AtomicBool,
 }
 
 impl AiState {
@@ -89,7 +93,24 @@ impl ProviderState {
         let member = route.pool.members().first().map(|member| HeaderValue::from_str(&member.configured));
         let host = config.host.clone().or_else(|| member?.ok());
         let host = host.unwrap_or(HeaderValue::from_static("localhost"));
-        Self { config: Arc::clone(config), route, keys, fields, host }
+        Self { config: Arc::clone(config), route, keys, fields, host, no_options: AtomicBool::new(false) }
+    }
+
+    /// Whether it may be asked for usage in a stream (`stream_options`), as far as is known.
+    pub fn takes_stream_options(&self) -> bool {
+        // Relaxed: who sees it late asks once more in vain.
+        !self.no_options.load(Ordering::Relaxed)
+    }
+
+    /// It may not.
+    pub fn refuses_stream_options(&self) {
+        if !self.no_options.swap(true, Ordering::Relaxed) {
+            let name = &self.config.name;
+            warn!(
+                target: "ai",
+                "provider {name} refuses stream_options: its streams are asked for without, and what they use is estimated"
+            );
+        }
     }
 
     /// The Host field of requests to it.

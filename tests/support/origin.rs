@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Collected, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -29,6 +29,8 @@ pub struct Came {
     pub headers: HeaderMap,
     /// Its number, from 1.
     pub number: usize,
+    /// The body; empty where it broke off.
+    pub body: Bytes,
 }
 
 /// The backend. It ends with this.
@@ -70,12 +72,12 @@ where
                 let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
                 let path = request.uri().path_and_query().unwrap().to_string();
                 let (method, headers) = (request.method().to_string(), request.headers().clone());
-                let came = Came { method, path, headers, number };
-                seen.lock().unwrap().push(came.clone());
-                let answering = answer(came);
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
                 async move {
-                    let _ = request.into_body().collect().await;
-                    Ok::<_, Infallible>(answering.await)
+                    let body = request.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
+                    let came = Came { method, path, headers, number, body };
+                    seen.lock().unwrap().push(came.clone());
+                    Ok::<_, Infallible>(answer(came).await)
                 }
             });
             connections.spawn(async move {

@@ -80,6 +80,7 @@ fn timeouts(path: &KeyPath, raw: Option<&RawAiTimeouts>, base: AiTimeouts, resol
     let found = AiTimeouts {
         connect: resolver.duration(&path.key("connect"), &raw.connect, base.connect),
         first_token,
+        first_token_always: base.first_token_always || raw.first_token.is_some(),
         idle: resolver.duration(&path.key("idle"), &raw.idle, idle),
         total: resolver.duration(&path.key("total"), &raw.total, base.total),
         bounds_streams: base.bounds_streams || raw.total.is_some(),

@@ -37,6 +37,8 @@ mod take;
 
 /// Bodies that are longer are worked on by a thread that has nothing else to do, so that no stream waits for it.
 pub const LONG: usize = 64 << 10;
+/// Second tries at a target after it had a request, as a share of all requests for it, percent (row T39).
+const RETRIES: u32 = 20;
 /// Before a target is asked a second time.
 const BACKOFF: std::ops::Range<u64> = 50..250;
 
@@ -218,6 +220,9 @@ impl Job {
                 if !self.may_try(trail) {
                     break;
                 }
+                if !self.may_ask_again(candidate) {
+                    continue;
+                }
                 match self.candidate(candidate, trail).await {
                     Went::Answer(answer) => return Ok(answer),
                     Went::Final(refusal) => return Err(refusal),
@@ -232,6 +237,12 @@ impl Job {
         trail.counted() < self.ai.config.attempts && clock::now() < self.until
     }
 
+    /// Whether so few second tries were made at the target of late that this one may be.
+    fn may_ask_again(&self, candidate: &Candidate) -> bool {
+        let provider = self.ai.providers.get(candidate.provider).and_then(Option::as_ref);
+        provider.is_some_and(|provider| provider.route.budget.take(RETRIES, clock::now()))
+    }
+
     /// Tries one target: its keys, and the members of its pool.
     async fn candidate(&self, candidate: &Candidate, trail: &mut Trail) -> Went {
         let Some(config) = self.ai.config.providers.get(candidate.provider) else { return Went::Next };
@@ -240,7 +251,7 @@ impl Job {
             trail.disabled(config);
             return Went::Next;
         };
-        let prepared = match self.prepare(candidate, provider).await {
+        let mut prepared = match self.prepare(candidate, provider).await {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 trail.cannot(provider, candidate, refusal);
@@ -248,8 +259,10 @@ impl Job {
             }
         };
         trail.begin_target();
+        let budget = &provider.route.budget;
+        budget.request(clock::now());
         let mut tried_keys = Vec::new();
-        let mut again = false;
+        let (mut again, mut retried) = (false, false);
         while self.may_try(trail) {
             let choosing = self.ai.books.gateway.begin(Phase::Choose);
             let now = choosing.began();
@@ -288,11 +301,23 @@ impl Job {
                 },
                 Err(Missed::Target) => return Went::Next,
                 Err(Missed::Pool) => break,
+                Err(Missed::Less) => match self.prepare(candidate, provider).await {
+                    Ok(less) => prepared = less,
+                    Err(refusal) => return Went::Final(refusal),
+                },
                 Err(Missed::Member) => {
                     // One that took too long would again, and be paid twice.
                     again = !trail.timed_out();
                     if trail.upstream.tried.len() >= provider.route.pool.members().len() {
                         break;
+                    }
+                    // A member that had the request may have worked on it: one other may, and not when all of them fail (T39, T40).
+                    if !trail.failed_to_connect() {
+                        again = false;
+                        if retried || !budget.take(RETRIES, clock::now()) {
+                            break;
+                        }
+                        retried = true;
                     }
                 }
             }

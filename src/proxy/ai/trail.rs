@@ -222,6 +222,11 @@ impl Trail {
         self.remember(provider, candidate, key, None);
     }
 
+    /// Whether the last try never reached the provider.
+    pub(super) fn failed_to_connect(&self) -> bool {
+        self.tries.last().and_then(|last| last.outcome) == Some(TryOutcome::ConnectFailure)
+    }
+
     /// Whether the last try had no answer in time.
     pub(super) fn timed_out(&self) -> bool {
         let outcome = self.tries.last().and_then(|last| last.outcome);
@@ -259,6 +264,12 @@ impl Trail {
     pub(super) fn missed(&mut self, outcome: TryOutcome) {
         self.ended(outcome);
         self.last = Some(Last::Missed(outcome));
+    }
+
+    /// The provider does not know something that no client has asked for: that is no try of the client's.
+    pub(super) fn asked_too_much(&mut self) {
+        self.ended(TryOutcome::Status4xx);
+        self.refused_keys += 1;
     }
 
     /// The provider takes no request as large as this one; what the client is told if nobody does.

@@ -77,6 +77,17 @@ impl<'a> Found<'a> {
                 }
                 reader.skip()
             }
+            // OpenRouter's, of a prompt that the model's moderation does not let in: the key is as good as before.
+            b"metadata" if reader.kind()? == Kind::Object => {
+                reader.object()?;
+                while let Some(key) = reader.key()? {
+                    if key.is(b"flagged_input") {
+                        keep(&mut self.reason, Some("moderation_blocked".into()));
+                    }
+                    reader.skip()?;
+                }
+                Ok(())
+            }
             b"innererror" => {
                 let mut inner = Self::default();
                 inner.value(reader)?;
@@ -180,6 +191,8 @@ fn said(class: Class, message: &str) -> Option<(Class, &'static str)> {
         Class::BadRequest if begins(&TOO_LONG) => Some((class, "context_length_exceeded")),
         Class::NotFound if begins(&NO_MODEL) => Some((class, "model_not_found")),
         Class::RateLimited if never_fits(message) => Some((Class::OverLimit, "")),
+        // OpenRouter's: what is left is enough for a shorter answer.
+        Class::QuotaExhausted if affords(message).is_some_and(|tokens| tokens > 0) => Some((Class::OverLimit, "")),
         _ => None,
     }
 }
@@ -206,6 +219,13 @@ fn never_fits(message: &str) -> bool {
     let after = |word: &str| message.rsplit_once(word).and_then(|(_, rest)| number(rest));
     message.starts_with("Request too large")
         || after(": Limit ").zip(after(", Requested ")).is_some_and(|(limit, requested)| requested > limit)
+}
+
+/// How many tokens `... You requested up to 65536 tokens, but can only afford 1234` says there are.
+fn affords(message: &str) -> Option<u64> {
+    let (_, rest) = message.split_once("You requested up to ")?.1.split_once("can only afford ")?;
+    let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    rest.get(..end)?.parse().ok()
 }
 
 /// Said of all kinds of errors, so that a status may say more.
@@ -283,6 +303,22 @@ fn name(word: &str) -> Option<(Class, &'static str)> {
         // Azure's clients know its own word.
         b"contentfilter" | b"responsibleaipolicyviolation" => (Class::ContentFilter, "content_filter"),
         b"contentpolicyviolation" => (Class::ContentFilter, ""),
+        b"imagecontentpolicyviolation" => (Class::ContentFilter, "image_content_policy_violation"),
+        b"biopolicy" => (Class::ContentFilter, "bio_policy"),
+        // Of pictures that OpenAI cannot take or fetch.
+        b"invalidimage" => (Class::BadRequest, "invalid_image"),
+        b"invalidimageformat" => (Class::BadRequest, "invalid_image_format"),
+        b"invalidimagemode" => (Class::BadRequest, "invalid_image_mode"),
+        b"invalidimageurl" => (Class::BadRequest, "invalid_image_url"),
+        b"invalidbase64image" => (Class::BadRequest, "invalid_base64_image"),
+        b"imagetoolarge" => (Class::BadRequest, "image_too_large"),
+        b"imagetoosmall" => (Class::BadRequest, "image_too_small"),
+        b"imageparseerror" => (Class::BadRequest, "image_parse_error"),
+        b"imagefiletoolarge" => (Class::BadRequest, "image_file_too_large"),
+        b"imagefilenotfound" => (Class::BadRequest, "image_file_not_found"),
+        b"emptyimagefile" => (Class::BadRequest, "empty_image_file"),
+        b"unsupportedimagemediatype" => (Class::BadRequest, "unsupported_image_media_type"),
+        b"failedtodownloadimage" => (Class::BadRequest, "failed_to_download_image"),
         b"moderationblocked" | b"safety" | b"prohibitedcontent" => (Class::ContentFilter, ""),
         b"invalidrequesterror" | b"invalidrequest" | b"badrequest" | b"badrequesterror" => (Class::BadRequest, ""),
         b"invalidargument" | b"failedprecondition" | b"outofrange" | b"validationerror" => (Class::BadRequest, ""),

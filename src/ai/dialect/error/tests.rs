@@ -272,3 +272,33 @@ fn keys_addresses_and_accounts_are_taken_out() {
     assert_eq!(long.chars().count(), 501);
     assert!(long.ends_with('…'));
 }
+
+#[test]
+fn a_picture_that_openai_cannot_take_is_the_callers_fault() {
+    for code in ["invalid_image", "image_too_large", "failed_to_download_image", "unsupported_image_media_type"] {
+        let failed = json!({"type": "response.failed", "response": {"error": {"code": code, "message": "no"}}});
+        let error = read(Dialect::Responses, StatusCode::OK, failed.to_string().as_bytes());
+        assert_eq!((error.class, error.code()), (Class::BadRequest, code));
+    }
+    let blocked = understood(200, r#"{"error":{"code":"image_content_policy_violation"}}"#);
+    assert_eq!((blocked.class, blocked.code()), (Class::ContentFilter, "image_content_policy_violation"));
+}
+
+#[test]
+fn a_prompt_that_openrouter_moderates_is_no_fault_of_the_key() {
+    let flagged = r#"{"error":{"code":403,"message":"Your chosen model requires moderation and your input was flagged","metadata":{"reasons":["violence"],"flagged_input":"..."}}}"#;
+    assert_eq!(understood(403, flagged).class, Class::ContentFilter);
+    let refused = r#"{"error":{"code":403,"message":"Key disabled","metadata":{"provider_name":"x"}}}"#;
+    assert_eq!(understood(403, refused).class, Class::Forbidden);
+}
+
+#[test]
+fn money_for_a_shorter_answer_is_money() {
+    let says = |tokens: u32| {
+        format!(
+            r#"{{"error":{{"code":402,"message":"This request requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford {tokens}. To increase, visit"}}}}"#
+        )
+    };
+    assert_eq!(understood(402, &says(1234)).class, Class::OverLimit);
+    assert_eq!(understood(402, &says(0)).class, Class::QuotaExhausted);
+}

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use memchr::memmem;
 
 use super::Job;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, STREAM_OPTIONS};
 use crate::ai::attempt::Verdict;
 use crate::ai::breaker::Trial;
 use crate::ai::catalog::Candidate;
@@ -41,6 +42,14 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// Whether the provider refuses what no client has asked it for.
+    pub(super) fn asked_for_more_than_it_knows(&self, status: StatusCode, body: &[u8]) -> bool {
+        self.prepared.adds_options
+            && matches!(status.as_u16(), 400 | 422)
+            && self.provider.takes_stream_options()
+            && memmem::find(body, STREAM_OPTIONS.as_bytes()).is_some()
+    }
+
     /// The provider takes the key, whatever it answers.
     pub(super) fn takes_key(&self) {
         if let Some(key) = self.key {
@@ -55,6 +64,8 @@ pub(super) enum Missed {
     Final(Refusal),
     /// Another key may do better.
     Key,
+    /// The same may, asked for less.
+    Less,
     /// Another member of the pool may.
     Member,
     /// Another target may: this one is well, and would answer the same again.
@@ -91,7 +102,8 @@ impl Job {
         let outgoing = self.draft.outgoing(to, prepared.body.clone());
         let outgoing = outgoing.map_err(|_| Missed::Final(Refusal::internal()))?;
         let timeouts = self.plan.timeouts;
-        let patience = if self.streams() { timeouts.first_token } else { timeouts.idle };
+        let soon = self.streams() && (timeouts.first_token_always || self.may_be_stood_in_for(candidate, provider));
+        let patience = if soon { timeouts.first_token } else { timeouts.idle };
         let until = began.checked_add(patience).map_or(self.until, |until| until.min(self.until));
         let terms = Terms {
             client: self.client,
@@ -142,6 +154,14 @@ impl Job {
             trail.upstream.tried.push(member);
         }
         taken
+    }
+
+    /// Whether somebody else could serve the request: another member, or a target further on.
+    fn may_be_stood_in_for(&self, candidate: &Candidate, provider: &ProviderState) -> bool {
+        let is_on =
+            |other: &Candidate| self.ai.config.providers.get(other.provider).is_some_and(|provider| provider.enabled);
+        let after = self.plan.candidates.iter().skip_while(|other| *other != candidate).skip(1);
+        provider.route.pool.members().len() > 1 || after.into_iter().any(is_on)
     }
 
     /// What an answer that is not served means.

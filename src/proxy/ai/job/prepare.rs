@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::{Job, LONG};
 use crate::ai::body::Asked;
 use crate::ai::catalog::Candidate;
-use crate::ai::dialect::translate;
+use crate::ai::dialect::{Dialect, translate};
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{Way, way};
 use crate::observe::Termination;
@@ -16,12 +16,17 @@ use crate::observe::ai::Phase;
 use crate::proxy::ai::body::{Body, Held};
 use crate::snapshot::ai::ProviderState;
 
+/// What asks for usage in a stream.
+pub(super) const STREAM_OPTIONS: &str = "stream_options";
+
 /// What is asked of one candidate.
 pub(super) struct Prepared {
     pub(super) way: Way,
     pub(super) body: Bytes,
     /// What its answer needs to be translated.
     pub(super) notes: Option<translate::Notes>,
+    /// It asks for usage in the stream, which the client did not.
+    pub(super) adds_options: bool,
 }
 
 impl Job {
@@ -34,7 +39,10 @@ impl Job {
         let way = way(&provider.config, self.operation).ok_or_else(unsupported)?;
         let asked = match &*self.body {
             Body::Json(asked) => asked,
-            Body::Form(form) => return Ok(Prepared { way, body: form.with_model(&candidate.model), notes: None }),
+            Body::Form(form) => {
+                let body = form.with_model(&candidate.model);
+                return Ok(Prepared { way, body, notes: None, adds_options: false });
+            }
         };
         let mut edit = asked.edit();
         for name in &self.strip {
@@ -43,10 +51,12 @@ impl Job {
         let Way::Translate(dialect) = way else {
             edit = edit.model(&candidate.model);
             // Without it a stream would not tell what it used; a client that did not ask does not see it.
-            if asked.stream && self.operation.asks_for_usage() {
+            let wants = asked.stream && self.operation.asks_for_usage() && provider.takes_stream_options();
+            if wants {
                 edit = edit.include_usage();
             }
-            return Ok(Prepared { way, body: edit.build(), notes: None });
+            let adds_options = wants && !asked.stream_options;
+            return Ok(Prepared { way, body: edit.build(), notes: None, adds_options });
         };
         let _room = self.room(asked)?;
         let working = self.ai.books.gateway.begin(Phase::Translate);
@@ -62,7 +72,13 @@ impl Job {
         let translated = translated.map_err(|cannot| {
             Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
         })?;
-        Ok(Prepared { way, body: Bytes::from(translated.body), notes: Some(translated.notes) })
+        let (mut body, notes) = (Bytes::from(translated.body), Some(translated.notes));
+        let adds_options = dialect == Dialect::Chat && asked.stream;
+        if adds_options && !provider.takes_stream_options() {
+            let written = Asked::read(&body, dialect).map_err(|_| Refusal::internal())?;
+            body = written.edit().remove(STREAM_OPTIONS).build();
+        }
+        Ok(Prepared { way, body, notes, adds_options })
     }
 
     /// The memory that its translation takes, while it lasts.

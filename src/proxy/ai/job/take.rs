@@ -56,6 +56,13 @@ impl Job {
         if !status.is_success() {
             let until = clock::now() + ERROR_WITHIN;
             let body = body_of(live, MOST_ERROR, ERROR_WITHIN, until).await.unwrap_or_default();
+            if attempt.asked_for_more_than_it_knows(status, &body) {
+                attempt.takes_key();
+                attempt.provider.refuses_stream_options();
+                attempt.trial.succeeded();
+                trail.asked_too_much();
+                return Err(Missed::Less);
+            }
             let dialect = attempt.prepared.way.dialect(self.operation);
             let error = error::read(dialect, status, &body);
             let verdict = judge(status, error.class);
