@@ -234,3 +234,35 @@ async fn what_a_client_adds_to_its_request_poisons_no_answer_that_others_get() {
         assert_eq!(by("team-a", door, (name, value)).await, "HIT", "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_a_client_foretells_of_an_answer_is_set_aside_beside_its_bound() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: global, tokens: 5000/1d").start().await;
+    let foretold = json!({"max_tokens": 5, "prediction": {"type": "content", "content": "x".repeat(40_000)}});
+    // A rejected prediction is billed as output: one that all of the budget would not pay passes only while none is used.
+    assert_eq!(ask(&gate, "chat/completions", &with(chat("m", "x"), json!({"max_tokens": 5}))).await.status, 200);
+    assert_eq!(ask(&gate, "chat/completions", &with(chat("m", "x"), foretold)).await.status, 429);
+}
+
+#[tokio::test]
+async fn large_bodies_leave_room_for_small_ones_and_the_log_tells_when_there_is_none() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("max_buffered: 8MiB").start().await;
+    let head = |length: usize| {
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let mut hogs = Vec::new();
+    for _ in 0..4 {
+        let mut hog = connect(gate.address()).await;
+        hog.send(head(4 << 20)).await;
+        // Those that come late are refused before all of it is read.
+        let _ = hog.try_send(" ".repeat(3 << 20)).await;
+        hogs.push(hog);
+    }
+    eventually(s(10), "the room for large bodies is full", async || gate.stderr().contains("ai.max_buffered")).await;
+    let small = "x".repeat(200_000);
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", &small)).await.status, 200);
+}

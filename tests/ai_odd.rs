@@ -468,3 +468,34 @@ async fn a_client_that_asks_for_stream_options_itself_hears_that_they_are_refuse
     assert_eq!(ask(&gate, "chat/completions", &body).await.status, 422);
     assert_eq!(backend.hits(), 1);
 }
+
+#[tokio::test]
+async fn what_a_provider_says_when_it_refuses_a_key_is_in_the_log_without_the_key() {
+    let error =
+        json!({"error": {"message": "Incorrect API key provided: sk-x-4711. Rotate it.", "code": "invalid_api_key"}});
+    let (gate, _backend) = answered_by("openai", 401, JSON, error.to_string()).await;
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 503);
+    let log = gate.stderr();
+    assert!(log.contains("answered 401 for \"m\": \"Incorrect API key provided"), "{log}");
+    assert!(!log.contains("sk-x-4711"), "{log}");
+}
+
+#[tokio::test]
+async fn a_door_that_a_key_or_a_provider_does_not_serve_costs_the_others_nothing() {
+    let scopes = "You have insufficient permissions for this operation. Missing scopes: api.responses.write.";
+    for (status, message) in [(401, scopes), (501, "This server does not support embeddings.")] {
+        let backend = origin(move |came| async move {
+            if came.path.ends_with("/embeddings") {
+                return given_status(status, JSON, json!({"error": {"message": message, "type": "x"}}).to_string());
+            }
+            given(JSON, HI.to_owned())
+        })
+        .await;
+        let ai = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]);
+        let gate = ai.set("breaker: { error_threshold: 1%, min_requests: 1 }").start().await;
+        let refused = ask(&gate, "embeddings", &json!({"model": "m", "input": "x"})).await;
+        assert!((400..502).contains(&refused.status), "{}", refused.text());
+        assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("m", "x")).await), "Hi");
+        assert_eq!(backend.hits(), 2, "nobody is asked twice");
+    }
+}

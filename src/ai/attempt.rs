@@ -22,7 +22,7 @@ pub enum Verdict {
     KeySpent,
     /// Our key, or the provider as a whole, is asked too often: rest it, and try another.
     Limited,
-    /// The request is more than the provider takes of us at any time, whatever the key: try another target.
+    /// The provider serves no such request, or none as large, at any time: try another target.
     Unfit,
     /// The provider fails: try elsewhere.
     Down,
@@ -33,6 +33,10 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Serve,
         402 if class != Class::OverLimit => Verdict::KeySpent,
+        // A key of some doors is as good as before at these.
+        400..=499 if class == Class::OutOfScope => Verdict::Unfit,
+        // What the provider does not do it is not sick for.
+        501 => Verdict::Unfit,
         // Anthropic and OpenAI say so with 400, too.
         400..=499 if class == Class::QuotaExhausted => Verdict::KeySpent,
         // A model that the key may not use, or a prompt that is against the rules: the key is as good as before, and a
@@ -62,7 +66,7 @@ pub const fn judge_inside(class: Class) -> Verdict {
         Class::Forbidden => Verdict::ModelRefused,
         Class::QuotaExhausted => Verdict::KeySpent,
         Class::RateLimited => Verdict::Limited,
-        Class::OverLimit => Verdict::Unfit,
+        Class::OverLimit | Class::OutOfScope => Verdict::Unfit,
         Class::BadRequest | Class::NotFound | Class::TooLarge | Class::ContentFilter => Verdict::Fault,
         Class::Overloaded | Class::Timeout | Class::Server | Class::Unknown => Verdict::Down,
     }
@@ -121,6 +125,13 @@ mod tests {
         assert_eq!(verdict(403, Class::Unknown), Verdict::ModelRefused);
         assert_eq!(verdict(403, Class::NotFound), Verdict::Fault, "a model that the key may not use");
         assert_eq!(verdict(403, Class::ContentFilter), Verdict::Fault);
+    }
+
+    #[test]
+    fn a_door_that_a_provider_or_a_key_does_not_serve_makes_neither_of_them_sick() {
+        assert_eq!(verdict(501, Class::BadRequest), Verdict::Unfit);
+        assert_eq!(verdict(401, Class::OutOfScope), Verdict::Unfit);
+        assert_eq!(verdict(403, Class::OutOfScope), Verdict::Unfit);
     }
 
     #[test]

@@ -202,7 +202,7 @@ async fn prepare(
     // A bound that the route takes out is none.
     let is_kept = !route.target.strip_body_fields.iter().any(|field| BOUNDS.contains(&field.as_str()));
     let most_output = body.most_output().filter(|_| operation.generates() && is_kept).unwrap_or_else(unbounded);
-    let output = most_output.saturating_mul(body.answers());
+    let output = most_output.saturating_add(body.predicted()).saturating_mul(body.answers());
     let (input, output) = if operation.charges() { (input, output) } else { (0, 0) };
     let draft = Draft::new(session, ctx, operation)?;
     let timeouts = plan.timeouts;
@@ -312,6 +312,7 @@ async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &m
             return Err(too_large());
         }
         if !held.add(chunk.len() as u64) {
+            held.tell_full();
             return Err(Unserved::Rejected(Rejection::AllBusy, Termination::Rejected));
         }
         // Most bodies come in one piece, which is not copied.

@@ -26,6 +26,8 @@ pub enum Class {
     Auth,
     /// The key may not do this, such as ask for this model.
     Forbidden,
+    /// The key may not be used at this door, which says nothing of the others.
+    OutOfScope,
     /// The key, or all of them, ask too often.
     RateLimited,
     /// This request alone is more than the provider takes of the gateway within a minute: it never fits, however long one waits.
@@ -55,7 +57,7 @@ impl Class {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Auth => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::OutOfScope => StatusCode::FORBIDDEN,
             Self::RateLimited | Self::OverLimit | Self::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -69,7 +71,7 @@ impl Class {
     /// Its word in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Auth | Self::Forbidden => "auth",
+            Self::Auth | Self::Forbidden | Self::OutOfScope => "auth",
             Self::RateLimited => "rate_limited",
             Self::OverLimit => "over_limit",
             Self::QuotaExhausted => "quota_exhausted",
@@ -97,6 +99,8 @@ pub struct ProviderError {
     pub class: Class,
     /// In the provider's words, made safe; only where it concerns the client's own request.
     pub message: Option<String>,
+    /// In the provider's words, made safe, for the operator.
+    pub said: Option<String>,
     code: &'static str,
 }
 

@@ -324,6 +324,11 @@ fn usage_is_found_where_others_put_it() {
         usage(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":17}}"#),
         Some((3, 14))
     );
+    // Or leave one of the numbers to be reckoned.
+    assert_eq!(usage(r#"{"choices":[],"usage":{"completion_tokens":4,"total_tokens":17}}"#), Some((13, 4)));
+    let unsaid = |event: &str| watch(Chat, &data(&[event])).1.usage().unwrap().input_unsaid;
+    assert!(unsaid(r#"{"choices":[],"usage":{"completion_tokens":4}}"#));
+    assert!(!unsaid(r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":4}}"#));
     assert_eq!(usage(r#"{"choices":[],"usage":{}}"#), None);
     assert_eq!(kind(Chat, r#"{"choices":[],"usage":{}}"#), Kind::Startup);
     let deepseek = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"prompt_cache_hit_tokens":8,"prompt_cache_miss_tokens":1}}"#;

@@ -9,7 +9,7 @@ use crate::ai::usage::{ServiceTier, Usage};
 /// no tokens in it.
 pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
     let mut usage = Usage::default();
-    let mut counted = false;
+    let (mut counted, mut input_said) = (false, false);
     let mut total = None;
     let mut seconds = None;
     if !reader.maybe_object()? {
@@ -53,15 +53,22 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             }
         };
         match reader.maybe_count()? {
-            Some(tokens) => (*place, counted) = (tokens, true),
+            Some(tokens) => {
+                (*place, counted) = (tokens, true);
+                input_said |= is_input;
+            }
             None => usage.input_unsaid |= is_input,
         }
     }
+    // No prompt is free because its provider forgot it.
+    usage.input_unsaid |= counted && !input_said && total.is_none();
     if let Some(total) = total {
         let parts = usage.total();
         if !counted {
             // Rerankers tell nothing else.
             usage.input = total;
+        } else if !input_said && !usage.input_unsaid {
+            usage.input = total.saturating_sub(usage.output);
         } else if total > parts {
             // Some count reasoning in the total alone.
             usage.output = total.saturating_sub(usage.input);

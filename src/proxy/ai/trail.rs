@@ -272,10 +272,13 @@ impl Trail {
         self.refused_keys += 1;
     }
 
-    /// The provider takes no request as large as this one; what the client is told if nobody does.
+    /// The provider takes no request such as this one; what the client is told if nobody does.
     pub(super) fn unfit(&mut self, refusal: Refusal) {
-        let limited = refusal.status == StatusCode::TOO_MANY_REQUESTS;
-        self.ended(if limited { TryOutcome::Status429 } else { TryOutcome::Status4xx });
+        self.ended(match refusal.status {
+            StatusCode::TOO_MANY_REQUESTS => TryOutcome::Status429,
+            status if status.is_server_error() => TryOutcome::Status5xx,
+            _ => TryOutcome::Status4xx,
+        });
         self.last = Some(Last::Unfit(refusal));
     }
 

@@ -177,7 +177,8 @@ fn understand(status: StatusCode, found: &Found<'_>) -> ProviderError {
     }
     let code = code.filter(|code| !code.is_empty()).unwrap_or_else(|| default_code(class));
     let is_shown = class.is_callers() || class == Class::OverLimit;
-    ProviderError { class, message: if is_shown { redact(message) } else { None }, code }
+    let said = redact(message);
+    ProviderError { class, message: said.clone().filter(|_| is_shown), said, code }
 }
 
 /// What a message says that has no word for it, and the code that a client gets, empty where the class has one. By its
@@ -190,6 +191,13 @@ fn said(class: Class, message: &str) -> Option<(Class, &'static str)> {
         Class::BadRequest if begins(&["Output blocked by content filtering"]) => Some((Class::ContentFilter, "")),
         Class::BadRequest if begins(&TOO_LONG) => Some((class, "context_length_exceeded")),
         Class::NotFound if begins(&NO_MODEL) => Some((class, "model_not_found")),
+        // OpenAI's, of a key that was made for some doors only; without `model.request` it may ask no model at any.
+        Class::Auth | Class::Forbidden
+            if begins(&["You have insufficient permissions for this operation. Missing scopes: "])
+                && !message.contains("model.request") =>
+        {
+            Some((Class::OutOfScope, ""))
+        }
         Class::RateLimited if never_fits(message) => Some((Class::OverLimit, "")),
         // OpenRouter's: what is left is enough for a shorter answer.
         Class::QuotaExhausted if affords(message).is_some_and(|tokens| tokens > 0) => Some((Class::OverLimit, "")),
@@ -251,7 +259,7 @@ const fn class_of(status: u16) -> Class {
 
 const fn default_code(class: Class) -> &'static str {
     match class {
-        Class::Auth | Class::Forbidden => "provider_auth",
+        Class::Auth | Class::Forbidden | Class::OutOfScope => "provider_auth",
         Class::RateLimited | Class::OverLimit => "rate_limit_exceeded",
         Class::QuotaExhausted => "insufficient_quota",
         Class::Overloaded => "overloaded",
@@ -322,6 +330,8 @@ fn name(word: &str) -> Option<(Class, &'static str)> {
         b"moderationblocked" | b"safety" | b"prohibitedcontent" => (Class::ContentFilter, ""),
         b"invalidrequesterror" | b"invalidrequest" | b"badrequest" | b"badrequesterror" => (Class::BadRequest, ""),
         b"invalidargument" | b"failedprecondition" | b"outofrange" | b"validationerror" => (Class::BadRequest, ""),
+        // llama.cpp's, of a door that it was started without.
+        b"notsupportederror" | b"notimplemented" | b"notimplementederror" => (Class::BadRequest, ""),
         b"invalidprompt" | b"invalidvalue" | b"unsupportedparameter" | b"unsupportedvalue" => (Class::BadRequest, ""),
         b"servererror" | b"apierror" | b"internalservererror" | b"internalerror" | b"internal" => (Class::Server, ""),
         b"vectorstoretimeout" | b"aborted" | b"upstreamerror" => (Class::Server, ""),

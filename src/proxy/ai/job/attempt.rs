@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use log::{Level, log};
 use memchr::memmem;
 
 use super::Job;
@@ -169,6 +170,15 @@ impl Job {
         let Attempt { provider, prepared, candidate, key, trial, .. } = attempt;
         let model = &*candidate.model;
         let Fault { verdict, status, headers, error, body } = fault;
+        // What rests a key comes once in a while; the rest may come with each request.
+        let level = match verdict {
+            Verdict::KeyRefused | Verdict::ModelRefused | Verdict::KeySpent => Level::Warn,
+            _ => Level::Debug,
+        };
+        if let Some(said) = &error.said {
+            let name = &provider.config.name;
+            log!(target: "ai", level, "provider {name} answered {} for {model:?}: {said:?}", status.as_u16());
+        }
         let (now, wall) = (clock::now(), clock::wall());
         let in_body = || reset::rest_in(body.as_deref().unwrap_or_default());
         match verdict {
