@@ -238,22 +238,27 @@ async fn a_broken_stream_and_one_that_its_client_leaves_are_charged_for_what_was
 
 #[tokio::test]
 async fn a_client_that_leaves_at_the_last_word_pays_for_all_of_it() {
-    let raw = raw_upstream().await;
-    let ai = ai().provider_at("first", "openai", raw.address(), "keys: sk-x-4711").model("m", &["first"]);
-    let gate = limited(ai, "key: global, tokens: 100000/1d").start().await;
-    let provider = tokio::spawn(async move {
-        let chunk = r#"{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}"#;
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-        raw.answer_once(&format!("{head}data: {chunk}\n\n")).await
-    });
-    let mut open = stream(&gate, "chat/completions", &streamed(short("m"))).await;
-    open.next().await.unwrap();
-    drop(open);
-    let (mut connection, _) = provider.await.unwrap();
-    assert!(!connection.closed_within(ms(300)).await, "it is listened to for what it counted");
-    let usage = r#"{"id":"1","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":900,"total_tokens":910}}"#;
-    connection.send(format!("data: {usage}\n\n")).await;
-    assert_eq!(settled(&gate).await, 910);
+    for cache in ["", "cache: answers, "] {
+        let raw = raw_upstream().await;
+        let ai = ai().provider_at("first", "openai", raw.address(), "keys: sk-x-4711").model("m", &["first"]);
+        let gate = ai.on_route(&format!("{cache}limits: [a]")).build().section("caches", "{ answers: { ttl: 1d } }");
+        let gate = gate.section("limits", "{ a: { key: global, tokens: 100000/1d } }").start().await;
+        let provider = tokio::spawn(async move {
+            let chunk = r#"{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}"#;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            raw.answer_once(&format!("{head}data: {chunk}\n\n")).await
+        });
+        let mut open = stream(&gate, "chat/completions", &streamed(short("m"))).await;
+        open.next().await.unwrap();
+        drop(open);
+        let (mut connection, _) = provider.await.unwrap();
+        assert!(!connection.closed_within(ms(300)).await, "{cache}it is listened to for what it counted");
+        let usage = r#"{"id":"1","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":900,"total_tokens":910}}"#;
+        connection.send(format!("data: {usage}\n\n")).await;
+        assert_eq!(settled(&gate).await, 910, "{cache}");
+        let line = gate.access_log(1).await.remove(0);
+        assert_eq!(line["tries"][0]["outcome"], "cancelled", "{line}");
+    }
 }
 
 #[tokio::test]

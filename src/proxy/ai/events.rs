@@ -27,6 +27,8 @@ use crate::upstream::retry::Cause;
 
 /// How many tokens come between two words to the member's count of what is outstanding.
 const TELL_EVERY: u64 = 32;
+/// How long a provider is listened to, after the end of an answer whose client has left, for what it counted.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A provider's stream.
 pub struct Events {
@@ -209,9 +211,14 @@ impl Events {
         }
     }
 
-    /// Reads on, for nobody, until the provider has said what it counted.
-    pub async fn count(&mut self, until: Instant) {
-        while self.meter.usage().is_none() && matches!(self.step(until).await, Step::Piece(_)) {}
+    /// Nobody reads it any more. Who leaves at the last word has had all of it, and owes what it was: the provider is listened
+    /// to until it has said what it counted.
+    pub async fn abandoned(&mut self) {
+        let until = clock::now() + LAST_WORD;
+        while self.meter.is_finished()
+            && self.meter.usage().is_none()
+            && matches!(self.step(until).await, Step::Piece(_))
+        {}
     }
 
     /// Writes a proper end in the client's dialect over what is still to come: the answer was as long as it may be, and used

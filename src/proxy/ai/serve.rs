@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -31,9 +30,6 @@ use crate::upstream::retry::Cause;
 
 const X_TARGET: HeaderName = HeaderName::from_static("x-sluicegate-target");
 const X_ATTEMPTS: HeaderName = HeaderName::from_static("x-sluicegate-attempts");
-
-/// How long a provider is listened to, after the end of an answer whose client has left, for what it counted.
-const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// Serves `job` to the client of `session`.
 ///
@@ -116,9 +112,8 @@ async fn exchange_with(
         Content::Events(mut events) => {
             delivery.begin(session, ctx, fields).await?;
             let passed = pass(session, ctx, job, Accounts { account, trail }, delivery, &mut events).await;
-            if passed.is_err() && events.meter().is_finished() {
-                // Who leaves at the last word has had all of it, and owes what it was.
-                events.count(clock::now() + LAST_WORD).await;
+            if passed.is_err() {
+                events.abandoned().await;
             }
             let (usage, estimated) = account.usage_of(events.meter());
             account.settle(trail, job, usage, estimated);

@@ -165,11 +165,7 @@ async fn fly(
     permits: Option<Arc<crate::limit::Permits>>,
 ) {
     let _in_flight = permits;
-    let flown = tokio::select! {
-        biased;
-        flown = make(&job, &mut account, &pilot, &mut trail) => Some(flown),
-        () = pilot.abandoned() => None,
-    };
+    let flown = make(&job, &mut account, &pilot, &mut trail).await;
     trail.upstream.ended = Some(clock::now());
     if flown.is_none() {
         account.settle_seen(&mut trail, &job);
@@ -193,11 +189,17 @@ async fn fly(
     }
 }
 
-async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail) -> Result<(), Refusal> {
-    let ran = job.run(trail).await;
-    let ran = ran.inspect_err(|_| account.settle_wasted(trail, job));
-    let Answer { fields, content, trial } = *ran?;
-    let target = trail.target().ok_or_else(Refusal::internal)?;
+/// `None`: all have left who read it.
+async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail) -> Option<Result<(), Refusal>> {
+    let answer = match while_read(pilot, job.run(trail)).await? {
+        Ok(answer) => *answer,
+        Err(refusal) => {
+            account.settle_wasted(trail, job);
+            return Some(Err(refusal));
+        }
+    };
+    let Answer { fields, content, trial } = answer;
+    let Some(target) = trail.target() else { return Some(Err(Refusal::internal())) };
     let begun = |whole| Begun { fields, whole, target, attempts: trail.count };
     match content {
         Content::Whole { body, usage, chars, model } => {
@@ -205,28 +207,41 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
             account.settle_whole(trail, job, usage, chars);
             trail.served_model = model;
             pilot.begin(begun);
-            Ok(())
+            Some(Ok(()))
         }
         // A door whose answers may be kept gives none.
-        Content::Bytes(_) => Err(told_of(&Broken::Malformed)),
+        Content::Bytes(_) => Some(Err(told_of(&Broken::Malformed))),
         Content::Events(mut events) => {
             pilot.begin(begun(None));
-            let passed = pass(job, account, trail, pilot, &mut events).await;
+            let passed = while_read(pilot, pass(job, account, trail, pilot, &mut events)).await;
+            if passed.is_none() {
+                events.abandoned().await;
+            }
             let (usage, estimated) = account.usage_of(events.meter());
             account.settle(trail, job, usage, estimated);
             trail.streamed(events.meter());
             match (&passed, trial) {
-                (Err(broken), Some(trial)) if broken.is_of_provider() => trial.failed(),
-                (_, Some(trial)) => trial.succeeded(),
-                (_, None) => {}
+                (Some(Err(broken)), Some(trial)) if broken.is_of_provider() => trial.failed(),
+                (Some(_), Some(trial)) => trial.succeeded(),
+                // Clients that left say nothing about the provider.
+                (_, _) => {}
             }
-            if let Err(broken) = passed {
+            if let Err(broken) = passed? {
                 trail.broke();
-                return Err(told_of(&broken));
+                return Some(Err(told_of(&broken)));
             }
             events.finish().await;
-            Ok(())
+            Some(Ok(()))
         }
+    }
+}
+
+/// What `making` gives, as long as anybody reads.
+async fn while_read<T>(pilot: &Pilot, making: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        made = making => Some(made),
+        () = pilot.abandoned() => None,
     }
 }
 
