@@ -554,6 +554,26 @@ async fn other_targets_are_another_question() {
 }
 
 #[tokio::test]
+async fn a_question_is_one_whichever_of_the_targets_that_share_it_comes_first() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let ai = ai().openai("first", &a).openai("second", &b);
+    let shares = "{ targets: [{ provider: first, weight: 1 }, { provider: second, weight: 3 }] }";
+    let gate = cached(ai.model_as("m", shares), DAY).start().await;
+    let mut asked = statuses(&gate, "chat/completions", &vec![chat("m", "hello"); 8]).await;
+    asked.sort();
+    assert_eq!(asked, [["HIT"; 7].as_slice(), &["MISS"]].concat());
+    for mock in [&a, &b] {
+        mock.set_latency(ms(500));
+    }
+    let crowd = futures::future::join_all((0..12).map(|_| async {
+        let answer = ask(&gate, "chat/completions", &chat("m", "at once")).await;
+        status(&answer).to_owned()
+    }));
+    assert_eq!(crowd.await.iter().filter(|status| *status == "MISS").count(), 1);
+    assert_eq!(a.hits() + b.hits(), 2);
+}
+
+#[tokio::test]
 async fn a_purge_takes_the_answers_away() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), DAY).start().await;

@@ -39,6 +39,8 @@ pub struct Candidate {
     pub provider: usize,
     /// What the provider calls the model.
     pub model: Arc<str>,
+    /// Its place in the configuration: of the targets of a rank, another one comes first each time.
+    pub place: usize,
 }
 
 /// How a request for a model goes.
@@ -83,7 +85,7 @@ impl Catalog {
 
     /// The way to `model` of the provider of this index alone.
     pub fn at(&self, provider: usize, model: &str) -> Plan {
-        let candidates = vec![Candidate { provider, model: model.into() }];
+        let candidates = vec![Candidate { provider, model: model.into(), place: 0 }];
         Plan {
             label: Arc::from("other"),
             candidates,
@@ -105,7 +107,7 @@ impl Catalog {
     /// Who has `model`, when no list says so.
     fn open(&self, model: &str) -> Option<Candidate> {
         let providers = || self.config.providers.iter().enumerate();
-        let candidate = |provider, model: &str| Some(Candidate { provider, model: model.into() });
+        let candidate = |provider, model: &str| Some(Candidate { provider, model: model.into(), place: 0 });
         if let Some((prefix, rest)) = model.split_once('/')
             && let Some((index, _)) = providers().find(|(_, provider)| *provider.name == *prefix)
             && !rest.is_empty()
@@ -130,13 +132,15 @@ impl Catalog {
 impl Entry {
     fn plan(&self, asked: &str, config: &Ai) -> Plan {
         let mut candidates = Vec::new();
+        let mut before = 0;
         for (rank, targets) in self.ranks.iter().zip(&self.model.ranks) {
             let first = rank.next();
             let order = first.into_iter().chain((0..targets.len()).filter(|index| Some(*index) != first));
-            for target in order.filter_map(|index| targets.get(index)) {
+            for (index, target) in order.filter_map(|index| Some((index, targets.get(index)?))) {
                 let model = target.model.clone().unwrap_or_else(|| asked.into());
-                candidates.push(Candidate { provider: target.provider, model });
+                candidates.push(Candidate { provider: target.provider, model, place: before + index });
             }
+            before += targets.len();
         }
         let label = match candidates.first() {
             Some(first) if &*self.model.name == "*" => label_of(config, first),

@@ -142,12 +142,15 @@ impl Job {
         }
     }
 
-    /// Who may serve it: names of providers, and of their models.
-    pub fn targets(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.plan.candidates.iter().filter_map(|candidate| {
+    /// Who may serve it, in the order of the configuration: names of providers, and of their models.
+    pub fn targets(&self) -> Vec<(&str, &str)> {
+        let mut candidates: Vec<&Candidate> = self.plan.candidates.iter().collect();
+        candidates.sort_unstable_by_key(|candidate| candidate.place);
+        let named = candidates.into_iter().filter_map(|candidate| {
             let provider = self.ai.config.providers.get(candidate.provider)?;
             Some((&*provider.name, &*candidate.model))
-        })
+        });
+        named.collect()
     }
 
     /// Takes down what an answer used that no client gets, of the try under way.

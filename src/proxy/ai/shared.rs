@@ -127,7 +127,7 @@ async fn key(ctx: &RequestContext, cache: &AiCache, job: &Job) -> Option<Key> {
         digest().ok()?
     };
     let scope = ctx.caller.as_ref().filter(|_| !cache.rules.share_between_callers);
-    let targets: Vec<(&str, &str)> = job.targets().collect();
+    let targets = job.targets();
     let turns = convert::turns(job.operation);
     let asked = answers::Asked {
         scope: scope.map(|caller| &*caller.scope),
