@@ -17,9 +17,9 @@ use crate::observe::metrics::Metrics;
 
 pub use control::{RequestControl, ResponseControl};
 pub use errors::ErrorScan;
-pub use freshness::{Answered, Freshness, Unstorable, has_validator};
+pub use freshness::{Answered, Freshness, Unstorable, Verdict, has_validator};
 pub use store::{Found, Joined, Purge, Store, Ticket};
-pub use stored::{Head, Stored, Verdict, tags};
+pub use stored::{Head, Stored, tags};
 
 pub mod conditional;
 pub mod control;

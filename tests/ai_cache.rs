@@ -496,6 +496,19 @@ async fn what_is_over_serves_when_no_provider_does_and_only_who_asks_the_same() 
 }
 
 #[tokio::test]
+async fn what_is_over_serves_for_a_while_by_default_but_not_in_the_place_of_a_providers_error() {
+    let a = upstream("a").await;
+    let gate = cached(ai_of(&a).set("breaker: off"), "ttl: 1s").start().await;
+    assert_eq!(status(&ask(&gate, "chat/completions", &chat("m", "hello")).await), "MISS");
+    a.set_fault(Some(Fault::Status(500)));
+    eventually(s(5), "it is over", async || ask(&gate, "chat/completions", &chat("m", "hello")).await.status == 500)
+        .await;
+    a.stop().await;
+    let stale = ask(&gate, "chat/completions", &chat("m", "hello")).await;
+    assert_eq!((status(&stale), text_of(&stale)), ("STALE", said("a", 5)));
+}
+
+#[tokio::test]
 async fn an_answer_is_over_after_its_time_and_the_oldest_goes_when_there_is_no_room() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), "ttl: 1s, stale_if_error: 0s").start().await;

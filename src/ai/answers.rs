@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::door::Operation;
 use super::usage::Usage;
+use crate::cache::{Freshness, RequestControl, Verdict};
 use crate::config::cache::Cache;
 use crate::observe::metrics::{CacheMetrics, Held};
 
@@ -111,41 +112,32 @@ pub struct Kept {
     pub usage: Option<Usage>,
     /// When it was whole.
     pub at: Instant,
-    /// For how long it is fresh.
-    pub ttl: Duration,
-    /// For how long past that it serves when no provider does.
-    pub stale: Duration,
+    /// How long it serves.
+    pub freshness: Freshness,
     /// Counts it, while it is kept.
     pub held: Option<Held>,
 }
 
-/// How an entry may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// At once.
-    Fresh,
-    /// When no provider serves.
-    OnError,
-    /// Not any more.
-    Over,
-}
-
 impl Kept {
-    /// How it may be used at `now`.
-    pub fn freshness(&self, now: Instant) -> Freshness {
-        let age = now.saturating_duration_since(self.at);
-        if age < self.ttl {
-            Freshness::Fresh
-        } else if age < self.ttl.saturating_add(self.stale) {
-            Freshness::OnError
-        } else {
-            Freshness::Over
-        }
+    /// How old it is.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at)
     }
 
-    /// How old it is, in whole seconds.
-    pub fn age(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.at).as_secs()
+    /// Whether it serves a request that asks so.
+    pub fn verdict(&self, asked: &RequestControl, now: Instant) -> Verdict {
+        self.freshness.verdict(self.age(now), asked)
+    }
+
+    /// Whether it serves when no provider does: none gave an answer at all (`disconnected`), or only errors.
+    pub fn serves_on_error(&self, disconnected: bool, now: Instant) -> bool {
+        self.freshness.serves_on_error(self.age(now), disconnected)
+    }
+
+    /// For how long it may serve in any way.
+    fn lasts(&self) -> Duration {
+        let Freshness { lifetime, if_error, if_disconnected, .. } = self.freshness;
+        lifetime.saturating_add(if_error.max(if_disconnected))
     }
 }
 
@@ -215,7 +207,7 @@ impl Answers {
 
     /// Keeps an answer, unless it is too large or anything was purged since `ticket`.
     pub fn keep(&self, key: Key, mut kept: Kept, ticket: u64) {
-        if kept.form.bytes() > self.config.max_object || kept.ttl.is_zero() || ticket != self.ticket() {
+        if kept.form.bytes() > self.config.max_object || kept.freshness.lifetime.is_zero() || ticket != self.ticket() {
             return;
         }
         kept.held = Some(self.metrics.hold(kept.form.bytes() + OVERHEAD));
@@ -275,11 +267,11 @@ struct Expiry;
 
 impl moka::Expiry<Key, Arc<Kept>> for Expiry {
     fn expire_after_create(&self, _: &Key, kept: &Arc<Kept>, _: Instant) -> Option<Duration> {
-        Some(kept.ttl.saturating_add(kept.stale))
+        Some(kept.lasts())
     }
 
     fn expire_after_update(&self, _: &Key, kept: &Arc<Kept>, _: Instant, _: Option<Duration>) -> Option<Duration> {
-        Some(kept.ttl.saturating_add(kept.stale))
+        Some(kept.lasts())
     }
 }
 

@@ -128,6 +128,12 @@ impl Refusal {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
+    /// Whether no provider answered at all, not even with an error.
+    pub fn is_unanswered(&self) -> bool {
+        use Termination::{NoMember, UpstreamConnect, UpstreamReset, UpstreamTimeout};
+        matches!(self.termination, NoMember | UpstreamConnect | UpstreamTimeout | UpstreamReset)
+    }
+
     /// The code that the client gets; `None` where it gets a provider's own words.
     pub fn own_code(&self) -> Option<&'static str> {
         let passed = self.more.as_ref().is_some_and(|more| more.passed.is_some());

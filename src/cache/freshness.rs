@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 
-use super::control::{ResponseControl, age};
+use super::control::{RequestControl, ResponseControl, age};
 use super::{dates, vary};
 use crate::config::cache::CacheRules;
 
@@ -59,6 +59,20 @@ pub struct Freshness {
     pub if_disconnected: Duration,
     /// Fields that are not stored.
     pub unstored: Vec<HeaderName>,
+}
+
+/// What to do with a stored answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It serves.
+    Fresh,
+    /// It serves, though it is stale.
+    Stale {
+        /// Whether a new one is to be fetched behind it.
+        refresh: bool,
+    },
+    /// It must be validated first.
+    Validate,
 }
 
 /// Why an answer is not stored.
@@ -116,6 +130,48 @@ impl Freshness {
             unstored: control.unstored,
         };
         if freshness.is_useless() && !has_validator(headers) { Err(Unstorable::Useless) } else { Ok(freshness) }
+    }
+
+    /// That of an answer which says nothing of it, by `rules` alone; behind a stale one no other is fetched.
+    pub fn configured(rules: &CacheRules) -> Self {
+        Self {
+            lifetime: rules.ttl.unwrap_or_default(),
+            initial_age: Duration::ZERO,
+            no_stale: false,
+            while_revalidate: Duration::ZERO,
+            if_error: rules.stale_if_error.unwrap_or_default(),
+            if_disconnected: rules.stale_if_error.unwrap_or(DISCONNECTED),
+            unstored: Vec::new(),
+        }
+    }
+
+    /// Whether an answer of this age serves a request that asks so (RFC 9111, section 4).
+    pub fn verdict(&self, age: Duration, asked: &RequestControl) -> Verdict {
+        let seconds = Duration::from_secs;
+        if asked.no_cache || asked.max_age.is_some_and(|most| age > seconds(most)) {
+            return Verdict::Validate;
+        }
+        let lifetime = self.lifetime;
+        if lifetime > age {
+            let short = asked.min_fresh.is_some_and(|least| lifetime - age < seconds(least));
+            return if short { Verdict::Validate } else { Verdict::Fresh };
+        }
+        if self.no_stale || asked.min_fresh.is_some() {
+            return Verdict::Validate;
+        }
+        let past = age - lifetime;
+        if past < self.while_revalidate {
+            return Verdict::Stale { refresh: true };
+        }
+        let allowed = asked.max_stale.is_some_and(|most| most == u64::MAX || past <= seconds(most));
+        if allowed { Verdict::Stale { refresh: true } } else { Verdict::Validate }
+    }
+
+    /// Whether an answer of this age serves in the place of an error: no answer at all (`disconnected`), or one of a member.
+    pub fn serves_on_error(&self, age: Duration, disconnected: bool) -> bool {
+        let past = age.saturating_sub(self.lifetime);
+        let most = if disconnected { self.if_disconnected } else { self.if_error };
+        !self.no_stale && past < most
     }
 
     fn is_useless(&self) -> bool {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::control::RequestControl;
-use super::freshness::{Freshness, date};
+use super::freshness::{Freshness, Verdict, date};
 use crate::observe::metrics::Held;
 
 /// Fields that are never stored, beside those of the connection (RFC 9111, section 3.1).
@@ -36,20 +36,6 @@ pub struct Head {
     pub received: Instant,
     /// The same by the wall clock.
     pub received_wall: SystemTime,
-}
-
-/// What to do with a stored answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It serves.
-    Fresh,
-    /// It serves, though it is stale.
-    Stale {
-        /// Whether a new one is to be fetched behind it.
-        refresh: bool,
-    },
-    /// It must be validated first.
-    Validate,
 }
 
 /// A stored answer.
@@ -114,32 +100,12 @@ impl Stored {
 
     /// Whether it serves a request that asks so (RFC 9111, section 4).
     pub fn verdict(&self, asked: &RequestControl, now: Instant) -> Verdict {
-        let age = self.age(now);
-        let seconds = Duration::from_secs;
-        if asked.no_cache || asked.max_age.is_some_and(|most| age > seconds(most)) {
-            return Verdict::Validate;
-        }
-        let lifetime = self.freshness.lifetime;
-        if lifetime > age {
-            let short = asked.min_fresh.is_some_and(|least| lifetime - age < seconds(least));
-            return if short { Verdict::Validate } else { Verdict::Fresh };
-        }
-        if self.freshness.no_stale || asked.min_fresh.is_some() {
-            return Verdict::Validate;
-        }
-        let past = age - lifetime;
-        if past < self.freshness.while_revalidate {
-            return Verdict::Stale { refresh: true };
-        }
-        let allowed = asked.max_stale.is_some_and(|most| most == u64::MAX || past <= seconds(most));
-        if allowed { Verdict::Stale { refresh: true } } else { Verdict::Validate }
+        self.freshness.verdict(self.age(now), asked)
     }
 
     /// Whether it serves in the place of an error: no answer at all (`disconnected`), or one of a member.
     pub fn serves_on_error(&self, disconnected: bool, now: Instant) -> bool {
-        let past = self.age(now).saturating_sub(self.freshness.lifetime);
-        let most = if disconnected { self.freshness.if_disconnected } else { self.freshness.if_error };
-        !self.freshness.no_stale && past < most
+        self.freshness.serves_on_error(self.age(now), disconnected)
     }
 
     /// The bytes it costs, without its key.

@@ -26,8 +26,11 @@ fn kept(text: &'static str, at: Instant) -> Kept {
         target: ("p".into(), "m".into()),
         usage: None,
         at,
-        ttl: Duration::from_secs(10),
-        stale: Duration::from_secs(5),
+        freshness: Freshness::configured(&CacheRules {
+            ttl: Some(Duration::from_secs(10)),
+            stale_if_error: Some(Duration::from_secs(5)),
+            ..CacheRules::default()
+        }),
         held: None,
     }
 }
@@ -69,10 +72,11 @@ fn whatever_differs_makes_another_key() {
 fn an_answer_is_fresh_for_its_time_and_then_there_for_errors_only() {
     let start = crate::clock::now();
     let kept = kept("x", start);
-    assert_eq!(kept.freshness(start + Duration::from_secs(9)), Freshness::Fresh);
-    assert_eq!(kept.freshness(start + Duration::from_secs(10)), Freshness::OnError);
-    assert_eq!(kept.freshness(start + Duration::from_secs(15)), Freshness::Over);
-    assert_eq!(kept.age(start + Duration::from_millis(2900)), 2);
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let verdict = |seconds| kept.verdict(&RequestControl::default(), after(seconds));
+    assert_eq!([verdict(9), verdict(10)], [Verdict::Fresh, Verdict::Validate]);
+    assert_eq!([14, 15].map(|seconds| kept.serves_on_error(false, after(seconds))), [true, false]);
+    assert_eq!(kept.age(start + Duration::from_millis(2900)).as_secs(), 2);
 }
 
 #[test]

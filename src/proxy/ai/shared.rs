@@ -21,11 +21,11 @@ use super::events::{Broken, Events, Step};
 use super::job::{Job, LONG, Wanted};
 use super::serve::{tell, told_of, wait};
 use super::trail::Trail;
-use crate::ai::answers::{self, Answers, Begun, Form, Freshness, Joined, Kept, Key, Piece, Pilot, Rider, convert};
+use crate::ai::answers::{self, Answers, Begun, Form, Joined, Kept, Key, Piece, Pilot, Rider, convert};
 use crate::ai::body::{Asked, canonical};
 use crate::ai::door::Operation;
 use crate::ai::refusal::Refusal;
-use crate::cache::RequestControl;
+use crate::cache::{Freshness, RequestControl, Verdict};
 use crate::clock;
 use crate::config::cache::CacheRules;
 use crate::observe::{CacheStatus, Termination};
@@ -61,7 +61,7 @@ pub async fn serve(
     };
     let kept = cache.answers.find(&key);
     if let Some(kept) = kept.as_ref().filter(|_| !control.no_cache)
-        && kept.freshness(clock::now()) == Freshness::Fresh
+        && kept.verdict(&control, clock::now()) == Verdict::Fresh
     {
         return from_kept(session, ctx, cache, &job, kept, CacheStatus::Hit).await;
     }
@@ -77,7 +77,7 @@ pub async fn serve(
         Some(Joined::Leads(pilot, rider)) => {
             // Another flight may have landed between the look and now.
             let landed = cache.answers.find(&key).filter(|_| !control.no_cache);
-            if let Some(kept) = landed.filter(|kept| kept.freshness(clock::now()) == Freshness::Fresh) {
+            if let Some(kept) = landed.filter(|kept| kept.verdict(&control, clock::now()) == Verdict::Fresh) {
                 drop(pilot);
                 return from_kept(session, ctx, cache, &job, &kept, CacheStatus::Hit).await;
             }
@@ -181,9 +181,9 @@ async fn fly(
         Some(Ok(())) => {
             let answers = Arc::clone(pilot.answers());
             let (form, key, ticket) = pilot.finish();
-            let (ttl, stale) = (rules.ttl.unwrap_or_default(), rules.stale_if_error.unwrap_or_default());
+            let (freshness, at) = (Freshness::configured(&rules), clock::now());
             if let Some(target) = target {
-                answers.keep(key, Kept { form, target, usage, at: clock::now(), ttl, stale, held: None }, ticket);
+                answers.keep(key, Kept { form, target, usage, at, freshness, held: None }, ticket);
             }
         }
     }
@@ -289,8 +289,8 @@ async fn ride(
         Ok(begun) => begun,
         Err(refusal) => {
             // An old answer is better than none, where the fault is the provider's (T38: the same question, a bounded age).
-            let kept = kept.filter(|kept| refusal.is_of_provider() && kept.freshness(clock::now()) != Freshness::Over);
-            if let Some(kept) = kept {
+            let serves = |kept: &Arc<Kept>| kept.serves_on_error(refusal.is_unanswered(), clock::now());
+            if let Some(kept) = kept.filter(|kept| refusal.is_of_provider() && serves(kept)) {
                 note(ctx, &cache.answers, CacheStatus::Stale);
                 return send_kept(session, ctx, wanted, &kept, delivery).await;
             }
@@ -369,7 +369,7 @@ async fn send_kept(
     if wanted.headers {
         tell(ctx, &kept.target.0, &kept.target.1, 0);
     }
-    ctx.fields.push((header::AGE, HeaderValue::from(kept.age(clock::now()))));
+    ctx.fields.push((header::AGE, HeaderValue::from(kept.age(clock::now()).as_secs())));
     send(session, ctx, wanted, &kept.form, HeaderMap::new(), delivery).await
 }
 
