@@ -213,6 +213,49 @@ async fn a_client_may_ask_for_an_answer_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_client_may_say_how_old_its_answer_may_be_and_that_no_provider_is_to_be_asked() {
+    let a = upstream("a").await;
+    let ai = ai().openai("first", &a).model("m", &["first"]);
+    let gate = cached(ai, "ttl: 60s").start().await;
+    let asked = async |door: &str, body: &Value, control: &str| {
+        ask_with(&gate, door, body, &[("cache-control", control)]).await
+    };
+    let (chat, messages) = (chat("m", "hello"), messages("m", "hello"));
+    let none = asked("chat/completions", &chat, "only-if-cached").await;
+    assert_eq!((none.status, code_of(&none), a.hits()), (504, "not_cached".to_owned(), 0));
+    let none = asked("messages", &messages, "only-if-cached").await;
+    assert_eq!((none.status, &none.json()["type"], a.hits()), (504, &json!("error"), 0));
+    let moody = with(chat.clone(), json!({"temperature": 1}));
+    assert_eq!(asked("chat/completions", &moody, "only-if-cached").await.status, 504, "nothing can be kept of it");
+
+    assert_eq!(status(&asked("chat/completions", &chat, "").await), "MISS");
+    for (control, expected) in [
+        ("only-if-cached", "HIT"),
+        ("min-fresh=10", "HIT"),
+        ("max-age=60", "HIT"),
+        ("min-fresh=3600", "MISS"),
+        ("max-age=0", "MISS"),
+    ] {
+        assert_eq!(status(&asked("chat/completions", &chat, control).await), expected, "{control}");
+    }
+    assert_eq!(asked("chat/completions", &chat, "only-if-cached, min-fresh=3600").await.status, 504);
+    assert_eq!(a.hits(), 3);
+}
+
+#[tokio::test]
+async fn what_is_over_serves_who_allows_it_until_it_is_forgotten() {
+    let a = upstream("a").await;
+    let gate = cached(ai_of(&a), "ttl: 1s").start().await;
+    let asked = async |control: &str| {
+        ask_with(&gate, "chat/completions", &chat("m", "hello"), &[("cache-control", control)]).await
+    };
+    assert_eq!(status(&asked("").await), "MISS");
+    eventually(s(5), "it is over", async || asked("only-if-cached").await.status == 504).await;
+    assert_eq!(status(&asked("max-stale").await), "STALE");
+    assert_eq!((status(&asked("max-stale=0, only-if-cached").await), a.hits()), ("", 1));
+}
+
+#[tokio::test]
 async fn where_its_wishes_mean_nothing_a_client_cannot_make_a_provider_work() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), &format!("{DAY}, request_directives: false")).start().await;

@@ -32,6 +32,7 @@ use crate::observe::{CacheStatus, Termination};
 use crate::proxy::Gateway;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{Unserved, hold};
+use crate::proxy::rejection::Rejection;
 use crate::snapshot::ai::AiCache;
 use crate::transport::session::Session;
 
@@ -55,16 +56,18 @@ pub async fn serve(
     let asks = cache.rules.request_directives;
     let control = if asks { RequestControl::of(&session.req_header().headers) } else { RequestControl::default() };
     let key = if control.no_store { None } else { key(ctx, cache, &job).await };
+    let kept = key.as_ref().and_then(|key| cache.answers.find(key));
+    if let Some((kept, status)) = kept.as_ref().and_then(|kept| Some((kept, serves(kept, &control)?))) {
+        return from_kept(session, ctx, cache, &job, kept, status).await;
+    }
+    if control.only_if_cached {
+        return Err(Unserved::Rejected(Rejection::NotCached, Termination::Rejected));
+    }
     let Some(key) = key else {
         note(ctx, &cache.answers, CacheStatus::Bypass);
         return super::alone(session, ctx, job).await;
     };
-    let kept = cache.answers.find(&key);
-    if let Some(kept) = kept.as_ref().filter(|_| !control.no_cache)
-        && kept.verdict(&control, clock::now()) == Verdict::Fresh
-    {
-        return from_kept(session, ctx, cache, &job, kept, CacheStatus::Hit).await;
-    }
+    let kept = kept.filter(|_| !control.no_cache);
     match cache.answers.join(key) {
         None => {
             note(ctx, &cache.answers, CacheStatus::Bypass);
@@ -76,10 +79,10 @@ pub async fn serve(
         }
         Some(Joined::Leads(pilot, rider)) => {
             // Another flight may have landed between the look and now.
-            let landed = cache.answers.find(&key).filter(|_| !control.no_cache);
-            if let Some(kept) = landed.filter(|kept| kept.verdict(&control, clock::now()) == Verdict::Fresh) {
+            let landed = cache.answers.find(&key);
+            if let Some((status, kept)) = landed.and_then(|kept| Some((serves(&kept, &control)?, kept))) {
                 drop(pilot);
-                return from_kept(session, ctx, cache, &job, &kept, CacheStatus::Hit).await;
+                return from_kept(session, ctx, cache, &job, &kept, status).await;
             }
             let account = match super::open(session, ctx, &job) {
                 Ok(account) => account,
@@ -104,6 +107,16 @@ pub async fn serve(
             ctx.trail = reported.await.ok();
             served
         }
+    }
+}
+
+/// Whether `kept` serves a request that asks so, and as what. Nothing is fetched behind a stale one: nobody asked for it who
+/// could be charged.
+fn serves(kept: &Kept, control: &RequestControl) -> Option<CacheStatus> {
+    match kept.verdict(control, clock::now()) {
+        Verdict::Fresh => Some(CacheStatus::Hit),
+        Verdict::Stale { .. } => Some(CacheStatus::Stale),
+        Verdict::Validate => None,
     }
 }
 
