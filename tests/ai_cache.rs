@@ -552,6 +552,20 @@ async fn what_is_over_serves_for_a_while_by_default_but_not_in_the_place_of_a_pr
 }
 
 #[tokio::test]
+async fn an_error_says_who_was_asked_with_a_cache_and_without() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    for mock in [&a, &b] {
+        mock.set_fault(Some(Fault::Status(500)));
+    }
+    let ai = || ai().openai("first", &a).openai("second", &b).model("m", &["first", "second"]).set("attempts: 2");
+    for gate in [ai().start().await, cached(ai(), DAY).start().await] {
+        let refused = ask(&gate, "chat/completions", &chat("m", "hello")).await;
+        let told = (refused.header("x-sluicegate-target"), refused.header("x-sluicegate-attempts"));
+        assert_eq!((refused.status, told), (500, ("second/m", "2")));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_over_after_its_time_and_the_oldest_goes_when_there_is_no_room() {
     let a = upstream("a").await;
     let gate = cached(ai_of(&a), "ttl: 1s, stale_if_error: 0s").start().await;

@@ -20,7 +20,7 @@ use crate::cache::{Freshness, RequestControl, Verdict};
 use crate::config::cache::Cache;
 use crate::observe::metrics::{CacheMetrics, Held};
 
-pub use flight::{Begun, Flight, Joined, Piece, Pilot, Rider};
+pub use flight::{Begun, Flight, Joined, Last, Piece, Pilot, Rider};
 
 pub mod convert;
 mod flight;

@@ -40,6 +40,15 @@ pub struct Begun {
     pub attempts: u32,
 }
 
+/// Who was asked last, and in which try.
+#[derive(Debug, Clone)]
+pub struct Last {
+    /// Provider and model.
+    pub target: (Arc<str>, Arc<str>),
+    /// After how many tries.
+    pub attempts: u32,
+}
+
 /// An answer under way.
 #[derive(Default)]
 pub struct Flight {
@@ -56,6 +65,8 @@ struct State {
     pieces: Vec<Piece>,
     held: usize,
     end: Option<Result<(), Refusal>>,
+    /// Who was asked last for an answer that does not begin.
+    asked: Option<Last>,
     riders: usize,
     /// Nobody may come aboard any more.
     closed: bool,
@@ -105,10 +116,11 @@ impl Pilot {
         self.flight.change(|state| state.begun = Some(Ok(Arc::new(begun))));
     }
 
-    /// There is none.
-    pub fn refuse(self, refusal: &Refusal) {
+    /// There is none. `asked`: who was asked for it.
+    pub fn refuse(self, refusal: &Refusal, asked: Option<Last>) {
         self.answers.land(&self.key, &self.flight);
         self.flight.change(|state| {
+            state.asked = asked;
             state.begun.get_or_insert_with(|| Err(refusal.clone()));
             state.end = Some(Err(refusal.clone()));
         });
@@ -186,6 +198,11 @@ impl Rider {
     /// Why there is none.
     pub async fn begun(&self) -> Result<Arc<Begun>, Refusal> {
         wait(&self.flight.grown, || self.flight.state().begun.clone()).await
+    }
+
+    /// Who was asked last for an answer that does not begin, once that is known.
+    pub fn asked(&self) -> Option<Last> {
+        self.flight.state().asked.clone()
     }
 
     /// The next piece, when it, or the end, is there; `Some(Ok(None))` at the end.

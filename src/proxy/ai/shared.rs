@@ -21,7 +21,7 @@ use super::events::{Broken, Events, Step};
 use super::job::{Job, LONG, Wanted};
 use super::serve::{tell, told_of, wait};
 use super::trail::Trail;
-use crate::ai::answers::{self, Answers, Begun, Form, Joined, Kept, Key, Piece, Pilot, Rider, convert};
+use crate::ai::answers::{self, Answers, Begun, Form, Joined, Kept, Key, Last, Piece, Pilot, Rider, convert};
 use crate::ai::body::{Asked, canonical};
 use crate::ai::door::Operation;
 use crate::ai::refusal::Refusal;
@@ -88,7 +88,7 @@ pub async fn serve(
                 Ok(account) => account,
                 Err(unready) => {
                     // Those who joined meanwhile have limits of their own: they are asked to come again.
-                    pilot.refuse(&overtaken());
+                    pilot.refuse(&overtaken(), None);
                     note(ctx, &cache.answers, CacheStatus::Miss);
                     return unready.tell(session, ctx, job.operation.error_dialect()).await;
                 }
@@ -184,18 +184,18 @@ async fn fly(
         account.settle_seen(&mut trail, &job);
         trail.cancelled();
     }
-    let target = trail.target();
+    let asked = trail.target().map(|target| Last { target, attempts: trail.count });
     let usage = trail.usage;
     // Nobody takes it when the connection of the one it was made for is gone with its worker.
     drop(report.send(trail));
     match flown {
         None => {}
-        Some(Err(refusal)) => pilot.refuse(&refusal),
+        Some(Err(refusal)) => pilot.refuse(&refusal, asked),
         Some(Ok(())) => {
             let answers = Arc::clone(pilot.answers());
             let (form, key, ticket) = pilot.finish();
             let (freshness, at) = (Freshness::configured(&rules), clock::now());
-            if let Some(target) = target {
+            if let Some(Last { target, .. }) = asked {
                 answers.keep(key, Kept { form, target, usage, at, freshness, held: None }, ticket);
             }
         }
@@ -308,6 +308,9 @@ async fn ride(
                 return send_kept(session, ctx, wanted, &kept, delivery).await;
             }
             note(ctx, &cache.answers, status);
+            if let Some(Last { target, attempts }) = rider.asked().filter(|_| wanted.headers) {
+                tell(ctx, &target.0, &target.1, attempts);
+            }
             return delivery.refuse(session, ctx, refusal).await;
         }
     };
