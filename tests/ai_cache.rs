@@ -685,6 +685,18 @@ async fn the_share_of_hits_is_a_metric() {
 }
 
 #[tokio::test]
+async fn a_question_that_no_provider_answers_is_a_fetch_that_failed() {
+    let a = upstream("a").await;
+    let gate = cached(ai_of(&a), DAY).start().await;
+    for (fault, failures) in [(400, 0.0), (500, 1.0)] {
+        a.set_fault(Some(Fault::Status(fault)));
+        assert_eq!(ask(&gate, "chat/completions", &chat("m", "hello")).await.status, fault);
+        let failed = gate.metric(r#"sluicegate_cache_fetch_failures_total{cache="answers"}"#).await;
+        assert_eq!(failed, failures, "{fault}");
+    }
+}
+
+#[tokio::test]
 async fn a_route_without_a_cache_says_nothing_of_one() {
     let a = upstream("a").await;
     let gate = ai_of(&a).start().await;

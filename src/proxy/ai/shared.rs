@@ -208,6 +208,9 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
         Ok(answer) => *answer,
         Err(refusal) => {
             account.settle_wasted(trail, job);
+            if refusal.is_of_provider() {
+                pilot.answers().metrics().fetch_failed();
+            }
             return Some(Err(refusal));
         }
     };
