@@ -599,6 +599,18 @@ async fn a_reload_does_not_disturb_a_stream() {
 }
 
 #[tokio::test]
+async fn another_try_at_the_same_target_is_no_failover() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("breaker: off").start().await;
+    a.set_fault(Some(Fault::Status(500)));
+    for _ in 0..3 {
+        assert_eq!(ask(&gate, "chat/completions", &chat("m", "hello")).await.status, 500);
+    }
+    assert_eq!(gate.metric(r#"sluicegate_ai_attempts_total{outcome="status_5xx"}"#).await, 6.0);
+    assert_eq!(gate.metric("sluicegate_ai_failovers_total").await, 0.0);
+}
+
+#[tokio::test]
 async fn a_target_that_cannot_express_the_request_is_told_of_and_is_no_try() {
     let [a, b] = upstreams(["a", "b"]).await;
     let gate = ai()

@@ -55,12 +55,12 @@ impl Trail {
     pub fn count(&self, books: &Books, end: End) {
         let label = self.label.as_deref().unwrap_or(OTHER_MODEL);
         // A provider that has no words for a request has not failed.
-        let tries = self.tries.iter().enumerate().filter(|(_, one)| one.told() != TryOutcome::Unsupported);
-        for (index, one) in tries {
+        let tries = || self.tries.iter().filter(|one| one.told() != TryOutcome::Unsupported);
+        for one in tries() {
             books.model(Some(one.provider), label).tried(one.told());
-            if index + 1 < self.tries.len()
-                && let Some(provider) = books.providers.get(one.provider)
-            {
+        }
+        for (one, _) in tries().zip(tries().skip(1)).filter(|(one, next)| one.went_on_to(next)) {
+            if let Some(provider) = books.providers.get(one.provider) {
                 provider.failover(one.told());
             }
         }

@@ -58,6 +58,12 @@ impl Try {
         self.outcome.unwrap_or(TryOutcome::Cancelled)
     }
 
+    /// Whether `next` is another target or key. One that was passed over before a key was chosen is no other key.
+    pub fn went_on_to(&self, next: &Self) -> bool {
+        let other_key = next.key.is_some() && next.key != self.key;
+        other_key || (self.provider, &self.model) != (next.provider, &next.model)
+    }
+
     fn was_asked(&self) -> bool {
         !self.outcome.is_some_and(TryOutcome::is_passed_over)
     }
