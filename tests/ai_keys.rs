@@ -265,6 +265,10 @@ async fn a_target_that_fails_is_left_alone_until_one_request_finds_it_well_again
 
     a.clear_faults();
     eventually(s(8), "one request finds it well", async || asked(&gate, 1).await[0] == 200).await;
+    let metrics = gate.metrics().await;
+    for name in ["jairouter_circuitbreaker_state", "jairouter_circuit_breaker_state"] {
+        assert_eq!((metrics.has(name), metrics.sum(name)), (true, 0.0), "{name}: 0 is closed");
+    }
     assert!(all_good(&asked(&gate, 10).await), "and all go there again");
     assert_eq!(gate.metric(r#"ai_circuit_breaker_state{provider="first",state="closed"}"#).await, 1.0);
     assert!(gate.metric(r#"jairouter_circuit_breaker_events_total{service="first",event="open"}"#).await >= 2.0);

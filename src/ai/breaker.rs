@@ -138,7 +138,7 @@ impl Breakers {
         let breakers = read(&self.known.breakers);
         let of = |target: &&Arc<Target>| *target.provider == *provider && key.is_none_or(|key| *target.key == *key);
         let restored = breakers.values().filter(of).filter(|target| {
-            let was_out = lock(&target.circuit).restore();
+            let was_out = lock(&target.circuit).restore(clock::now());
             if was_out {
                 self.metrics.ai_provider(&target.provider).breaker(BreakerState::Closed);
             }
@@ -147,7 +147,8 @@ impl Breakers {
         restored.count()
     }
 
-    /// The breakers that have anything to say at `now`: those that are not closed, or have counted something lately.
+    /// The breakers that have anything to say at `now`: those that are not closed, or have counted something or closed again
+    /// lately.
     pub fn samples(&self, now: Instant) -> Vec<BreakerSample> {
         self.known.samples(now)
     }
@@ -220,7 +221,7 @@ impl Known {
         let targets: Vec<Arc<Target>> = read(&self.breakers).values().cloned().collect();
         let sample = |target: Arc<Target>| {
             let circuit = lock(&target.circuit);
-            let state = (!circuit.is_idle(now)).then(|| circuit.state(now))?;
+            let state = circuit.is_telling(now).then(|| circuit.state(now))?;
             let (provider, key, model) = (&target.provider, &target.key, &target.model);
             Some(BreakerSample {
                 provider: Arc::clone(provider),

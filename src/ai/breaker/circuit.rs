@@ -16,6 +16,8 @@ pub(super) struct Circuit {
     /// Counts the changes of phase: what was let through in another one says nothing of this one.
     generation: u64,
     window: Window,
+    /// When it has closed again.
+    recovered: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Change {
 impl Circuit {
     /// Closed, with nothing counted.
     pub(super) fn new(now: Instant) -> Self {
-        Self { phase: Phase::Closed, generation: 0, window: Window::new(now) }
+        Self { phase: Phase::Closed, generation: 0, window: Window::new(now), recovered: None }
     }
 
     /// Asks for a request.
@@ -94,6 +96,7 @@ impl Circuit {
             (Phase::HalfOpen { .. }, true) => {
                 self.become_(Phase::Closed);
                 self.window.clear();
+                self.recovered = Some(now);
                 Some(Change::Closed)
             }
             (Phase::HalfOpen { .. }, false) => {
@@ -113,8 +116,11 @@ impl Circuit {
     }
 
     /// Closes it, with nothing counted. Returns whether it was not closed.
-    pub(super) fn restore(&mut self) -> bool {
+    pub(super) fn restore(&mut self, now: Instant) -> bool {
         let was_out = self.phase != Phase::Closed;
+        if was_out {
+            self.recovered = Some(now);
+        }
         self.become_(Phase::Closed);
         self.window.clear();
         was_out
@@ -132,6 +138,12 @@ impl Circuit {
     /// Whether nothing is lost when it is forgotten.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         self.phase == Phase::Closed && self.window.sum(now).requests == 0
+    }
+
+    /// Whether it has anything to say: it is not closed, or has counted something or closed again within its window.
+    pub(super) fn is_telling(&self, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < self.window.span();
+        !self.is_idle(now) || self.recovered.is_some_and(lately)
     }
 
     fn open(&mut self, settings: &Settings, now: Instant) {
@@ -172,6 +184,10 @@ impl Window {
         if self.length != length {
             *self = Self { length, ..Self::new(now) };
         }
+    }
+
+    fn span(&self) -> Duration {
+        Duration::from_nanos(self.length.saturating_mul(BUCKETS as u64))
     }
 
     fn clear(&mut self) {

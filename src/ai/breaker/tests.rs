@@ -285,6 +285,18 @@ fn only_breakers_with_something_to_say_are_shown() {
     assert_eq!(shown(now + 31 * SECOND), [("bad".into(), BreakerState::HalfOpen)]);
 }
 
+#[test]
+fn one_that_has_recovered_is_shown_as_closed_for_the_time_of_its_window() {
+    let (breakers, provider, now) = (breakers(), provider(), clock::now());
+    let admit = |now| breakers.admit(Some(&SETTINGS), &provider, "k", "m", now).unwrap();
+    (0..10).for_each(|_| admit(now).failed());
+    admit(now + 31 * SECOND).succeeded();
+    let shown = |now| breakers.samples(now).into_iter().map(|sample| sample.state).collect::<Vec<_>>();
+    let recovered = clock::now();
+    assert_eq!(shown(recovered), [BreakerState::Closed]);
+    assert_eq!(shown(recovered + SETTINGS.window), []);
+}
+
 /// The rules again, as plainly as they can be said: every request is remembered.
 struct Reference {
     counted: VecDeque<(u64, bool)>,
