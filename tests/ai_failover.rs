@@ -512,6 +512,50 @@ async fn what_is_held_back_is_bounded_in_time() {
 }
 
 #[tokio::test]
+async fn the_first_token_is_the_first_content_and_not_what_was_let_go_before() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("hold: { time: 200ms }").start().await;
+    a.set_fault(Some(Fault::At(Stage::Start, Twist::Delay(ms(1500)))));
+    let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await);
+    assert!(told.ended, "{told:?}");
+    let line = gate.access_log(1).await.remove(0);
+    assert!(line["first_token_ms"].as_f64() >= Some(1500.0), "{line}");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_before_its_first_content_but_after_it_was_let_go_is_broken_and_has_no_first_token() {
+    let raw = raw_upstream().await;
+    let ai = ai().provider_at("first", "openai", raw.address(), "keys: sk-x-4711").model("m", &["first"]);
+    let gate = ai.set("hold: { time: 200ms }").start().await;
+    let provider = tokio::spawn(async move {
+        let role =
+            r#"{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant"}}]}"#;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        raw.answer_once(&format!("{head}data: {role}\n\n")).await
+    });
+    let mut open = stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await;
+    open.next().await.unwrap();
+    provider.await.unwrap().0.send("data: {\"error\":{\"message\":\"no\",\"code\":500}}\n\n").await;
+    assert_eq!(chat_told(&open.rest().await).errors.len(), 1);
+    let line = gate.access_log(1).await.remove(0);
+    assert_eq!((&line["broken"], &line["first_token_ms"]), (&json!(true), &Value::Null), "{line}");
+    let metrics = gate.metrics().await;
+    assert_eq!(metrics.sum(r#"sluicegate_ai_requests_total{outcome="broken"}"#), 1.0);
+    assert_eq!(metrics.sum("gen_ai_server_time_to_first_token_seconds_count"), 0.0);
+}
+
+#[tokio::test]
+async fn the_first_content_has_its_time_also_when_the_role_was_let_go_before() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("hold: { time: 200ms }").set("timeouts: { first_token: 1500ms, idle: 20s }").start().await;
+    a.set_fault(Some(Fault::At(Stage::Start, Twist::Delay(s(10)))));
+    let started = now();
+    let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await);
+    assert_eq!((told.errors.len(), told.text.as_str()), (1, ""), "{told:?}");
+    assert!(started.elapsed() < s(6), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_slow_stream_is_cut_off_after_the_idle_time_and_not_before() {
     let a = upstream("a").await;
     let gate = ai_of(&a).set("timeouts: { first_token: 20s, idle: 2s }").start().await;

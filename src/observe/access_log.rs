@@ -35,7 +35,7 @@
 //! | `tokens_estimated?` | `true` when they were counted here, because the provider did not say |
 //! | `cost_usd?` | with six decimals |
 //! | `first_token_ms?` | from the request's header block to the provider's first content |
-//! | `broken?` | `true` when a stream broke after its first content |
+//! | `broken?` | `true` when a stream broke after a part of it had gone out |
 //! | `error?` | the code of the error that this gateway answered with by itself |
 //! | `limit?` | the name of the limit that refused the request |
 //! | `termination` | a word of [`Termination`] |

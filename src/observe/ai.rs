@@ -187,7 +187,7 @@ pub enum Outcome {
     Refused,
     /// No target gave an answer.
     Failed,
-    /// A stream broke after its first content.
+    /// A stream broke after a part of it had gone out.
     Broken,
     /// The client left first.
     Cancelled,
@@ -306,7 +306,7 @@ pub struct AiRecord {
     pub cost: Option<u64>,
     /// From the request's header block to the first content that came from the provider.
     pub first_token: Option<Duration>,
-    /// Whether a stream broke after its first content.
+    /// Whether a stream broke after a part of it had gone out.
     pub broken: bool,
     tries: Vec<Try>,
     untold: u32,

@@ -1,7 +1,7 @@
 //! A stream of events on its way from a provider: watched, translated where the dialects differ, held back until its
-//! first content, and then passed on as it comes.
+//! first content or the bounds of holding, and then passed on as it comes.
 //!
-//! **Invariant:** nothing leaves it before the first content, so that an error until then can be answered by another
+//! **Invariant:** nothing leaves it while it is held, so that an error until then can be answered by another
 //! provider; what leaves it in the client's own dialect is byte for byte what the provider sent.
 
 use std::collections::VecDeque;
@@ -43,6 +43,10 @@ pub struct Events {
     ready_bytes: usize,
     /// Tokens that the member was told it has worked off.
     worked_off: u64,
+    /// When its first content came.
+    content_at: Option<Instant>,
+    /// When that has to be there at the latest.
+    content_by: Option<Instant>,
     /// It goes out as it comes; until then comments are nothing that is worth to be held.
     started: bool,
     /// The provider's last event was there, or its body ended.
@@ -133,6 +137,8 @@ impl Events {
             ready: VecDeque::new(),
             ready_bytes: 0,
             worked_off: 0,
+            content_at: None,
+            content_by: None,
             started: false,
             ended: false,
             broken: None,
@@ -144,11 +150,17 @@ impl Events {
         &self.meter
     }
 
+    /// When its first content came; `None`: not yet.
+    pub fn first_content(&self) -> Option<Instant> {
+        self.content_at
+    }
+
     /// Holds the stream back until its first content, its end, or the bounds of holding.
     ///
     /// # Errors
     /// When it breaks before; the client has seen nothing of it.
     pub async fn start(&mut self, start: &Start) -> Result<(), Broken> {
+        self.content_by = Some(start.until);
         let held = self.hold(start).await;
         self.started = true;
         held
@@ -190,7 +202,7 @@ impl Events {
         Some(piece)
     }
 
-    /// The next step; a break when nothing is there at `until`. Dropped while it waits, nothing is lost.
+    /// The next step; a break when nothing is there at `until`, or no content when the first has to be. Dropped while it waits, nothing is lost.
     pub async fn step(&mut self, until: Instant) -> Step {
         loop {
             if let Some(piece) = self.ready() {
@@ -202,6 +214,8 @@ impl Events {
             if self.ended {
                 return Step::End;
             }
+            let content_by = self.content_by.filter(|_| self.content_at.is_none());
+            let until = content_by.map_or(until, |by| until.min(by));
             match self.live.chunk(until).await {
                 Ok(Some(chunk)) => self.take(chunk),
                 Ok(None) => self.end(),
@@ -291,7 +305,11 @@ impl Events {
         if kind == Kind::Terminal {
             self.close();
         }
-        kind == Kind::Content
+        let content = kind == Kind::Content;
+        if content {
+            self.content_at.get_or_insert_with(clock::now);
+        }
+        content
     }
 
     /// The provider's body has ended.

@@ -78,6 +78,9 @@ impl Trail {
         });
         match outcome {
             Outcome::Failed => self.tell("no target served a request", label, books),
+            Outcome::Broken if self.first_content.is_none() => {
+                self.tell("an answer broke off before its first content", label, books)
+            }
             Outcome::Broken => self.tell("an answer broke off after its first content", label, books),
             _ => {}
         }
@@ -105,9 +108,9 @@ impl Trail {
         let untried = self.tries.iter().all(|one| one.told() == TryOutcome::Unsupported);
         match (untried, self.first_content.is_some()) {
             _ if left => Outcome::Cancelled,
+            _ if self.broken => Outcome::Broken,
             (true, _) if (200..300).contains(&end.status) => Outcome::Local,
             (true, _) => Outcome::Refused,
-            (false, true) if self.broken => Outcome::Broken,
             (false, true) => Outcome::Answered,
             // A provider's own 400 is an answer.
             (false, false) if end.termination == Termination::Completed => Outcome::Answered,

@@ -96,7 +96,7 @@ async fn exchange_with(
                 return delivery.refuse(session, ctx, told_of(&Broken::Malformed)).await;
             }
             answer::begin(session, ctx, fields, None).await?;
-            trail.first_content();
+            trail.first_content(clock::now());
             let passed = bytes(session, job, live).await;
             match (&passed, trial) {
                 (Ok(()), Some(trial)) => trial.succeeded(),
@@ -117,7 +117,7 @@ async fn exchange_with(
             }
             let (usage, estimated) = account.usage_of(events.meter());
             account.settle(trail, job, usage, estimated);
-            trail.streamed(events.meter());
+            trail.streamed(&events);
             hold(ctx, false);
             match (&passed, trial) {
                 (Ok(Ending::Broken(broken)), Some(trial)) if broken.is_of_provider() => trial.failed(),

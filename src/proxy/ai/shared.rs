@@ -235,7 +235,7 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
             }
             let (usage, estimated) = account.usage_of(events.meter());
             account.settle(trail, job, usage, estimated);
-            trail.streamed(events.meter());
+            trail.streamed(&events);
             match (&passed, trial) {
                 (Some(Err(broken)), Some(trial)) if broken.is_of_provider() => trial.failed(),
                 (Some(_), Some(trial)) => trial.succeeded(),

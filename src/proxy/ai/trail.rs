@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::events::Events;
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::error::Class;
 use crate::ai::dialect::translate::Malformed;
 use crate::ai::door::Operation;
-use crate::ai::meter::Meter;
 use crate::ai::refusal::Refusal;
 use crate::ai::usage::Usage;
 use crate::clock;
@@ -101,7 +101,7 @@ pub struct Trail {
     pub cost: Option<u64>,
     /// What the provider says it served.
     pub served_model: Option<Box<str>>,
-    /// The stream broke off after its first content.
+    /// The stream broke off after a part of it had gone out.
     pub broken: bool,
     /// Tries that were refused keys.
     refused_keys: u32,
@@ -202,14 +202,17 @@ impl Trail {
         }
     }
 
-    /// The stream, or what else was passed on as it came, broke after its first content.
+    /// The stream, or what else was passed on as it came, broke after a part of it had gone out.
     pub(super) fn broke(&mut self) {
         self.broken = true;
     }
 
     /// What a stream told.
-    pub(super) fn streamed(&mut self, meter: &Meter) {
-        self.served_model = meter.model().map(Into::into);
+    pub(super) fn streamed(&mut self, events: &Events) {
+        if let Some(at) = events.first_content() {
+            self.first_content(at);
+        }
+        self.served_model = events.meter().model().map(Into::into);
         self.last_content = Some(clock::now());
     }
 
@@ -393,11 +396,10 @@ impl Trail {
         Some(self.last_content?.saturating_duration_since(self.first_at?))
     }
 
-    pub(super) fn first_content(&mut self) {
-        let now = clock::now();
-        self.first_content = self.upstream.started.map(|started| now.saturating_duration_since(started));
-        self.first_at = Some(now);
-        self.last_content = Some(now);
+    pub(super) fn first_content(&mut self, at: Instant) {
+        self.first_content = self.upstream.started.map(|started| at.saturating_duration_since(started));
+        self.first_at = Some(at);
+        self.last_content = Some(at);
     }
 
     fn ended(&mut self, outcome: TryOutcome) {

@@ -164,7 +164,7 @@ impl AiModelMetrics {
             }
         }
         if broken > 0 {
-            let help = "Streams that broke after their first content.";
+            let help = "Streams that broke after a part of them had gone out.";
             out.counter("sluicegate_ai_broken_streams_total", help, &[provider, model], broken);
         }
     }

@@ -137,7 +137,9 @@ impl Job {
         let started = events.start(&start).await;
         match started {
             Ok(()) => {
-                trail.first_content();
+                if let Some(at) = events.first_content() {
+                    trail.first_content(at);
+                }
                 Ok(self.served(attempt, headers, Content::Events(Box::new(events)), trail))
             }
             Err(Broken::Error(error)) => {
@@ -206,7 +208,7 @@ impl Job {
                 return Err(Missed::Member);
             }
         };
-        trail.first_content();
+        trail.first_content(clock::now());
         let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model };
         Ok(self.served(attempt, headers, content, trail))
     }
