@@ -21,7 +21,7 @@ mod route;
 mod site;
 mod unpriced;
 
-pub(super) use route::{cuts_for_one, has_budget, target, usable_cache};
+pub(super) use route::{cuts_for_one, has_budget, keeps, target, usable_cache};
 pub(super) use unpriced::warn_unpriced;
 
 /// The most requests that one request may become.

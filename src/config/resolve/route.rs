@@ -118,6 +118,7 @@ fn route(
     if let Target::Ai(target) = &target {
         ai::has_budget(path, target, &limits, &guards.limits, resolver);
         ai::cuts_for_one(path, target, raw.cache.is_some(), resolver);
+        ai::keeps(path, target, raw.cache.is_some(), resolver);
     }
     Some(Route {
         name: name.into(),

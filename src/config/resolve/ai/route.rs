@@ -133,6 +133,15 @@ pub(in crate::config::resolve) fn cuts_for_one(
     }
 }
 
+/// Reports a wish to keep more answers where none is kept.
+pub(in crate::config::resolve) fn keeps(path: &KeyPath, target: &AiTarget, cached: bool, resolver: &mut Resolver<'_>) {
+    if target.cache_nondeterministic && !cached && !resolver.doubtful(&path.key("cache")) {
+        let path = path.key("ai").key("cache_nondeterministic");
+        let finding = Finding::key(&path, "the route has no cache that could keep answers");
+        resolver.report(finding.hint("give the route a `cache`, or leave this out"));
+    }
+}
+
 /// Reports what a cache says that has no meaning for answers of models. `raw` is what the route says itself, `rules` all
 /// that hold, `shared` where the cache itself stands. Models say nothing of freshness, conditions or cookies, so of the
 /// rules of HTTP only how long an answer serves is left, who gets it, and whether clients may ask past it.

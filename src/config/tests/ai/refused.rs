@@ -167,6 +167,7 @@ fn routes_are() {
                 route("ai: { cut_over_budget: true }, limits: l, cache: c")
                     + "limits: { l: { key: global, tokens: 5/day } }\ncaches: { c: { ttl: 1m } }\n",
             ),
+            ("more answers for no cache", route("ai: { cache_nondeterministic: true }")),
             ("an option", route("ai: { model: gpt-4 }")),
             ("a cache without a time", cached("c", "max_entries: 10")),
             ("a cache by fields", cached("c", "ttl: 1m, key_headers: x-tenant")),
