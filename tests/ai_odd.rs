@@ -499,3 +499,107 @@ async fn a_door_that_a_key_or_a_provider_does_not_serve_costs_the_others_nothing
         assert_eq!(backend.hits(), 2, "nobody is asked twice");
     }
 }
+
+/// Bodies with a status of success that have nothing of an answer, and say nothing that anybody knows.
+const NO_ANSWERS: [&str; 4] =
+    [r#"{"code":50001,"msg":"system busy"}"#, "{}", r#"{"detail":"not now"}"#, r#"{"choices":null,"content":null}"#];
+
+/// Doors whose answers are known by their members, and what is asked there.
+fn doors() -> [(&'static str, Value); 6] {
+    [
+        ("chat/completions", chat("m", "hello")),
+        ("chat/completions", streamed(chat("m", "hello"))),
+        ("completions", json!({"model": "m", "prompt": "hello"})),
+        ("responses", responses("m", "hello")),
+        ("embeddings", json!({"model": "m", "input": "hello"})),
+        ("rerank", json!({"model": "m", "query": "q", "documents": ["a"]})),
+    ]
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_answer_is_passed_over_like_one_that_is_no_json() {
+    let b = upstream("b").await;
+    for body in NO_ANSWERS {
+        let backend = origin(move |_| async move { given(JSON, body) }).await;
+        let gate = ai()
+            .provider_at("first", "openai", backend.address(), "keys: sk-x-4711")
+            .openai("second", &b)
+            .model("m", &["first", "second"])
+            .start()
+            .await;
+        for (door, asked) in doors() {
+            let answer = ask(&gate, door, &asked).await;
+            let told = (answer.status, answer.header("x-sluicegate-target"));
+            assert_eq!(told, (200, "second/m"), "{door} {body}: {}", answer.text());
+        }
+        for line in gate.access_log(doors().len()).await {
+            assert_eq!(line["tries"][0]["outcome"], "invalid", "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_answer_is_a_failure_of_its_provider_and_is_not_kept() {
+    let breaker = "breaker: { error_threshold: 50%, window: 60s, min_requests: 4, reset: 60s }";
+    for body in NO_ANSWERS {
+        for asked in [chat("m", "hello"), streamed(chat("m", "hello"))] {
+            let backend = origin(move |_| async move { given(JSON, body) }).await;
+            let gate = ai()
+                .provider_at("first", "openai", backend.address(), "keys: sk-x-4711")
+                .model("m", &["first"])
+                .set("attempts: 1")
+                .set(breaker)
+                .on_route("cache: answers")
+                .build()
+                .section("caches", "{ answers: { ttl: 1d, max_entries: 10, max_bytes: 1MiB } }")
+                .start()
+                .await;
+            for asked_before in 0..4 {
+                let answer = ask(&gate, "chat/completions", &asked).await;
+                let told = (answer.status, code_of(&answer), backend.hits());
+                assert_eq!(told, (502, "PROVIDER_INVALID_ANSWER".to_owned(), asked_before + 1), "{body}");
+            }
+            let answer = ask(&gate, "chat/completions", &asked).await;
+            assert_eq!((answer.status, code_of(&answer).as_str()), (503, "CIRCUIT_OPEN"), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_comes_as_a_success_is_told_as_what_it_is() {
+    let vllm =
+        r#"{"object":"error","message":"max_tokens is too large","type":"BadRequestError","param":null,"code":400}"#;
+    for (body, status, code) in [
+        (vllm, 400, "invalid_request"),
+        (r#"{"code":429,"msg":"slow down"}"#, 429, "PROVIDER_RATE_LIMITED"),
+        (r#"{"code":503,"message":"busy"}"#, 503, "PROVIDER_OVERLOADED"),
+    ] {
+        let (gate, _backend) = answered_by("openai", 200, JSON, body).await;
+        for asked in [chat("m", "x"), streamed(chat("m", "x"))] {
+            let answer = ask(&gate, "chat/completions", &asked).await;
+            assert_eq!((answer.status, code_of(&answer).as_str()), (status, code), "{body}: {}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_with_nothing_but_its_end_is_passed_over() {
+    let b = upstream("b").await;
+    for body in [
+        "data: [DONE]\n\n",
+        ": hello\n\ndata: [DONE]\n\n",
+        ": hello\n\n",
+        "",
+        "data: {\"code\":50001}\n\ndata: [DONE]\n\n",
+    ] {
+        let backend = origin(move |_| async move { given(&[("content-type", "text/event-stream")], body) }).await;
+        let gate = ai()
+            .provider_at("first", "openai", backend.address(), "keys: sk-x-4711")
+            .openai("second", &b)
+            .model("m", &["first", "second"])
+            .start()
+            .await;
+        let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await);
+        assert_eq!((told.text, told.ended), (said("b", 5), true), "{body}");
+    }
+}

@@ -55,6 +55,8 @@ pub struct Meter {
     model: Option<Box<str>>,
     finish: Option<Box<str>>,
     terminal: bool,
+    /// An event of the answer was there, whatever it said.
+    heard: bool,
     chars: u64,
     /// A bit for each choice that was seen, and for each that was told why it ended.
     choices: u64,
@@ -72,6 +74,7 @@ impl Meter {
             model: None,
             finish: None,
             terminal: false,
+            heard: false,
             chars: 0,
             choices: 0,
             ended: 0,
@@ -96,6 +99,8 @@ impl Meter {
             // Streams of images and of sound have the events of Responses.
             Dialect::Responses | Dialect::Other => responses::event(self, &mut reader, frame.event()),
         };
+        // Chunks are heard by their choices: what has none may be anything.
+        self.heard |= read.is_ok() && !matches!(self.dialect, Dialect::Chat | Dialect::Completions);
         match read {
             Ok(Event::Error) => Kind::Error(error::read(self.dialect, StatusCode::OK, data)),
             Ok(Event::Startup) => Kind::Startup,
@@ -128,6 +133,11 @@ impl Meter {
     /// Whether the last event of the stream was there.
     pub fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// Whether anything of an answer was there: an end alone is none.
+    pub fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether the answer is whole, should the stream end here: its last event was there, or each choice was told why it

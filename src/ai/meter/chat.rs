@@ -15,6 +15,7 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<Event,
         match key.raw() {
             b"choices" => {
                 if reader.maybe_array()? {
+                    meter.heard = true;
                     while reader.element()? {
                         choices += 1;
                         let choice = choice(meter, reader)?;

@@ -65,7 +65,7 @@ fn answer(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
             b"model" => meter.named(reader)?,
             b"service_tier" => meter.tiered(reader)?,
             b"usage" => meter.usage = usage::openai(reader)?.or(meter.usage),
-            b"status" => status(meter, reader)?,
+            b"status" => drop(status(meter, reader)?),
             b"incomplete_details" => incomplete(meter, reader)?,
             _ => reader.skip()?,
         }
@@ -73,16 +73,20 @@ fn answer(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// How a response ended, if it has.
-pub(super) fn status(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
-    match reader.maybe_string()? {
-        // The reason says more, wherever it stands.
-        Some(status) if matches!(status.raw(), b"completed" | b"incomplete") && meter.finish.is_none() => {
-            meter.finish = status.str().map(Into::into);
+/// How a response ended, if it has. `false`: this is no word for how a response is.
+pub(super) fn status(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
+    let Some(status) = reader.maybe_string()? else { return Ok(false) };
+    match status.raw() {
+        b"completed" | b"incomplete" => {
+            // The reason says more, wherever it stands.
+            if meter.finish.is_none() {
+                meter.finish = status.str().map(Into::into);
+            }
+            Ok(true)
         }
-        _ => {}
+        b"queued" | b"in_progress" | b"cancelled" => Ok(true),
+        _ => Ok(false),
     }
-    Ok(())
 }
 
 /// Why a response is not complete.

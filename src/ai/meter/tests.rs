@@ -1,5 +1,6 @@
 use super::*;
 use crate::ai::dialect::error::Class;
+use crate::ai::door::Operation;
 use crate::ai::sse::{Decoder, MAX_EVENT};
 use Dialect::{Chat, Completions, Gemini, Messages, Other, Responses};
 
@@ -431,7 +432,7 @@ fn whole_answers_tell_their_usage() {
         ),
         (Other, r#"{"text":"hi","usage":{"type":"duration","seconds":3}}"#, Some((30, 0)), None, None, 2),
     ] {
-        let whole = whole(dialect, body.as_bytes()).unwrap();
+        let whole = whole(dialect, Operation::ImageGeneration, body.as_bytes()).unwrap();
         assert_eq!(whole.usage.map(|usage| (usage.input, usage.output)), usage, "{body}");
         assert_eq!((whole.model.as_deref(), whole.finish.as_deref(), whole.error), (model, finish, None), "{body}");
         assert_eq!(whole.output_chars, chars, "{body}");
@@ -447,11 +448,65 @@ fn errors_with_a_status_of_success_are_errors() {
         (r#"{"error":"model not found"}"#, Class::Unknown),
     ] {
         for dialect in [Chat, Messages, Other] {
-            assert_eq!(whole(dialect, body.as_bytes()).unwrap().error.map(|error| error.class), Some(class), "{body}");
+            assert_eq!(
+                whole(dialect, Operation::Chat, body.as_bytes()).unwrap().error.map(|error| error.class),
+                Some(class),
+                "{body}"
+            );
         }
     }
     let said = br#"{"choices":[{"message":{"content":"{\"error\":1}"},"error":null}],"error":null}"#;
-    assert_eq!(whole(Chat, said).unwrap().error, None);
+    assert_eq!(whole(Chat, Operation::Chat, said).unwrap().error, None);
+}
+
+#[test]
+fn what_has_nothing_of_an_answer_is_none_at_doors_whose_answers_are_known() {
+    use Operation::{CountTokens, Embeddings, Messages as MessagesDoor, Moderations, Rerank};
+    let answers = |dialect, operation, body: &str| {
+        let whole = whole(dialect, operation, body.as_bytes()).unwrap();
+        whole.answers && whole.error.is_none()
+    };
+    let doors = [
+        (Chat, Operation::Chat, r#"{"choices":[]}"#),
+        (Completions, Operation::Completions, r#"{"choices":[{"text":"a"}]}"#),
+        (Messages, MessagesDoor, r#"{"content":[]}"#),
+        (Responses, Operation::Responses, r#"{"output":[]}"#),
+        (Responses, Operation::Responses, r#"{"status":"in_progress"}"#),
+        (Other, Embeddings, r#"{"data":[]}"#),
+        (Other, Embeddings, r#"[{"index":0,"embedding":[1]}]"#),
+        (Other, Rerank, r#"{"results":[]}"#),
+        (Other, Rerank, r#"{"data":[]}"#),
+        (Other, Rerank, r#"[{"index":0,"score":1}]"#),
+        (Other, CountTokens, r#"{"input_tokens":0}"#),
+    ];
+    for (dialect, operation, body) in doors {
+        assert!(answers(dialect, operation, body), "{operation:?} {body}");
+        for none in [
+            "{}",
+            r#"{"code":50001,"msg":"system busy"}"#,
+            r#"{"detail":"x"}"#,
+            r#"{"object":"error","message":"x","type":"BadRequestError","code":400}"#,
+            r#"{"choices":null,"content":null,"output":null,"status":"error","data":{},"results":"","input_tokens":"7"}"#,
+        ] {
+            assert!(!answers(dialect, operation, none), "{operation:?} {none}");
+        }
+    }
+    for body in ["{}", "[]", r#"{"flagged":true}"#] {
+        assert!(answers(Other, Moderations, body), "{body}");
+    }
+    for body in ["[]", "null", "\"x\""] {
+        assert!(!answers(Chat, Operation::Chat, body), "{body}");
+    }
+}
+
+#[test]
+fn an_error_that_does_not_say_that_it_is_one_is_known_by_its_words() {
+    let class = |body: &str| whole(Chat, Operation::Chat, body.as_bytes()).unwrap().error.map(|error| error.class);
+    let vllm = r#"{"object":"error","message":"x","type":"BadRequestError","param":null,"code":400}"#;
+    assert_eq!(class(vllm), Some(Class::BadRequest));
+    assert_eq!(class(r#"{"code":429,"msg":"slow down"}"#), Some(Class::RateLimited));
+    assert_eq!(class(r#"{"code":50001,"msg":"system busy"}"#), None);
+    assert_eq!(class(r#"{"choices":[],"code":429}"#), None, "an answer");
 }
 
 #[test]
@@ -459,14 +514,14 @@ fn half_an_answer_is_none() {
     let answer =
         br#"{"id":"x","choices":[{"message":{"content":"a","other":[1,{"b":null}]}}],"usage":{"total_tokens":3}}"#;
     for dialect in [Chat, Messages, Other] {
-        assert!(whole(dialect, answer).is_some());
+        assert!(whole(dialect, Operation::Chat, answer).is_some());
         for end in 0..answer.len() {
-            assert_eq!(whole(dialect, &answer[..end]), None, "{end}");
+            assert_eq!(whole(dialect, Operation::Chat, &answer[..end]), None, "{end}");
         }
         for no_json in ["not json", "{} {}", "{\"a\":\u{1}\"\"}", "{\"a\":01}", "[1,]"] {
-            assert_eq!(whole(dialect, no_json.as_bytes()), None, "{no_json}");
+            assert_eq!(whole(dialect, Operation::Chat, no_json.as_bytes()), None, "{no_json}");
         }
-        assert_eq!(whole(dialect, b"{\"a\":\"\xff\"}"), None);
+        assert_eq!(whole(dialect, Operation::Chat, b"{\"a\":\"\xff\"}"), None);
     }
 }
 
@@ -485,6 +540,7 @@ fn what_anthropic_did_besides_an_answer_is_charged_with_it() {
 
 #[test]
 fn sound_that_is_counted_by_its_length_has_ten_tokens_a_second() {
-    let whole = whole(Other, br#"{"text":"four","usage":{"type":"duration","seconds":61}}"#).unwrap();
+    let whole =
+        whole(Other, Operation::Transcription, br#"{"text":"four","usage":{"type":"duration","seconds":61}}"#).unwrap();
     assert_eq!((whole.usage.unwrap().input, whole.output_chars), (610, 4));
 }

@@ -282,7 +282,7 @@ impl Events {
             self.broken = Some(Broken::Error(error));
             return false;
         }
-        if kind == Kind::Unreadable {
+        if kind == Kind::Unreadable || (kind == Kind::Terminal && !self.meter.has_heard()) {
             self.fail(Broken::Malformed);
             return false;
         }

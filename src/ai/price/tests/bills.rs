@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::ai::dialect::Dialect;
+use crate::ai::door::Operation;
 use crate::ai::meter::whole;
 
 /// The program's own prices.
@@ -16,7 +17,7 @@ fn shipped() -> Prices {
 
 /// What an answer costs, in millionths of a dollar.
 fn bill(provider: usize, model: &str, dialect: Dialect, answer: &str) -> u64 {
-    let usage = whole(dialect, answer.as_bytes()).unwrap().usage.unwrap();
+    let usage = whole(dialect, Operation::Chat, answer.as_bytes()).unwrap().usage.unwrap();
     shipped().cost(provider, model, model, &usage).unwrap()
 }
 

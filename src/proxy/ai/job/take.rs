@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::attempt::{Attempt, Fault, Missed};
 use super::{Job, LONG};
+use crate::ai::answers::convert;
 use crate::ai::attempt::{Verdict, judge, judge_inside};
 use crate::ai::dialect::translate::{self, Malformed};
 use crate::ai::dialect::{Dialect, error};
@@ -184,6 +185,7 @@ impl Job {
             dialect: attempt.prepared.way.dialect(self.operation),
             body,
             notes: attempt.prepared.notes.clone(),
+            streams: self.streams(),
             metrics: Arc::clone(&self.ai.books.gateway),
         };
         let read = if unread.body.len() > LONG {
@@ -264,19 +266,27 @@ struct Unread {
     dialect: Dialect,
     body: Bytes,
     notes: Option<translate::Notes>,
+    /// Whether events are wanted.
+    streams: bool,
     metrics: Arc<AiGatewayMetrics>,
 }
 
 impl Unread {
     fn read(self) -> Read {
-        let Self { operation, dialect, body, notes, metrics } = self;
-        // What a model writes comes in an object; some rankers give a list.
-        let is_answer = !operation.generates() || body.trim_ascii_start().starts_with(b"{");
-        if !is_answer {
+        let Self { operation, dialect, body, notes, streams, metrics } = self;
+        let Some(whole) = whole(dialect, operation, &body) else { return Read::Nothing };
+        if whole.error.is_some() {
+            return Read::Answer(whole, body);
+        }
+        if !whole.answers {
             return Read::Nothing;
         }
-        let Some(whole) = whole(dialect, &body) else { return Read::Nothing };
-        let Some(notes) = notes.filter(|_| whole.error.is_none()) else { return Read::Answer(whole, body) };
+        let Some(notes) = notes else {
+            // Who wants events gets them made of it.
+            let turns = streams && convert::turns(operation);
+            let serves = !turns || convert::events(operation, &body).is_some();
+            return if serves { Read::Answer(whole, body) } else { Read::Nothing };
+        };
         let _working = metrics.begin(Phase::Translate);
         match translate::answer(dialect, operation.dialect(), &body, &notes) {
             Ok(translated) => Read::Answer(whole, translated.into()),
