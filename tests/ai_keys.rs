@@ -103,6 +103,21 @@ async fn when_all_keys_are_refused_the_error_does_not_blame_the_caller() {
 }
 
 #[tokio::test]
+async fn keys_that_are_refused_are_no_tries_but_one_request_never_becomes_more_than_twenty() {
+    let keys: Vec<String> = (0..30).map(|key| format!("sk-{key}-4711")).collect();
+    let a = upstream("a").await;
+    let gate = keyed(&a, &keys.join(", ")).set("attempts: 2").start().await;
+    for key in &keys {
+        a.set_key(key, Some(KeyState::Refused));
+    }
+    for (hits, told) in [(20, "20"), (30, "10")] {
+        let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
+        assert_eq!((answer.status, a.hits(), answer.header("x-sluicegate-attempts")), (503, hits, told));
+        assert_eq!(code_of(&answer), "PROVIDER_CREDENTIALS_REFUSED");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_asks_too_often_rests_for_as_long_as_its_provider_says() {
     let a = upstream("a").await;
     let gate = keyed(&a, "sk-tired-4711, sk-fresh-4711").start().await;

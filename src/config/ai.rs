@@ -12,6 +12,9 @@ pub use prices::{LongContext, Price, PriceTable, Prices, Seller, Tiers, UnknownP
 
 mod prices;
 
+/// The most requests that one request may become.
+pub const MAX_ATTEMPTS: u32 = 20;
+
 /// The section `ai`.
 #[derive(Debug, Clone)]
 pub struct Ai {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Resolver;
 use crate::config::Pool;
-use crate::config::ai::{Ai, AiTimeouts, Breaker, Hold};
+use crate::config::ai::{Ai, AiTimeouts, Breaker, Hold, MAX_ATTEMPTS};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{Or, RawAi, RawAiTimeouts, RawBreaker, RawConfig, RawHold, Text};
 
@@ -24,8 +24,6 @@ mod unpriced;
 pub(super) use route::{cuts_for_one, has_budget, keeps, target, usable_cache};
 pub(super) use unpriced::warn_unpriced;
 
-/// The most requests that one request may become.
-const MAX_ATTEMPTS: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 const MAX_HOLD: u64 = 16 << 20;
 /// What is set aside for an answer whose request names no bound, in tokens.

@@ -1,8 +1,8 @@
 //! The tries of one request: targets in their order, keys and members of each, until one gives content.
 //!
 //! **Invariants:** a request is tried elsewhere only while its client has seen no content; an error that lies in the
-//! request is passed on at once; the number of tries is bounded, and a key that is refused is not one of them, but set
-//! aside for everybody.
+//! request is passed on at once; the number of tries is bounded, and a key that is refused is not one of those that an
+//! operator counts, but set aside for everybody.
 //!
 //! It knows no client: dropped, it ends what it has begun.
 
@@ -24,6 +24,7 @@ use crate::ai::door::Operation;
 use crate::ai::refusal::Refusal;
 use crate::ai::usage::Usage;
 use crate::clock;
+use crate::config::ai::MAX_ATTEMPTS;
 use crate::observe::ai::Phase;
 use crate::snapshot::ai::{AiState, ProviderState};
 use crate::upstream::connect::Connector;
@@ -237,7 +238,8 @@ impl Job {
     }
 
     fn may_try(&self, trail: &Trail) -> bool {
-        trail.counted() < self.ai.config.attempts && clock::now() < self.until
+        let may_follow = trail.counted() < self.ai.config.attempts && trail.count < MAX_ATTEMPTS;
+        may_follow && clock::now() < self.until
     }
 
     /// Whether so few second tries were made at the target of late that this one may be.
