@@ -161,7 +161,11 @@ async fn exchange(
         // Boxed: it is large and rare.
         None => {
             let started = clock::now();
-            let connected = Box::pin(connector.connect(peer, terms.timeouts.connect)).await;
+            let connecting = Box::pin(connector.connect(peer, terms.timeouts.connect));
+            let Ok(connected) = tokio::time::timeout_at(terms.until.into(), connecting).await else {
+                record.connect = Some(clock::now().saturating_duration_since(started));
+                return Err(failed(Cause::Timeout));
+            };
             attempts::connected(record, route, connector, peer, started, connected).map_err(failed)?
         }
     };
