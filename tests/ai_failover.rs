@@ -275,6 +275,21 @@ async fn when_every_target_fails_the_client_learns_how_and_nothing_of_the_inside
 }
 
 #[tokio::test]
+async fn a_provider_that_gave_up_waiting_for_the_request_is_no_fault_of_the_callers() {
+    let a = upstream("a").await;
+    let gate = ai().openai("first", &a).anthropic("second", &a).model("m", &["first"]).model("n", &["second"]);
+    let gate = gate.set("attempts: 1").set("breaker: off").start().await;
+    a.set_fault(Some(Fault::Status(408)));
+    for model in ["m", "n"] {
+        let answer = ask(&gate, "chat/completions", &chat(model, "hello")).await;
+        let told = (answer.status, code_of(&answer), answer.json()["error"]["type"].clone());
+        assert_eq!(told, (504, "PROVIDER_TIMEOUT".to_owned(), json!("server_error")), "{}", answer.text());
+        let answer = ask(&gate, "messages", &messages(model, "hello")).await;
+        assert_eq!((answer.status, &answer.json()["error"]["type"]), (504, &json!("timeout_error")));
+    }
+}
+
+#[tokio::test]
 async fn providers_that_cannot_be_reached_are_502_and_those_that_take_too_long_504() {
     let [a, b] = upstreams(["a", "b"]).await;
     let gate = pair(&a, &b).start().await;

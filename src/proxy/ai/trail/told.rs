@@ -18,9 +18,13 @@ pub(super) fn limited(provider: &str, wait: Duration) -> Refusal {
 }
 
 pub(super) fn down(status: StatusCode, class: Class, wait: Option<Duration>) -> Refusal {
-    // What is none of a client's statuses, such as a redirect, is a fault of the provider's.
-    let known = matches!(status.as_u16(), 408 | 500..=599);
-    let status = if known { status } else { StatusCode::BAD_GATEWAY };
+    let status = match status.as_u16() {
+        500..=599 => status,
+        // It blames its client, which is this gateway.
+        408 => StatusCode::GATEWAY_TIMEOUT,
+        // What is none of a client's statuses, such as a redirect, is a fault of the provider's.
+        _ => StatusCode::BAD_GATEWAY,
+    };
     let (code, message) = match class {
         Class::Overloaded => ("PROVIDER_OVERLOADED", "the provider is overloaded"),
         Class::Timeout => ("PROVIDER_TIMEOUT", "the provider did not answer in time"),
