@@ -638,6 +638,46 @@ async fn fields_that_a_route_takes_out_do_not_reach_the_provider() {
 }
 
 #[tokio::test]
+async fn the_rules_of_a_route_hold_in_every_dialect_and_never_name_the_key_or_the_address_of_a_provider() {
+    let a = upstream("a").await;
+    let own = "keys: sk-x-4711, headers: { x-own: provider }";
+    let rules = "headers: { request: { \
+                 set: { x-team: blue, x-own: route, host: evil, authorization: Bearer evil, x-api-key: evil, api-key: evil, \
+                 x-goog-api-key: evil, x-forwarded-for: 192.0.2.1, anthropic-version: 2024-02-02 }, \
+                 add: { x-tag: [one, two] }, remove: [user-agent] } }";
+    let gate = ai()
+        .provider_with("openai", "openai", &a, own)
+        .provider_with("anthropic", "anthropic", &a, own)
+        .provider_with("gemini", "gemini", &a, own)
+        .provider_with("azure", "azure_openai", &a, own)
+        .model("o", &["openai"])
+        .model("c", &["anthropic"])
+        .model("g", &["gemini"])
+        .model("z", &["azure"])
+        .on_route(rules)
+        .start()
+        .await;
+    let of_client = [("x-team", "red"), ("x-tag", "zero"), ("user-agent", "client"), ("x-forwarded-for", "192.0.2.9")];
+    for (model, key, value) in [
+        ("o", "authorization", "Bearer sk-x-4711"),
+        ("c", "x-api-key", "sk-x-4711"),
+        ("g", "x-goog-api-key", "sk-x-4711"),
+        ("z", "api-key", "sk-x-4711"),
+    ] {
+        for (door, body) in [("chat/completions", chat(model, "hello")), ("messages", messages(model, "hello"))] {
+            assert_eq!(ask_with(&gate, door, &body, &of_client).await.status, 200, "{model} {door}");
+            let got = fields(&a, &[key, "x-team", "x-own", "host", "user-agent", "x-forwarded-for"]);
+            let address = a.address().to_string();
+            assert_eq!(got, [value, "blue", "provider", &address, "", "192.0.2.1"], "{model} {door}");
+            let passes = matches!((model, door), ("o" | "z", "chat/completions") | ("c", "messages"));
+            let tags = if passes { "zero, one, two" } else { "one, two" };
+            assert_eq!(fields(&a, &["x-tag"]), [tags], "{model} {door}");
+            assert_eq!(fields(&a, &["anthropic-version", "content-type"]), ["2024-02-02", "application/json"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn answers_say_who_gave_them_after_how_many_tries_unless_they_are_not_to() {
     let a = upstream("a").await;
     let gate = ai().openai("first", &a).model("m", &["first/other"]).start().await;

@@ -330,10 +330,7 @@ async fn a_provider_that_takes_no_connection_costs_the_connect_timeout_and_no_mo
 #[tokio::test]
 async fn a_provider_that_takes_no_connection_costs_no_more_than_the_time_for_all_tries_or_for_the_first_content() {
     let hole = blackhole();
-    for (timeouts, body) in [
-        ("connect: 30s, total: 1s", chat("m", "hello")),
-        ("connect: 30s, first_token: 1s, total: 30s", streamed(chat("m", "hello"))),
-    ] {
+    for (timeouts, body) in [("total: 1s", chat("m", "hello")), ("first_token: 1s", streamed(chat("m", "hello")))] {
         let gate = ai()
             .provider_at("first", "openai", hole.address(), "keys: sk-x-4711")
             .model("m", &["first"])
@@ -342,7 +339,7 @@ async fn a_provider_that_takes_no_connection_costs_no_more_than_the_time_for_all
             .await;
         let answer = ask(&gate, "chat/completions", &body).await;
         assert_eq!((answer.status, code_of(&answer).as_str()), (504, "PROVIDER_TIMEOUT"), "{timeouts}");
-        assert!(answer.elapsed >= ms(900) && answer.elapsed < s(8), "{:?}", answer.elapsed);
+        assert!(answer.elapsed >= ms(900) && answer.elapsed < s(5), "{:?}", answer.elapsed);
         assert_eq!(gate.access_log(1).await[0]["tries"][0]["outcome"], "timeout", "{timeouts}");
     }
 }

@@ -2,7 +2,8 @@
 //! carry a credential, a cookie or an address; our key; the body, changed only where it has to be.
 //!
 //! **Invariant:** no field of the client's reaches a provider that could name a key, an organization, a cookie or an
-//! address, but where the route forwards credentials to a pool that has no keys of ours.
+//! address, but where the route forwards credentials to a pool that has no keys of ours. No rule of a route names the key or
+//! the address of a provider that has its own.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -136,6 +137,8 @@ pub struct Draft {
     headers: HeaderMap,
     /// Credentials of the client, where the route forwards them.
     credentials: Vec<(HeaderName, HeaderValue)>,
+    /// What the route's rules set and add, which goes on in every dialect and to everybody.
+    ruled: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Draft {
@@ -163,12 +166,15 @@ impl Draft {
             }
         }
         complete_headers(&mut headers, ctx)?;
+        let rules = ctx.route.as_ref().map(|route| &route.config.request_headers);
+        let ruled = rules.into_iter().flat_map(|rules| rules.set.iter().chain(&rules.add)).cloned().collect();
         Ok(Self {
             operation,
             path: request.uri.path().to_owned(),
             query: request.uri.query().map(str::to_owned),
             headers,
             credentials,
+            ruled,
         })
     }
 
@@ -209,8 +215,10 @@ impl Draft {
         if way != Way::Pass {
             ours.push((&CONTENT_TYPE, &JSON));
         }
+        let is_ruled = |name: &HeaderName| self.ruled.iter().any(|(ruled, _)| ruled == name);
         if let ProviderKind::Anthropic { version } = &provider.kind
             && !(way == Way::Pass && self.headers.contains_key(&ANTHROPIC_VERSION))
+            && !is_ruled(&ANTHROPIC_VERSION)
         {
             ours.push((&ANTHROPIC_VERSION, version));
         }
@@ -231,8 +239,11 @@ impl Draft {
             Way::Pass => !(outside && FORWARDING.contains(name)),
             Way::Translate(_) => OF_THE_TRACE.contains(name),
         };
-        for (name, value) in &self.headers {
-            if passes(name) && !ours.iter().any(|(other, _)| *other == name) {
+        let of_client = self.headers.iter().filter(|(name, _)| passes(name));
+        // Of the others those of the route's rules go all the same, without what a client said under their names.
+        let ruled = self.ruled.iter().map(|(name, value)| (name, value)).filter(|(name, _)| !passes(name));
+        for (name, value) in of_client.chain(ruled) {
+            if !ours.iter().any(|(other, _)| *other == name) {
                 head.field(name, value);
             }
         }
