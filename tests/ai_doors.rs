@@ -304,6 +304,26 @@ async fn every_provider_is_asked_in_its_own_way() {
 }
 
 #[tokio::test]
+async fn responses_of_azure_name_their_deployment_in_the_body() {
+    let a = upstream("a").await;
+    a.set_models(&["sol-eu"]);
+    for (version, path) in [
+        ("", "/openai/v1/responses"),
+        (", api_version: \"2024-12-01-preview\"", "/openai/v1/responses"),
+        (", api_version: \"2025-03-01-preview\"", "/openai/responses?api-version=2025-03-01-preview"),
+    ] {
+        let rest = format!("keys: sk-x-4711, deployments: {{ gpt-6-sol: sol-eu }}{version}");
+        let gate = ai().provider_with("first", "azure_openai", &a, &rest).model("sol", &["first/gpt-6-sol"]);
+        let gate = gate.start().await;
+        for body in [responses("sol", "hello"), streamed(responses("sol", "hello"))] {
+            let answer = ask(&gate, "responses", &body).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert_eq!((asked_at(&a).as_str(), got(&a)), (path, with(body, json!({"model": "sol-eu"}))));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_provider_gets_the_fields_and_the_place_of_the_key_that_are_configured() {
     let a = upstream("a").await;
     let rest = "keys: sk-x-4711, key_header: x-secret, headers: { openai-organization: org-7 }";

@@ -50,6 +50,21 @@ impl Way {
     }
 }
 
+/// The version of Azure's API from which on its door for `responses` has one. Without it there is the API `v1`, which has none.
+const AZURE_RESPONSES: &str = "2025-03-01";
+
+/// What the body of a request to `provider` calls the model: at Azure's `responses`, whose path names no deployment, that one.
+pub fn model_in_body<'a>(provider: &'a Provider, operation: Operation, model: &'a str) -> &'a str {
+    match (&provider.kind, operation) {
+        (ProviderKind::AzureOpenAi { deployments, .. }, Operation::Responses) => deployment(deployments, model),
+        _ => model,
+    }
+}
+
+fn deployment<'a>(deployments: &'a [(String, String)], model: &'a str) -> &'a str {
+    deployments.iter().find(|(name, _)| name == model).map_or(model, |(_, to)| to)
+}
+
 /// Path and query of a request to `provider`. `path` and `query` are the client's own.
 pub fn target(
     provider: &Provider,
@@ -69,11 +84,14 @@ pub fn target(
     let query = query.filter(|query| way == Way::Pass && !query.is_empty());
     match &provider.kind {
         ProviderKind::AzureOpenAi { api_version, deployments } => {
-            let deployment = deployments.iter().find(|(name, _)| name == model).map_or(model, |(_, to)| to);
-            let deployment = segment(deployment);
+            let deployment = segment(deployment(deployments, model));
+            // Words such as `preview` are versions of v1, which needs none.
+            let is_dated = api_version.starts_with(|letter: char| letter.is_ascii_digit());
             match operation {
-                // Stateful by design: its path names no deployment.
-                Operation::Responses => format!("{base}/openai/responses?api-version={api_version}"),
+                Operation::Responses if is_dated && &**api_version >= AZURE_RESPONSES => {
+                    format!("{base}/openai/responses?api-version={api_version}")
+                }
+                Operation::Responses => format!("{base}/openai/v1/responses"),
                 _ => format!("{base}/openai/deployments/{deployment}/{door}?api-version={api_version}"),
             }
         }
@@ -172,6 +190,17 @@ mod tests {
             of(&azure, Operation::Chat, "gpt-3.5-turbo", false, None),
             "/openai/deployments/gpt-35-turbo/chat/completions?api-version=2024-10-21"
         );
+        for (version, path) in [
+            ("2024-10-21", "/openai/v1/responses"),
+            ("2025-02-01-preview", "/openai/v1/responses"),
+            ("2025-03-01-preview", "/openai/responses?api-version=2025-03-01-preview"),
+            ("2026-01-01", "/openai/responses?api-version=2026-01-01"),
+            ("preview", "/openai/v1/responses"),
+        ] {
+            let azure = ProviderKind::AzureOpenAi { api_version: version.to_owned(), deployments: Vec::new() };
+            let azure = provider(azure, "", &[]);
+            assert_eq!(of(&azure, Operation::Responses, "gpt-4o", false, Some("a=b")), path, "{version}");
+        }
         let gemini = provider(ProviderKind::Gemini, "/v1beta", &[]);
         assert_eq!(
             of(&gemini, Operation::Chat, "gemini-2.5-pro", true, None),

@@ -70,6 +70,10 @@ impl Door {
         if let Some(rest) = path.strip_prefix("/openai/deployments/") {
             return Self::azure(rest);
         }
+        if path == "/openai/responses" {
+            let (shape, scheme) = (Shape::Azure, Scheme::Azure);
+            return Some(Self { shape, scheme, service: Service::Responses, named: None });
+        }
         if let Some(rest) = path.strip_prefix("/openai/v1/") {
             return Some(Self { shape: Shape::Azure, scheme: Scheme::Azure, ..Self::openai(rest)? });
         }
@@ -112,7 +116,8 @@ impl Door {
     /// `DEPLOYMENT/chat/completions`.
     fn azure(rest: &str) -> Option<Self> {
         let (deployment, rest) = rest.split_once('/')?;
-        let service = service(rest)?;
+        // A deployment has no door for responses.
+        let service = service(rest).filter(|service| *service != Service::Responses)?;
         Some(Self { shape: Shape::Azure, scheme: Scheme::Azure, service, named: Some(deployment.to_owned()) })
     }
 
@@ -185,6 +190,9 @@ mod tests {
         let deployment = Some("gpt-35-turbo".to_owned());
         let azure = (Shape::Azure, Scheme::Azure, Service::Chat, deployment);
         assert_eq!(known("/openai/deployments/gpt-35-turbo/chat/completions"), Some(azure));
+        let responses = (Shape::Azure, Scheme::Azure, Service::Responses, None);
+        assert_eq!(known("/openai/responses"), Some(responses.clone()));
+        assert_eq!(known("/openai/v1/responses"), Some(responses));
         let gemini = (Shape::Gemini, Scheme::Google, Service::Generate { stream: true }, Some("g".to_owned()));
         assert_eq!(known("/v1beta/models/g:streamGenerateContent"), Some(gemini));
         assert_eq!(known("/v1/messages"), Some((Shape::Anthropic, Scheme::Anthropic, Service::Messages, None)));

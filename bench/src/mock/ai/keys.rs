@@ -86,9 +86,10 @@ impl Keys {
         if call.door.scheme == Scheme::Flow && flow::flow_claims(&bearer(upload).unwrap_or_default()).is_err() {
             return Some(Trouble::key());
         }
-        let in_deployment = call.door.shape == Shape::Azure && call.door.named.is_some();
-        if in_deployment && !upload.query().split('&').any(|pair| pair.starts_with("api-version=")) {
-            return Some(Trouble::no_such_path());
+        if call.door.shape == Shape::Azure
+            && let Some(trouble) = azure(call, upload)
+        {
+            return Some(trouble);
         }
         if !self.any.load(Relaxed) {
             return None;
@@ -109,6 +110,20 @@ impl Keys {
     fn lock(&self) -> MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What Azure refuses for its version. Its API `v1` has none, or one of these words.
+fn azure(call: &Call, upload: &Upload) -> Option<Trouble> {
+    let version = upload.query().split('&').find_map(|pair| pair.strip_prefix("api-version="));
+    if upload.path().starts_with("/openai/v1/") {
+        let known = version.is_none_or(|version| ["preview", "latest", "v1"].contains(&version));
+        return (!known).then(|| Trouble::invalid("API version not supported"));
+    }
+    let Some(version) = version else { return Some(Trouble::no_such_path()) };
+    let too_old = call.door.service == Service::Responses && version < "2025-03-01-preview";
+    too_old.then(|| {
+        Trouble::invalid("Azure OpenAI Responses API is enabled only for api-version 2025-03-01-preview and later")
+    })
 }
 
 impl Rules {

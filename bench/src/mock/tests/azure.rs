@@ -28,6 +28,24 @@ async fn a_deployment_needs_its_version() {
 }
 
 #[tokio::test]
+async fn responses_name_their_deployment_in_the_body() {
+    let mock = Mock::builder("a").start().await;
+    let asked = json!({"model": "eu", "input": "hello"});
+    for path in ["/openai/v1/responses", "/openai/responses?api-version=2025-03-01-preview"] {
+        let answer = post(&mock, path, &asked).await;
+        assert_eq!((answer.status(), &answer.json()["model"]), ("200", &json!("eu")), "{path}");
+    }
+    for (path, status) in [
+        ("/openai/responses", "404"),
+        ("/openai/responses?api-version=2024-10-21", "400"),
+        ("/openai/v1/responses?api-version=2024-10-21", "400"),
+        ("/openai/deployments/eu/responses?api-version=2025-03-01-preview", "404"),
+    ] {
+        assert_eq!(post(&mock, path, &asked).await.status(), status, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_its_own() {
     let mock = Mock::builder("a").start().await;
     let refused = async |fault: Fault| {

@@ -10,7 +10,7 @@ use crate::ai::body::Asked;
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::{Dialect, translate};
 use crate::ai::refusal::Refusal;
-use crate::ai::way::{Way, way};
+use crate::ai::way::{self, Way};
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
 use crate::proxy::ai::body::{Body, Held};
@@ -36,7 +36,7 @@ impl Job {
             let message = format!("the provider of this model does not offer {}", self.operation.path());
             Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_OPERATION", message)
         };
-        let way = way(&provider.config, self.operation).ok_or_else(unsupported)?;
+        let way = way::way(&provider.config, self.operation).ok_or_else(unsupported)?;
         let asked = match &*self.body {
             Body::Json(asked) => asked,
             Body::Form(form) => {
@@ -49,7 +49,7 @@ impl Job {
             edit = edit.remove(name);
         }
         let Way::Translate(dialect) = way else {
-            edit = edit.model(&candidate.model);
+            edit = edit.model(way::model_in_body(&provider.config, self.operation, &candidate.model));
             // Without it a stream would not tell what it used; a client that did not ask does not see it.
             let wants = asked.stream && self.operation.asks_for_usage() && provider.takes_stream_options();
             if wants {
