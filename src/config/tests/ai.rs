@@ -82,6 +82,12 @@ fn each_kind_knows_where_it_is_and_where_its_key_goes() {
         ("kind: openai_compatible, base_url: http://10.0.0.1:8000", "10.0.0.1:8000", "/v1", KeyPlace::Bearer),
         ("kind: openai, keys: k, base_url: \"http://[::1]:9000/x/y/\"", "[::1]:9000", "/x/y", KeyPlace::Bearer),
         ("kind: openai, keys: k, key_header: X-My-Key", "api.openai.com", "/v1", field("x-my-key")),
+        (
+            "kind: azure_openai, keys: k, base_url: https://x.azure-api.net/team/",
+            "x.azure-api.net",
+            "/team",
+            field("api-key"),
+        ),
         ("kind: azure_openai, keys: k, base_url: https://a.b, key_header: authorization", "a.b", "", KeyPlace::Bearer),
     ] {
         let found = one(text);

@@ -45,6 +45,9 @@ pub(super) fn site(
     }
     if raw.pool.is_some() {
         of_pool(path, raw, pools, &mut site, resolver);
+        if kind == Kind::Azure {
+            no_door_of_azure(&path.key("base_path"), &site.base_path, "", resolver);
+        }
         return site;
     }
     if raw.base_path.is_some() {
@@ -74,6 +77,9 @@ pub(super) fn site(
     if !url.path.is_empty() {
         site.base_path.clone_from(&url.path);
     }
+    if kind == Kind::Azure {
+        no_door_of_azure(&path.key("base_url"), &url.path, &url.name, resolver);
+    }
     let tls = tls_to(path, raw, &url, resolver);
     site.host = Some(url.host.clone());
     site.made = Some(pool_of(name, &url, tls, timeouts));
@@ -100,6 +106,18 @@ fn of_pool(path: &KeyPath, raw: &RawProvider, pools: &[Arc<Pool>], site: &mut Si
     };
     if let Some(found) = resolver.get(&path.key("base_path"), &raw.base_path, base_path) {
         site.base_path = found;
+    }
+}
+
+/// Refuses a path that requests to Azure get with their door once more. What stands before Azure may have one of its own:
+/// its API Management does.
+fn no_door_of_azure(path: &KeyPath, base: &str, host: &str, resolver: &mut Resolver<'_>) {
+    let of_azure = [".openai.azure.", ".cognitiveservices.azure.", ".services.ai.azure."];
+    let is_azures = of_azure.iter().any(|part| host.contains(part));
+    let has_door = base.split('/').any(|segment| segment.eq_ignore_ascii_case("openai"));
+    if has_door || (is_azures && !base.is_empty()) {
+        let finding = Finding::value(path, "the path of Azure's doors, with the deployment, is made with each request");
+        resolver.report(finding.expected("the resource's address alone, such as https://x.openai.azure.com"));
     }
 }
 

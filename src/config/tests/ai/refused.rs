@@ -45,6 +45,20 @@ fn providers_are() {
             ("a key misspelt", provider("kind: openai, keys: [{ sekret: sk-1234567 }]")),
             ("a weight", provider("kind: openai, keys: [{ secret: sk-1234567, weight: 0 }]")),
             ("no address", provider("kind: azure_openai, keys: k")),
+            (
+                "a door of azure",
+                provider("kind: azure_openai, keys: k, base_url: https://x.openai.azure.com/openai/v1/"),
+            ),
+            (
+                "a deployment of azure",
+                provider("kind: azure_openai, keys: k, base_url: https://x.openai.azure.com/openai/deployments/chat"),
+            ),
+            (
+                "a project of azure",
+                provider("kind: azure_openai, keys: k, base_url: https://x.services.ai.azure.com/api/projects/p"),
+            ),
+            ("a door of azure behind another", provider("kind: azure_openai, keys: k, base_url: https://a.b/x/openai")),
+            ("a door of azure at a pool", pool("", "kind: azure_openai, keys: k, pool: app, base_path: /openai")),
             ("no address and no pool", provider("kind: openai_compatible")),
             ("both", pool("", "kind: openai_compatible, base_url: http://10.0.0.1:1, pool: app")),
             ("a pool that is not there", pool("", "kind: openai_compatible, pool: ap")),
