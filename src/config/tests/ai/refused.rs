@@ -38,6 +38,7 @@ fn providers_are() {
             ("an empty list of keys", provider("kind: anthropic, keys: []")),
             ("a placeholder", provider("kind: openai, keys: your-openai-api-key")),
             ("a key with a space", provider("kind: openai, keys: \"sk 12345\"")),
+            ("a key in the syntax of another gateway", provider("kind: openai, keys: os.environ/OPENAI_API_KEY")),
             ("a key twice", provider("kind: openai, keys: [sk-1234567, { secret: sk-1234567, weight: 2 }]")),
             ("a name twice", provider("kind: openai, keys: [{ secret: sk-1, name: x }, { secret: sk-2, name: x }]")),
             ("a name out of the secret", provider("kind: openai, keys: { secret: sk-1234567890, name: sk-1234567 }")),
