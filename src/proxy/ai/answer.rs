@@ -43,7 +43,7 @@ fn passes(name: &HeaderName) -> bool {
     )
 }
 
-/// An answer with its first content.
+/// An answer that has begun: with its first content, or let go before.
 pub struct Answer {
     /// The provider's fields that pass.
     pub fields: HeaderMap,

@@ -202,7 +202,8 @@ impl Events {
         Some(piece)
     }
 
-    /// The next step; a break when nothing is there at `until`, or no content when the first has to be. Dropped while it waits, nothing is lost.
+    /// The next step; a break when nothing is there at `until`, or no content by when the first has to be. Dropped while it
+    /// waits, nothing is lost.
     pub async fn step(&mut self, until: Instant) -> Step {
         loop {
             if let Some(piece) = self.ready() {
@@ -214,7 +215,8 @@ impl Events {
             if self.ended {
                 return Step::End;
             }
-            let content_by = self.content_by.filter(|_| self.content_at.is_none());
+            let is_due = self.content_at.is_none() && !self.meter.is_finished();
+            let content_by = self.content_by.filter(|_| is_due);
             let until = content_by.map_or(until, |by| until.min(by));
             match self.live.chunk(until).await {
                 Ok(Some(chunk)) => self.take(chunk),
@@ -229,10 +231,11 @@ impl Events {
     /// to until it has said what it counted.
     pub async fn abandoned(&mut self) {
         let until = clock::now() + LAST_WORD;
-        while self.meter.is_finished()
-            && self.meter.usage().is_none()
-            && matches!(self.step(until).await, Step::Piece(_))
-        {}
+        while self.meter.is_finished() && self.meter.usage().is_none() {
+            if !matches!(self.step(until).await, Step::Piece(_)) {
+                break;
+            }
+        }
     }
 
     /// Writes a proper end in the client's dialect over what is still to come: the answer was as long as it may be, and used
