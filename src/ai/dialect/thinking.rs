@@ -68,6 +68,14 @@ impl Effort {
         }
     }
 
+    /// The word of `output_config.effort`, which has none for the least.
+    const fn of_messages(self) -> &'static str {
+        match self {
+            Self::Minimal => "low",
+            other => other.as_str(),
+        }
+    }
+
     pub(super) const fn budget(self) -> u64 {
         match self {
             Self::Minimal => 1024,
@@ -144,9 +152,9 @@ impl ForMessages {
             Some(Thinking::Effort(effort)) => effort,
         };
         if !takes_budget(model) {
-            let word = if effort == Effort::Minimal { Effort::Low } else { effort }.as_str();
             let max_tokens = max_tokens.unwrap_or_else(|| DEFAULT_MAX_TOKENS + effort.budget());
-            return Ok(Self { max_tokens, thinking: Some(ThinkingConfig::Adaptive), effort: Some(word) });
+            let effort = Some(effort.of_messages());
+            return Ok(Self { max_tokens, thinking: Some(ThinkingConfig::Adaptive), effort });
         }
         let (budget, max_tokens) = match max_tokens {
             None => (effort.budget(), DEFAULT_MAX_TOKENS + effort.budget()),
@@ -161,14 +169,31 @@ impl ForMessages {
         Ok(Self { max_tokens, thinking: Some(ThinkingConfig::Enabled { budget_tokens: budget }), effort: None })
     }
 
-    /// Whether the history has to carry the thinking before each call of a tool.
-    pub(super) const fn needs_history(&self) -> bool {
-        matches!(self.thinking, Some(ThinkingConfig::Enabled { .. }))
+    /// The same without thinking, for a request that goes together with none. Said where thinking was asked for, for
+    /// some models think unless they are told not to. An effort stays where it can be told; with no thinking, none above
+    /// `high` is taken.
+    pub(super) fn without_thinking(thinking: Option<Thinking>, max_tokens: Option<u64>, model: &str) -> Self {
+        let effort = match thinking {
+            _ if takes_budget(model) => None,
+            Some(Thinking::Effort(Effort::Xhigh | Effort::Max)) => Some(Effort::High),
+            Some(Thinking::Effort(effort)) => Some(effort),
+            _ => None,
+        };
+        Self {
+            max_tokens: max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+            thinking: thinking.map(|_| ThinkingConfig::Disabled),
+            effort: effort.map(Effort::of_messages),
+        }
+    }
+
+    /// Whether the model may think.
+    pub(super) const fn thinks(&self) -> bool {
+        matches!(self.thinking, Some(ThinkingConfig::Enabled { .. } | ThinkingConfig::Adaptive))
     }
 }
 
 /// Whether a model of Messages is told a budget: Claude up to 4.5, and what is not Claude.
-fn takes_budget(model: &str) -> bool {
+pub(super) fn takes_budget(model: &str) -> bool {
     let lower = model.to_ascii_lowercase();
     let Some((_, version)) = lower.split_once("claude") else { return true };
     version_of(version).is_some_and(|version| version < (4, 6))

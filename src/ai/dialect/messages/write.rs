@@ -5,6 +5,8 @@
 //! | no bound of tokens | 4096, and what thinking gets comes on top: Messages asks for a bound |
 //! | a temperature above 1 | refused |
 //! | a JSON Schema for the answer | `output_config.format`, which Claude knows from 4.5 on |
+//! | thinking, with a tool that must be called, or behind a call without what was thought before it | none |
+//! | a temperature, `top_k`, and `top_p` below 0.95, with thinking | nothing: Messages refuses them |
 //! | JSON of any shape, penalties, a seed, verbosity, sound, a choice among some tools | refused |
 //! | text of blanks alone | nothing: Messages refuses it, and it says nothing |
 //! | thinking without a seal of Anthropic's | nothing: Messages refuses it |
@@ -21,11 +23,14 @@ use serde_json::value::RawValue;
 use super::super::ask::{Ask, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool};
 use super::super::json::{List, Object, object};
 use super::super::names::{Names, call_id, digest};
-use super::super::thinking::{ForMessages, ThinkingConfig};
+use super::super::thinking::{ForMessages, ThinkingConfig, takes_budget};
 use super::super::translate::Untranslatable;
 
 /// Bytes of a `user_id`.
 const MOST_USER_ID: usize = 256;
+
+/// Below it, `top_p` is refused with thinking.
+const LEAST_TOP_P: f64 = 0.95;
 
 /// # Errors
 ///
@@ -37,17 +42,18 @@ pub(in super::super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Untranslatable> {
     refuse(ask)?;
-    let thinking = ForMessages::new(ask.thinking, ask.max_tokens, model)?;
-    if thinking.needs_history() {
-        refuse_calls_without_thinking(ask)?;
-    }
+    let thinking = if may_think(ask, model) {
+        ForMessages::new(ask.thinking, ask.max_tokens, model)?
+    } else {
+        ForMessages::without_thinking(ask.thinking, ask.max_tokens, model)
+    };
     object(out, |body| {
         body.text("model", model);
         body.number("max_tokens", thinking.max_tokens);
         system(ask, body);
         body.list("messages", |list| messages(ask, names, list))?;
         tools(ask, names, body);
-        sampling(ask, body);
+        sampling(ask, thinking.thinks(), body);
         think(ask, thinking, body);
         if let Some(user) = &ask.user {
             let id = if user.len() <= MOST_USER_ID { user.0.clone() } else { digest(&[user.as_bytes()], 32).into() };
@@ -89,16 +95,17 @@ fn refuse(ask: &Ask<'_>) -> Result<(), Untranslatable> {
     }
 }
 
-/// With a budget, Messages refuses a turn that called tools and does not begin with what was thought before.
-fn refuse_calls_without_thinking(ask: &Ask<'_>) -> Result<(), Untranslatable> {
-    let Some(turn) = ask.turns.iter().rev().find(|turn| turn.role == Role::Assistant) else { return Ok(()) };
+/// Messages refuses thinking with a tool that must be called. With a budget, it refuses it too where the last turn called tools
+/// and does not begin with what was thought before: most clients of Chat do not bring that back.
+fn may_think(ask: &Ask<'_>, model: &str) -> bool {
+    let must_call = !ask.tools.is_empty() && matches!(ask.choice, Some(Choice::Required | Choice::Tool(_)));
+    !must_call && !(takes_budget(model) && calls_without_thinking(ask))
+}
+
+fn calls_without_thinking(ask: &Ask<'_>) -> bool {
+    let Some(turn) = ask.turns.iter().rev().find(|turn| turn.role == Role::Assistant) else { return false };
     let sealed = |part: &Part<'_>| matches!(part, Part::Thinking(_, Seal::Anthropic(_)) | Part::Redacted(_));
-    if turn.parts.iter().any(|part| matches!(part, Part::Call(_))) && !turn.parts.first().is_some_and(sealed) {
-        let message = "this model thinks only where the assistant's message that called tools comes back with its \
-                       `thinking_blocks`";
-        return Err(Untranslatable::at("reasoning_effort", message.to_owned()));
-    }
-    Ok(())
+    turn.parts.iter().any(|part| matches!(part, Part::Call(_))) && !turn.parts.first().is_some_and(sealed)
 }
 
 fn system(ask: &Ask<'_>, body: &mut Object<'_>) {
@@ -288,13 +295,16 @@ fn input_schema<'s>(schema: Option<&'s RawValue>) -> Cow<'s, str> {
     }
 }
 
-fn sampling(ask: &Ask<'_>, body: &mut Object<'_>) {
-    for (key, number) in [("temperature", ask.temperature), ("top_p", ask.top_p)] {
-        if let Some(number) = number {
-            body.float(key, number);
-        }
+/// With thinking, Messages refuses what narrows the choice of tokens. Who asks for thinking means it; a temperature is mostly
+/// the habit of a framework.
+fn sampling(ask: &Ask<'_>, thinks: bool, body: &mut Object<'_>) {
+    if let Some(temperature) = ask.temperature.filter(|_| !thinks) {
+        body.float("temperature", temperature);
     }
-    if let Some(k) = ask.top_k {
+    if let Some(p) = ask.top_p.filter(|p| !thinks || *p >= LEAST_TOP_P) {
+        body.float("top_p", p);
+    }
+    if let Some(k) = ask.top_k.filter(|_| !thinks) {
         body.number("top_k", k);
     }
     if !ask.stop.is_empty() {

@@ -38,6 +38,65 @@ fn a_request_of_chat_is_asked_of_messages() {
     );
 }
 
+/// A request of Chat with an effort, as this model of Messages is asked it.
+fn asked_with_effort(model: &str, more: &Value) -> Value {
+    let mut body = json!({"messages": [{"role": "user", "content": "Hi"}], "reasoning_effort": "high"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let asked =
+        request(Dialect::Chat, Dialect::Messages, body.to_string().as_bytes(), model).expect("it is asked").body;
+    serde_json::from_slice(&asked).unwrap()
+}
+
+#[test]
+fn where_a_tool_must_be_called_thinking_is_left_off() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    for choice in [json!("required"), json!({"type": "function", "function": {"name": "f"}})] {
+        for model in ["claude-sonnet-4-5", "claude-opus-4-8"] {
+            let asked = asked_with_effort(model, &json!({"tools": tools, "tool_choice": choice, "temperature": 0.2}));
+            assert_eq!(asked["thinking"], json!({"type": "disabled"}), "{asked}");
+            assert_eq!((&asked["temperature"], &asked["max_tokens"]), (&json!(0.2), &json!(4096)), "{asked}");
+            let effort = if model == "claude-opus-4-8" { json!({"effort": "high"}) } else { Value::Null };
+            assert_eq!(asked["output_config"], effort, "{asked}");
+        }
+    }
+    let most = json!({"tools": tools, "tool_choice": "required", "reasoning_effort": "max"});
+    assert_eq!(asked_with_effort("claude-opus-4-8", &most)["output_config"], json!({"effort": "high"}));
+    let free = asked_with_effort("claude-sonnet-4-5", &json!({"tools": tools, "tool_choice": "auto"}));
+    assert_eq!(free["thinking"], json!({"type": "enabled", "budget_tokens": 24576}), "it thinks where it may choose");
+    let none = asked_with_effort("claude-sonnet-4-5", &json!({"tool_choice": "required"}));
+    assert_eq!(none["thinking"]["type"], "enabled", "where there is no tool, none must be called");
+}
+
+#[test]
+fn with_thinking_a_temperature_gives_way() {
+    for model in ["claude-sonnet-4-5", "claude-opus-4-8"] {
+        let asked = asked_with_effort(model, &json!({"temperature": 0.2, "top_p": 0.5, "top_k": 5}));
+        assert!(asked["thinking"].is_object(), "{asked}");
+        assert_eq!([&asked["temperature"], &asked["top_p"], &asked["top_k"]], [&Value::Null; 3], "{asked}");
+        assert_eq!(asked_with_effort(model, &json!({"top_p": 0.95}))["top_p"], 0.95);
+        let off = asked_with_effort(model, &json!({"temperature": 0.2, "top_p": 0.5, "reasoning_effort": "none"}));
+        assert_eq!((&off["temperature"], &off["top_p"]), (&json!(0.2), &json!(0.5)), "{off}");
+    }
+}
+
+#[test]
+fn a_call_that_comes_back_without_what_was_thought_before_it_is_answered_without_thinking() {
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let turns = |thought: Value| {
+        json!({"messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "tool_calls": [call], "thinking_blocks": thought},
+            {"role": "tool", "tool_call_id": "c", "content": "noon"},
+        ]})
+    };
+    let old = asked_with_effort("claude-sonnet-4-5", &turns(Value::Null));
+    assert_eq!(old["thinking"], json!({"type": "disabled"}), "{old}");
+    let sealed = turns(json!([{"type": "thinking", "thinking": "Hm.", "signature": "c2VhbA=="}]));
+    assert_eq!(asked_with_effort("claude-sonnet-4-5", &sealed)["thinking"]["type"], "enabled");
+    // A model that thinks adaptively takes such a turn.
+    assert_eq!(asked_with_effort("claude-opus-4-8", &turns(Value::Null))["thinking"], json!({"type": "adaptive"}));
+}
+
 #[test]
 fn a_refusal_names_the_field_and_repeats_nothing_of_the_request() {
     let cases = [
