@@ -20,8 +20,8 @@ use crate::proxy::exchange::{Unserved, hold, write_answer};
 use crate::transport::deadline::Deadline;
 use crate::transport::session::Session;
 
-/// What OpenAI writes into every event of a stream whose usage comes at its end.
-const NO_USAGE: &[u8] = b",\"usage\":null";
+/// What OpenAI writes into every event of a stream whose usage comes at its end, and how Python's `json` writes it.
+const NO_USAGE: [&[u8]; 2] = [b",\"usage\":null", b", \"usage\": null"];
 
 /// What the client has got so far, and how it wants the rest.
 pub struct Delivery {
@@ -165,9 +165,10 @@ impl Delivery {
 /// The event without `"usage":null`, which stands there only because usage was asked for. Within a string of JSON its
 /// quotes would be escaped, so it cannot be a part of what the model said.
 fn without_usage(raw: Bytes) -> Bytes {
-    let Some(at) = memmem::find(&raw, NO_USAGE) else { return raw };
+    let found = NO_USAGE.iter().find_map(|none| Some((memmem::find(&raw, none)?, none.len())));
+    let Some((at, len)) = found else { return raw };
     let (before, rest) = raw.split_at(at);
-    [before, rest.get(NO_USAGE.len()..).unwrap_or_default()].concat().into()
+    [before, rest.get(len..).unwrap_or_default()].concat().into()
 }
 
 #[cfg(test)]
@@ -178,6 +179,8 @@ mod tests {
     fn usage_that_was_not_asked_for_is_taken_out_and_nothing_else() {
         let raw = Bytes::from_static(b"data: {\"id\":\"1\",\"choices\":[],\"usage\":null,\"x\":1}\n\n");
         assert_eq!(without_usage(raw), &b"data: {\"id\":\"1\",\"choices\":[],\"x\":1}\n\n"[..]);
+        let blanks = Bytes::from_static(b"data: {\"id\": \"1\", \"choices\": [], \"usage\": null, \"x\": 1}\n\n");
+        assert_eq!(without_usage(blanks), &b"data: {\"id\": \"1\", \"choices\": [], \"x\": 1}\n\n"[..]);
         let said = Bytes::from_static(br#"data: {"choices":[{"delta":{"content":"say ,\"usage\":null"}}]}"#);
         assert_eq!(without_usage(said.clone()), said);
     }
