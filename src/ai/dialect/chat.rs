@@ -19,6 +19,7 @@ use super::text::Text;
 
 mod answer;
 mod body;
+mod calls;
 mod read;
 mod stream;
 mod usage;

@@ -48,6 +48,9 @@ struct Message<'a> {
     thinking_blocks: Option<Vec<ThinkingBlock<'a>>>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
+    /// The one call of old servers.
+    #[serde(borrow)]
+    function_call: Option<Function<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +99,8 @@ pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
     }
     parts.extend(filled(message.content).map(|text| Part::Text(text, None)));
     parts.extend(filled(message.refusal).map(Part::Refusal));
-    let calls = message.tool_calls.unwrap_or_default();
+    let mut calls = message.tool_calls.unwrap_or_default();
+    calls.extend(message.function_call.map(|function| ToolCall { id: None, function: Some(function) }));
     let stop = stop(choice.finish_reason.as_deref().unwrap_or_default()).with_calls(!calls.is_empty());
     let last = calls.len().saturating_sub(1);
     for (index, call) in calls.into_iter().enumerate() {

@@ -8,7 +8,8 @@ use super::super::json::{List, Object, object};
 use super::super::reply::{Piece, Stop};
 use super::super::text::{Text, lenient};
 use super::super::translate::{Malformed, Notes, Sink};
-use super::answer::{extra_content, filled, finish_reason, made_up_id, stop};
+use super::answer::{extra_content, filled, finish_reason, stop};
+use super::calls::{self, Calls};
 use super::usage::{self, UsageOf};
 use super::{ExtraContent, ThinkingBlock};
 use crate::ai::dialect::Dialect;
@@ -49,6 +50,9 @@ struct Delta<'a> {
     thinking_blocks: Option<Vec<ThinkingBlock<'a>>>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
+    /// The one call of old servers.
+    #[serde(borrow)]
+    function_call: Option<Function<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +74,18 @@ struct Function<'a> {
     arguments: Option<Text<'a>>,
 }
 
+impl<'a> ToolCall<'a> {
+    fn into_delta(self) -> calls::Delta<'a> {
+        let function = self.function.unwrap_or(Function { name: None, arguments: None });
+        calls::Delta {
+            index: self.index,
+            id: filled(self.id),
+            name: filled(function.name),
+            arguments: function.arguments.unwrap_or_default(),
+        }
+    }
+}
+
 /// Reads what a provider of Chat sends.
 #[derive(Debug, Default)]
 pub(in super::super) struct Reader {
@@ -77,17 +93,14 @@ pub(in super::super) struct Reader {
     id: Option<String>,
     /// Whether what is thought will be taken back as `reasoning_content`, and is not sealed yet.
     unsealed: bool,
-    /// The call whose arguments are coming, and how many there were before it.
-    call: Option<(Option<u64>, String)>,
-    calls: usize,
+    calls: Calls,
     stop: Option<Stop>,
 }
 
 impl Reader {
     /// # Errors
     ///
-    /// The event is none of Chat's, an error, or goes back to a call that another followed: a client of Messages is told
-    /// one call at a time.
+    /// The event is none of Chat's, an error, or about a call that cannot be told: see [`Calls`].
     pub(in super::super) fn event(&mut self, data: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
         if data == b"[DONE]" {
             return self.finish(sink);
@@ -123,7 +136,8 @@ impl Reader {
     pub(in super::super) fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let stop = self.stop.take().ok_or(Malformed::new("the answer ended without a reason to stop"))?;
         self.seal(sink);
-        sink.put(&Piece::Stop(stop.with_calls(self.calls > 0)));
+        self.calls.finish(sink);
+        sink.put(&Piece::Stop(stop.with_calls(self.calls.any())));
         sink.put(&Piece::End);
         Ok(())
     }
@@ -148,9 +162,15 @@ impl Reader {
             self.seal(sink);
             sink.put(&Piece::Refusal(&text));
         }
-        for call in delta.tool_calls.unwrap_or_default() {
+        let legacy = delta.function_call.map(|function| ToolCall {
+            index: None,
+            id: None,
+            function: Some(function),
+            _extra_content: None,
+        });
+        for call in delta.tool_calls.unwrap_or_default().into_iter().chain(legacy) {
             self.seal(sink);
-            self.call(call, sink)?;
+            self.calls.take(call.into_delta(), self.id.as_deref().unwrap_or_default(), sink)?;
         }
         Ok(())
     }
@@ -159,32 +179,6 @@ impl Reader {
         if std::mem::take(&mut self.unsealed) {
             sink.put(&Piece::Seal(Seal::Chat(Text::default())));
         }
-    }
-
-    /// Some servers leave the index out or say zero for every call; then a new id with a name begins a new one.
-    fn call(&mut self, call: ToolCall<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        let function = call.function.unwrap_or(Function { name: None, arguments: None });
-        let id = call.id.filter(|id| !id.is_empty());
-        let name = function.name.filter(|name| !name.is_empty());
-        let another = match &self.call {
-            None => true,
-            Some((index, last)) => {
-                (call.index.is_some() && call.index != *index)
-                    || (name.is_some() && id.as_ref().is_some_and(|id| **id != **last))
-            }
-        };
-        if another {
-            let name = name.ok_or(Malformed::foreign("a call of a tool without a name, or after another had begun"))?;
-            let made_up = || made_up_id(self.id.as_deref().unwrap_or_default(), self.calls, &name).into();
-            let id = id.unwrap_or_else(made_up);
-            sink.put(&Piece::Call { id: &id, name: &name, seal: None });
-            self.call = Some((call.index, id.0.into_owned()));
-            self.calls += 1;
-        }
-        if let Some(arguments) = function.arguments.filter(|arguments| !arguments.is_empty()) {
-            sink.put(&Piece::Arguments(&arguments));
-        }
-        Ok(())
     }
 }
 

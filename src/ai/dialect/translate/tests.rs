@@ -177,6 +177,22 @@ fn a_tool_keeps_the_clients_name_for_it_in_whole_answers_and_in_streams() {
 }
 
 #[test]
+fn calls_that_wait_for_another_are_held_up_to_a_bound() {
+    let mut stream = Stream::new(Dialect::Chat, Dialect::Messages, golden::notes());
+    let mut put = |index: u64, name: Option<&str>, arguments: &str| {
+        let call = json!({"index": index, "id": name, "function": {"name": name, "arguments": arguments}});
+        let chunk = json!({"id": "1", "choices": [{"delta": {"tool_calls": [call]}}]});
+        let mut out = Vec::new();
+        stream.event(chunk.to_string().as_bytes(), &mut out).map(|()| out.len())
+    };
+    put(0, Some("f"), "{").unwrap();
+    put(1, Some("g"), "{").unwrap();
+    let mebibyte = "x".repeat(1 << 20);
+    let held = (0..9).map(|_| put(1, None, &mebibyte)).find(|held| *held != Ok(0));
+    assert!(held.unwrap().unwrap_err().foreign, "the provider is well, and its answer cannot be told");
+}
+
+#[test]
 fn usage_ends_a_stream_of_chat_only_where_it_was_asked_for() {
     let sse = golden::files("stream/messages").into_iter().find(|(name, _)| name == "text").unwrap().1;
     for asked_for in [false, true] {

@@ -1,0 +1,163 @@
+//! The calls of a stream of Chat, told one after the other: a provider may go to and fro between them, and the blocks of a
+//! client of Messages do not overlap.
+//!
+//! The first call that is not complete passes on as it comes; those after it are held until it is. Whether it is shows its
+//! arguments, one JSON object, or else the end of the stream.
+
+use std::collections::VecDeque;
+
+use super::super::reply::Piece;
+use super::super::text::Text;
+use super::super::translate::{Malformed, Sink};
+use super::answer::made_up_id;
+use crate::ai::sse::MAX_EVENT;
+
+/// What a held call counts beside its bytes.
+const OVERHEAD: usize = 256;
+
+/// What a delta says of a call. Some servers leave the index out or say zero for every call; then a new id with a name
+/// begins a new one.
+pub(super) struct Delta<'a> {
+    pub(super) index: Option<u64>,
+    pub(super) id: Option<Text<'a>>,
+    pub(super) name: Option<Text<'a>>,
+    pub(super) arguments: Text<'a>,
+}
+
+/// See above.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    /// The one that passes, then those that wait, in the order in which they began.
+    open: VecDeque<Call>,
+    /// The client has been told of the first of `open`.
+    begun: bool,
+    /// Calls so far.
+    count: usize,
+    /// What those that wait take.
+    held: usize,
+}
+
+#[derive(Debug)]
+struct Call {
+    index: Option<u64>,
+    id: String,
+    name: String,
+    /// Arguments that the client has not got.
+    waiting: String,
+    object: Object,
+}
+
+impl Calls {
+    /// Whether there were any.
+    pub(super) const fn any(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Takes in a delta. `answer`: the answer's id.
+    ///
+    /// # Errors
+    ///
+    /// It goes back to a call that was complete, begins one without a name, or there is too much to hold.
+    pub(super) fn take(&mut self, delta: Delta<'_>, answer: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
+        let Delta { index, id, name, arguments } = delta;
+        let is_of = |call: &Call| {
+            let another = name.is_some() && id.as_ref().is_some_and(|id| **id != *call.id);
+            (index.is_none() || index == call.index) && !another
+        };
+        let at = match (self.open.iter().rposition(is_of), name) {
+            (Some(at), _) => at,
+            (None, Some(name)) => {
+                let id = id.map_or_else(|| made_up_id(answer, self.count, &name), |id| id.0.into_owned());
+                self.count += 1;
+                self.held = self.held.saturating_add(OVERHEAD + id.len() + name.len());
+                let name = name.0.into_owned();
+                self.open.push_back(Call { index, id, name, waiting: String::new(), object: Object::default() });
+                self.open.len() - 1
+            }
+            (None, None) if arguments.is_blank() => return Ok(()),
+            (None, None) => {
+                return Err(Malformed::foreign("a call of a tool without a name, or after it was complete"));
+            }
+        };
+        if let Some(call) = self.open.get_mut(at).filter(|call| !(call.object.complete && arguments.is_blank())) {
+            call.object.take(&arguments);
+            call.waiting.push_str(&arguments);
+            self.held = self.held.saturating_add(arguments.len());
+        }
+        self.tell(false, sink);
+        if self.held > MAX_EVENT {
+            return Err(Malformed::foreign("calls of tools that are too long to be put into their order"));
+        }
+        Ok(())
+    }
+
+    /// No more comes: all are told, complete or not.
+    pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
+        self.tell(true, sink);
+    }
+
+    /// Tells what can be told by now.
+    fn tell(&mut self, all: bool, sink: &mut Sink<'_>) {
+        while let Some(call) = self.open.front_mut() {
+            if !std::mem::replace(&mut self.begun, true) {
+                sink.put(&Piece::Call { id: &call.id, name: &call.name, seal: None });
+                self.held = self.held.saturating_sub(OVERHEAD + call.id.len() + call.name.len());
+            }
+            if !call.waiting.is_empty() {
+                sink.put(&Piece::Arguments(&call.waiting));
+                self.held = self.held.saturating_sub(call.waiting.len());
+                call.waiting.clear();
+            }
+            // The last one stays, for some servers repeat its id and its name with what follows.
+            if !(all || call.object.complete && self.open.len() > 1) {
+                return;
+            }
+            self.open.pop_front();
+            self.begun = false;
+        }
+    }
+}
+
+/// How far a JSON object that comes in pieces is.
+#[derive(Debug, Default)]
+struct Object {
+    depth: usize,
+    quoted: bool,
+    escaped: bool,
+    complete: bool,
+}
+
+impl Object {
+    fn take(&mut self, json: &str) {
+        for byte in json.bytes() {
+            match byte {
+                _ if std::mem::take(&mut self.escaped) => {}
+                b'\\' if self.quoted => self.escaped = true,
+                b'"' => self.quoted = !self.quoted,
+                _ if self.quoted => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.complete |= self.depth == 0;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_complete_with_its_last_brace_and_not_with_one_in_a_string() {
+        let mut object = Object::default();
+        for (piece, complete) in
+            [("", false), ("{\"a\":", false), ("\"}\\\"}", false), ("\",\"b\":[{}", false), ("]", false), ("}", true)]
+        {
+            object.take(piece);
+            assert_eq!(object.complete, complete, "{piece}");
+        }
+    }
+}
