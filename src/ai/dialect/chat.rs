@@ -22,6 +22,7 @@ mod body;
 mod calls;
 mod read;
 mod stream;
+mod strict;
 mod usage;
 mod write;
 

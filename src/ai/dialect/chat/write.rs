@@ -8,6 +8,7 @@
 //! | a result that is an error | `Error: ` before its text |
 //! | thinking without a seal that Chat gave | nothing: only its maker can read it |
 //! | a document of plain text | a text |
+//! | a strict schema that OpenAI's strict mode would refuse | the schema, not strict |
 //! | a name of a user of more than 64 bytes | its digest, which is as good a name |
 //!
 //! What the client calls `max_tokens` is `max_completion_tokens` for models of OpenAI's own names, of which the newer
@@ -18,6 +19,7 @@ use super::super::json::{List, Object, object};
 use super::super::names::{Names, call_id, digest};
 use super::super::translate::Untranslatable;
 use super::super::{Dialect, text::Text};
+use super::strict::is_strict;
 
 /// # Errors
 ///
@@ -90,7 +92,7 @@ fn tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
                     if let Some(schema) = schema {
                         function.raw("parameters", schema.get());
                     }
-                    if *strict {
+                    if *strict && schema.is_none_or(|schema| is_strict(schema.get())) {
                         function.flag("strict", true);
                     }
                 });
@@ -125,7 +127,7 @@ fn response_format(format: &Format<'_>, o: &mut Object<'_>) {
                     o.text("description", description);
                 }
                 o.raw("schema", schema.get());
-                o.flag("strict", *strict);
+                o.flag("strict", *strict && is_strict(schema.get()));
             });
         }
     }
