@@ -6,6 +6,7 @@ pub mod error;
 mod gemini;
 mod json;
 mod media;
+mod members;
 mod messages;
 mod names;
 mod reply;

@@ -20,6 +20,7 @@ use super::text::Text;
 mod answer;
 mod body;
 mod read;
+mod schema;
 mod stream;
 mod usage;
 mod write;

@@ -12,12 +12,11 @@
 //! `writeOnly`.
 
 use std::collections::HashMap;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::json::Object;
+use super::super::members::Members;
 use super::super::text::Text;
 use super::super::translate::Untranslatable;
 use words::{Place, annotate, is_null, place_of};
@@ -36,37 +35,6 @@ const TIMES: usize = 64;
 
 /// Words that one schema may have.
 const MOST_WORDS: usize = 128;
-
-/// The members of an object, in their order.
-struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Read)
-    }
-}
-
-impl<'a> Members<'a> {
-    fn get(&self, key: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(name, _)| &**name == key).map(|(_, value)| *value)
-    }
-}
 
 /// Writes the schemas of one request.
 pub(super) struct Schemas {

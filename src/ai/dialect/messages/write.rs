@@ -4,7 +4,7 @@
 //! |---|---|
 //! | no bound of tokens | 4096, and what thinking gets comes on top: Messages asks for a bound |
 //! | a temperature above 1 | refused |
-//! | a JSON Schema for the answer | `output_config.format`, which Claude knows from 4.5 on |
+//! | a JSON Schema for the answer | `output_config.format`, which Claude knows from 4.5 on; see [`schema`] |
 //! | thinking, with a tool that must be called, or behind a call without what was thought before it | none |
 //! | a temperature, `top_k`, and `top_p` below 0.95, with thinking | nothing: Messages refuses them |
 //! | JSON of any shape, penalties, a seed, verbosity, sound, a choice among some tools | refused |
@@ -25,6 +25,7 @@ use super::super::json::{List, Object, object};
 use super::super::names::{Names, call_id, digest};
 use super::super::thinking::{ForMessages, ThinkingConfig, takes_budget};
 use super::super::translate::Untranslatable;
+use super::schema;
 
 /// Bytes of a `user_id`.
 const MOST_USER_ID: usize = 256;
@@ -250,9 +251,12 @@ fn tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
                 if let Some(description) = description {
                     tool.text("description", description);
                 }
-                tool.raw("input_schema", &input_schema(*schema));
+                let schema = input_schema(*schema);
                 if *strict {
+                    schema::write("input_schema", &schema, tool);
                     tool.flag("strict", true);
+                } else {
+                    tool.raw("input_schema", &schema);
                 }
             });
         }
@@ -323,21 +327,21 @@ fn think(ask: &Ask<'_>, thinking: ForMessages, body: &mut Object<'_>) {
             ThinkingConfig::Disabled => o.text("type", "disabled"),
         });
     }
-    let schema = match &ask.format {
+    let answer = match &ask.format {
         Some(Format::Schema { schema, .. }) => Some(schema),
         _ => None,
     };
-    if thinking.effort.is_none() && schema.is_none() {
+    if thinking.effort.is_none() && answer.is_none() {
         return;
     }
     body.object("output_config", |config| {
         if let Some(effort) = thinking.effort {
             config.text("effort", effort);
         }
-        if let Some(schema) = schema {
+        if let Some(answer) = answer {
             config.object("format", |format| {
                 format.text("type", "json_schema");
-                format.raw("schema", schema.get());
+                schema::write("schema", answer.get(), format);
             });
         }
     });

@@ -3,9 +3,10 @@
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::super::super::json::{Object, compact, object};
+use super::super::super::json::Object;
+use super::super::super::members::Members;
 use super::super::super::text::Text;
-use super::{Members, Node};
+use super::Node;
 
 /// What becomes of a word of JSON Schema.
 pub(super) enum Place<'a> {
@@ -69,20 +70,9 @@ fn words(raw: &RawValue) -> Option<Vec<Text<'_>>> {
 
 /// `description`, with what else must hold, and `nullable`.
 pub(super) fn annotate(node: &Node<'_>, kind: Option<&str>, o: &mut Object<'_>) {
-    let said = node.members.get("description").and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok());
-    let more: Vec<_> =
+    let rules: Vec<_> =
         node.members.0.iter().filter(|(key, raw)| matches!(place_of(key, raw, kind), Place::Description)).collect();
-    if !more.is_empty() {
-        let mut rules = Vec::new();
-        object(&mut rules, |o| more.iter().for_each(|(key, raw)| o.raw(key, &compact(raw.get()))));
-        let rules = String::from_utf8_lossy(&rules);
-        match said {
-            Some(said) => o.joined("description", &[&said, "\n\nIt must also satisfy ", &rules]),
-            None => o.joined("description", &["It must satisfy ", &rules]),
-        }
-    } else if let Some(said) = said {
-        o.text("description", &said);
-    }
+    node.members.describe(&rules, o);
     let null_word = node.members.get("enum").is_some_and(|raw| {
         serde_json::from_str::<Vec<Option<IgnoredAny>>>(raw.get()).is_ok_and(|list| list.iter().any(Option::is_none))
     });
