@@ -190,6 +190,10 @@ async fn after_the_first_content_a_broken_stream_ends_with_one_error_in_the_word
         let events = stream(&gate, "responses", &streamed(responses("o", "hello"))).await.rest().await;
         let told = responses_told(&events);
         assert!(told.text == "This is a " && !told.errors.is_empty() && !told.ended, "{twist:?}: {told:?}");
+        let (error, said) = (&told.errors[0], matches!(twist, Twist::Error(_)));
+        assert_eq!(error["sequence_number"], events.len() - 1, "{twist:?}: it is the next one: {error}");
+        assert_eq!(error["error"].is_null(), said, "{twist:?}: what the provider says has its shape: {error}");
+        assert_eq!(error["code"] == "server_error", said, "{twist:?}: and its word: {error}");
 
         assert_eq!(b.hits(), 0, "{twist:?}: no second beginning");
         let lines = gate.access_log(3).await;

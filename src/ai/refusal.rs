@@ -53,6 +53,8 @@ struct More {
     open: Option<Arc<str>>,
     /// Another try would end the same way.
     final_word: bool,
+    /// The provider's own word for what is wrong, where it said so in a stream.
+    word: Option<&'static str>,
     /// A provider's own error body in the client's dialect, passed on as it is.
     passed: Option<(HeaderValue, Bytes)>,
 }
@@ -119,6 +121,18 @@ impl Refusal {
         self
     }
 
+    /// The same with the provider's own word, for the end of a stream in its dialect.
+    #[must_use]
+    pub fn word(mut self, word: &'static str) -> Self {
+        self.more().word = Some(word);
+        self
+    }
+
+    /// The event that ends a stream of `dialect`, in which `number` events came before.
+    pub fn event(&self, dialect: Dialect, request_id: &str, number: u64) -> Bytes {
+        error::event(dialect, &self.text(request_id), number, self.more.as_ref().and_then(|more| more.word))
+    }
+
     fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -141,7 +155,7 @@ impl Refusal {
     }
 
     /// The words of it, as dialects put them.
-    pub fn text<'a>(&'a self, request_id: &'a str) -> ErrorText<'a> {
+    fn text<'a>(&'a self, request_id: &'a str) -> ErrorText<'a> {
         ErrorText {
             status: self.status,
             code: self.code,

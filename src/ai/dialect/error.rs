@@ -136,12 +136,13 @@ pub fn render(dialect: Dialect, text: &ErrorText<'_>) -> Bytes {
     .into()
 }
 
-/// The event that ends a stream which cannot go on (row C22).
-pub fn event(dialect: Dialect, text: &ErrorText<'_>) -> Bytes {
+/// The event that ends a stream which cannot go on (row C22). Of Responses, as number `number`, and where the provider itself
+/// said so, with its own `word`.
+pub fn event<'a>(dialect: Dialect, text: &ErrorText<'a>, number: u64, word: Option<&'a str>) -> Bytes {
     let mut out = Vec::with_capacity(256);
     match dialect {
         Dialect::Messages => write_event(&mut out, Some("error"), &json(&Anthropic::new(text, None))),
-        Dialect::Responses => write_event(&mut out, Some("error"), &json(&ResponsesEvent::new(text))),
+        Dialect::Responses => write_event(&mut out, Some("error"), &json(&ResponsesEvent::new(text, number, word))),
         _ => write_event(&mut out, None, &json(&OpenAi { error: Error::new(text, None) })),
     }
     out.into()
@@ -235,8 +236,8 @@ impl<'a> Anthropic<'a> {
     }
 }
 
-/// The event `error` of Responses. The standard has its fields at the top; what OpenAI sends, and its SDKs raise, has them
-/// in `error`.
+/// The event `error` of Responses. The standard has its fields at the top, and OpenAI's own are so: its SDKs yield them as
+/// events. What the gateway says for itself has them in `error` too, for then they raise it.
 #[derive(Serialize)]
 struct ResponsesEvent<'a> {
     #[serde(rename = "type")]
@@ -245,12 +246,14 @@ struct ResponsesEvent<'a> {
     code: &'a str,
     message: &'a str,
     param: Option<&'a str>,
-    error: Error<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Error<'a>>,
 }
 
 impl<'a> ResponsesEvent<'a> {
-    fn new(text: &ErrorText<'a>) -> Self {
-        let error = Error::new(text, None);
-        Self { kind: "error", sequence_number: 0, code: text.code, message: text.message, param: text.param, error }
+    fn new(text: &ErrorText<'a>, sequence_number: u64, word: Option<&'a str>) -> Self {
+        let error = word.is_none().then(|| Error::new(text, None));
+        let code = word.unwrap_or(text.code);
+        Self { kind: "error", sequence_number, code, message: text.message, param: text.param, error }
     }
 }

@@ -12,7 +12,6 @@ use memchr::memmem;
 use super::answer::{self, NEVER, event_fields};
 use crate::ai::answers::Piece;
 use crate::ai::dialect::Dialect;
-use crate::ai::dialect::error;
 use crate::ai::refusal::Refusal;
 use crate::ai::sse::COMMENT;
 use crate::proxy::context::RequestContext;
@@ -33,13 +32,15 @@ pub struct Delivery {
     keepalive: Duration,
     comment: Deadline,
     dialect: Dialect,
+    /// Events that went out.
+    events: u64,
 }
 
 impl Delivery {
     /// Nothing has gone out. `keepalive`: zero for no comments.
     pub fn new(streams: bool, wants_usage: bool, keepalive: Duration, dialect: Dialect) -> Self {
         let keepalive = if keepalive.is_zero() || !streams { NEVER } else { keepalive };
-        Self { begun: false, wants_usage, keepalive, comment: Deadline::default(), dialect }
+        Self { begun: false, wants_usage, keepalive, comment: Deadline::default(), dialect, events: 0 }
     }
 
     /// Whether the header block of a stream has gone out.
@@ -95,6 +96,8 @@ impl Delivery {
     /// # Errors
     /// When the client is gone.
     pub async fn piece(&mut self, session: &mut Session<'_>, piece: Piece) -> Result<(), Unserved> {
+        // A comment of the provider's is none.
+        self.events += u64::from(!piece.bytes.starts_with(b":"));
         if self.wants_usage {
             write_answer(session, &piece.bytes).await?;
         } else if !piece.usage {
@@ -156,7 +159,7 @@ impl Delivery {
         ctx.termination = Some(refusal.termination);
         ctx.error = Some(refusal.code);
         hold(ctx, false);
-        let event = error::event(self.dialect, &refusal.text(ctx.request_id.as_str()));
+        let event = refusal.event(self.dialect, ctx.request_id.as_str(), self.events);
         write_answer(session, &event).await?;
         answer::last(session, Bytes::new()).await
     }

@@ -296,7 +296,11 @@ pub(super) fn told_of(broken: &Broken) -> Refusal {
             Termination::UpstreamInvalid,
         ),
     };
-    Refusal::new(status, code, message, termination)
+    let refusal = Refusal::new(status, code, message, termination);
+    match broken {
+        Broken::Error(error) => refusal.word(error.code()),
+        _ => refusal,
+    }
 }
 
 /// Says who serves, and after how many tries, where that is wanted.

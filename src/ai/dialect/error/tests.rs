@@ -63,19 +63,25 @@ fn anthropic_clients_read_an_error_as_anthropic_writes_it() {
 fn a_stream_that_breaks_ends_with_an_event_of_its_dialect() {
     let lost = ErrorText { message: "Upstream connection lost", param: None, ..text(502) };
     assert_eq!(
-        event(Dialect::Messages, &lost),
+        event(Dialect::Messages, &lost, 4, None),
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Upstream connection lost\"}}\n\n"
     );
     assert_eq!(
-        event(Dialect::Chat, &lost),
+        event(Dialect::Chat, &lost, 4, None),
         "data: {\"error\":{\"message\":\"Upstream connection lost\",\"type\":\"server_error\",\"param\":null,\"code\":\"CODE\"}}\n\n"
     );
-    let responses = event(Dialect::Responses, &lost);
+    let responses = event(Dialect::Responses, &lost, 4, None);
     let data = responses.strip_prefix(b"event: error\ndata: ").unwrap();
     let data: Value = serde_json::from_slice(data).unwrap();
     assert_eq!(
         (&data["type"], &data["code"], &data["error"]["code"]),
         (&json!("error"), &json!("CODE"), &json!("CODE"))
+    );
+    assert_eq!(data["sequence_number"], 4);
+    assert_eq!(
+        event(Dialect::Responses, &lost, 4, Some("server_error")),
+        "event: error\ndata: {\"type\":\"error\",\"sequence_number\":4,\"code\":\"server_error\",\"message\":\"Upstream connection lost\",\"param\":null}\n\n",
+        "as the provider says it, whose own words are not told"
     );
 }
 
