@@ -78,7 +78,7 @@ mod tests {
         let inner = object(&json!({"n": {"type": ["integer", "null"], "minimum": 0}}), &json!(["n"]));
         let outer = json!({
             "list": {"type": "array", "items": {"$ref": "#/$defs/inner"}, "minItems": 2},
-            "either": {"anyOf": [inner.clone(), {"type": "null"}]},
+            "either": {"anyOf": [inner, {"type": "null"}]},
             "day": {"type": "string", "format": "date"},
         });
         let mut schema = object(&outer, &json!(["list", "either", "day"]));

@@ -100,7 +100,8 @@ fn refuse(ask: &Ask<'_>) -> Result<(), Untranslatable> {
 /// and does not begin with what was thought before: most clients of Chat do not bring that back.
 fn may_think(ask: &Ask<'_>, model: &str) -> bool {
     let must_call = !ask.tools.is_empty() && matches!(ask.choice, Some(Choice::Required | Choice::Tool(_)));
-    !must_call && !(takes_budget(model) && calls_without_thinking(ask))
+    let lacks_thinking = takes_budget(model) && calls_without_thinking(ask);
+    !must_call && !lacks_thinking
 }
 
 fn calls_without_thinking(ask: &Ask<'_>) -> bool {
