@@ -526,6 +526,38 @@ async fn without_models_of_its_own_the_gateway_lists_and_serves_those_of_its_pro
 }
 
 #[tokio::test]
+async fn a_wildcard_takes_every_model_that_begins_like_it() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    a.set_models(&["gpt-5", "gpt-4o", "whisper-1"]);
+    b.set_models(&["claude-x", "other", "gpt-4o"]);
+    let gate = ai()
+        .openai("first", &a)
+        .openai("second", &b)
+        .model("\"gpt-*\"", &["first"])
+        .model("gpt-4o", &["second"])
+        .model("\"openai/*\"", &["\"first/*\""])
+        .model("\"claude-*\"", &["second"])
+        .of_route("models: [\"gpt-*\", \"openai/*\", claude-x]")
+        .start()
+        .await;
+    for (asked, mock, served) in [
+        ("gpt-5", &a, "gpt-5"),
+        ("gpt-4o", &b, "gpt-4o"),
+        ("openai/gpt-4o", &a, "gpt-4o"),
+        ("claude-x", &b, "claude-x"),
+    ] {
+        let answer = ask(&gate, "chat/completions", &chat(asked, "x")).await;
+        assert_eq!((answer.status, &got(mock)["model"]), (200, &json!(served)), "{asked}");
+    }
+    for refused in ["claude-y", "llama", "gpt"] {
+        let answer = ask(&gate, "chat/completions", &chat(refused, "x")).await;
+        assert_openai(&answer, 400, "UNSUPPORTED_MODEL");
+    }
+    let listed = ids(&gate.get("/v1/models").await);
+    assert_eq!(listed, ["claude-x", "gpt-4o", "gpt-5", "openai/gpt-4o", "openai/gpt-5", "openai/whisper-1"]);
+}
+
+#[tokio::test]
 async fn a_list_of_models_does_not_wait_for_a_provider_that_does_not_answer() {
     let [a, b] = upstreams(["a", "b"]).await;
     a.set_models(&["alpha"]);

@@ -1,6 +1,6 @@
 //! The catalogue: the name of a model -> the targets that may serve it, in the order in which they are tried.
 //!
-//! With `ai.models`, only those may be asked for; without, any model of any provider: by `provider/model`, by the list
+//! With `ai.models`, only those may be asked for, and what its wildcards take; without, any model of any provider: by `provider/model`, by the list
 //! of the provider, by the family of its name, or because there is one provider only.
 //!
 //! **Invariant:** shares of a rank are exact: over one round of a rank each target comes first as often as its weight
@@ -10,10 +10,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::config::ai::{Ai, AiTimeouts, Model, ModelTarget, Provider, ProviderKind};
+use crate::config::ai::{Ai, AiTimeouts, Model, ModelTarget, Provider, ProviderKind, wildcard};
 
 /// The longest round of a rank; weights that need more are scaled down.
 const LONGEST_ROUND: u32 = 1000;
+/// What metrics call a model that the configuration does not name.
+const OTHER: &str = "other";
 
 /// Finds the targets of a model.
 pub struct Catalog {
@@ -46,7 +48,7 @@ pub struct Candidate {
 /// How a request for a model goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The model as metrics name it: a name of the configuration, or `other`.
+    /// The model as metrics name it: a name of the configuration, a wildcard among them, or `other`.
     pub label: Arc<str>,
     /// In the order in which they are tried. Never empty.
     pub candidates: Vec<Candidate>,
@@ -68,15 +70,16 @@ impl Catalog {
 
     /// How a request for `model` goes; `None` when nobody knows it.
     pub fn plan(&self, model: &str) -> Option<Plan> {
-        if let Some(entry) = self.entries.get(model).or_else(|| self.entries.get("*")) {
-            return Some(entry.plan(model, &self.config));
+        let by_wildcard = || self.entries.get(&self.config.taken_by(model)?.name);
+        if let Some(entry) = self.entries.get(model).or_else(by_wildcard) {
+            return entry.plan(model, &self.config);
         }
         if !self.entries.is_empty() {
             return None;
         }
         let candidate = self.open(model)?;
         Some(Plan {
-            label: label_of(&self.config, &candidate),
+            label: label_of(&self.config, &candidate, OTHER),
             candidates: vec![candidate],
             assumed_output: self.config.assumed_output,
             timeouts: self.config.timeouts,
@@ -87,21 +90,33 @@ impl Catalog {
     pub fn at(&self, provider: usize, model: &str) -> Plan {
         let candidates = vec![Candidate { provider, model: model.into(), place: 0 }];
         Plan {
-            label: Arc::from("other"),
+            label: Arc::from(OTHER),
             candidates,
             assumed_output: self.config.assumed_output,
             timeouts: self.config.timeouts,
         }
     }
 
-    /// Whether any model may be asked for, and not only those of the configuration.
+    /// Whether any model of any provider may be asked for, and not only what the configuration names.
     pub fn is_open(&self) -> bool {
-        self.entries.is_empty() || self.entries.contains_key("*")
+        self.entries.is_empty()
     }
 
     /// The names that the configuration gives.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.config.models.iter().map(|model| &model.name).filter(|name| &***name != "*")
+        self.config.models.iter().map(|model| &model.name).filter(|name| wildcard(name).is_none())
+    }
+
+    /// The names by which wildcards lead to `model` of the provider of this index, where it is the first to be asked.
+    pub fn by_wildcard(&self, provider: usize, model: &str) -> impl Iterator<Item = Arc<str>> {
+        let is_on = |target: &ModelTarget| self.config.providers.get(target.provider).is_some_and(|it| it.enabled);
+        let wildcards = self.config.models.iter().filter(|model| wildcard(&model.name).is_some());
+        wildcards.filter_map(move |entry| {
+            let first = entry.ranks.iter().find(|rank| rank.iter().any(is_on))?;
+            let target = first.iter().find(|target| target.provider == provider)?;
+            let asked = entry.asked(target, model)?;
+            self.config.model(&asked).is_some_and(|found| found.name == entry.name).then_some(asked)
+        })
     }
 
     /// Who has `model`, when no list says so.
@@ -130,31 +145,34 @@ impl Catalog {
 }
 
 impl Entry {
-    fn plan(&self, asked: &str, config: &Ai) -> Plan {
+    /// `None` when nothing is left of the name that any provider could be asked for.
+    fn plan(&self, asked: &str, config: &Ai) -> Option<Plan> {
         let mut candidates = Vec::new();
         let mut before = 0;
         for (rank, targets) in self.ranks.iter().zip(&self.model.ranks) {
             let first = rank.next();
             let order = first.into_iter().chain((0..targets.len()).filter(|index| Some(*index) != first));
             for (index, target) in order.filter_map(|index| Some((index, targets.get(index)?))) {
-                let model = target.model.clone().unwrap_or_else(|| asked.into());
+                let Some(model) = self.model.served(target, asked) else { continue };
                 candidates.push(Candidate { provider: target.provider, model, place: before + index });
             }
             before += targets.len();
         }
-        let label = match candidates.first() {
-            Some(first) if &*self.model.name == "*" => label_of(config, first),
-            _ => Arc::clone(&self.model.name),
+        let name = &self.model.name;
+        let label = match wildcard(name) {
+            None => Arc::clone(name),
+            Some(start) => label_of(config, candidates.first()?, if start.is_empty() { OTHER } else { name }),
         };
-        Plan { label, candidates, assumed_output: self.model.assumed_output, timeouts: self.model.timeouts }
+        Some(Plan { label, candidates, assumed_output: self.model.assumed_output, timeouts: self.model.timeouts })
     }
 }
 
-/// The name under which a model that `ai.models` does not name is counted: its own, where its provider's list has it.
-fn label_of(config: &Ai, candidate: &Candidate) -> Arc<str> {
+/// The name under which a model that `ai.models` does not name is counted: its own, where its provider's list has it, else
+/// `other`. Clients cannot make names.
+fn label_of(config: &Ai, candidate: &Candidate, other: &str) -> Arc<str> {
     let listed = config.providers.get(candidate.provider);
     let listed = listed.and_then(|provider| provider.models.iter().find(|name| **name == candidate.model));
-    listed.map_or_else(|| Arc::from("other"), Arc::clone)
+    listed.map_or_else(|| Arc::from(other), Arc::clone)
 }
 
 impl Rank {

@@ -48,17 +48,34 @@ pub struct Ai {
 impl Ai {
     /// Whether models may be asked for that `models` does not name: then those in the lists of providers have names, too.
     pub fn names_more_than_models(&self) -> bool {
-        self.models.is_empty() || self.models.iter().any(|model| &*model.name == "*")
+        self.models.is_empty() || self.models.iter().any(|model| wildcard(&model.name).is_some())
+    }
+
+    /// The model of `models` that a client gets who asks for `name`: the one of that name, else the longest wildcard.
+    pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
+        self.models.iter().find(|model| *model.name == *name).or_else(|| self.taken_by(name))
+    }
+
+    /// The longest wildcard that takes whatever begins with `start`.
+    pub fn taken_by(&self, start: &str) -> Option<&Arc<Model>> {
+        let takes = |model: &&Arc<Model>| wildcard(&model.name).is_some_and(|prefix| start.starts_with(prefix));
+        self.models.iter().filter(takes).max_by_key(|model| model.name.len())
     }
 
     /// Whether `model` is what a client of a route with `target` may come to.
     pub fn is_asked(&self, model: &Model, target: &AiTarget) -> bool {
-        let named = |name: &Arc<str>| self.models.iter().any(|model| model.name == *name);
-        let allowed = &target.models;
-        allowed.is_empty()
-            || allowed.contains(&model.name)
-            || (&*model.name == "*" && allowed.iter().any(|name| !named(name)))
+        let is_it = |found: Option<&Arc<Model>>| found.is_some_and(|found| found.name == model.name);
+        let leads_to = |name: &Arc<str>| match wildcard(name) {
+            Some(start) => model.name.starts_with(start) || is_it(self.taken_by(start)),
+            None => is_it(self.model(name)),
+        };
+        target.models.is_empty() || target.models.iter().any(leads_to)
     }
+}
+
+/// What names begin with that are meant by `name`, when that is a wildcard: it ends in `*`.
+pub fn wildcard(name: &str) -> Option<&str> {
+    name.strip_suffix('*')
 }
 
 /// A provider of models.
@@ -182,7 +199,7 @@ pub enum KeyPlace {
 /// A model as clients ask for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
-    /// The name that clients use; `*` takes every other.
+    /// The name that clients use; one that is a [`wildcard`] takes every other that begins like it.
     pub name: Arc<str>,
     /// Ranks in the order in which they are tried; targets of one rank share by weight, and are each other's
     /// fallback. No rank is empty.
@@ -193,12 +210,40 @@ pub struct Model {
     pub timeouts: AiTimeouts,
 }
 
+impl Model {
+    /// What the provider of `target` calls what a client calls `asked`; `None`: nothing is left of the name.
+    pub fn served(&self, target: &ModelTarget, asked: &str) -> Option<Arc<str>> {
+        let Some(own) = &target.model else { return Some(asked.into()) };
+        let (Some(start), Some(own_start)) = (wildcard(&self.name), wildcard(own)) else {
+            return Some(Arc::clone(own));
+        };
+        let served = [own_start, asked.strip_prefix(start)?].concat();
+        (!served.is_empty()).then(|| served.into())
+    }
+
+    /// The same where only one name can be meant, whatever clients ask for.
+    pub fn only_served<'a>(&'a self, target: &'a ModelTarget) -> Option<&'a Arc<str>> {
+        let name = target.model.as_ref().unwrap_or(&self.name);
+        wildcard(name).is_none().then_some(name)
+    }
+
+    /// What a client has to ask for so that the provider of `target` is asked for `served`; `None`: nothing leads there.
+    pub fn asked(&self, target: &ModelTarget, served: &str) -> Option<Arc<str>> {
+        let name = target.model.as_ref().unwrap_or(&self.name);
+        match (wildcard(&self.name), wildcard(name)) {
+            (Some(start), Some(own_start)) => Some([start, served.strip_prefix(own_start)?].concat().into()),
+            _ => (**name == *served).then(|| Arc::clone(&self.name)),
+        }
+    }
+}
+
 /// One way to serve a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelTarget {
     /// Index into [`Ai::providers`].
     pub provider: usize,
-    /// What the provider calls it; `None`: what the client asked for.
+    /// What the provider calls it; `None`: what the client asked for. A `*` at its end stands for what the wildcard before it
+    /// has matched.
     pub model: Option<Arc<str>>,
     /// Its share in its rank, 1 to 1000.
     pub weight: u32,
@@ -277,7 +322,7 @@ pub const MADE_POOL: &str = "ai:";
 /// What an `ai` route does differently from others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AiTarget {
-    /// Models that may be asked for here; empty: all.
+    /// Models that may be asked for here, wildcards among them; empty: all.
     pub models: Vec<Arc<str>>,
     /// Fields of the request's JSON that are taken out at its top level (row C23).
     pub strip_body_fields: Vec<String>,
@@ -286,4 +331,15 @@ pub struct AiTarget {
     /// Whether its cache keeps answers too that may differ each time: to requests with a temperature above 0 or with
     /// tools (T37). Default false.
     pub cache_nondeterministic: bool,
+}
+
+impl AiTarget {
+    /// Whether clients may ask for this model here.
+    pub fn allows(&self, model: &str) -> bool {
+        let takes = |name: &Arc<str>| match wildcard(name) {
+            Some(start) => model.starts_with(start),
+            None => **name == *model,
+        };
+        self.models.is_empty() || self.models.iter().any(takes)
+    }
 }

@@ -150,7 +150,7 @@ fn field(place: &KeyPlace, key: &ProviderKey) -> Option<(HeaderName, HeaderValue
 impl AiRoute {
     /// Whether this model may be asked for here.
     pub fn allows(&self, model: &str) -> bool {
-        self.target.models.is_empty() || self.target.models.iter().any(|name| **name == *model)
+        self.target.allows(model)
     }
 
     /// Whether any provider of its models has a member that may be asked. Providers that are switched off say nothing: one

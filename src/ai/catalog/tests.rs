@@ -84,7 +84,51 @@ fn a_star_takes_every_other_model() {
     assert_eq!(tried(&catalog, "m"), Some(vec![(0, "m".to_owned())]));
     assert_eq!(tried(&catalog, "x"), Some(vec![(1, "x".to_owned())]));
     assert_eq!(&*catalog.plan("x").unwrap().label, "other");
-    assert!(catalog.is_open());
+}
+
+#[test]
+fn of_wildcards_the_longest_takes_a_model_that_has_no_name_of_its_own() {
+    let to = |provider: usize, model: Option<&str>| vec![vec![target(provider, model, 1)]];
+    let entries = [
+        ("*", to(0, None)),
+        ("gpt-*", to(1, None)),
+        ("gpt-4*", to(2, None)),
+        ("gpt-4o", to(3, None)),
+        ("openai/*", to(4, Some("*"))),
+        ("eu/*", to(5, Some("azure/*"))),
+        ("any-*", to(6, Some("one"))),
+    ];
+    let ranks: Vec<Vec<&[ModelTarget]>> =
+        entries.iter().map(|(_, ranks)| ranks.iter().map(Vec::as_slice).collect()).collect();
+    let models: Vec<(&str, &[&[ModelTarget]])> =
+        entries.iter().zip(&ranks).map(|((name, _), ranks)| (*name, ranks.as_slice())).collect();
+    let catalog = catalog(Vec::new(), &models);
+    for (asked, provider, served, label) in [
+        ("gpt-4o", 3, "gpt-4o", "gpt-4o"),
+        ("gpt-4o-mini", 2, "gpt-4o-mini", "gpt-4*"),
+        ("gpt-5", 1, "gpt-5", "gpt-*"),
+        ("gpt", 0, "gpt", "other"),
+        ("openai/gpt-5", 4, "gpt-5", "openai/*"),
+        ("eu/gpt-5", 5, "azure/gpt-5", "eu/*"),
+        ("any-model", 6, "one", "any-*"),
+    ] {
+        assert_eq!(tried(&catalog, asked), Some(vec![(provider, served.to_owned())]), "{asked}");
+        assert_eq!(&*catalog.plan(asked).unwrap().label, label, "{asked}");
+    }
+    assert_eq!(tried(&catalog, "openai/"), None, "nothing is left of the name");
+    assert!(catalog.names().eq(["gpt-4o"].map(Arc::from).iter()), "wildcards are no names");
+}
+
+#[test]
+fn a_model_that_a_wildcard_takes_is_counted_by_the_name_in_its_providers_list() {
+    let providers = vec![provider("a", ProviderKind::OpenAi, &["gpt-5"], true)];
+    let ranks: &[&[ModelTarget]] = &[&[target(0, Some("*"), 1)]];
+    let catalog = catalog(providers, &[("openai/*", ranks)]);
+    let label = |asked: &str| catalog.plan(asked).unwrap().label;
+    assert_eq!((&*label("openai/gpt-5"), &*label("openai/invented")), ("gpt-5", "openai/*"));
+    let names = |provider: usize, model: &str| catalog.by_wildcard(provider, model).collect::<Vec<_>>();
+    assert_eq!(names(0, "gpt-5"), [Arc::from("openai/gpt-5")]);
+    assert_eq!(names(1, "gpt-5"), [], "the wildcard does not lead there");
 }
 
 #[test]

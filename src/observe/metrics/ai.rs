@@ -93,8 +93,7 @@ impl Metrics {
         }
         for model in &ai.models {
             for target in model.ranks.iter().flatten() {
-                let served = target.model.as_ref().or_else(|| (*model.name != *"*").then_some(&model.name));
-                if let (Some(provider), Some(served)) = (ai.providers.get(target.provider), served) {
+                if let (Some(provider), Some(served)) = (ai.providers.get(target.provider), model.only_served(target)) {
                     targets.entry(Arc::clone(&provider.name)).or_default().insert(Arc::clone(served));
                 }
             }

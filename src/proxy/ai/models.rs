@@ -1,7 +1,8 @@
 //! `GET models`: what may be asked for here, in one answer that the clients of OpenAI and of Anthropic both read.
 //!
-//! Where the configuration names the models, these are the list. Where any model may be asked for, the providers' own
-//! lists are fetched too, side by side, and kept for a minute; one that does not answer is left out.
+//! Where the configuration names the models, these are the list. Where more may be asked for, for there are wildcards or no
+//! models at all, the providers' own lists are fetched too, side by side, and kept for a minute; one that does not answer is
+//! left out.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -134,16 +135,14 @@ async fn collect(route: &AiRoute, connector: &Arc<Connector>, ctx: &RequestConte
             models.push(((&**name).into(), Arc::clone(&owner.name)));
         }
     }
-    if state.catalog.is_open() {
+    if state.config.names_more_than_models() {
         for (provider, names) in learn(state, connector, ctx).await {
             let written = provider.models.iter().map(|name| &**name);
             for name in written.chain(names.iter().map(|name| &**name)) {
-                if known.contains(name) {
-                    continue;
+                for asked_as in asked_as(state, provider, name, &known) {
+                    known.insert(asked_as.clone());
+                    models.push((asked_as, Arc::clone(&provider.name)));
                 }
-                let asked_as = asked_as(state, provider, name);
-                known.insert(asked_as.clone());
-                models.push((asked_as, Arc::clone(&provider.name)));
             }
         }
     }
@@ -164,14 +163,22 @@ pub async fn learn<'a>(
     join_all(lists).await
 }
 
-/// The name by which a client gets to this model of this provider.
-fn asked_as(state: &AiState, provider: &Provider, name: &str) -> Box<str> {
+/// The names by which a client gets to this model of this provider, but for those that are `known`.
+fn asked_as(state: &AiState, provider: &Provider, name: &str, known: &HashSet<Box<str>>) -> Vec<Box<str>> {
+    if !state.catalog.is_open() {
+        let index = state.config.providers.iter().position(|it| it.name == provider.name);
+        let names = index.into_iter().flat_map(|index| state.catalog.by_wildcard(index, name));
+        return names.map(|name| Box::from(&*name)).filter(|name| !known.contains(name)).collect();
+    }
+    if known.contains(name) {
+        return Vec::new();
+    }
     let found = state.plan(name).and_then(|plan| plan.candidates.first().map(|first| first.provider));
     let found = found.and_then(|index| state.config.providers.get(index));
     if found.is_some_and(|found| found.name == provider.name) {
-        name.into()
+        vec![name.into()]
     } else {
-        format!("{}/{name}", provider.name).into()
+        vec![format!("{}/{name}", provider.name).into()]
     }
 }
 

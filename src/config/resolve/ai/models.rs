@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use super::super::Resolver;
 use super::Base;
-use super::provider::model_name;
-use crate::config::ai::{Model, ModelTarget, Provider};
+use super::provider::model_or_wildcard;
+use crate::config::ai::{Model, ModelTarget, Provider, wildcard};
 use crate::config::problem::{Finding, KeyPath, Place, nearest};
 use crate::config::raw::{OneOrMany, Or, RawAi, RawModel, RawTarget};
-use crate::config::values::{self, quote};
+use crate::config::values::{self, Wrong, quote};
 
 /// The most targets of one model.
 const MAX_TARGETS: usize = 64;
-/// The name that takes every model that has none of its own.
-const ANY: &str = "*";
 
 pub(super) fn models(
     path: &KeyPath,
@@ -33,7 +31,7 @@ pub(super) fn models(
     let mut models = Vec::new();
     for (name, raw) in list.items() {
         let path = path.key(name);
-        if let Err(wrong) = model_name(name) {
+        if let Err(wrong) = model_or_wildcard(name) {
             resolver.wrong_at(Place::Key(path.clone()), wrong);
         }
         models.push(Arc::new(model(&path, name, raw, providers, base, resolver)));
@@ -132,13 +130,13 @@ fn ranks(
     let mut weights: Vec<(&KeyPath, usize)> = Vec::new();
     let mut open = false;
     for (path, raw) in list {
-        let (found, weighted) = target(path, raw, providers, resolver);
+        let (found, weighted) = target(model, path, raw, providers, resolver);
         let Some(found) = found else {
             open = weighted;
             continue;
         };
         // What the provider calls it, where that is known: `{ provider: a }` of the model `m` is `a/m`.
-        let own = (model != ANY).then_some(model);
+        let own = wildcard(model).is_none().then_some(model);
         let asked = |target: &ModelTarget| target.model.clone().or_else(|| own.map(Arc::from));
         let same = |other: &ModelTarget| other.provider == found.provider && asked(other) == asked(&found);
         if let Some((first, _)) = seen.iter().find(|(_, other)| same(other)) {
@@ -146,7 +144,8 @@ fn ranks(
                 Finding::value(path, "the model has this target twice").also((*first).clone(), "the other one");
             resolver.report(finding.hint("a larger share is a larger `weight`"));
         }
-        if let (Some(asked), Some(provider)) = (asked(&found), providers.get(found.provider)) {
+        let known = asked(&found).filter(|asked| wildcard(asked).is_none());
+        if let (Some(asked), Some(provider)) = (known, providers.get(found.provider)) {
             warn_unlisted(path, provider, &asked, resolver);
         }
         seen.push((path, found.clone()));
@@ -180,8 +179,9 @@ fn warn_unlisted(path: &KeyPath, provider: &Provider, model: &str, resolver: &mu
     resolver.warn(Finding::value(path, message).hint(hint));
 }
 
-/// One target, and whether it has a weight.
+/// One target of `model`, and whether it has a weight.
 fn target(
+    model: &str,
     path: &KeyPath,
     raw: &Or<RawTarget>,
     providers: &[Arc<Provider>],
@@ -189,6 +189,13 @@ fn target(
 ) -> (Option<ModelTarget>, bool) {
     let known: Vec<&str> = providers.iter().map(|provider| &*provider.name).collect();
     let of_name = |text: &str| values::index_of(text, "provider", "ai.providers", &known);
+    let own_name = |text: &str| match (wildcard(model), wildcard(text)) {
+        (None, Some(_)) => {
+            let wrong = Wrong::not(text, "the name of one model").expected("a name such as gpt-4o");
+            Err(wrong.hint(format!("{} is one name, in which there is nothing that `*` could stand for", quote(model))))
+        }
+        _ => model_or_wildcard(text),
+    };
     match raw {
         // That there is no provider at all, or that their key is misspelt, is told once.
         _ if known.is_empty() => (None, false),
@@ -198,7 +205,7 @@ fn target(
                 None => (text.as_str(), None),
             };
             let provider = resolver.get(path, &Some(name.to_owned()), of_name);
-            let model = resolver.get(path, &model, model_name);
+            let model = resolver.get(path, &model, own_name);
             (provider.map(|provider| ModelTarget { provider, model, weight: 1 }), false)
         }
         Or::Map(raw) => {
@@ -206,7 +213,7 @@ fn target(
                 resolver.missing(path, "provider", "the name of a provider");
             }
             let provider = resolver.get(&path.key("provider"), &raw.provider, of_name);
-            let model = resolver.get(&path.key("model"), &raw.model, model_name);
+            let model = resolver.get(&path.key("model"), &raw.model, own_name);
             let weight = resolver.number(&path.key("weight"), &raw.weight, 1, 1..=1000);
             (provider.map(|provider| ModelTarget { provider, model, weight }), raw.weight.is_some())
         }

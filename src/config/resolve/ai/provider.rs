@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::super::{Resolver, headers};
 use super::keys::{self, Keys};
 use super::site::{self, Site};
-use crate::config::ai::{AiTimeouts, KeyPlace, Provider, ProviderKind, Speech};
+use crate::config::ai::{AiTimeouts, KeyPlace, Provider, ProviderKind, Speech, wildcard};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{RawAi, RawProvider};
 use crate::config::values::{self, Wrong, quote};
@@ -277,11 +277,26 @@ fn deployments(path: &KeyPath, raw: &RawProvider, resolver: &mut Resolver<'_>) -
     found
 }
 
+/// The name of a model, as clients and providers write it, or a wildcard: what names begin with, and a `*`.
+pub(super) fn model_or_wildcard(text: &str) -> Result<Arc<str>, Wrong> {
+    match wildcard(text) {
+        Some("") => Ok(text.into()),
+        Some(start) => model_name(start).map(|_| text.into()),
+        None => model_name(text),
+    }
+}
+
 /// The name of a model, as clients and providers write it.
 pub(super) fn model_name(text: &str) -> Result<Arc<str>, Wrong> {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>{}`".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>{}`*".contains(&byte);
     if (1..=MAX_MODEL).contains(&text.len()) && text.bytes().all(plain) {
         return Ok(text.into());
+    }
+    if text.contains('*') {
+        let wrong = Wrong::not(text, "the name of a model").expected("a name such as gpt-4o");
+        return Err(
+            wrong.hint("a `*` takes many names at the end of one under `ai.models`, as in gpt-*, and nowhere else")
+        );
     }
     Err(Wrong::not(text, "the name of a model")
         .expected("one such as gpt-4o or meta-llama/Llama-3-70b, without spaces"))

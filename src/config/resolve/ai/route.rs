@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::Resolver;
-use super::provider::model_name;
-use crate::config::ai::{Ai, AiTarget};
+use super::provider::model_or_wildcard;
+use crate::config::ai::{Ai, AiTarget, wildcard};
 use crate::config::limit::Limit;
 use crate::config::problem::{Finding, KeyPath, nearest};
 use crate::config::raw::{Or, RawCache, RawRoute, RawRouteAi};
@@ -53,11 +53,16 @@ pub(in crate::config::resolve) fn target(
 
 fn options(path: &KeyPath, raw: &RawRouteAi, ai: Option<&Ai>, resolver: &mut Resolver<'_>) -> AiTarget {
     let known: Vec<&str> = ai.map(|ai| ai.models.iter().map(|model| &*model.name).collect()).unwrap_or_default();
-    // Without models in the section, or with one for all others, every name may mean something.
-    let closed = !known.is_empty() && !known.contains(&"*");
+    // Without models in the section, every name may mean something.
+    let ai = ai.filter(|_| !known.is_empty());
     let model = |text: &str| {
-        if !closed || known.contains(&text) {
-            return model_name(text);
+        let name = model_or_wildcard(text)?;
+        let leads_nowhere = |ai: &Ai| match wildcard(text) {
+            Some(start) => ai.taken_by(start).is_none() && !known.iter().any(|name| name.starts_with(start)),
+            None => ai.model(text).is_none(),
+        };
+        if !ai.is_some_and(leads_nowhere) {
+            return Ok(name);
         }
         let wrong = Wrong::new(format!("there is no model {}", quote(text)));
         Err(match nearest(text, known.iter().copied()) {

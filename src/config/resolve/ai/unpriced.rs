@@ -48,8 +48,8 @@ pub(in crate::config::resolve) fn warn_unpriced(
 /// The names of the provider of `target` and of its model there, when that has no price.
 fn unpriced<'a>(ai: &'a Ai, of_file: usize, model: &'a Model, target: &'a ModelTarget) -> Option<(&'a str, &'a str)> {
     let provider = ai.providers.get(target.provider).filter(|provider| provider.enabled)?;
-    // Of `*`, only the client knows what it asks for.
-    let served = target.model.as_deref().or_else(|| (&*model.name != "*").then_some(&*model.name))?;
+    // Of a wildcard, only the client knows what it asks for.
+    let served = &**model.only_served(target)?;
     let own = |name: &str| ai.prices.models.iter().find(|(model, _)| **model == *name).map(|(_, price)| price);
     let seller = Seller::of(provider, provider.pool < of_file);
     let price = seller.price(&ai.prices.table, own, served, &model.name, clock::wall_millis());

@@ -120,6 +120,32 @@ fn models_are() {
 }
 
 #[test]
+fn a_star_stands_at_the_end_of_a_name_and_where_it_can_mean_something() {
+    let of_route = |models: &str, allowed: &str| {
+        section(&format!("models: {models}")) + &format!("routes: [{{ match: /a/, ai: {{ models: [{allowed}] }} }}]\n")
+    };
+    for (text, told) in [
+        (section("models: { \"gpt*4\": a }"), "`gpt*4` is not the name of a model"),
+        (section("models: { \"gpt-**\": a }"), "is not the name of a model"),
+        (section("models: { \"gpt-*\": \"a/*-x\" }"), "`*-x` is not the name of a model"),
+        (section("models: { m: \"a/gpt-*\" }"), "`m` is one name, in which there is nothing that `*` could stand for"),
+        (provider("kind: openai, keys: k, models: [\"gpt-*\"]"), "at the end of one under `ai.models`"),
+        (of_route("{ \"gpt-*\": a }", "gpt4"), "there is no model `gpt4`"),
+        (of_route("{ \"gpt-*\": a }", "\"claude-*\""), "there is no model `claude-*`"),
+    ] {
+        let problem = load_text(&text).unwrap_err().to_string();
+        assert!(problem.contains(told), "{text}\n{problem}");
+    }
+    for (models, allowed) in [
+        ("{ \"gpt-*\": a }", "gpt-4o, \"gpt-*\", \"gpt-4*\", \"g*\", \"*\""),
+        ("{ gpt-4o: a }", "\"gpt-*\", \"*\""),
+        ("{ \"openai/*\": \"a/*\", \"*\": a }", "openai/gpt-4o, anything"),
+    ] {
+        load_text(&of_route(models, allowed)).unwrap();
+    }
+}
+
+#[test]
 fn the_rest_of_the_section_is() {
     let price = |text: &str| section(&format!("prices: {{ models: {{ m: {{ {text} }} }} }}"));
     snapshot(
