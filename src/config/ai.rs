@@ -96,7 +96,7 @@ pub struct Provider {
     pub keys: Vec<ProviderKey>,
     /// Where the key goes.
     pub key_place: KeyPlace,
-    /// Names of models that it is known to have: for `/models`, and to find it by a model's name.
+    /// Names of models that it is known to have: for `/models`, and to find it by a model's name where [`Ai::models`] names none.
     pub models: Vec<Arc<str>>,
     /// Fields that every request to it gets.
     pub headers: Vec<(HeaderName, HeaderValue)>,

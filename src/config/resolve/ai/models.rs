@@ -40,14 +40,28 @@ pub(super) fn models(
     models
 }
 
-/// Warns of providers that no model names: where models are listed, nobody else is asked.
+/// Warns of providers that no model names, and of models in their lists that nobody can ask for: where models are listed,
+/// nobody and nothing else is asked.
 fn warn_unused(models: &[Arc<Model>], providers: &[Arc<Provider>], resolver: &mut Resolver<'_>) {
     let section = KeyPath::default().key("ai").key("providers");
     for (index, provider) in providers.iter().enumerate().filter(|(_, provider)| provider.enabled) {
         let named = models.iter().flat_map(|model| model.ranks.iter().flatten()).any(|target| target.provider == index);
+        let path = section.key(&provider.name);
         if !named {
-            resolver
-                .warn(Finding::key(&section.key(&provider.name), "no model names this provider, so it is never asked"));
+            resolver.warn(Finding::key(&path, "no model names this provider, so it is never asked"));
+            continue;
+        }
+        let leads_to = |model: &Model, served: &str| {
+            let of_provider = model.ranks.iter().flatten().filter(|target| target.provider == index);
+            *model.name == *served || of_provider.into_iter().any(|target| model.asked(target, served).is_some())
+        };
+        let lost = provider.models.iter().filter(|name| !models.iter().any(|model| leads_to(model, name)));
+        let lost: Vec<String> = lost.map(|name| quote(name)).collect();
+        if let [first, rest @ ..] = &lost[..] {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            let message = format!("no client can ask for {first}{more}: nothing under `ai.models` leads there");
+            let hint = format!("give it a name there, or all of them at once: \"*\": {}", provider.name);
+            resolver.warn(Finding::key(&path.key("models"), message).hint(hint));
         }
     }
 }

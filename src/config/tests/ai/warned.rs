@@ -39,7 +39,8 @@ fn a_target_without_a_price_is_warned_of_where_money_is_limited() {
 fn a_target_that_the_provider_does_not_list_is_warned_of() {
     let of = |targets: &str| {
         let list = "gpu: { kind: openai_compatible, base_url: http://10.0.0.1:1, models: [llama-8, qwen] }";
-        providers(list, &format!("models: {{ chat: {targets} }}")) + "routes: [{ match: /v1/, ai: true }]\n"
+        providers(list, &format!("models: {{ chat: {targets}, llama-8: gpu, qwen: gpu }}"))
+            + "routes: [{ match: /v1/, ai: true }]\n"
     };
     for (targets, key) in [
         ("gpu/llama-9", "ai.models.chat"),
@@ -55,6 +56,28 @@ fn a_target_that_the_provider_does_not_list_is_warned_of() {
     assert_eq!(warnings(&of("gpu")), ["ai.models.chat: the provider `gpu` does not list the model `chat`"]);
     assert_eq!(warnings(&of("gpu/llama-8")), [""; 0]);
     assert_eq!(warnings(&of("gpu").replace("chat:", "\"*\":")), [""; 0], "any name may be meant");
+}
+
+#[test]
+fn a_model_in_a_providers_list_that_no_client_can_ask_for_is_warned_of() {
+    let of = |models: &str| {
+        let list = "gpu: { kind: openai_compatible, base_url: http://10.0.0.1:1, models: [llama-8, qwen] }\n\
+                    far: { kind: openai_compatible, base_url: http://10.0.0.2:1 }";
+        providers(list, &format!("models: {models}")) + "routes: [{ match: /v1/, ai: true }]\n"
+    };
+    let of_provider = "ai.providers.gpu.models: no client can ask for";
+    for (models, told) in [
+        ("{ qwen: gpu, chat: far }", "`llama-8`: nothing under `ai.models` leads there"),
+        ("{ chat: [gpu/qwen, far] }", "`llama-8`: nothing under `ai.models` leads there"),
+        ("{ \"q*\": gpu, \"*\": far }", "`llama-8`: nothing under `ai.models` leads there"),
+        ("{ \"claude-*\": gpu, chat: far }", "`llama-8` and 1 more: nothing under `ai.models` leads there"),
+    ] {
+        assert_eq!(warnings(&of(models)), [format!("{of_provider} {told}")], "{models}");
+    }
+    for fine in ["{ qwen: gpu, llama-8: [far, gpu/qwen] }", "{ \"*\": [far, gpu] }", "{ \"gpu/*\": gpu/*, chat: far }"]
+    {
+        assert_eq!(warnings(&of(fine)), [""; 0], "{fine}");
+    }
 }
 
 #[test]
