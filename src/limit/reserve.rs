@@ -120,7 +120,7 @@ struct Desk<'a> {
     now: Instant,
     route: &'a str,
     holds: Vec<Hold>,
-    /// What was set aside first was given back: standings that were told with it are not true any more.
+    /// Standings were told with what was set aside first and given back, or never was set aside: they are not true any more.
     outdated: bool,
     refusal: Option<Refused>,
     standings: Vec<Looked<'a>>,
@@ -182,7 +182,8 @@ impl<'a> Desk<'a> {
     /// Adds what the accounts say to `fields`: as they stand with what was set aside, or without after a refusal.
     fn tell(&mut self, fields: &mut Vec<(HeaderName, HeaderValue)>) {
         if self.refusal.is_some() {
-            self.outdated |= !self.holds.is_empty();
+            // Accounts that were asked after the refusal have spoken as if this request were served, too.
+            self.outdated = true;
             self.holds.clear();
         }
         if self.outdated {

@@ -240,6 +240,20 @@ fn a_limit_that_only_counts_counts_what_one_that_refuses_would() {
 }
 
 #[test]
+fn what_is_refused_is_missing_in_no_other_budget_that_is_told_whatever_their_names() {
+    for name in ["a", "z"] {
+        let gate = gate(vec![limit(name, LimitKey::ApiKey, 20), limit("m", LimitKey::Route, 100_000)]);
+        let mut fields = Vec::new();
+        gate.tokens("one", 10).unwrap().settle(tokens(10));
+        let estimate = Estimate { tokens: 50_000, cost: 0 };
+        assert!(gate.ask("one", "gpt", estimate, &mut fields).is_err());
+        let state = field(&fields, "ratelimit");
+        assert!(state.contains("\"m\";r=99990;"), "{name}: {state}");
+        assert!(state.contains(&format!("\"{name}\";r=10;")), "{name}: {state}");
+    }
+}
+
+#[test]
 fn what_tokens_refuse_is_counted_once_and_given_back_to_the_rates() {
     let mut both = limit("a", LimitKey::Global, 100);
     both.rate = Some(LimitRate { count: 2, period: Duration::from_secs(900), burst: 2 });
