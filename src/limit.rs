@@ -32,6 +32,7 @@ use crate::config::limit::{Budget, Limit, LimitKey, MOST_PER_ROUTE};
 use crate::observe::metrics::{LimitGauges, LimitMetrics, Metrics};
 use account::Rule;
 use early::Early;
+use fields::Item;
 use ledger::Ledger;
 use ledger::format::Record;
 use meter::Meter;
@@ -68,6 +69,11 @@ pub struct Permits {
 }
 
 impl Permits {
+    /// Whether budgets are still to be asked.
+    pub fn await_budgets(&self) -> bool {
+        self.early.is_some()
+    }
+
     /// Whether there is anything to give back, or to be counted later.
     pub fn holds_any(&self) -> bool {
         !self.held.is_empty() || self.early.is_some()
@@ -305,6 +311,11 @@ impl Limiter {
         self.special.get(&key).unwrap_or(&self.config)
     }
 
+    /// The accounts of `unit`, when the limit has such a budget in this generation.
+    fn meter(&self, unit: Unit) -> Option<&Meter> {
+        unit.budget(&self.config).and_then(|_| self.state.meter(unit))
+    }
+
     /// Whether it tells clients apart by their address.
     pub fn is_by_address(&self) -> bool {
         matches!(self.config.key, LimitKey::ClientIp { .. })
@@ -361,11 +372,31 @@ impl RouteLimits {
             fields.push((fields::POLICY, policy.clone()));
             self.tell_own_policy(asked, fields);
             round.tell(fields);
+            if result.is_err() {
+                self.tell_budgets(asked, now, fields);
+            }
         }
         if result.is_ok() && (!self.budgets.is_empty() || !self.late.is_empty()) {
             permits.early = Some(Box::new(round.early()));
         }
         result.map(|()| permits)
+    }
+
+    /// Adds to `fields` how the budgets of a request stand that does not come to ask them. Those that count by model are left out
+    /// where that is not known.
+    pub fn tell_budgets(&self, asked: &Asked<'_>, now: Instant, fields: &mut Vec<(HeaderName, HeaderValue)>) {
+        let known = |limit: &Limit| asked.model.is_some() || limit.key != LimitKey::Model;
+        let told = self.budgets.iter().map(|(_, limit)| limit);
+        let told = told.filter(|limit| fields::is_told(&limit.config) && known(&limit.config));
+        let items = told.flat_map(|limit| {
+            let whom = Whom { key: &limit.config.key, route: &self.route, asked };
+            Unit::ALL.into_iter().filter_map(move |unit| {
+                let meter = limit.meter(unit)?;
+                let standing = meter.look(meter.key(&whom), limit.state.moment(now));
+                Some(Item { limit: &limit.config, unit, standing })
+            })
+        });
+        fields::tell_budgets(items, fields);
     }
 
     /// Where other numbers hold for who asks, these are told.

@@ -393,6 +393,30 @@ async fn requests_tokens_and_streams_in_flight_are_limited_side_by_side() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_tokens_are_asked_tells_what_is_left_of_them() {
+    let a = upstream("a").await;
+    let limits = "{ rq: { key: global, rate: 6/1h }, tok: { key: global, tokens: 100000/1d }, by: { key: model, tokens: 9/1d, mode: shadow } }";
+    let gate = ai().openai("first", &a).model("m", &["first"]).on_route("limits: [rq, tok, by]");
+    let gate = gate.build().section("limits", limits).start().await;
+    let answer = ask(&gate, "chat/completions", &short("m")).await;
+    assert_eq!(answer.status, 200);
+    let left = number(&answer, "x-ratelimit-remaining-tokens");
+    let check = |answer: &Answer, status: u16| {
+        assert_eq!(answer.status, status, "{}", answer.text());
+        let told = number(answer, "x-ratelimit-remaining-tokens");
+        assert!(told >= left && told < 100_000, "{told} are told to be left, {left} were");
+        let state = answer.header("ratelimit");
+        assert_eq!(state.matches("\"tok\"").count(), 1, "{state}");
+    };
+    check(&ask(&gate, "chat/completions", &short("unknown")).await, 400);
+    check(&ask(&gate, "nowhere", &short("m")).await, 404);
+    check(&gate.get("/v1/models").await, 200);
+    check(&ask_with(&gate, "chat/completions", &short("m"), &[("content-encoding", "gzip")]).await, 415);
+    check(&ask(&gate, "chat/completions", &json!({"messages": []})).await, 400);
+    check(&ask(&gate, "chat/completions", &short("m")).await, 429);
+}
+
+#[tokio::test]
 async fn what_tokens_refuse_costs_no_request_and_is_counted_once() {
     let a = upstream("a").await;
     a.set_order("usage", "in=900,out=50");

@@ -16,13 +16,11 @@ use http::{HeaderName, HeaderValue};
 use super::account::{Moment, Standing};
 use super::early::Early;
 use super::fields::{self, Item};
-use super::meter::Meter;
 use super::round::Round;
 use super::state::State;
 use super::whom::Whom;
 use super::{Asked, Limiter, Permits, Refusal, Refused, RouteLimits, Unit, later};
 use crate::clock;
-use crate::config::limit::Limit;
 use crate::observe::metrics::LimitOutcome;
 
 /// What a request is expected to use at most.
@@ -81,6 +79,9 @@ impl RouteLimits {
         let mut early = permits.and_then(|permits| permits.early.take());
         let mut round = Round::new(&self.late, &self.route, asked, now);
         let mut result = round.pass(&mut reserved.permits);
+        if result.is_err() {
+            self.tell_budgets(asked, now, fields);
+        }
         if result.is_ok() && !self.budgets.is_empty() {
             let mut late = round.early();
             let mut desk = Desk::new(asked, estimate, now, &self.route);
@@ -219,14 +220,6 @@ impl Unit {
             (Self::Cost, true) => LimitOutcome::Cost,
             (Self::Cost, false) => LimitOutcome::ShadowCost,
         }
-    }
-}
-
-impl Limiter {
-    /// The accounts of `unit`, when the limit has such a budget in this generation.
-    fn meter(&self, unit: Unit) -> Option<&Meter> {
-        let config: &Limit = &self.config;
-        unit.budget(config).and_then(|_| self.state.meter(unit))
     }
 }
 

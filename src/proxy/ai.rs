@@ -26,6 +26,7 @@ use crate::ai::door::Operation;
 use crate::ai::estimate;
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{Way, way};
+use crate::clock;
 use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
@@ -80,19 +81,28 @@ pub async fn serve(
     gateway: &Gateway,
 ) -> Result<(), Unserved> {
     let Some(door) = ctx.door.clone() else {
+        tell_budgets(session, ctx);
         return Err(Unserved::Rejected(Rejection::NotFound, Termination::Rejected));
     };
     ctx.trail = Some(Box::new(Trail::at(ctx.started, door.operation)));
     if door.operation == Operation::Models {
+        tell_budgets(session, ctx);
         return models::serve(session, ctx, route, gateway, &door).await;
     }
     if session.req_header().headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        tell_budgets(session, ctx);
         return Err(Unserved::Rejected(Rejection::UnreadableBody, Termination::Rejected));
     }
     let reading = route.state.books.gateway.begin(Phase::Read);
     let mut held = Held::new(&route.state.books.gateway, route.state.config.max_buffered);
-    let body = read_body(session, ctx, &mut held).await?;
     let dialect = door.dialect;
+    let body = match read_body(session, ctx, &mut held).await {
+        Ok(body) => body,
+        Err(unserved) => {
+            tell_budgets(session, ctx);
+            return Err(unserved);
+        }
+    };
     let parsing = reading.then(Phase::Parse);
     let job = match prepare(session, ctx, route, gateway, door.operation, (body, held), parsing).await {
         Ok(job) => job,
@@ -121,7 +131,10 @@ enum Unready {
 impl Unready {
     async fn tell(self, session: &mut Session<'_>, ctx: &mut RequestContext, dialect: Dialect) -> Result<(), Unserved> {
         match self {
-            Self::Refused(refusal) => refuse(session, ctx, refusal, dialect).await,
+            Self::Refused(refusal) => {
+                tell_budgets(session, ctx);
+                refuse(session, ctx, refusal, dialect).await
+            }
             Self::Rejected(rejection) => Err(Unserved::rejected(rejection)),
         }
     }
@@ -289,6 +302,19 @@ fn reserve(
     let permits = ctx.permits.as_mut().and_then(Arc::get_mut);
     let reserved = limits.reserve(&asked, estimate, now, &mut ctx.fields, permits);
     reserved.map(Some).map_err(|refused| Unready::Rejected(rejection(refused, ctx)))
+}
+
+/// Tells how the budgets stand, where the request is over before they were asked.
+fn tell_budgets(session: &Session<'_>, ctx: &mut RequestContext) {
+    let Some(route) = ctx.route.clone().filter(|_| ctx.permits.as_ref().is_some_and(|permits| permits.await_budgets()))
+    else {
+        return;
+    };
+    let headers = &session.req_header().headers;
+    let asked = limit::Asked { client: ctx.client, caller: ctx.caller.as_deref(), headers, model: None };
+    if let Some(limits) = &route.limits {
+        limits.tell_budgets(&asked, clock::now(), &mut ctx.fields);
+    }
 }
 
 /// Reads the whole body of the request.
