@@ -548,6 +548,28 @@ async fn bodies_of_all_requests_together_take_no_more_memory_than_they_may() {
 }
 
 #[tokio::test]
+async fn a_body_that_can_never_be_held_is_refused_for_good_and_says_why() {
+    let a = upstream("a").await;
+    let gate = ai().anthropic("first", &a).openai("second", &a).model("c", &["first"]).model("o", &["second"]);
+    let gate = gate.set("max_buffered: 1MiB").start().await;
+    let long = |model: &str, length: usize| with(chat(model, &"x".repeat(length)), json!({"max_tokens": 5}));
+    for (model, length, told) in
+        [("o", 2 << 20, "larger than the 1048576 bytes"), ("c", 700 << 10, "too long for a translation")]
+    {
+        let refused = ask(&gate, "chat/completions", &long(model, length)).await;
+        assert_eq!((refused.status, code_of(&refused).as_str()), (413, "payload_too_large"), "{}", refused.text());
+        assert!(refused.text().contains(told), "{}", refused.text());
+        assert_eq!(refused.header("retry-after"), "", "another try would end the same way");
+    }
+    let mut client = gate.connect().await;
+    client.send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client.send(format!("{:x}\r\n{}\r\n", 3 << 19, " ".repeat(3 << 19))).await;
+    assert_eq!(client.answer().await.status, 413, "a length that is not announced is counted");
+    assert_eq!(ask(&gate, "chat/completions", &long("o", 700 << 10)).await.status, 200);
+    assert_eq!(gate.metric("sluicegate_ai_buffered_bytes").await, 0.0);
+}
+
+#[tokio::test]
 async fn a_request_of_many_small_parts_takes_room_for_its_translation() {
     let a = upstream("a").await;
     let gate = ai().anthropic("first", &a).openai("second", &a).model("c", &["first"]).model("o", &["second"]);

@@ -194,7 +194,12 @@ impl Asked {
     /// Bytes that it takes to take it apart and put it together anew, about: much more than its length where it is made of small
     /// parts.
     pub fn bulk(&self) -> u64 {
-        self.bulk + 2 * self.body.len() as u64
+        self.bulk + self.bulk_of_length()
+    }
+
+    /// What of it the length takes alone, were it one part.
+    pub fn bulk_of_length(&self) -> u64 {
+        2 * self.body.len() as u64
     }
 
     fn nothing(body: Bytes, open: usize) -> Self {

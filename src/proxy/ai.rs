@@ -98,10 +98,7 @@ pub async fn serve(
     let dialect = door.dialect;
     let body = match read_body(session, ctx, &mut held).await {
         Ok(body) => body,
-        Err(unserved) => {
-            tell_budgets(session, ctx);
-            return Err(unserved);
-        }
+        Err(unready) => return unready.tell(session, ctx, dialect).await,
     };
     let parsing = reading.then(Phase::Parse);
     let job = match prepare(session, ctx, route, gateway, door.operation, (body, held), parsing).await {
@@ -125,7 +122,7 @@ async fn alone(session: &mut Session<'_>, ctx: &mut RequestContext, job: Job) ->
 /// Why a request does not come to its first try.
 enum Unready {
     Refused(Refusal),
-    Rejected(Rejection),
+    Unserved(Unserved),
 }
 
 impl Unready {
@@ -135,7 +132,10 @@ impl Unready {
                 tell_budgets(session, ctx);
                 refuse(session, ctx, refusal, dialect).await
             }
-            Self::Rejected(rejection) => Err(Unserved::rejected(rejection)),
+            Self::Unserved(unserved) => {
+                tell_budgets(session, ctx);
+                Err(unserved)
+            }
         }
     }
 }
@@ -148,7 +148,13 @@ impl From<Refusal> for Unready {
 
 impl From<Rejection> for Unready {
     fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
+        Self::Unserved(Unserved::rejected(rejection))
+    }
+}
+
+impl From<Unserved> for Unready {
+    fn from(unserved: Unserved) -> Self {
+        Self::Unserved(unserved)
     }
 }
 
@@ -301,7 +307,7 @@ fn reserve(
     // Nobody else has them yet.
     let permits = ctx.permits.as_mut().and_then(Arc::get_mut);
     let reserved = limits.reserve(&asked, estimate, now, &mut ctx.fields, permits);
-    reserved.map(Some).map_err(|refused| Unready::Rejected(rejection(refused, ctx)))
+    reserved.map(Some).map_err(|refused| rejection(refused, ctx).into())
 }
 
 /// Tells how the budgets stand, where the request is over before they were asked.
@@ -318,15 +324,18 @@ fn tell_budgets(session: &Session<'_>, ctx: &mut RequestContext) {
 }
 
 /// Reads the whole body of the request.
-async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &mut Held) -> Result<Bytes, Unserved> {
+async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &mut Held) -> Result<Bytes, Unready> {
+    let announced = content_length(&session.req_header().headers).unwrap_or(0);
+    if announced > held.most() {
+        return Err(never_fits(held.most()).into());
+    }
     if exchange::expects_continue(session.req_header()) {
         let asked = session.write_continue_response().await;
         asked.map_err(|_| Unserved::Cut(Termination::ClientClosed))?;
     }
     let too_large = || Unserved::Rejected(Rejection::PayloadTooLarge, Termination::Rejected);
     let most = ctx.max_body();
-    let announced = content_length(&session.req_header().headers).unwrap_or(0).min(most);
-    let announced = usize::try_from(announced).unwrap_or(0).min(MOST_AT_ONCE);
+    let announced = usize::try_from(announced.min(most)).unwrap_or(0).min(MOST_AT_ONCE);
     let mut first = Bytes::new();
     let mut body = BytesMut::new();
     let mut slice = 0;
@@ -335,11 +344,14 @@ async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &m
         let Some(chunk) = read.map_err(|error| exchange::client_failed(Some(&error)))? else { break };
         ctx.body_in += chunk.len() as u64;
         if ctx.body_in > most {
-            return Err(too_large());
+            return Err(too_large().into());
+        }
+        if ctx.body_in > held.most_of_one() {
+            return Err(never_fits(held.most_of_one()).into());
         }
         if !held.add(chunk.len() as u64) {
             held.tell_full();
-            return Err(Unserved::Rejected(Rejection::AllBusy, Termination::Rejected));
+            return Err(Unserved::Rejected(Rejection::AllBusy, Termination::Rejected).into());
         }
         // Most bodies come in one piece, which is not copied.
         if body.is_empty() && first.is_empty() {
@@ -358,6 +370,13 @@ async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &m
         }
     }
     Ok(if body.is_empty() { first } else { body.freeze() })
+}
+
+/// A body that is larger than all may be together: another try would end the same way.
+fn never_fits(most: u64) -> Refusal {
+    let message =
+        format!("the request body is larger than the {most} bytes that all requests for models may have here");
+    Refusal::of_request(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
 }
 
 /// Tells the client why there is no answer.

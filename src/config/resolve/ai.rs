@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Resolver;
-use crate::config::Pool;
+use super::values::quote;
 use crate::config::ai::{Ai, AiTimeouts, Breaker, Hold, MAX_ATTEMPTS};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{Or, RawAi, RawAiTimeouts, RawBreaker, RawConfig, RawHold, Text};
+use crate::config::{Pool, Route, Target};
 
 mod flow;
 mod keys;
@@ -30,6 +31,17 @@ const MAX_HOLD: u64 = 16 << 20;
 const ASSUMED_OUTPUT: u32 = 4096;
 const MAX_BUFFERED: u64 = 512 << 20;
 const MAX_ASSUMED_OUTPUT: u32 = 10_000_000;
+
+/// Warns where routes let bodies in that are larger than all may be that are held.
+pub(super) fn warn_unbuffered(ai: &Ai, routes: &[Arc<Route>], resolver: &mut Resolver<'_>) {
+    let lets_in = |route: &&Arc<Route>| matches!(route.target, Target::Ai(_)) && route.max_body > ai.max_buffered;
+    if let Some(route) = routes.iter().find(lets_in) {
+        let message =
+            format!("bodies on the route {} may be larger than this, and are refused then (413)", quote(&route.name));
+        let path = KeyPath::default().key("ai").key("max_buffered");
+        resolver.warn(Finding::value(&path, message).hint("give the route a smaller `max_body`, or more memory here"));
+    }
+}
 
 /// What holds for a model that says nothing else.
 #[derive(Clone, Copy)]
@@ -101,7 +113,7 @@ fn breaker(path: &KeyPath, raw: Option<&Or<RawBreaker>>, resolver: &mut Resolver
         Some(Or::Map(raw)) => raw,
         Some(Or::Text(text)) if text == "off" => return None,
         Some(Or::Text(text)) => {
-            let message = format!("{} is not a way to leave failing targets alone", super::values::quote(text));
+            let message = format!("{} is not a way to leave failing targets alone", quote(text));
             resolver.report(Finding::value(path, message).expected("off, or a map with `error_threshold` and others"));
             return None;
         }

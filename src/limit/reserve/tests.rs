@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::auth::{Caller, CallerKind, Permissions};
-use crate::config::limit::{Budget, LimitKey, LimitRate, Window};
+use crate::config::limit::{Budget, Limit, LimitKey, LimitRate, Window};
 use crate::limit::Limits;
 use crate::observe::Identity;
 use crate::observe::metrics::{BudgetGauges, LimitGauges, Metrics};

@@ -57,6 +57,11 @@ impl Held {
         }
     }
 
+    /// The most that one body may have.
+    pub fn most_of_one(&self) -> u64 {
+        (self.most / 4 * 3).max(self.most.min(SMALL))
+    }
+
     /// Takes so many more. `false`: there are no more to be had. A quarter is kept for small ones, so that a few large uploads
     /// shut nobody out.
     pub fn add(&mut self, bytes: u64) -> bool {

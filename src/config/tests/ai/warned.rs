@@ -81,6 +81,17 @@ fn a_model_in_a_providers_list_that_no_client_can_ask_for_is_warned_of() {
 }
 
 #[test]
+fn a_route_that_lets_larger_bodies_in_than_may_be_held_is_warned_of() {
+    let of = |max_buffered: &str, max_body: &str| {
+        let section = providers("p: { kind: openai, keys: k }", &format!("max_buffered: {max_buffered}"));
+        section + &format!("routes: [{{ name: r, match: /v1/, ai: true, max_body: {max_body} }}]\n")
+    };
+    let told = "ai.max_buffered: bodies on the route `r` may be larger than this, and are refused then (413)";
+    assert_eq!(warnings(&of("1MiB", "2MiB")), [told]);
+    assert_eq!(warnings(&of("2MiB", "2MiB")), [""; 0]);
+}
+
+#[test]
 fn a_permission_for_a_service_that_is_nearly_one_is_warned_of() {
     let of = |permissions: &str, route: &str| {
         let key = format!(

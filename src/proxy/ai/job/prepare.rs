@@ -86,7 +86,15 @@ impl Job {
         if asked.body().len() <= LONG {
             return Ok(None);
         }
-        if asked.bulk() > self.held.most() {
+        let most = self.held.most();
+        if asked.bulk_of_length() > most {
+            let message = format!(
+                "the request is too long for a translation to the dialect of the model's provider, which would take more than \
+                 the {most} bytes that all requests for models may have here"
+            );
+            return Err(Refusal::of_request(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message));
+        }
+        if asked.bulk() > most {
             let message = "the request has too many parts for a translation to the dialect of the model's provider";
             return Err(Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message));
         }
