@@ -74,6 +74,7 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     if let Some(ai) = &guards.ai {
         ai::warn_unpriced(ai, of_file, &guards.limits, &routes, resolver);
         ai::warn_unbuffered(ai, &routes, resolver);
+        ai::unread_of_pools(ai, pools.get(..of_file).unwrap_or_default(), &routes, resolver);
     }
     let route::Guards { auth, limits, caches, sanitize, ai, .. } = guards;
     Config { listeners, admin, server, log, auth, limits, caches, sanitize, pools, ai, routes }

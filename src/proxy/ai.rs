@@ -326,8 +326,8 @@ fn tell_budgets(session: &Session<'_>, ctx: &mut RequestContext) {
 /// Reads the whole body of the request.
 async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &mut Held) -> Result<Bytes, Unready> {
     let announced = content_length(&session.req_header().headers).unwrap_or(0);
-    if announced > held.most() {
-        return Err(never_fits(held.most()).into());
+    if announced > held.most_of_one() {
+        return Err(never_fits(held.most_of_one()).into());
     }
     if exchange::expects_continue(session.req_header()) {
         let asked = session.write_continue_response().await;

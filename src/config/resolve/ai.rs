@@ -23,6 +23,7 @@ mod site;
 mod unpriced;
 
 pub(super) use route::{cuts_for_one, has_budget, keeps, target, usable_cache};
+pub(super) use site::unread_of_pools;
 pub(super) use unpriced::warn_unpriced;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -7,12 +7,12 @@ use http::HeaderValue;
 
 use super::super::{Resolver, tls};
 use super::provider::Kind;
-use crate::config::ai::{AiTimeouts, MADE_POOL};
+use crate::config::ai::{Ai, AiTimeouts, MADE_POOL};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::RawProvider;
 use crate::config::values::url::{BaseUrl, base_url};
 use crate::config::values::{self, Wrong, address};
-use crate::config::{Balance, Member, Pool, Retry, UpstreamTimeouts, UpstreamTls};
+use crate::config::{Balance, Member, Pool, Retry, Route, Target, UpstreamTimeouts, UpstreamTls};
 
 const WHERE: &str = "exactly one of base_url and pool";
 
@@ -118,6 +118,37 @@ fn no_door_of_azure(path: &KeyPath, base: &str, host: &str, resolver: &mut Resol
     if has_door || (is_azures && !base.is_empty()) {
         let finding = Finding::value(path, "the path of Azure's doors, with the deployment, is made with each request");
         resolver.report(finding.expected("the resource's address alone, such as https://x.openai.azure.com"));
+    }
+}
+
+/// Refuses what has a meaning only where routes ask a pool, of `pools` that providers ask alone.
+pub(in crate::config::resolve) fn unread_of_pools(
+    ai: &Ai,
+    pools: &[Arc<Pool>],
+    routes: &[Arc<Route>],
+    resolver: &mut Resolver<'_>,
+) {
+    // What another finding is about may be the route that asks it.
+    if !resolver.findings.is_empty() {
+        return;
+    }
+    let asked = |route: &Arc<Route>, index: usize| matches!(&route.target, Target::Pool(target) if target.pool == index);
+    for (index, pool) in pools.iter().enumerate() {
+        let Some(provider) = ai.providers.iter().find(|provider| provider.pool == index) else { continue };
+        if routes.iter().any(|route| asked(route, index)) {
+            continue;
+        }
+        let path = KeyPath::default().key("pools").key(&pool.name);
+        for (key, hint) in [
+            ("timeouts", "timeouts stand in `ai.timeouts`, and with a model under `ai.models`"),
+            ("retry", "how often targets are tried is `ai.attempts`"),
+        ] {
+            let path = path.key(key);
+            if resolver.source.has(&path) {
+                let message = format!("`{key}` has no meaning for a pool that only a provider asks ({})", provider.name);
+                resolver.report(Finding::key(&path, message).hint(hint));
+            }
+        }
     }
 }
 

@@ -120,6 +120,23 @@ fn models_are() {
 }
 
 #[test]
+fn what_only_routes_read_of_a_pool_is_refused_where_providers_alone_ask_it() {
+    let of = |keys: &str, routes: &str| {
+        provider("kind: openai_compatible, pool: gpus")
+            + &format!("pools: {{ gpus: {{ members: 10.0.0.1:80, {keys} }} }}\nroutes: [{{ match: /v1/, ai: true }}{routes}]\n")
+    };
+    for (keys, told) in [
+        ("timeouts: { first_byte: 5s }", "pools.gpus.timeouts: `timeouts` has no meaning for a pool that only a provider asks"),
+        ("retry: off", "pools.gpus.retry: `retry` has no meaning for a pool that only a provider asks"),
+    ] {
+        let problem = load_text(&of(keys, "")).unwrap_err().to_string();
+        assert!(problem.contains(told), "{problem}");
+        load_text(&of(keys, ", { match: /app/, pool: gpus }")).unwrap();
+    }
+    load_text(&of("balance: least_tokens, max_requests_per_member: 5, health_check: tcp, slow_start: 5s", "")).unwrap();
+}
+
+#[test]
 fn a_star_stands_at_the_end_of_a_name_and_where_it_can_mean_something() {
     let of_route = |models: &str, allowed: &str| {
         section(&format!("models: {models}")) + &format!("routes: [{{ match: /a/, ai: {{ models: [{allowed}] }} }}]\n")
