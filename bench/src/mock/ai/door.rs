@@ -116,8 +116,7 @@ impl Door {
     /// `DEPLOYMENT/chat/completions`.
     fn azure(rest: &str) -> Option<Self> {
         let (deployment, rest) = rest.split_once('/')?;
-        // A deployment has no door for responses.
-        let service = service(rest).filter(|service| *service != Service::Responses)?;
+        let service = service(rest)?;
         Some(Self { shape: Shape::Azure, scheme: Scheme::Azure, service, named: Some(deployment.to_owned()) })
     }
 

@@ -119,9 +119,12 @@ fn azure(call: &Call, upload: &Upload) -> Option<Trouble> {
         let known = version.is_none_or(|version| ["preview", "latest", "v1"].contains(&version));
         return (!known).then(|| Trouble::invalid("API version not supported"));
     }
-    let Some(version) = version else { return Some(Trouble::no_such_path()) };
-    let too_old = call.door.service == Service::Responses && version < "2025-03-01-preview";
-    too_old.then(|| {
+    let responses = call.door.service == Service::Responses;
+    // A deployment has no door for responses.
+    let Some(version) = version.filter(|_| !(responses && call.door.named.is_some())) else {
+        return Some(Trouble::no_such_path());
+    };
+    (responses && version < "2025-03-01-preview").then(|| {
         Trouble::invalid("Azure OpenAI Responses API is enabled only for api-version 2025-03-01-preview and later")
     })
 }
