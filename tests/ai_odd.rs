@@ -476,7 +476,7 @@ async fn what_a_provider_says_when_it_refuses_a_key_is_in_the_log_without_the_ke
     let (gate, _backend) = answered_by("openai", 401, JSON, error.to_string()).await;
     assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 503);
     let log = gate.stderr();
-    assert!(log.contains("answered 401 for \"m\": \"Incorrect API key provided"), "{log}");
+    assert!(log.contains("answered 401 for model m: \"Incorrect API key provided"), "{log}");
     assert!(!log.contains("sk-x-4711"), "{log}");
 }
 

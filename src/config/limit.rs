@@ -35,7 +35,7 @@ pub struct Limit {
     /// Keys remembered at once. Default 1,000,000.
     pub max_entries: usize,
     /// For whom other numbers hold: by name, the limit as it is for them. Those have no overrides of their own.
-    pub overrides: Vec<(Box<str>, Arc<Limit>)>,
+    pub overrides: Vec<(Box<str>, Arc<Self>)>,
 }
 
 /// Whose requests are counted together.

@@ -125,7 +125,7 @@ fn give_meaning<T: DeserializeOwned + Default, U>(
 /// The texts that no message may show, as they are and as messages quote them.
 fn collect_secrets(node: &Node, cover: Cover, out: &mut Vec<String>) {
     match &node.content {
-        Content::Scalar(scalar) if (cover != Cover::Nothing || scalar.hidden) && scalar.text.len() >= MIN_COVERED => {
+        Content::Scalar(scalar) if (cover.covers() || scalar.hidden) && scalar.text.len() >= MIN_COVERED => {
             let quoted = values::quote(&scalar.text);
             out.push(quoted.trim_matches('`').to_owned());
             out.push(scalar.text.clone());

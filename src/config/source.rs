@@ -37,6 +37,8 @@ const OPEN_KEYS: [&str; 11] = [
 
 /// The shortest text that may be a secret where `key` stands, which is mostly none.
 const SHORTEST_KEY: usize = 12;
+/// The longest text that is shown as what a limit counts by.
+const LONGEST_WORD: usize = 30;
 
 /// What a path leads to.
 struct Found<'a> {
@@ -250,9 +252,18 @@ pub(super) enum Cover {
     All,
     /// All but what is known to be no secret: where keys are listed, a misspelt `secret` still holds one.
     AllButKnown,
+    /// As [`Self::Nothing`], in the section `limits`.
+    Limits,
+    /// As [`Self::Nothing`], in a limit: its `key` is what it counts by.
+    Limit,
 }
 
 impl Cover {
+    /// Whether a text is covered that stands here.
+    pub(super) fn covers(self) -> bool {
+        matches!(self, Self::All | Self::AllButKnown)
+    }
+
     /// For what stands at `entry`, which lies in a part that is covered like this.
     pub(super) fn below(self, entry: &Entry) -> Self {
         let is_map = |node: &Node| matches!(node.content, Content::Map(_));
@@ -265,6 +276,10 @@ impl Cover {
             (Self::AllButKnown, "previous") => Self::AllButKnown,
             (Self::AllButKnown, key) if OPEN_KEYS.contains(&key) => Self::Nothing,
             (Self::AllButKnown, _) => Self::All,
+            (Self::Nothing, "limits") if is_map(&entry.node) => Self::Limits,
+            (Self::Limits, _) if is_map(&entry.node) => Self::Limit,
+            (Self::Limit, "key") if !looks_like_a_key(&entry.node) => Self::Nothing,
+            (Self::Limits | Self::Limit, _) => Self::Nothing.below(entry),
             (Self::Nothing, "keys") if records => Self::AllButKnown,
             (Self::Nothing, key) if is_secret_key(key) => Self::All,
             (Self::Nothing, "key") if holds_a_secret(&entry.node) => Self::All,
@@ -277,6 +292,13 @@ impl Cover {
 fn holds_a_secret(node: &Node) -> bool {
     let Content::Scalar(scalar) = &node.content else { return false };
     scalar.text.len() >= SHORTEST_KEY && !["/", "$", "header("].iter().any(|start| scalar.text.starts_with(start))
+}
+
+/// Whether what stands at the `key` of a limit is more than a word for what that counts by: the provider of another section may
+/// have come there.
+fn looks_like_a_key(node: &Node) -> bool {
+    let Content::Scalar(scalar) = &node.content else { return false };
+    scalar.text.starts_with("sk-") || (holds_a_secret(node) && scalar.text.len() > LONGEST_WORD)
 }
 
 /// Whether `key` is that of a secret, or was probably meant to be.
@@ -317,7 +339,7 @@ fn cover_by_words(text: &str, keep: impl Fn(&str) -> bool) -> String {
 /// Collects where secrets stand literally; a reference such as `${VAR}` shows nothing and helps the reader.
 fn secret_extents(node: &Node, cover: Cover, out: &mut Vec<Extent>) {
     match &node.content {
-        Content::Scalar(scalar) if cover != Cover::Nothing && !scalar.text.starts_with("${") => out.push(node.at),
+        Content::Scalar(scalar) if cover.covers() && !scalar.text.starts_with("${") => out.push(node.at),
         Content::Scalar(_) | Content::Refused => {}
         Content::List(items) => items.iter().for_each(|item| secret_extents(item, cover, out)),
         Content::Map(entries) => {

@@ -166,7 +166,13 @@ fn take_route(
             );
         }
         Target::Pool(_) => {}
-        Target::Ai(_) => return enter_door(ctx),
+        Target::Ai(_) => {
+            let admission = enter_door(ctx);
+            if !matches!(admission, Admission::Forward) {
+                guard::limits::tell_budgets(session, ctx);
+            }
+            return admission;
+        }
     }
     if !route.config.websocket && session.is_upgrade_req() {
         return Admission::reject(Rejection::UpgradeRefused);

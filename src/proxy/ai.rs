@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::Gateway;
 use super::context::RequestContext;
 use super::exchange::{self, SLICE, Unserved};
-use super::guard::limits::rejection;
+use super::guard::limits::{rejection, tell_budgets};
 use super::headers::content_length;
 use super::local::{self, Answer};
 use super::rejection::Rejection;
@@ -26,7 +26,6 @@ use crate::ai::door::Operation;
 use crate::ai::estimate;
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{Way, way};
-use crate::clock;
 use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
@@ -81,7 +80,6 @@ pub async fn serve(
     gateway: &Gateway,
 ) -> Result<(), Unserved> {
     let Some(door) = ctx.door.clone() else {
-        tell_budgets(session, ctx);
         return Err(Unserved::Rejected(Rejection::NotFound, Termination::Rejected));
     };
     ctx.trail = Some(Box::new(Trail::at(ctx.started, door.operation)));
@@ -308,19 +306,6 @@ fn reserve(
     let permits = ctx.permits.as_mut().and_then(Arc::get_mut);
     let reserved = limits.reserve(&asked, estimate, now, &mut ctx.fields, permits);
     reserved.map(Some).map_err(|refused| rejection(refused, ctx).into())
-}
-
-/// Tells how the budgets stand, where the request is over before they were asked.
-fn tell_budgets(session: &Session<'_>, ctx: &mut RequestContext) {
-    let Some(route) = ctx.route.clone().filter(|_| ctx.permits.as_ref().is_some_and(|permits| permits.await_budgets()))
-    else {
-        return;
-    };
-    let headers = &session.req_header().headers;
-    let asked = limit::Asked { client: ctx.client, caller: ctx.caller.as_deref(), headers, model: None };
-    if let Some(limits) = &route.limits {
-        limits.tell_budgets(&asked, clock::now(), &mut ctx.fields);
-    }
 }
 
 /// Reads the whole body of the request.

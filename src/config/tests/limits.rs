@@ -167,6 +167,15 @@ fn what_is_wrong_with_limits_is_told() {
         ("too many", with_route(&format!("limits: [{names}]")) + &format!("limits: {{ {many} }}\n")),
         ("entries of one account", limited("{ key: route, tokens: 5/day, max_entries: 5000 }")),
         ("no caller", limited("{ key: api_key, rate: 1/s }")),
+        ("a strange name", with_route("limits: \"a b\"") + "limits: { \"a b\": { key: global, rate: 1/s } }\n"),
+    ];
+    let one = |(what, text): &(&str, String)| format!("--- {what}\n{}\n", refused(text));
+    snapshot("refused_limits", &files.iter().map(one).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn what_is_wrong_with_metadata_and_overrides_is_told() {
+    let files = [
         ("metadata of what", limited("{ key: metadata, rate: 1/s }")),
         ("metadata of nothing", limited("{ key: metadata( ), rate: 1/s }")),
         ("metadata of no caller", limited("{ key: metadata(team), rate: 1/s }")),
@@ -191,10 +200,9 @@ fn what_is_wrong_with_limits_is_told() {
             "a zone of no other",
             limited("{ key: client_ip, rate: 1/s, timezone: UTC, overrides: { 10.0.0.1: { rate: 5/s } } }"),
         ),
-        ("a strange name", with_route("limits: \"a b\"") + "limits: { \"a b\": { key: global, rate: 1/s } }\n"),
     ];
     let one = |(what, text): &(&str, String)| format!("--- {what}\n{}\n", refused(text));
-    snapshot("refused_limits", &files.iter().map(one).collect::<Vec<_>>().join("\n"));
+    snapshot("refused_overrides", &files.iter().map(one).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
@@ -223,4 +231,20 @@ fn what_is_worth_a_look_is_told() {
         ["no API key has `group` in its metadata: all callers count together"]
     );
     assert_eq!(warnings(&some("route", "nowhere")), ["this is not a route"]);
+}
+
+#[test]
+fn what_a_limit_counts_by_is_no_secret_and_is_shown() {
+    let told = |key: &str| {
+        let text = limited(&format!("{{ key: {key}, rate: 5/s }}"));
+        load_text(&text).unwrap_err().to_string()
+    };
+    for key in ["api_key+model", "metadata.team", "organisation_id"] {
+        let problem = told(key);
+        assert!(problem.contains(&format!("`{key}` is not what a limit counts by")), "{problem}");
+        assert!(problem.contains(&format!("key: {key}")), "{problem}");
+    }
+    for key in ["sk-proj-9Lr4wB6cU3", "9Lr4wB6cU39Lr4wB6cU39Lr4wB6cU39Lr4wB6cU3"] {
+        assert!(!told(key).contains("9Lr4wB6cU3"), "a provider may have come there: {}", told(key));
+    }
 }

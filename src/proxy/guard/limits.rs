@@ -32,6 +32,17 @@ fn take_of(limits: &RouteLimits, session: &Session<'_>, ctx: &mut RequestContext
     }
 }
 
+/// Tells how the budgets stand, where the request is over before they were asked.
+pub fn tell_budgets(session: &Session<'_>, ctx: &mut RequestContext) {
+    let awaits = ctx.permits.as_ref().is_some_and(|permits| permits.await_budgets());
+    let Some(route) = ctx.route.clone().filter(|_| awaits) else { return };
+    let headers = &session.req_header().headers;
+    let asked = Asked { client: ctx.client, caller: ctx.caller.as_deref(), model: None, headers };
+    if let Some(limits) = &route.limits {
+        limits.tell_budgets(&asked, clock::now(), &mut ctx.fields);
+    }
+}
+
 /// What a client hears of a limit's refusal. Which limit it was is for the log of the request.
 pub fn rejection(refused: Refused, ctx: &mut RequestContext) -> Rejection {
     ctx.limit = Some(refused.limit);

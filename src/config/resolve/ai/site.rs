@@ -132,7 +132,8 @@ pub(in crate::config::resolve) fn unread_of_pools(
     if !resolver.findings.is_empty() {
         return;
     }
-    let asked = |route: &Arc<Route>, index: usize| matches!(&route.target, Target::Pool(target) if target.pool == index);
+    let asked =
+        |route: &Arc<Route>, index: usize| matches!(&route.target, Target::Pool(target) if target.pool == index);
     for (index, pool) in pools.iter().enumerate() {
         let Some(provider) = ai.providers.iter().find(|provider| provider.pool == index) else { continue };
         if routes.iter().any(|route| asked(route, index)) {
@@ -145,7 +146,8 @@ pub(in crate::config::resolve) fn unread_of_pools(
         ] {
             let path = path.key(key);
             if resolver.source.has(&path) {
-                let message = format!("`{key}` has no meaning for a pool that only a provider asks ({})", provider.name);
+                let message =
+                    format!("`{key}` has no meaning for a pool that only a provider asks ({})", provider.name);
                 resolver.report(Finding::key(&path, message).hint(hint));
             }
         }

@@ -123,10 +123,15 @@ fn models_are() {
 fn what_only_routes_read_of_a_pool_is_refused_where_providers_alone_ask_it() {
     let of = |keys: &str, routes: &str| {
         provider("kind: openai_compatible, pool: gpus")
-            + &format!("pools: {{ gpus: {{ members: 10.0.0.1:80, {keys} }} }}\nroutes: [{{ match: /v1/, ai: true }}{routes}]\n")
+            + &format!(
+                "pools: {{ gpus: {{ members: 10.0.0.1:80, {keys} }} }}\nroutes: [{{ match: /v1/, ai: true }}{routes}]\n"
+            )
     };
     for (keys, told) in [
-        ("timeouts: { first_byte: 5s }", "pools.gpus.timeouts: `timeouts` has no meaning for a pool that only a provider asks"),
+        (
+            "timeouts: { first_byte: 5s }",
+            "pools.gpus.timeouts: `timeouts` has no meaning for a pool that only a provider asks",
+        ),
         ("retry: off", "pools.gpus.retry: `retry` has no meaning for a pool that only a provider asks"),
     ] {
         let problem = load_text(&of(keys, "")).unwrap_err().to_string();

@@ -176,8 +176,9 @@ impl Job {
             _ => Level::Debug,
         };
         if let Some(said) = &error.said {
-            let name = &provider.config.name;
-            log!(target: "ai", level, "provider {name} answered {} for {model:?}: {said:?}", status.as_u16());
+            // The model by the name that metrics have for it: others are what a client made up.
+            let (name, label) = (&provider.config.name, &self.plan.label);
+            log!(target: "ai", level, "provider {name} answered {} for model {label}: {said:?}", status.as_u16());
         }
         let (now, wall) = (clock::now(), clock::wall());
         let in_body = || reset::rest_in(body.as_deref().unwrap_or_default());
