@@ -269,33 +269,7 @@ impl Job {
         let mut tried_keys = Vec::new();
         let (mut again, mut retried) = (false, false);
         while self.may_try(trail) {
-            let choosing = self.ai.books.gateway.begin(Phase::Choose);
-            let now = choosing.began();
-            let key = match provider.keys.pick(&candidate.model, now, &tried_keys) {
-                Some(key) => Some(key),
-                None if config.keys.is_empty() => None,
-                None => {
-                    if tried_keys.is_empty() {
-                        trail.keys_out(provider, candidate, now);
-                    }
-                    break;
-                }
-            };
-            let trial = match self.admit(provider, key, candidate, now) {
-                Ok(trial) => trial,
-                Err(retry_in) => {
-                    trail.open(provider, candidate, key, retry_in);
-                    match key {
-                        Some(key) => {
-                            provider.keys.released(key, &candidate.model);
-                            tried_keys.push(key);
-                        }
-                        None => break,
-                    }
-                    continue;
-                }
-            };
-            let began = choosing.over();
+            let Some((key, trial, began)) = self.choose(provider, candidate, &mut tried_keys, trail) else { break };
             let attempt = Attempt { provider, candidate, prepared: &prepared, key, trial, began };
             match self.attempt(attempt, trail).await {
                 Ok(answer) => return Went::Answer(answer),
@@ -328,6 +302,39 @@ impl Job {
             }
         }
         if again { Went::Again } else { Went::Next }
+    }
+
+    /// The next key to ask with, with leave of its breaker, and since when; `None`: there is none.
+    fn choose(
+        &self,
+        provider: &Arc<ProviderState>,
+        candidate: &Candidate,
+        tried: &mut Vec<usize>,
+        trail: &mut Trail,
+    ) -> Option<(Option<usize>, Trial, Instant)> {
+        loop {
+            let choosing = self.ai.books.gateway.begin(Phase::Choose);
+            let now = choosing.began();
+            let key = match provider.keys.pick(&candidate.model, now, tried) {
+                Some(key) => Some(key),
+                None if provider.config.keys.is_empty() => None,
+                None => {
+                    if tried.is_empty() {
+                        trail.keys_out(provider, candidate, now);
+                    }
+                    return None;
+                }
+            };
+            match self.admit(provider, key, candidate, now) {
+                Ok(trial) => return Some((key, trial, choosing.over())),
+                Err(retry_in) => {
+                    trail.open(provider, candidate, key, retry_in);
+                    let key = key?;
+                    provider.keys.released(key, &candidate.model);
+                    tried.push(key);
+                }
+            }
+        }
     }
 
     fn admit(
