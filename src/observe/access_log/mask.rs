@@ -3,10 +3,13 @@
 use crate::observe::escape::Escape;
 
 /// Names of parameters whose values are secrets, in lower case, without all that is no letter or digit.
-const SECRETS: [&[u8]; 24] = [
+const SECRETS: [&[u8]; 27] = [
     b"key",
     b"apikey",
     b"xapikey",
+    b"xgoogapikey",
+    b"subscriptionkey",
+    b"ocpapimsubscriptionkey",
     b"token",
     b"accesstoken",
     b"refreshtoken",
@@ -30,7 +33,7 @@ const SECRETS: [&[u8]; 24] = [
     b"sessionid",
 ];
 /// The longest of them.
-const LONGEST: usize = 17;
+const LONGEST: usize = 22;
 /// Bytes in which the name of a secret ends, escapes included, where it stands within the value of another parameter.
 const NESTED_MOST: usize = 64;
 
@@ -117,7 +120,9 @@ mod tests {
     #[test]
     fn values_of_secret_parameters_are_masked() {
         assert_eq!(masked("key=sk-1&model=m&api_key=2"), "key=***&model=m&api_key=***");
-        for name in ["token", "access_token", "password", "secret", "signature", "X-Amz-Signature", "API-KEY"] {
+        let services = ["subscription-key", "Ocp-Apim-Subscription-Key", "x-goog-api-key"];
+        let names = ["token", "access_token", "password", "secret", "signature", "X-Amz-Signature", "API-KEY"];
+        for name in names.into_iter().chain(services) {
             assert_eq!(masked(&format!("a=1&{name}=hunter2")), format!("a=1&{name}=***"));
         }
     }
