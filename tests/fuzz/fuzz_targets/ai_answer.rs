@@ -7,7 +7,8 @@ use http::StatusCode;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sluicegate::ai::dialect::Dialect;
-use sluicegate::ai::dialect::error::{self, ErrorText, ProviderError};
+use sluicegate::ai::dialect::error::{self, Class, ErrorText, ProviderError};
+use sluicegate::ai::door::Operation;
 use sluicegate::ai::estimate;
 use sluicegate::ai::meter::{Kind, Meter, whole};
 use sluicegate::ai::sse::Decoder;
@@ -33,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
         }
         assert!(meter.is_finished() || !meter.is_terminal());
         consistent(meter.usage());
-        if let Some(whole) = whole(dialect, input) {
+        if let Some(whole) = whole(dialect, Operation::Chat, input) {
             assert!(std::str::from_utf8(input).is_ok());
             consistent(whole.usage);
             assert!(whole.output_chars <= 2 * input.len() as u64);
@@ -53,12 +54,14 @@ fn consistent(usage: Option<Usage>) {
 }
 
 fn told(dialect: Dialect, status: StatusCode, error: &ProviderError) {
-    assert!(error.message.is_none() || error.class.is_callers());
+    assert!(error.message.is_none() || error.class.is_callers() || error.class == Class::OverLimit);
+    for message in error.message.iter().chain(&error.said) {
+        assert!(message.chars().count() <= 501 && !message.contains(char::is_control) && !message.contains("://"));
+    }
     let message = error.message.as_deref().unwrap_or("it failed");
-    assert!(message.chars().count() <= 501 && !message.contains(char::is_control) && !message.contains("://"));
     let text = ErrorText { status, code: error.code(), message, param: None, request_id: "r" };
     serde_json::from_slice::<Value>(&error::render(dialect, &text)).expect("it is JSON");
-    let event = error::event(dialect, &text);
+    let event = error::event(dialect, &text, 0, None);
     let mut decoder = Decoder::new(1 << 20);
     decoder.push(event.clone());
     let frame = decoder.next().expect("it is an event").expect("it is short");
