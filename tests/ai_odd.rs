@@ -3,9 +3,12 @@
 #[path = "support/harness.rs"]
 mod support;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use support::ai::*;
 use support::*;
+use tokio::sync::Barrier;
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
@@ -427,18 +430,22 @@ async fn a_provider_that_is_down_says_by_no_window_of_its_limits_when_it_is_back
 
 /// A chat whose stream tells no usage, of a server that refuses to be asked for some.
 async fn strict() -> Origin {
-    origin(|came| async move {
-        if String::from_utf8_lossy(&came.body).contains("stream_options") {
-            let detail = json!([{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]);
-            return given_status(422, JSON, json!({"detail": detail}).to_string());
-        }
-        let chunk = |delta: &str, finish: &str| {
-            format!("data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n")
-        };
-        let said = chunk("{\"role\":\"assistant\",\"content\":\"Hi\"}", "null") + &chunk("{}", "\"stop\"");
-        given(&[("content-type", "text/event-stream")], said + "data: [DONE]\n\n")
-    })
-    .await
+    origin(|came| async move { strictly(&came) }).await
+}
+
+/// What it answers.
+fn strictly(came: &Came) -> Given {
+    if String::from_utf8_lossy(&came.body).contains("stream_options") {
+        let detail = json!([{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]);
+        return given_status(422, JSON, json!({"detail": detail}).to_string());
+    }
+    let chunk = |delta: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let said = chunk("{\"role\":\"assistant\",\"content\":\"Hi\"}", "null") + &chunk("{}", "\"stop\"");
+    given(&[("content-type", "text/event-stream")], said + "data: [DONE]\n\n")
 }
 
 #[tokio::test]
@@ -516,17 +523,18 @@ fn doors() -> [(&'static str, Value); 6] {
     ]
 }
 
+/// A gateway that asks `backend` first, and `second` then.
+async fn with_a_second(backend: &Origin, second: &Mock) -> Gateway {
+    let ai = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").openai("second", second);
+    ai.model("m", &["first", "second"]).start().await
+}
+
 #[tokio::test]
 async fn a_body_that_is_no_answer_is_passed_over_like_one_that_is_no_json() {
     let b = upstream("b").await;
     for body in NO_ANSWERS {
         let backend = origin(move |_| async move { given(JSON, body) }).await;
-        let gate = ai()
-            .provider_at("first", "openai", backend.address(), "keys: sk-x-4711")
-            .openai("second", &b)
-            .model("m", &["first", "second"])
-            .start()
-            .await;
+        let gate = with_a_second(&backend, &b).await;
         for (door, asked) in doors() {
             let answer = ask(&gate, door, &asked).await;
             let told = (answer.status, answer.header("x-sluicegate-target"));
@@ -593,13 +601,31 @@ async fn an_event_stream_with_nothing_but_its_end_is_passed_over() {
         "data: {\"code\":50001}\n\ndata: [DONE]\n\n",
     ] {
         let backend = origin(move |_| async move { given(&[("content-type", "text/event-stream")], body) }).await;
-        let gate = ai()
-            .provider_at("first", "openai", backend.address(), "keys: sk-x-4711")
-            .openai("second", &b)
-            .model("m", &["first", "second"])
-            .start()
-            .await;
+        let gate = with_a_second(&backend, &b).await;
         let told = chat_told(&stream(&gate, "chat/completions", &streamed(chat("m", "hello"))).await.rest().await);
         assert_eq!((told.text, told.ended), (said("b", 5), true), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_do_not_hear_of_stream_options_either() {
+    for door in ["chat/completions", "messages"] {
+        // Both are refused before either can be told.
+        let both = Arc::new(Barrier::new(2));
+        let backend = origin(move |came| {
+            let both = Arc::clone(&both);
+            async move {
+                if String::from_utf8_lossy(&came.body).contains("stream_options") {
+                    both.wait().await;
+                }
+                strictly(&came)
+            }
+        })
+        .await;
+        let ai = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]);
+        let gate = ai.start().await;
+        let body = streamed(if door == "messages" { messages("m", "x") } else { chat("m", "x") });
+        let (one, other) = tokio::join!(ask(&gate, door, &body), ask(&gate, door, &body));
+        assert_eq!((one.status, other.status, backend.hits()), (200, 200, 4), "{door}");
     }
 }

@@ -127,8 +127,7 @@ fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
     let names: Vec<String> = match limit.counts_by() {
         LimitKey::ApiKey => callers(snapshot).map(str::to_owned).collect(),
         LimitKey::Metadata(name) => {
-            let keys =
-                snapshot.config.auth.iter().filter_map(|auth| auth.api_keys.as_ref()).flat_map(|keys| &keys.keys);
+            let keys = snapshot.config.auth.iter().flat_map(|auth| auth.keys());
             let mut values: Vec<String> = keys.filter_map(|key| key.said_of(name)).map(str::to_owned).collect();
             values.sort_unstable();
             values.dedup();
@@ -152,8 +151,7 @@ fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
 }
 
 fn callers(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
-    let keys = snapshot.config.auth.iter().filter_map(|auth| auth.api_keys.as_ref());
-    keys.flat_map(|keys| keys.keys.iter().map(|key| &*key.id))
+    snapshot.config.auth.iter().flat_map(|auth| auth.keys()).map(|key| &*key.id)
 }
 
 /// Refuses a name that is no caller's: who mistypes one would read of a budget that nobody has touched. Those of tokens are

@@ -1,7 +1,7 @@
 //! The catalogue: the name of a model -> the targets that may serve it, in the order in which they are tried.
 //!
-//! With `ai.models`, only those may be asked for, and what its wildcards take; without, any model of any provider: by `provider/model`, by the list
-//! of the provider, by the family of its name, or because there is one provider only.
+//! With `ai.models`, only those may be asked for, and what its wildcards take; without, any model of any provider: by
+//! `provider/model`, by the list of the provider, by the family of its name, or because there is one provider only.
 //!
 //! **Invariant:** shares of a rank are exact: over one round of a rank each target comes first as often as its weight
 //! says, however many workers ask.
@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::ai::{Ai, AiTimeouts, Model, ModelTarget, Provider, ProviderKind, wildcard};
+use crate::observe::metrics::OTHER_MODEL;
 
 /// The longest round of a rank; weights that need more are scaled down.
 const LONGEST_ROUND: u32 = 1000;
-/// What metrics call a model that the configuration does not name.
-const OTHER: &str = "other";
 
 /// Finds the targets of a model.
 pub struct Catalog {
@@ -79,7 +78,7 @@ impl Catalog {
         }
         let candidate = self.open(model)?;
         Some(Plan {
-            label: label_of(&self.config, &candidate, OTHER),
+            label: label_of(&self.config, &candidate, OTHER_MODEL),
             candidates: vec![candidate],
             assumed_output: self.config.assumed_output,
             timeouts: self.config.timeouts,
@@ -90,7 +89,7 @@ impl Catalog {
     pub fn at(&self, provider: usize, model: &str) -> Plan {
         let candidates = vec![Candidate { provider, model: model.into(), place: 0 }];
         Plan {
-            label: Arc::from(OTHER),
+            label: Arc::from(OTHER_MODEL),
             candidates,
             assumed_output: self.config.assumed_output,
             timeouts: self.config.timeouts,
@@ -161,14 +160,14 @@ impl Entry {
         let name = &self.model.name;
         let label = match wildcard(name) {
             None => Arc::clone(name),
-            Some(start) => label_of(config, candidates.first()?, if start.is_empty() { OTHER } else { name }),
+            Some(start) => label_of(config, candidates.first()?, if start.is_empty() { OTHER_MODEL } else { name }),
         };
         Some(Plan { label, candidates, assumed_output: self.model.assumed_output, timeouts: self.model.timeouts })
     }
 }
 
 /// The name under which a model that `ai.models` does not name is counted: its own, where its provider's list has it, else
-/// `other`. Clients cannot make names.
+/// `other`, a name that clients cannot make.
 fn label_of(config: &Ai, candidate: &Candidate, other: &str) -> Arc<str> {
     let listed = config.providers.get(candidate.provider);
     let listed = listed.and_then(|provider| provider.models.iter().find(|name| **name == candidate.model));

@@ -49,6 +49,13 @@ pub struct ApiKey {
     pub metadata: Arc<[(String, String)]>,
 }
 
+impl Auth {
+    /// Every API key.
+    pub fn keys(&self) -> impl Iterator<Item = &ApiKey> {
+        self.api_keys.iter().flat_map(|keys| &keys.keys)
+    }
+}
+
 impl ApiKey {
     /// What its metadata says under `name`.
     pub fn said_of(&self, name: &str) -> Option<&str> {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
+use log::warn;
 
 use super::Gateway;
 use super::context::RequestContext;
@@ -26,6 +27,7 @@ use crate::ai::door::Operation;
 use crate::ai::estimate;
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{Way, way};
+use crate::clock;
 use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
@@ -94,7 +96,7 @@ pub async fn serve(
     let reading = route.state.books.gateway.begin(Phase::Read);
     let mut held = Held::new(&route.state.books.gateway, route.state.config.max_buffered);
     let dialect = door.dialect;
-    let body = match read_body(session, ctx, &mut held).await {
+    let body = match read_body(session, ctx, route, &mut held).await {
         Ok(body) => body,
         Err(unready) => return unready.tell(session, ctx, dialect).await,
     };
@@ -309,7 +311,12 @@ fn reserve(
 }
 
 /// Reads the whole body of the request.
-async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &mut Held) -> Result<Bytes, Unready> {
+async fn read_body(
+    session: &mut Session<'_>,
+    ctx: &mut RequestContext,
+    route: &AiRoute,
+    held: &mut Held,
+) -> Result<Bytes, Unready> {
     let announced = content_length(&session.req_header().headers).unwrap_or(0);
     if announced > held.most_of_one() {
         return Err(never_fits(held.most_of_one()).into());
@@ -335,7 +342,7 @@ async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &m
             return Err(never_fits(held.most_of_one()).into());
         }
         if !held.add(chunk.len() as u64) {
-            held.tell_full();
+            tell_full(route, held);
             return Err(Unserved::Rejected(Rejection::AllBusy, Termination::Rejected).into());
         }
         // Most bodies come in one piece, which is not copied.
@@ -355,6 +362,18 @@ async fn read_body(session: &mut Session<'_>, ctx: &mut RequestContext, held: &m
         }
     }
     Ok(if body.is_empty() { first } else { body.freeze() })
+}
+
+/// Tells the log, once in a while, that bodies find no room.
+fn tell_full(route: &AiRoute, held: &Held) {
+    if let Some(untold) = route.state.books.crowded_out.happened(clock::now()) {
+        let mib = held.most() >> 20;
+        warn!(
+            target: "ai",
+            "bodies of requests fill the {mib} MiB that they may have (ai.max_buffered): one was refused, and {untold} since \
+             this was told last"
+        );
+    }
 }
 
 /// A body that is larger than all may be together: another try would end the same way.

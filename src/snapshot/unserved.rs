@@ -1,13 +1,14 @@
-//! What the process log says of requests to models that got no whole answer: one line for each provider in ten seconds. The
+//! What the process log says of requests to models that got no whole answer: one line in ten seconds for each provider, and for
+//! those that were not asked because there was no room for a body. The
 //! metrics and the access log have each of them; this is for who looks there first.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines of one provider.
+/// Between two lines.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// The failures of one provider that are not told yet.
+/// The failures of one kind that are not told yet.
 #[derive(Debug, Default)]
 pub struct Unserved(Mutex<State>);
 

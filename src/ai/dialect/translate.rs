@@ -5,8 +5,8 @@
 //! Messages or Gemini. What the other side has no place for is refused before it is sent, with the name of the field.
 //!
 //! Of a stream, nothing is held but what a delta cannot say alone: counts, ids, which block is open, the usage so far, and
-//! calls that a provider tells at the same time as another. Arguments of a tool pass on as they come. What they must be (one JSON object) is checked in whole answers; of a
-//! stream it cannot be known before its last byte. Those of a call in which a whole answer was cut off are an empty object.
+//! calls that a provider tells at the same time as another. Arguments of a tool pass on as they come. What they must be (one
+//! JSON object) is checked in whole answers; of a stream it cannot be known before its last byte. Those of a call in which a whole answer was cut off are an empty object.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

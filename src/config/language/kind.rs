@@ -85,6 +85,7 @@ const BALANCE: Kind = or(
     Base::Matching(r"^(header_hash\(.+\)|consistent_hash\(.*\))$", "header_hash(NAME), consistent_hash(...)"),
     &["round_robin", "random", "least_requests", "least_tokens", "peak_ewma", "ip_hash", "consistent_hash"],
 );
+const RATE: Base = Base::Matching("^[0-9]+ */ *[0-9]*(ms|s|m|h|d)", "a number for a time");
 const BUDGET: Base =
     Base::Matching(r"^[0-9.]+ */ *([0-9]+(ms|s|m|h|d)|s|m|h|d|day|week|month)", "an amount for a time");
 const STATUS: Base = Base::Number("^[1-5]([0-9][0-9]|xx)( *- *[1-5][0-9][0-9])?$", "a status or a range of them");
@@ -132,10 +133,10 @@ const SPECIAL: &[(&str, &str, Kind)] = &[
             &["client_ip", "api_key", "route", "global", "model"],
         ),
     ),
-    ("RawLimit", "rate", base(Base::Matching("^[0-9]+ */ *[0-9]*(ms|s|m|h|d)", "a number for a time"))),
+    ("RawLimit", "rate", base(RATE)),
     ("RawLimit", "tokens", base(BUDGET)),
     ("RawLimit", "cost", base(BUDGET)),
-    ("RawNumbers", "rate", base(Base::Matching("^[0-9]+ */ *[0-9]*(ms|s|m|h|d)", "a number for a time"))),
+    ("RawNumbers", "rate", base(RATE)),
     ("RawNumbers", "tokens", base(BUDGET)),
     ("RawNumbers", "cost", base(BUDGET)),
     ("RawSanitize", "on_too_large", UNMASKED),

@@ -1,20 +1,11 @@
 //! The body of a request, read: JSON, or a form with files.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use log::warn;
 
 use crate::ai::body::{Asked, Form};
 use crate::ai::estimate;
 use crate::ai::usage::ServiceTier;
-use crate::clock;
 use crate::observe::metrics::AiGatewayMetrics;
-
-/// How often it is told that there is no room, milliseconds.
-const TELL_FULL: u64 = 60_000;
-/// When that was told last, in milliseconds since the epoch.
-static TOLD_FULL: AtomicU64 = AtomicU64::new(0);
 
 /// A body that is no longer is a small one: 1 MiB.
 const SMALL: u64 = 1 << 20;
@@ -41,20 +32,6 @@ impl Held {
     /// The most that all may have.
     pub fn most(&self) -> u64 {
         self.most
-    }
-
-    /// Tells the log that there are no more to be had, once in a while.
-    pub fn tell_full(&self) {
-        let now = clock::wall_millis();
-        let last = TOLD_FULL.load(Ordering::Relaxed);
-        if now.saturating_sub(last) <= TELL_FULL {
-            return;
-        }
-        // Of several that see it at the same time, one tells.
-        if TOLD_FULL.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            let mib = self.most >> 20;
-            warn!(target: "ai", "bodies of requests fill the {mib} MiB that they may have (ai.max_buffered): some are refused");
-        }
     }
 
     /// The most that one body may have.
@@ -130,6 +107,7 @@ impl Body {
             Self::Form(_) => None,
         }
     }
+
     /// The tokens of an answer that the client foretells (`prediction`): what of it does not come true is charged beside the answer.
     pub fn predicted(&self) -> u64 {
         let Self::Json(asked) = self else { return 0 };

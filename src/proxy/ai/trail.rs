@@ -103,8 +103,8 @@ pub struct Trail {
     pub served_model: Option<Box<str>>,
     /// The stream broke off after a part of it had gone out.
     pub broken: bool,
-    /// Tries that were refused keys.
-    refused_keys: u32,
+    /// Tries that do not count against the most of a request.
+    uncounted: u32,
     /// What the client is told.
     last: Option<Last>,
 }
@@ -171,14 +171,14 @@ impl Trail {
             cost: None,
             served_model: None,
             broken: false,
-            refused_keys: 0,
+            uncounted: 0,
             last: None,
         }
     }
 
-    /// Tries that count against the most of a request: a key that is refused costs none.
+    /// Tries that count against the most of a request: a key that is refused costs none, nor does what no client asked for.
     pub fn counted(&self) -> u32 {
-        self.count.saturating_sub(self.refused_keys)
+        self.count.saturating_sub(self.uncounted)
     }
 
     /// For which model, and how.
@@ -278,7 +278,7 @@ impl Trail {
     /// The provider does not know something that no client has asked for: that is no try of the client's.
     pub(super) fn asked_too_much(&mut self) {
         self.ended(TryOutcome::Status4xx);
-        self.refused_keys += 1;
+        self.uncounted += 1;
     }
 
     /// The provider takes no request such as this one; what the client is told if nobody does.
@@ -339,7 +339,7 @@ impl Trail {
 
     pub(super) fn key_refused(&mut self, provider: &ProviderState) {
         self.ended(TryOutcome::KeyRefused);
-        self.refused_keys += 1;
+        self.uncounted += 1;
         self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused: true, wait: None });
     }
 

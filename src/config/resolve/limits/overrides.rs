@@ -110,7 +110,7 @@ pub(in crate::config) fn warn_strangers(
     routes: &[Arc<Route>],
     resolver: &mut Resolver<'_>,
 ) {
-    let keys = || auth.iter().filter_map(|auth| auth.api_keys.as_ref()).flat_map(|keys| &keys.keys);
+    let keys = || auth.iter().flat_map(|auth| auth.keys());
     for limit in limits {
         let path = KeyPath::default().key("limits").key(&limit.name);
         let (what, known): (_, Vec<&str>) = match &limit.key {

@@ -47,7 +47,6 @@ impl Attempt<'_> {
     pub(super) fn asked_for_more_than_it_knows(&self, status: StatusCode, body: &[u8]) -> bool {
         self.prepared.adds_options
             && matches!(status.as_u16(), 400 | 422)
-            && self.provider.takes_stream_options()
             && memmem::find(body, STREAM_OPTIONS.as_bytes()).is_some()
     }
 
@@ -161,8 +160,8 @@ impl Job {
     fn may_be_stood_in_for(&self, candidate: &Candidate, provider: &ProviderState) -> bool {
         let is_on =
             |other: &Candidate| self.ai.config.providers.get(other.provider).is_some_and(|provider| provider.enabled);
-        let after = self.plan.candidates.iter().skip_while(|other| *other != candidate).skip(1);
-        provider.route.pool.members().len() > 1 || after.into_iter().any(is_on)
+        let mut after = self.plan.candidates.iter().skip_while(|other| *other != candidate).skip(1);
+        provider.route.pool.members().len() > 1 || after.any(is_on)
     }
 
     /// What an answer that is not served means.

@@ -73,8 +73,9 @@ impl Job {
             Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
         })?;
         let (mut body, notes) = (Bytes::from(translated.body), Some(translated.notes));
-        let adds_options = dialect == Dialect::Chat && asked.stream;
-        if adds_options && !provider.takes_stream_options() {
+        let has_options = dialect == Dialect::Chat && asked.stream;
+        let adds_options = has_options && provider.takes_stream_options();
+        if has_options && !adds_options {
             let written = Asked::read(&body, dialect).map_err(|_| Refusal::internal())?;
             body = written.edit().remove(STREAM_OPTIONS).build();
         }
