@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
+use super::auth::RouteAuth;
 use super::*;
 
 mod ai;

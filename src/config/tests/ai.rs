@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::*;
 use crate::config::ai::{
     Ai, AiTarget, AiTimeouts, Hold, KeyPlace, KeySecret, ModelTarget, Price, Provider, ProviderKey, ProviderKind,
