@@ -806,3 +806,41 @@ async fn who_comes_to_no_door_hears_in_its_own_dialect_which_there_are() {
     assert_eq!(code_of(&twice), "no_route");
     assert!(twice.text().contains("below / or /v1/"), "{}", twice.text());
 }
+
+#[tokio::test]
+async fn clients_of_azure_name_the_model_in_the_address_and_are_served_by_whoever_has_it() {
+    let (a, b) = (upstream("a").await, upstream("b").await);
+    let models = ai().openai("a", &a).anthropic("b", &b).model("small", &["a/of-a"]).model("large", &["b/of-b"]);
+    let gate = models.build().route("match: { path: /openai/ }, ai: true").start().await;
+    let at = |name: &str| format!("/openai/deployments/{name}/chat/completions?api-version=2024-10-21");
+    let unnamed = json!({"messages": [{"role": "user", "content": "hello"}]});
+    for body in
+        [&unnamed, &with(unnamed.clone(), json!({"model": null})), &chat("large", "hello"), &chat("of-a", "hello")]
+    {
+        let answer = gate.client().post(&at("small"), body.to_string()).await;
+        assert_eq!(text_of(&answer), said("a", 5), "the address counts: {body}");
+        assert_eq!((got(&a)["model"].as_str(), asked_at(&a).as_str()), (Some("of-a"), "/v1/chat/completions"));
+    }
+    let answer = gate.client().post(&at("large"), unnamed.to_string()).await;
+    assert_eq!((text_of(&answer), answer.json()["model"].as_str()), (said("b", 5), Some("of-b")));
+    let answer = gate.client().post(&at("nobody"), chat("small", "hello").to_string()).await;
+    assert_openai(&answer, 400, "UNSUPPORTED_MODEL");
+    let at_root = gate.client().post("/v1/openai/deployments/small/embeddings", r#"{"input":"hello"}"#).await;
+    assert_eq!((at_root.status, got(&a)["model"].as_str()), (200, Some("of-a")), "{}", at_root.text());
+}
+
+#[tokio::test]
+async fn moderations_without_a_model_ask_the_one_that_openai_asks() {
+    let a = upstream("a").await;
+    let usual = "omni-moderation-latest";
+    let gate = ai().openai("a", &a).model(usual, &["a"]).model("other", &["a"]).start().await;
+    let unnamed = json!({"input": "hello"});
+    ask(&gate, "moderations", &unnamed).await;
+    assert_eq!(got(&a), unnamed, "a provider knows it, too: the body passes as it came");
+    ask(&gate, "moderations", &with(unnamed.clone(), json!({"model": "other"}))).await;
+    assert_eq!(got(&a)["model"], "other");
+    let mapped = ai().openai("a", &a).model(usual, &["a/of-a"]).start().await;
+    ask(&mapped, "moderations", &unnamed).await;
+    assert_eq!(got(&a), with(unnamed.clone(), json!({"model": "of-a"})));
+    assert_openai(&ask(&gate, "embeddings", &unnamed).await, 400, "MISSING_MODEL");
+}

@@ -767,3 +767,32 @@ async fn one_caller_may_have_a_larger_budget_and_keeps_what_it_used_when_that_ch
     let show = gate.ctl(&["limits", "show", "a", "--key", "ben"]).await;
     assert!(show.stdout.contains("of 5000 tokens left"), "{}", show.stdout);
 }
+
+#[tokio::test]
+async fn metrics_tell_how_much_of_their_budgets_callers_have_used() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=150,out=50");
+    let limits =
+        "{ each: { key: api_key, tokens: 10000/month }, all: { key: global, tokens: 90000/day, cost: 8/day } }";
+    let gate =
+        ai_of(&a).set("prices: { unknown: { input: 10.00, output: 10.00 } }").on_route("limits: [each, all]").build();
+    let gate = gate.section("limits", limits).section("auth", &callers()).start().await;
+    for _ in 0..2 {
+        assert_eq!(ask_as(&gate, "team-a", "chat/completions", &short("m")).await.status, 200);
+    }
+    let mut metrics = gate.metrics().await;
+    eventually(s(10), "all is settled", async || {
+        metrics = gate.metrics().await;
+        metrics.sum("sluicegate_limit_reservations") == 0.0
+    })
+    .await;
+    let told = |limit: &str, unit: &str, key: &str| {
+        ["budget", "used"].map(|name| {
+            metrics.sum(&format!(r#"sluicegate_limit_{name}{{limit="{limit}",unit="{unit}",key="{key}"}}"#))
+        })
+    };
+    assert_eq!(told("each", "tokens", "team-a"), [10_000.0, 400.0]);
+    assert_eq!(told("all", "tokens", ""), [90_000.0, 400.0]);
+    assert_eq!(told("all", "usd", ""), [8.0, 0.004]);
+    assert_eq!(metrics.sum(r#"sluicegate_limit_budget{key="team-b"}"#), 0.0, "who used nothing has no account");
+}

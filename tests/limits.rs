@@ -184,6 +184,10 @@ async fn every_refusal_is_counted_by_route_and_limit() {
     let labels = "{service=\"route-1\",scope=\"a\"}";
     assert_eq!(metrics.sum(&format!("jairouter_ratelimit_requests_total{labels}")), 5.0);
     assert_eq!(metrics.sum(&format!("jairouter_ratelimit_rejected_total{labels}")), 2.0);
+    for (result, count) in [("allowed", 3.0), ("rejected", 2.0)] {
+        let name = format!("jairouter_rate_limit_events_total{{service=\"route-1\",result=\"{result}\"}}");
+        assert_eq!(metrics.sum(&name), count, "{result}");
+    }
     assert_eq!(metrics.sum("sluicegate_limit_requests_total{outcome=\"rate\"}"), 2.0);
     assert_eq!(metrics.sum("sluicegate_limit_entries{limit=\"a\"}"), 1.0);
     let line = gate.access_log(5).await.pop().unwrap();

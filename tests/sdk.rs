@@ -43,6 +43,7 @@ async fn run(suite: &str) {
         .set("breaker: off")
         .build()
         .route("match: { path: /api/v1/ai/ }, ai: true")
+        .route("match: { path: /openai/ }, ai: true")
         .route("match: { path: /limited/ }, ai: true, limits: [few]")
         .route("match: { path: /limited-too/ }, ai: true, limits: [few-too]")
         .section(

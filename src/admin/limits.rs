@@ -1,6 +1,9 @@
 //! `GET /control/limits/NAME?key=WHO` and `POST /control/limits/NAME/reset?key=WHO`: an account of a budget, shown or
 //! forgiven what was used of it. Shown without a key: the accounts of which the most is used.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use http::StatusCode;
 use http::request::Parts;
 use log::info;
@@ -12,13 +15,17 @@ use super::control::unknown;
 use super::{Peer, record};
 use crate::clock;
 use crate::config::audit::EventKind;
-use crate::config::limit::LimitKey;
+use crate::config::limit::{LimitKey, MICROS};
 use crate::limit::{Fullest, Limiter, NamedStanding, Unit};
 use crate::observe::audit::Event;
+use crate::observe::metrics::AccountSample;
 use crate::snapshot::Snapshot;
 
 /// The most accounts that are listed.
 pub const MOST_SHOWN: usize = 100;
+
+/// The most accounts of one limit that are in the metrics.
+const MOST_SAMPLED: usize = 1000;
 
 /// How the accounts of somebody stand under one limit.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,12 +75,17 @@ pub struct BudgetShown {
     pub full_in: u64,
 }
 
+/// The name of a unit, and how many of what is counted are one.
+fn unit(of: Unit) -> (&'static str, f64) {
+    match of {
+        Unit::Tokens => ("tokens", 1.0),
+        Unit::Cost => ("usd", MICROS as f64),
+    }
+}
+
 impl BudgetShown {
     fn of(standing: NamedStanding) -> Self {
-        let (unit, scale) = match standing.unit {
-            Unit::Tokens => ("tokens", 1.0),
-            Unit::Cost => ("usd", 1e6),
-        };
+        let (unit, scale) = unit(standing.unit);
         let shown = |units: u64| units as f64 / scale;
         Self {
             unit: unit.to_owned(),
@@ -83,6 +95,22 @@ impl BudgetShown {
             full_in: standing.full_in.as_secs() + u64::from(standing.full_in.subsec_nanos() > 0),
         }
     }
+}
+
+/// The accounts of all budgets that have a name here, for metrics.
+pub(super) fn samples(snapshot: &Snapshot) -> Vec<AccountSample> {
+    let (now, mut samples, mut seen) = (clock::now(), Vec::new(), HashSet::new());
+    for limit in all(snapshot).filter(|limit| seen.insert(limit.name())) {
+        let name: Arc<str> = limit.name().into();
+        for (key, standings) in limit.standings(names(snapshot, limit), MOST_SAMPLED, now) {
+            samples.extend(standings.into_iter().map(|standing| {
+                let (unit, scale) = unit(standing.unit);
+                let (budget, used) = (standing.budget as f64 / scale, standing.used as f64 / scale);
+                AccountSample { limit: Arc::clone(&name), key: key.clone(), unit, budget, used }
+            }));
+        }
+    }
+    samples
 }
 
 /// Shows the accounts that the query of `head` names.
@@ -143,6 +171,8 @@ fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
                 let listed = ai.listed.known(&provider.name, clock::now());
                 names.extend(listed.iter().flat_map(|listed| listed.iter().map(ToString::to_string)));
             }
+            names.sort_unstable();
+            names.dedup();
             names
         }
         LimitKey::ClientIp { .. } | LimitKey::Header(_) | LimitKey::Global => Vec::new(),
@@ -176,10 +206,14 @@ fn told(name: &str, who: String, standing: impl Fn(&str) -> Option<Vec<NamedStan
     Ok(Answer::json(StatusCode::OK, &LimitShown { limit: name.to_owned(), key: who, budgets, listed: None }))
 }
 
+/// The limits with budgets, of each route.
+fn all(snapshot: &Snapshot) -> impl Iterator<Item = &Limiter> {
+    snapshot.routes.iter().filter_map(|route| route.limits.as_ref()).flat_map(|limits| limits.budgets())
+}
+
 fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Limiter, Answer> {
-    let all = || snapshot.routes.iter().filter_map(|route| route.limits.as_ref()).flat_map(|limits| limits.budgets());
-    all().find(|limit| limit.name() == name).ok_or_else(|| {
-        let mut names: Vec<&str> = all().map(Limiter::name).collect();
+    all(snapshot).find(|limit| limit.name() == name).ok_or_else(|| {
+        let mut names: Vec<&str> = all(snapshot).map(Limiter::name).collect();
         names.sort_unstable();
         names.dedup();
         let message = format!("no route has a limit {name:?} with tokens or cost");

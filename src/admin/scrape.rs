@@ -20,7 +20,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A scrape (A4.01).
 pub(super) fn answer(metrics: &Metrics, snapshot: &Snapshot) -> Answer {
     let pools: Vec<PoolSample> = snapshot.pools.iter().map(|pool| sample(pool)).collect();
-    Answer::new(StatusCode::OK, CONTENT_TYPE, metrics.render(&pools))
+    Answer::new(StatusCode::OK, CONTENT_TYPE, metrics.render(&pools, &super::limits::samples(snapshot)))
 }
 
 /// The name of a policy, as in the configuration.

@@ -101,6 +101,29 @@ impl From<Fault> for BadBody {
     }
 }
 
+/// What names the model of a request beside its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming<'a> {
+    /// Nothing.
+    Body,
+    /// What holds where the body names none. A provider knows it, too.
+    Usual(&'a str),
+    /// The address, whatever the body says.
+    Address(&'a str),
+}
+
+impl Naming<'_> {
+    /// The model, of a body that names `written`, and whether the body may go without a name to who calls it the same.
+    fn choose(self, written: Option<Box<str>>) -> Result<(Box<str>, bool), BadBody> {
+        match (self, written) {
+            (Self::Address(name), _) => Ok((model_name(name)?.ok_or(BadBody::MissingModel)?, false)),
+            (_, Some(written)) => Ok((written, false)),
+            (Self::Usual(name), None) => Ok((name.into(), true)),
+            (Self::Body, None) => Err(BadBody::MissingModel),
+        }
+    }
+}
+
 /// What a JSON body asks for, and where it says so.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -109,6 +132,8 @@ pub struct Asked {
     open: usize,
     members: Vec<Member>,
     model: Box<str>,
+    /// It is named by nobody.
+    implied: bool,
     bulk: u64,
     /// The value of `stream_options.include_usage`.
     usage_at: Option<Range<usize>>,
@@ -158,7 +183,7 @@ impl Asked {
     ///
     /// # Errors
     /// What the client did wrong.
-    pub fn read(body: &Bytes, dialect: Dialect) -> Result<Self, BadBody> {
+    pub fn read(body: &Bytes, dialect: Dialect, naming: Naming<'_>) -> Result<Self, BadBody> {
         if std::str::from_utf8(body).is_err() {
             return Err(BadBody::NotJson);
         }
@@ -187,7 +212,7 @@ impl Asked {
         }
         reader.end()?;
         asked.bulk = reader.bulk();
-        asked.model = model.ok_or(BadBody::MissingModel)?;
+        (asked.model, asked.implied) = naming.choose(model)?;
         Ok(asked)
     }
 
@@ -208,6 +233,7 @@ impl Asked {
             open,
             members: Vec::with_capacity(16),
             model: Box::default(),
+            implied: false,
             bulk: 0,
             usage_at: None,
             stream: false,

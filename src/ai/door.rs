@@ -60,12 +60,15 @@ const DOORS: [(Operation, &str); 14] = [
     (Operation::Translation, "audio/translations"),
 ];
 
+/// What Azure's clients put before the doors whose requests name a model, and behind it the model.
+const DEPLOYMENTS: &str = "deployments/";
+
 /// A door that a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Door<'a> {
     /// What is asked for.
     pub operation: Operation,
-    /// The name of one model, at `models/NAME`.
+    /// The name of a model as the path has it, at `models/NAME` and `deployments/NAME/...`.
     pub model: Option<&'a str>,
 }
 
@@ -81,8 +84,20 @@ impl<'a> Door<'a> {
         if let Some(model) = path.strip_prefix("models/") {
             return Some(Self { operation: Operation::Models, model: Some(model) });
         }
+        if let Some(rest) = path.strip_prefix("openai/").unwrap_or(path).strip_prefix(DEPLOYMENTS) {
+            return Self::of_deployment(rest);
+        }
         let found = DOORS.iter().find(|(_, door)| *door == path);
         found.map(|(operation, _)| Self { operation: *operation, model: None })
+    }
+
+    /// The door in `NAME/DOOR`. A name may hold slashes, so that the longest door counts.
+    fn of_deployment(path: &'a str) -> Option<Self> {
+        let named = |(operation, door): &(Operation, &str)| {
+            let model = path.strip_suffix(door)?.strip_suffix('/').filter(|model| !model.is_empty())?;
+            Some(Self { operation: *operation, model: Some(model) })
+        };
+        DOORS.iter().filter_map(named).min_by_key(|door| door.model.map(str::len))
     }
 }
 
@@ -128,6 +143,11 @@ impl Operation {
             Self::Translation => "translation",
             Self::Models => "models",
         }
+    }
+
+    /// The model that is asked where the request names none, where OpenAI has one that does not depend on the rest of it.
+    pub const fn usual_model(self) -> Option<&'static str> {
+        if matches!(self, Self::Moderations) { Some("omni-moderation-latest") } else { None }
     }
 
     /// Whether it uses tokens that are paid for.
@@ -228,6 +248,17 @@ mod tests {
     fn a_models_name_may_hold_slashes() {
         assert_eq!(Door::at("models/meta/llama-3").and_then(|door| door.model), Some("meta/llama-3"));
         assert_eq!(Door::at("models"), Some(Door { operation: Operation::Models, model: None }));
+    }
+
+    #[test]
+    fn clients_of_azure_name_the_model_in_the_path() {
+        let at = |path| Door::at(path).map(|door| (door.operation, door.model.unwrap_or_default()));
+        assert_eq!(at("openai/deployments/gpt-4o/chat/completions"), Some((Operation::Chat, "gpt-4o")));
+        assert_eq!(at("deployments/meta/llama-3/completions"), Some((Operation::Completions, "meta/llama-3")));
+        assert_eq!(at("deployments/chat/completions"), Some((Operation::Completions, "chat")));
+        for path in ["deployments/gpt-4o", "deployments//embeddings", "deployments/embeddings", "openai/embeddings"] {
+            assert_eq!(at(path), None, "{path}");
+        }
     }
 
     #[test]

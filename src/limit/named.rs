@@ -116,6 +116,19 @@ impl Limiter {
         Fullest { accounts: accounts.collect(), more }
     }
 
+    /// How those of `names` stand that have an account, `most` of them at most. Where all count together, that account has
+    /// an empty name.
+    pub fn standings(
+        &self,
+        names: impl Iterator<Item = String>,
+        most: usize,
+        now: Instant,
+    ) -> impl Iterator<Item = (String, Vec<NamedStanding>)> {
+        let together = (self.config.key == LimitKey::Global).then(String::new);
+        let there = together.into_iter().chain(names).filter(|name| self.has_account_of(name)).take(most);
+        there.filter_map(move |name| self.standing_of(&name, now).map(|of| (name, of)))
+    }
+
     /// The names by the keys of their accounts.
     fn named(&self, names: impl Iterator<Item = String>) -> HashMap<u64, String> {
         let key = |name: &str| {

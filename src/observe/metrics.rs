@@ -30,7 +30,7 @@ pub use ai::{
 pub use auth::AuthFailures;
 pub use caches::{CacheMetrics, Held};
 pub use connections::{Connection, ListenerMetrics};
-pub use limits::{BudgetGauges, LedgerGauges, LimitGauges, LimitMetrics, LimitOutcome, Unpriced};
+pub use limits::{AccountSample, BudgetGauges, LedgerGauges, LimitGauges, LimitMetrics, LimitOutcome, Unpriced};
 pub use pools::{AttemptOutcome, MemberSample, PoolMetrics, PoolSample, TimeSample};
 pub use requests::{InFlight, Kind, MethodLabel, Observation, RouteMetrics};
 pub use sanitized::{Direction, Found, SanitizeMetrics, Unsanitized};
@@ -270,10 +270,10 @@ impl Metrics {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Everything in the text format 0.0.4, with `pools` as they are now. Costs some microseconds a series: not for a
-    /// hot path.
-    pub fn render(&self, pools: &[PoolSample]) -> Vec<u8> {
-        render::render(self, pools)
+    /// Everything in the text format 0.0.4, with `pools` and `accounts` as they are now. Costs some microseconds a series:
+    /// not for a hot path.
+    pub fn render(&self, pools: &[PoolSample], accounts: &[AccountSample]) -> Vec<u8> {
+        render::render(self, pools, accounts)
     }
 }
 

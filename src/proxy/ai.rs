@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
 use log::warn;
+use percent_encoding::percent_decode_str;
 
 use super::Gateway;
 use super::context::RequestContext;
@@ -20,7 +21,7 @@ use super::guard::limits::{rejection, tell_budgets};
 use super::headers::content_length;
 use super::local::{self, Answer};
 use super::rejection::Rejection;
-use crate::ai::body::{Asked, BadBody, Form};
+use crate::ai::body::{Asked, BadBody, Form, Naming};
 use crate::ai::catalog::Plan;
 use crate::ai::dialect::{Dialect, translate};
 use crate::ai::door::Operation;
@@ -65,7 +66,7 @@ const BOUNDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_to
 pub struct AtDoor {
     /// What is asked for.
     pub operation: Operation,
-    /// The name of one model, at `models/NAME`.
+    /// The name of a model as the path has it, at `models/NAME` and `deployments/NAME/...`.
     pub model: Option<Box<str>>,
     /// In which dialect errors are told.
     pub dialect: Dialect,
@@ -101,7 +102,7 @@ pub async fn serve(
         Err(unready) => return unready.tell(session, ctx, dialect).await,
     };
     let parsing = reading.then(Phase::Parse);
-    let job = match prepare(session, ctx, route, gateway, door.operation, (body, held), parsing).await {
+    let job = match prepare(session, ctx, route, gateway, door, (body, held), parsing).await {
         Ok(job) => job,
         Err(unready) => return unready.tell(session, ctx, dialect).await,
     };
@@ -172,16 +173,23 @@ struct Read {
 }
 
 /// Reads `body`; on another thread when it is long.
-async fn read(operation: Operation, content_type: Option<HeaderValue>, body: Bytes) -> Result<Read, Unready> {
+async fn read(door: AtDoor, content_type: Option<HeaderValue>, body: Bytes) -> Result<Read, Unready> {
     let long = body.len() > LONG;
     let read = move || -> Result<Read, BadBody> {
+        let operation = door.operation;
+        let named = door.model.as_deref().map(|name| percent_decode_str(name).decode_utf8_lossy());
+        let naming = match (&named, operation.usual_model()) {
+            (Some(name), _) => Naming::Address(name),
+            (None, Some(name)) => Naming::Usual(name),
+            (None, None) => Naming::Body,
+        };
         if operation.takes_form() {
             let content_type = content_type.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-            let form = Form::read(content_type, &body)?;
+            let form = Form::read(content_type, &body, naming)?;
             let input = estimate::form_tokens(operation, &form);
             return Ok(Read { body: Body::Form(form), input });
         }
-        let asked = Asked::read(&body, operation.dialect())?;
+        let asked = Asked::read(&body, operation.dialect(), naming)?;
         let input = estimate::input_tokens(&body, operation.dialect());
         Ok(Read { body: Body::Json(asked), input })
     };
@@ -198,12 +206,13 @@ async fn prepare(
     ctx: &mut RequestContext,
     route: &AiRoute,
     gateway: &Gateway,
-    operation: Operation,
+    door: AtDoor,
     (body, held): (Bytes, Held),
     parsing: Working<'_>,
 ) -> Result<Job, Unready> {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE).cloned();
-    let Read { body, input } = read(operation, content_type, body).await?;
+    let (operation, of_azure) = (door.operation, door.model.is_some());
+    let Read { body, input } = read(door, content_type, body).await?;
     let choosing = parsing.then(Phase::Choose);
     let model: Arc<str> = body.model().into();
     if let Some(trail) = &mut ctx.trail {
@@ -223,7 +232,11 @@ async fn prepare(
     let most_output = body.most_output().filter(|_| operation.generates() && is_kept).unwrap_or_else(unbounded);
     let output = most_output.saturating_add(body.predicted()).saturating_mul(body.answers());
     let (input, output) = if operation.charges() { (input, output) } else { (0, 0) };
-    let draft = Draft::new(session, ctx, operation)?;
+    let mut draft = Draft::new(session, ctx, operation)?;
+    if of_azure {
+        // `api-version` is Azure's, whose own provider says which.
+        draft.query = None;
+    }
     let timeouts = plan.timeouts;
     Ok(Job {
         ai: Arc::clone(&route.state),

@@ -375,5 +375,26 @@ class OtherPrefix(Case):
         self.assertEqual(answer.choices[0].message.content, said("openai", 5))
 
 
+class Azure(Case):
+    def test_its_clients_name_the_model_in_the_address(self):
+        for model, mock in ALL:
+            with self.subTest(model):
+                one = openai.AzureOpenAI(
+                    azure_endpoint=GATEWAY, api_version="2024-10-21", azure_ad_token=KEY, max_retries=0, timeout=20
+                )
+                answer = one.chat.completions.create(model=model, messages=user("hello"))
+                self.assertEqual(answer.choices[0].message.content, said(mock, 5))
+                stream = one.chat.completions.create(model=model, messages=user("hello"), stream=True)
+                text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+                self.assertEqual(text, said(mock, 5))
+
+    def test_the_deployment_of_a_client_counts_and_not_what_it_calls_the_model(self):
+        one = openai.AzureOpenAI(
+            azure_endpoint=GATEWAY, azure_deployment=ANTHROPIC, api_version="2024-10-21", azure_ad_token=KEY, max_retries=0
+        )
+        answer = one.chat.completions.create(model="whatever", messages=user("hello"))
+        self.assertEqual(answer.choices[0].message.content, said("anthropic", 5))
+
+
 if __name__ == "__main__":
     main()

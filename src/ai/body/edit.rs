@@ -31,7 +31,8 @@ impl<'a> Edit<'a> {
     /// Another name for the model.
     #[must_use]
     pub fn model(self, name: &str) -> Self {
-        if self.asked.model() == name {
+        let written = self.asked.text("model");
+        if written.as_deref().or(self.asked.implied.then_some(self.asked.model())) == Some(name) {
             return self;
         }
         let quoted = serde_json::Value::from(name).to_string();

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memmem::{self, Finder};
 
-use super::{BadBody, model_name};
+use super::{BadBody, Naming, model_name};
 
 #[cfg(test)]
 mod tests;
@@ -45,7 +45,7 @@ impl Form {
     ///
     /// # Errors
     /// What the client did wrong.
-    pub fn read(content_type: &[u8], body: &Bytes) -> Result<Self, BadBody> {
+    pub fn read(content_type: &[u8], body: &Bytes, naming: Naming<'_>) -> Result<Self, BadBody> {
         let boundary = boundary(content_type).ok_or(BadBody::NotForm)?;
         let mut fields = Fields::default();
         for part in parts(body, &boundary).ok_or(BadBody::NotForm)? {
@@ -56,7 +56,7 @@ impl Form {
         let text = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone()).unwrap_or_default()).ok();
         let model_at = fields.model.ok_or(BadBody::MissingModel)?;
         let model = text(&model_at).ok_or(BadBody::Invalid("model"))?;
-        let model = model_name(model)?.ok_or(BadBody::MissingModel)?;
+        let (model, _) = naming.choose(model_name(model)?)?;
         let stream = fields.stream.as_ref().and_then(text).unwrap_or_default();
         let stream = stream.eq_ignore_ascii_case("true") || stream == "1";
         let answers = match &fields.n {
@@ -81,11 +81,11 @@ impl Form {
     /// The body with another name for the model, which has no control characters. The very one that came, if it is the
     /// same.
     pub fn with_model(&self, name: &str) -> Bytes {
-        if *self.model == *name {
+        let part = |range: Range<usize>| self.body.get(range).unwrap_or_default();
+        if part(self.model_at.clone()) == name.as_bytes() {
             return self.body.clone();
         }
         debug_assert!(!name.contains(char::is_control), "a name within one line");
-        let part = |range: Range<usize>| self.body.get(range).unwrap_or_default();
         let after = self.model_at.end..self.body.len();
         [part(0..self.model_at.start), name.as_bytes(), part(after)].concat().into()
     }

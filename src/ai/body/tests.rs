@@ -7,7 +7,7 @@ fn read(body: &str) -> Asked {
 }
 
 fn asked(body: &str, dialect: Dialect) -> Result<Asked, BadBody> {
-    Asked::read(&Bytes::copy_from_slice(body.as_bytes()), dialect)
+    Asked::read(&Bytes::copy_from_slice(body.as_bytes()), dialect, Naming::Body)
 }
 
 fn refused(body: &str) -> BadBody {
@@ -143,7 +143,7 @@ fn what_is_no_object_in_json_is_refused() {
         assert_eq!(refused(body), BadBody::NotObject, "{body:?}");
     }
     let latin = Bytes::from_static(b"{\"model\":\"m\",\"x\":\"\xe9\"}");
-    assert_eq!(Asked::read(&latin, Dialect::Chat).unwrap_err(), BadBody::NotJson);
+    assert_eq!(Asked::read(&latin, Dialect::Chat, Naming::Body).unwrap_err(), BadBody::NotJson);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn depth_and_members_are_bounded() {
 #[test]
 fn a_body_that_need_not_change_is_the_one_that_came() {
     let body = Bytes::from_static(br#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#);
-    let asked = Asked::read(&body, Dialect::Chat).unwrap();
+    let asked = Asked::read(&body, Dialect::Chat, Naming::Body).unwrap();
     let same = asked.edit().model("m").stream(true).include_usage().remove("other").build();
     assert_eq!(same.as_ptr(), body.as_ptr());
     assert_eq!(same, body);
@@ -263,14 +263,14 @@ fn a_known_name_in_other_letters_is_refused() {
         [("Model", "model"), ("MAX_TOKENS", "max_tokens"), ("max_to\\u212aens", "max_tokens"), ("\u{17f}tore", "store")]
     {
         let body = Bytes::from(format!(r#"{{"model":"m","{member}":1}}"#));
-        assert_eq!(Asked::read(&body, Dialect::Chat).unwrap_err(), BadBody::Disguised(name), "{member}");
+        assert_eq!(Asked::read(&body, Dialect::Chat, Naming::Body).unwrap_err(), BadBody::Disguised(name), "{member}");
     }
     let body = Bytes::from_static(br#"{"model":"m","generationConfig":1,"x":{"Model":2}}"#);
-    assert!(Asked::read(&body, Dialect::Chat).is_ok());
+    assert!(Asked::read(&body, Dialect::Chat, Naming::Body).is_ok());
 }
 
 #[test]
 fn no_tokens_at_all_are_no_bound() {
     let body = Bytes::from_static(br#"{"model":"m","max_tokens":0}"#);
-    assert_eq!(Asked::read(&body, Dialect::Chat).unwrap().max_output, None);
+    assert_eq!(Asked::read(&body, Dialect::Chat, Naming::Body).unwrap().max_output, None);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ai::body::Naming;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -125,7 +126,7 @@ proptest! {
 fn what_is_no_text_has_numbers_of_its_own() {
     let form = |files, file_bytes| {
         let body = "--b\r\nContent-Disposition: form-data; name=model\r\n\r\nm\r\n--b--\r\n";
-        let mut form = Form::read(b"multipart/form-data; boundary=b", &body.into()).unwrap();
+        let mut form = Form::read(b"multipart/form-data; boundary=b", &body.into(), Naming::Body).unwrap();
         (form.files, form.file_bytes, form.prompt_bytes) = (files, file_bytes, 40);
         form
     };

@@ -273,7 +273,7 @@ fn what_tokens_refuse_is_counted_once_and_given_back_to_the_rates() {
     }
     ask(10).unwrap().settle(tokens(10));
     assert!(matches!(ask(10).err(), Some(Refusal::Rate { .. })));
-    let shown = String::from_utf8(gate.metrics.render(&[])).unwrap();
+    let shown = String::from_utf8(gate.metrics.render(&[], &[])).unwrap();
     for (limit, outcome, count) in
         [("a", "passed", 2), ("a", "tokens", 5), ("a", "rate", 1), ("b", "passed", 7), ("b", "rate", 1)]
     {

@@ -221,7 +221,7 @@ fn errors_are_counted_even_when_a_flood_is_cut() {
     let text = bench.read("stderr");
     assert!(text.contains("more lines from here.rs:7"), "{text}");
     assert!(text.lines().count() < 1_000);
-    let metrics = String::from_utf8(bench.metrics.render(&[])).unwrap();
+    let metrics = String::from_utf8(bench.metrics.render(&[], &[])).unwrap();
     assert!(metrics.lines().any(|line| line.starts_with("jairouter_log_errors_total{") && line.ends_with(" 1000")));
 }
 
@@ -245,7 +245,7 @@ fn a_panic_is_described_by_place_and_message() {
         described.starts_with("panic at src/observe/logging/tests.rs:") && described.ends_with(": boom"),
         "{described}"
     );
-    let rendered = String::from_utf8(metrics.render(&[])).unwrap();
+    let rendered = String::from_utf8(metrics.render(&[], &[])).unwrap();
     assert!(rendered.lines().any(|line| line.starts_with("sluicegate_panics_total{") && !line.ends_with(" 0")));
 }
 

@@ -89,8 +89,16 @@ impl LimitMetrics {
         let help = "Requests that a limit was asked about.";
         out.counter("jairouter_ratelimit_requests_total", help, &labels, counts.iter().sum());
         let [_, rate, concurrency, tokens, cost, ..] = counts;
+        let rejected = rate + concurrency + tokens + cost;
         let help = "Requests that a limit refused.";
-        out.counter("jairouter_ratelimit_rejected_total", help, &labels, rate + concurrency + tokens + cost);
+        out.counter("jairouter_ratelimit_rejected_total", help, &labels, rejected);
+        // The name that its code has (F17).
+        let asked: u64 = counts.iter().sum();
+        let help = "Requests that limits were asked about, by what they said.";
+        for (result, count) in [("allowed", asked - rejected), ("rejected", rejected)] {
+            let labels = [("service", &*self.route), ("algorithm", "token-bucket"), ("result", result)];
+            out.counter("jairouter_rate_limit_events_total", help, &labels, count);
+        }
     }
 }
 
@@ -164,6 +172,30 @@ impl LimitGauges {
         out.counter("sluicegate_limit_evictions_total", help, &labels, now(&self.evictions));
         self.tokens.collect(limit, "tokens", 1.0, out);
         self.cost.collect(limit, "usd", MICROS as f64, out);
+    }
+}
+
+/// How an account of a budget stands when metrics are read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountSample {
+    /// The limit.
+    pub limit: Arc<str>,
+    /// Whose it is; empty where all count together.
+    pub key: String,
+    /// `tokens` or `usd`.
+    pub unit: &'static str,
+    /// The whole budget, in that unit.
+    pub budget: f64,
+    /// What was used and has not come back, or is set aside.
+    pub used: f64,
+}
+
+impl AccountSample {
+    pub(super) fn collect(&self, out: &mut Families) {
+        let labels = [("limit", &*self.limit), ("unit", self.unit), ("key", &self.key)];
+        out.gauge("sluicegate_limit_budget", "The whole budget of an account.", &labels, self.budget);
+        let help = "What of a budget is used and has not come back, or is set aside.";
+        out.gauge("sluicegate_limit_used", help, &labels, self.used);
     }
 }
 

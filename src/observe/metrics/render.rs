@@ -7,9 +7,9 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, TextEncoder};
 
 use super::family::Families;
-use super::{Metrics, PoolSample, SERVICE, lock};
+use super::{AccountSample, Metrics, PoolSample, SERVICE, lock};
 
-pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
+pub(super) fn render(metrics: &Metrics, pools: &[PoolSample], accounts: &[AccountSample]) -> Vec<u8> {
     let mut constant = vec![("application", SERVICE), ("instance_id", metrics.identity.instance_id.as_str())];
     constant.extend(metrics.environment.as_deref().map(|environment| ("environment", environment)));
     let mut out = Families::new(&constant);
@@ -42,6 +42,7 @@ pub(super) fn render(metrics: &Metrics, pools: &[PoolSample]) -> Vec<u8> {
     for pool in pools {
         pool.collect(&mut out);
     }
+    accounts.iter().for_each(|account| account.collect(&mut out));
     metrics.auth_failures.collect(&mut out);
     out.adopt(metrics.process.collect());
     let families = out.finish();

@@ -45,7 +45,7 @@ pub(super) struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
     pub(super) fn of(metrics: &Metrics, pools: &[PoolSample]) -> Self {
-        let text = String::from_utf8(metrics.render(pools)).unwrap();
+        let text = String::from_utf8(metrics.render(pools, &[])).unwrap();
         let (mut helped, mut types, mut series) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let mut family = String::new();
         assert!(text.ends_with('\n'));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use sluicegate::ai::body::{Asked, BadBody, canonical};
+use sluicegate::ai::body::{Asked, BadBody, Naming, canonical};
 use sluicegate::ai::dialect::Dialect;
 
 fuzz_target!(|input: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(valid || digest.is_err(), "what others cannot read has none");
     let body = Bytes::copy_from_slice(input);
     for dialect in [Dialect::Chat, Dialect::Completions, Dialect::Responses, Dialect::Messages, Dialect::Other] {
-        let asked = match Asked::read(&body, dialect) {
+        let asked = match Asked::read(&body, dialect, Naming::Body) {
             Ok(asked) => asked,
             Err(error) => {
                 assert!(valid || matches!(error, BadBody::NotJson | BadBody::Invalid(_) | BadBody::Twice(_) | BadBody::TooDeep));

@@ -187,3 +187,14 @@ fn a_save_that_fails_leaves_everything_that_was_there_and_the_next_one_mends_it(
     folder.save(&[record(1, 11)]).unwrap();
     assert_eq!(spent(&open(killed(directory.path()).path()).1), [(1, 11)]);
 }
+
+#[test]
+fn a_full_disk_is_told_when_something_is_appended_and_not_again_by_another_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut folder, _) = open(dir.path());
+    folder.journal = File::options().write(true).open("/dev/full").unwrap();
+    let full = folder.append([record(1, 5)].into_iter()).unwrap_err();
+    assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    assert!(folder.is_broken());
+    folder.sync().expect("nothing counts that would have to be on the disk");
+}

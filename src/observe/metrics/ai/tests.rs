@@ -280,7 +280,7 @@ fn promtool_finds_nothing_wrong_with_the_metrics() {
     metrics.watch_breakers(&breakers);
     metrics.watch_keys(&keys);
     let mut text = tempfile::tempfile().unwrap();
-    std::io::Write::write_all(&mut text, &metrics.render(&[])).unwrap();
+    std::io::Write::write_all(&mut text, &metrics.render(&[], &[])).unwrap();
     std::io::Seek::rewind(&mut text).unwrap();
     let promtool = std::process::Command::new("promtool").args(["check", "metrics"]).stdin(text).output();
     let Ok(output) = promtool else { return }; // Not on this machine.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{Job, LONG};
-use crate::ai::body::Asked;
+use crate::ai::body::{Asked, Naming};
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::{Dialect, translate};
 use crate::ai::refusal::Refusal;
@@ -76,7 +76,7 @@ impl Job {
         let has_options = dialect == Dialect::Chat && asked.stream;
         let adds_options = has_options && provider.takes_stream_options();
         if has_options && !adds_options {
-            let written = Asked::read(&body, dialect).map_err(|_| Refusal::internal())?;
+            let written = Asked::read(&body, dialect, Naming::Body).map_err(|_| Refusal::internal())?;
             body = written.edit().remove(STREAM_OPTIONS).build();
         }
         Ok(Prepared { way, body, notes, adds_options })
