@@ -198,6 +198,7 @@ fn what_the_default_file_calls_a_default_is_one() {
     assert_eq!(written.server.max_header, bare.server.max_header);
     assert_eq!(written.server.max_connections, bare.server.max_connections);
     assert_eq!(written.server.upstream_keepalive, bare.server.upstream_keepalive);
+    assert_eq!(written.server.busy_polling, bare.server.busy_polling);
     assert_eq!(written.server.security_headers, bare.server.security_headers);
     assert_eq!(written.log.level, bare.log.level);
     assert_eq!(written.log.format, bare.log.format);

@@ -315,3 +315,25 @@ async fn a_start_does_not_wait_long_for_a_member_that_never_answers() {
     assert_eq!(gate.get("/").await.status, 200);
     assert!(started.elapsed() < s(8), "it took {:?}", started.elapsed());
 }
+
+/// The processor time that a process has used, and what its worker does: `R` runs, `S` sleeps.
+fn work_of(pid: u32) -> (Duration, char) {
+    let stat = |path: String| std::fs::read_to_string(path).unwrap();
+    let fields = |stat: String| stat.rsplit(") ").next().unwrap().split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let process = fields(stat(format!("/proc/{pid}/stat")));
+    let ticks: u64 = process[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let mut stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    let worker = stats.find(|stat| stat.contains("(worker-0)")).unwrap();
+    (ms(10 * ticks), fields(worker)[0].chars().next().unwrap())
+}
+
+#[tokio::test]
+async fn with_busy_polling_a_worker_looks_for_more_before_it_sleeps() {
+    let a = upstream("a").await;
+    let gate = gateway().section("server", "{ threads: 1, busy_polling: 1s }").pool("app", &[&a]).start().await;
+    assert_eq!(gate.get("/").await.status, 200);
+    let (before, _) = work_of(gate.pid());
+    eventually(s(20), "it has looked for half a second", async || work_of(gate.pid()).0 >= before + ms(500)).await;
+    eventually(s(20), "it sleeps", async || work_of(gate.pid()).1 == 'S').await;
+}

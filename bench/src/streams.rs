@@ -175,7 +175,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
             let left = way.leave().await?;
             eprintln!("  left after {:?}", left.after);
             // The others know one provider only, and would send it the prompts.
-            let large = matches!(peer.name, "direct" | "sluicegate");
+            let large = matches!(peer.name, "direct" | "sluicegate" | "sluicegate-busy");
             let beside = if large { way.beside_prompts().await? } else { Vec::new() };
             outcome.runs.push(Run { via: peer.name, round, steady, left, beside });
         }

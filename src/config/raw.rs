@@ -178,6 +178,7 @@ pub(super) struct RawServer {
     pub(super) max_header: Text,
     pub(super) keepalive_requests: Text,
     pub(super) upstream_keepalive: Text,
+    pub(super) busy_polling: Text,
     pub(super) core_dumps: Text,
     pub(super) state_dir: Text,
     pub(super) timeouts: Option<RawServerTimeouts>,

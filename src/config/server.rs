@@ -40,6 +40,8 @@ pub struct Server {
     pub keepalive_requests: Option<u32>,
     /// Idle upstream connections kept for reuse, per worker thread. Default 512.
     pub upstream_keepalive: usize,
+    /// For how long a worker that has nothing to do looks for more before it sleeps, 0 to 1 s. Default 0.
+    pub busy_polling: Duration,
     /// Timeouts of the client side.
     pub timeouts: ServerTimeouts,
     /// Whether a crash may leave a core, with every secret in it. Default false.

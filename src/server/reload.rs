@@ -302,5 +302,6 @@ fn restart_needed(started: &Config, now: &Config) -> Vec<String> {
     let revoked = |config: &Config| issuers(config).map_or(DEFAULT_MAX_REVOKED, |jwt| jwt.revoked.max_entries);
     differ("auth.jwt.revoked.max_entries", revoked(started) != revoked(now));
     differ("server.upstream_keepalive", before.upstream_keepalive != after.upstream_keepalive);
+    differ("server.busy_polling", before.busy_polling != after.busy_polling);
     keys
 }

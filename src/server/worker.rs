@@ -32,6 +32,7 @@ use crate::transport::socket::Socket;
 use crate::upstream::connect::Connector;
 use serve::serve;
 
+mod busy;
 mod serve;
 
 /// How long a worker keeps quiet about the bound on connections once it told of it, in milliseconds.
@@ -126,8 +127,9 @@ impl Worker {
         all: Vec<Handle>,
         mut stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = busy::reactor(parts.settings.busy_polling)?;
         runtime.block_on(async move {
+            busy::begin().await;
             let connector = Arc::new(Connector::new(parts.settings.upstream_keepalive));
             let gateway = gateway(&parts, &connector);
             let serving = Arc::new(Serving {

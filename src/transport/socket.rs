@@ -1,5 +1,6 @@
 //! A bare TCP or unix socket that Pingora accepts as a stream.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -14,6 +15,15 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+thread_local! {
+    static READS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often sockets had something to read on this thread: whether it grows says whether the thread has something to do.
+pub fn reads() -> u64 {
+    READS.get()
+}
 
 /// A connected socket.
 #[derive(Debug)]
@@ -36,10 +46,14 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let read = match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if read.is_ready() {
+            READS.set(READS.get().wrapping_add(1));
         }
+        read
     }
 }
 

@@ -128,7 +128,8 @@ async fn suites(args: &Args) -> io::Result<()> {
 
 /// Errors when a peer is asked for that no suite has.
 fn known(only: &[String]) -> io::Result<()> {
-    let all: Vec<&str> = compare::peers::KNOWN.into_iter().chain(gateways::peers::KNOWN).collect();
+    let mut all: Vec<&str> = compare::peers::KNOWN.into_iter().chain(gateways::peers::KNOWN).collect();
+    all.extend(gateways::peers::OF_STREAMS.into_iter().filter(|name| !all.contains(name)).collect::<Vec<_>>());
     match only.iter().find(|name| !all.contains(&name.as_str())) {
         Some(name) => Err(io::Error::other(format!("there is no peer {name:?}; there are {}", all.join(", ")))),
         None => Ok(()),

@@ -22,7 +22,11 @@ const INSTALLER: &str = "packaging/scripts/ai-peers";
 pub const KNOWN: [&str; 6] = ["direct", "sluicegate", "litellm", "portkey", "sglang-router", "vllm-router"];
 
 /// Who carries thousands of streams: of the AI gateways the cheapest, and HAProxy, which passes bytes on and knows of no events.
-pub const OF_STREAMS: [&str; 4] = ["direct", "sluicegate", "haproxy", "vllm-router"];
+/// Those that end in [`BUSY`] look for events without sleeping.
+pub const OF_STREAMS: [&str; 6] = ["direct", "sluicegate", "sluicegate-busy", "haproxy", "haproxy-busy", "vllm-router"];
+
+/// The end of the name of a peer that has busy polling on.
+const BUSY: &str = "-busy";
 
 /// An AI gateway ready to be started; `direct` has no program.
 #[derive(Clone, Debug)]
@@ -79,9 +83,9 @@ impl Places<'_> {
         peer.version = self.version(name, &program);
         let path = self.dir.join(format!("{name}.yaml"));
         peer.config = match name {
-            "sluicegate" => self.gateway_config(address)?,
+            "sluicegate" | "sluicegate-busy" => self.gateway_config(name, address)?,
             "litellm" => self.litellm_config(),
-            "haproxy" => self.haproxy_config(address),
+            "haproxy" | "haproxy-busy" => self.haproxy_config(name, address),
             _ => String::new(),
         };
         fs::write(&path, &peer.config)?;
@@ -90,9 +94,9 @@ impl Places<'_> {
     }
 
     fn program(&self, name: &str) -> PathBuf {
-        match name {
+        match name.trim_end_matches(BUSY) {
             "sluicegate" => self.gateway.to_path_buf(),
-            "haproxy" => PathBuf::from(name),
+            "haproxy" => PathBuf::from("haproxy"),
             "portkey" => self.peers.join("portkey/node_modules/@portkey-ai/gateway/build/start-server.js"),
             _ => self.peers.join(name).join("bin").join(name),
         }
@@ -108,7 +112,7 @@ impl Places<'_> {
     }
 
     fn version(&self, name: &str, program: &Path) -> String {
-        match name {
+        match name.trim_end_matches(BUSY) {
             "sluicegate" => version(program, "--version"),
             "haproxy" => version(program, "-v"),
             _ => fs::read_to_string(self.peers.join(format!("{name}.version"))).unwrap_or_default().trim().to_owned(),
@@ -122,7 +126,7 @@ impl Places<'_> {
         let worker = format!("http://{}", self.backend);
         let workers = self.threads.to_string();
         let env = |words: &[&str]| argv(Path::new("env"), words);
-        Ok(match name {
+        Ok(match name.trim_end_matches(BUSY) {
             "sluicegate" => argv(Path::new(&*program), &["run", "-c", &config]),
             "haproxy" => argv(Path::new(&*program), &["-f", &config]),
             // The settings of its page on production; without the local map it would fetch prices when it starts.
@@ -191,7 +195,8 @@ impl Places<'_> {
     }
 
     /// The gateway with everything on that guards and counts: a key, a budget of tokens that outlives it, metrics, the access log.
-    pub fn gateway_config(&self, address: SocketAddr) -> io::Result<String> {
+    pub fn gateway_config(&self, name: &str, address: SocketAddr) -> io::Result<String> {
+        let busy = if name.ends_with(BUSY) { ", busy_polling: 1ms" } else { "" };
         let (admin, backend, dir, threads) = (free_address()?, self.backend, self.dir.display(), self.threads);
         fs::create_dir_all(self.dir.join("state"))?;
         let (provider, model) = self.sink.map_or_else(Default::default, |sink| {
@@ -200,7 +205,7 @@ impl Places<'_> {
         });
         Ok(format!(
             "listen: [{{ address: \"{address}\" }}]\nadmin: {{ address: \"{admin}\" }}\n\
-             server: {{ threads: {threads}, max_connections: 9000, max_body: 32MiB, state_dir: \"{dir}/state\" }}\n\
+             server: {{ threads: {threads}, max_connections: 9000, max_body: 32MiB, state_dir: \"{dir}/state\"{busy} }}\n\
              log: {{ level: warn, access: {{ file: \"{dir}/access.log\", format: json }} }}\n\
              auth: {{ api_keys: {{ default_expiry: never, keys: [{{ id: bench, secret: {KEY}, permissions: [\"*\"] }}] }} }}\n\
              limits: {{ tokens: {{ key: api_key, tokens: 100000000000/day }} }}\n\
@@ -211,10 +216,11 @@ impl Places<'_> {
         ))
     }
 
-    fn haproxy_config(&self, address: SocketAddr) -> String {
+    fn haproxy_config(&self, name: &str, address: SocketAddr) -> String {
+        let busy = if name.ends_with(BUSY) { "  busy-polling\n" } else { "" };
         let (backend, threads) = (self.backend, self.threads);
         format!(
-            "global\n  nbthread {threads}\n  maxconn 9000\ndefaults\n  mode http\n  timeout connect 5s\n  \
+            "global\n  nbthread {threads}\n  maxconn 9000\n{busy}defaults\n  mode http\n  timeout connect 5s\n  \
              timeout client 60s\n  timeout server 60s\n  \
              option http-no-delay\nfrontend web\n  bind {address}\n  \
              default_backend app\nbackend app\n  server a {backend}\n"

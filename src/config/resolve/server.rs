@@ -84,6 +84,12 @@ pub(super) fn server(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Server {
         max_header: usize::try_from(max_header.unwrap_or(DEFAULT_MAX_HEADER)).unwrap_or(usize::MAX),
         keepalive_requests: (keepalive > 0).then_some(keepalive),
         upstream_keepalive: resolver.number(&path.key("upstream_keepalive"), &raw.upstream_keepalive, 512, 1..=100_000),
+        busy_polling: resolver.duration_within(
+            &path.key("busy_polling"),
+            &raw.busy_polling,
+            Duration::ZERO,
+            Duration::ZERO..=Duration::from_secs(1),
+        ),
         timeouts: timeouts(&path.key("timeouts"), raw.timeouts.as_ref(), resolver),
         core_dumps: resolver.boolean(&path.key("core_dumps"), &raw.core_dumps, false),
         state_dir: state_dir(&path.key("state_dir"), &raw.state_dir, resolver),
