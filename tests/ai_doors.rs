@@ -844,3 +844,18 @@ async fn moderations_without_a_model_ask_the_one_that_openai_asks() {
     assert_eq!(got(&a), with(unnamed.clone(), json!({"model": "of-a"})));
     assert_openai(&ask(&gate, "embeddings", &unnamed).await, 400, "MISSING_MODEL");
 }
+
+#[tokio::test]
+async fn what_was_read_as_json_is_called_so_to_the_provider_whatever_its_client_called_it() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).start().await;
+    let asked = async |kind: &str| {
+        let ask = gate.ask("POST", "/v1/chat/completions").header("content-type", kind);
+        assert_eq!(ask.body(chat("m", "hello").to_string()).send().await.status, 200);
+        fields(&a, &["content-type"]).remove(0)
+    };
+    for kind in ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8"] {
+        assert_eq!(asked(kind).await, "application/json");
+    }
+    assert_eq!(asked("application/json; charset=utf-8").await, "application/json; charset=utf-8");
+}

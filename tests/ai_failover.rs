@@ -761,3 +761,27 @@ async fn when_all_of_a_targets_answers_fail_few_are_asked_for_a_second_time() {
     // Ten are free in any ten seconds; a test that takes longer sees some more.
     assert!((40..=50).contains(&a.hits()), "{}", a.hits());
 }
+
+#[tokio::test]
+async fn a_target_that_fails_leaves_a_try_for_each_target_behind_it() {
+    let away = upstreams(["a", "b", "c", "d"]).await.map(|mock| mock.address().to_string());
+    let (limited, last) = (upstream("limited").await, upstream("last").await);
+    limited.set_fault(Some(Fault::Status(429)));
+    let gate = ai()
+        .provider_as("pool", "kind: openai_compatible, pool: gpus")
+        .provider_with("limited", "openai", &limited, "keys: [k-1-4711, k-2-4711, k-3-4711, k-4-4711]")
+        .openai("last", &last)
+        .model("of-the-pool", &["pool", "last"])
+        .model("of-the-keys", &["limited", "last"])
+        .model("of-both", &["pool", "limited", "last"])
+        .set("breaker: off")
+        .build()
+        .section("pools", &format!("{{ gpus: {{ members: {away:?} }} }}"))
+        .start()
+        .await;
+    for model in ["of-the-pool", "of-the-keys", "of-both"] {
+        let answer = ask(&gate, "chat/completions", &chat(model, "hello")).await;
+        assert_eq!(text_of(&answer), said("last", 5), "{model}");
+        assert_eq!(answer.header("x-sluicegate-attempts"), "3", "{model}");
+    }
+}

@@ -114,6 +114,7 @@ async fn keys_that_are_refused_are_no_tries_but_one_request_never_becomes_more_t
         let answer = ask(&gate, "chat/completions", &chat("m", "x")).await;
         assert_eq!((answer.status, a.hits(), answer.header("x-sluicegate-attempts")), (503, hits, told));
         assert_eq!(code_of(&answer), "PROVIDER_CREDENTIALS_REFUSED");
+        assert_eq!(answer.header("x-should-retry"), "false", "official clients would come again each minute");
     }
 }
 

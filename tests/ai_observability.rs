@@ -289,3 +289,15 @@ async fn a_refusal_of_the_gateway_stands_in_the_log_by_the_code_that_the_client_
     let limits: Vec<&Value> = lines.iter().map(|line| &line["limit"]).take(3).collect();
     assert_eq!(limits, [&json!("money"), &json!("once"), &Value::Null]);
 }
+
+#[tokio::test]
+async fn the_log_tells_what_a_provider_said_that_failed() {
+    let said = r#"{"error":{"message":"image input is too much for these weights","type":"server_error"}}"#;
+    let provider =
+        origin(move |_| async move { given_status(500, &[("content-type", "application/json")], said) }).await;
+    let ai = ai().provider_at("a", "openai", provider.address(), "keys: k-4711").model("m", &["a"]);
+    let gate = ai.start().await;
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "hello")).await.status, 500);
+    let told = async || gate.stderr().contains("image input is too much for these weights");
+    eventually(s(5), "an operator reads it", told).await;
+}

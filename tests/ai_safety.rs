@@ -625,3 +625,24 @@ async fn credentials_that_are_forwarded_are_those_for_a_provider_without_keys_an
     }
     assert_eq!(sent(&seen, "authorization"), format!("Bearer {}", key_of("first")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_answers_that_nobody_takes_fill_their_share_of_the_memory_and_no_more() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("max_buffered: 32MiB").start().await;
+    let held = async || gate.metric("sluicegate_ai_buffered_bytes").await;
+    a.set_order("sse", "events=20,size=1MiB");
+    let ask_long = || gate.ask("POST", "/v1/chat/completions").body(chat("m", "long").to_string());
+    let mut first = ask_long().stream().await;
+    assert_eq!((first.status, held().await >= f64::from(20 << 20)), (200, true), "held until its client has it");
+    let second = ask_long().send().await;
+    assert_eq!((second.status, code_of(&second).as_str(), second.header("retry-after")), (503, "overloaded", "1"));
+    assert!(held().await <= f64::from(32 << 20), "{}", held().await);
+    a.set_order("sse", "events=1,size=1KiB");
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "short")).await.status, 200, "there is room for short ones");
+    while first.piece().await.is_some() {}
+    eventually(s(10), "nothing is held", async || held().await == 0.0).await;
+    a.set_order("sse", "events=20,size=1MiB");
+    let third = ask_long().send().await;
+    assert_eq!((third.status, third.body.len() > 20 << 20), (200, true));
+}

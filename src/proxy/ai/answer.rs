@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
+use super::body::Held;
 use super::call::Live;
 use super::events::Events;
 use crate::ai::breaker::Trial;
@@ -65,6 +66,8 @@ pub enum Content {
         chars: u64,
         /// The model that the provider names.
         model: Option<Box<str>>,
+        /// What it takes of the memory for bodies.
+        held: Held,
     },
     /// Events.
     Events(Box<Events>),

@@ -1,11 +1,18 @@
 //! The body of a request, read: JSON, or a form with files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ai::body::{Asked, Form};
 use crate::ai::estimate;
 use crate::ai::usage::ServiceTier;
+use crate::clock;
 use crate::observe::metrics::AiGatewayMetrics;
+
+/// How long an answer waits at most for room before it is given up.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A body that is no longer is a small one: 1 MiB.
 const SMALL: u64 = 1 << 20;
@@ -25,8 +32,13 @@ impl Held {
 
     /// So many bytes beside it, for a time; `None`: there are no more to be had.
     pub fn beside(&self, bytes: u64) -> Option<Self> {
-        let mut held = Self::new(&self.all, self.most);
+        let mut held = self.another();
         held.add(bytes).then_some(held)
+    }
+
+    /// None yet, for something else of the same request.
+    pub fn another(&self) -> Self {
+        Self::new(&self.all, self.most)
     }
 
     /// The most that all may have.
@@ -45,6 +57,22 @@ impl Held {
         self.bytes += bytes;
         let most = if self.bytes > SMALL { self.most / 4 * 3 } else { self.most };
         self.all.hold(bytes) <= most
+    }
+}
+
+impl Held {
+    /// Waits for so many more; `false`: others have kept all of it for too long.
+    pub async fn wait_for(&mut self, bytes: u64) -> bool {
+        let until = clock::now() + ROOM_WITHIN;
+        while !self.add(bytes) {
+            self.bytes -= bytes;
+            self.all.let_go(bytes);
+            if clock::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        true
     }
 }
 

@@ -30,7 +30,7 @@ use crate::snapshot::ai::{AiState, ProviderState};
 use crate::upstream::connect::Connector;
 use attempt::{Attempt, Missed};
 
-pub use take::body_of;
+pub use take::{body_of, is_json};
 
 mod attempt;
 mod prepare;
@@ -206,7 +206,7 @@ impl Job {
     pub async fn run(&self, trail: &mut Trail) -> Result<Box<Answer>, Refusal> {
         let mut again = Vec::new();
         for (index, candidate) in self.plan.candidates.iter().enumerate() {
-            match self.candidate(candidate, trail).await {
+            match self.candidate(candidate, self.usable_after(index), trail).await {
                 Went::Answer(answer) => return Ok(answer),
                 Went::Final(refusal) => return Err(refusal),
                 Went::Next => {}
@@ -227,7 +227,7 @@ impl Job {
                 if !self.may_ask_again(candidate) {
                     continue;
                 }
-                match self.candidate(candidate, trail).await {
+                match self.candidate(candidate, 0, trail).await {
                     Went::Answer(answer) => return Ok(answer),
                     Went::Final(refusal) => return Err(refusal),
                     Went::Next | Went::Again => {}
@@ -242,14 +242,25 @@ impl Job {
         may_follow && clock::now() < self.until
     }
 
+    /// How many of the targets behind this one may be asked at all.
+    fn usable_after(&self, index: usize) -> u32 {
+        let usable = |candidate: &&Candidate| {
+            let enabled = self.ai.config.providers.get(candidate.provider).is_some_and(|provider| provider.enabled);
+            enabled && self.ai.providers.get(candidate.provider).is_some_and(Option::is_some)
+        };
+        let later = self.plan.candidates.iter().skip(index + 1).filter(usable).count();
+        u32::try_from(later).unwrap_or(u32::MAX)
+    }
+
     /// Whether so few second tries were made at the target of late that this one may be.
     fn may_ask_again(&self, candidate: &Candidate) -> bool {
         let provider = self.ai.providers.get(candidate.provider).and_then(Option::as_ref);
         provider.is_some_and(|provider| provider.route.budget.take(RETRIES, clock::now()))
     }
 
-    /// Tries one target: its keys, and the members of its pool.
-    async fn candidate(&self, candidate: &Candidate, trail: &mut Trail) -> Went {
+    /// Tries one target: its keys, and the members of its pool, but for as many tries as there are targets `behind` it, which
+    /// are those that a failure here is to fall back on.
+    async fn candidate(&self, candidate: &Candidate, behind: u32, trail: &mut Trail) -> Went {
         let Some(config) = self.ai.config.providers.get(candidate.provider) else { return Went::Next };
         let provider = self.ai.providers.get(candidate.provider).and_then(Option::as_ref);
         let Some(provider) = provider.filter(|_| config.enabled) else {
@@ -268,7 +279,9 @@ impl Job {
         budget.request(clock::now());
         let mut tried_keys = Vec::new();
         let (mut again, mut retried) = (false, false);
-        while self.may_try(trail) {
+        let counted = trail.counted();
+        let most = self.ai.config.attempts.saturating_sub(counted.saturating_add(behind)).max(1);
+        while self.may_try(trail) && trail.counted() < counted.saturating_add(most) {
             let Some((key, trial, began)) = self.choose(provider, candidate, &mut tried_keys, trail) else { break };
             let attempt = Attempt { provider, candidate, prepared: &prepared, key, trial, began };
             match self.attempt(attempt, trail).await {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::call::Outgoing;
+use super::job::is_json;
 use crate::ai::door::Operation;
 use crate::ai::way::{self, Way};
 use crate::auth::Hidden;
@@ -164,6 +165,10 @@ impl Draft {
             } else if forwards {
                 credentials.push((name.clone(), value.clone()));
             }
+        }
+        if !operation.takes_form() && !is_json(&headers) {
+            // It was read, and is JSON, whatever curl calls it.
+            headers.insert(&CONTENT_TYPE, JSON.clone());
         }
         complete_headers(&mut headers, ctx)?;
         let rules = ctx.route.as_ref().map(|route| &route.config.request_headers);

@@ -97,8 +97,10 @@ impl Trail {
             format!("provider {}{key}: {how}", one.name)
         });
         let tries = tries.collect::<Vec<_>>().join("; ");
+        let said =
+            self.said.as_ref().map(|said| format!("; the last one that failed said {said:?}")).unwrap_or_default();
         let more = if untold == 0 { String::new() } else { format!("; {untold} more were not told") };
-        warn!(target: "ai", "{what} for model {label}: {tries}{more}");
+        warn!(target: "ai", "{what} for model {label}: {tries}{said}{more}");
     }
 
     fn outcome(&self, end: End) -> Outcome {

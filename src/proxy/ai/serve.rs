@@ -75,7 +75,7 @@ async fn exchange_with(
     };
     let Answer { fields, content, trial } = answer;
     match content {
-        Content::Whole { body, usage, chars, model } => {
+        Content::Whole { body, usage, chars, model, held: _held } => {
             account.settle_whole(trail, job, usage, chars);
             trail.served_model = model;
             let turns = job.streams() && convert::turns(job.operation);

@@ -218,7 +218,7 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
     let Some(target) = trail.target() else { return Some(Err(Refusal::internal())) };
     let begun = |whole| Begun { fields, whole, target, attempts: trail.count };
     match content {
-        Content::Whole { body, usage, chars, model } => {
+        Content::Whole { body, usage, chars, model, .. } => {
             let begun = begun(Some(body));
             account.settle_whole(trail, job, usage, chars);
             trail.served_model = model;

@@ -107,6 +107,8 @@ pub struct Trail {
     uncounted: u32,
     /// What the client is told.
     last: Option<Last>,
+    /// What the last provider that failed said, for the log.
+    pub said: Option<String>,
 }
 
 /// Why the last try that says something was none. The later ones of a list win over earlier ones of their kind.
@@ -173,6 +175,7 @@ impl Trail {
             broken: false,
             uncounted: 0,
             last: None,
+            said: None,
         }
     }
 
@@ -439,6 +442,8 @@ impl Trail {
                     "the provider {provider} does not accept the credentials of this gateway; this is not the caller's fault"
                 );
                 let refusal = Refusal::new(UNAVAILABLE, "PROVIDER_CREDENTIALS_REFUSED", message, Termination::NoMember);
+                // Who comes again in a minute finds the same key, until somebody has seen to it.
+                let refusal = refusal.for_good();
                 match wait {
                     Some(wait) => refusal.after(seconds(*wait)),
                     None => refusal,

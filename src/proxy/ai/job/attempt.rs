@@ -224,6 +224,7 @@ impl Job {
                 trial.failed();
                 // When a window of its limits begins anew says nothing of when it works again.
                 let rest = reset::wait_of(headers, wall).or_else(in_body);
+                trail.said = error.said;
                 trail.down(status, error.class, rest);
                 Missed::Member
             }

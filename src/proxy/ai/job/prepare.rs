@@ -99,10 +99,12 @@ impl Job {
             let message = "the request has too many parts for a translation to the dialect of the model's provider";
             return Err(Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message));
         }
-        let busy = || {
-            let message = "requests for models fill the memory that they may have: retry in a moment";
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message, Termination::Rejected).after(1)
-        };
         self.held.beside(asked.bulk()).map(Some).ok_or_else(busy)
     }
+}
+
+/// What a client is told while others take all of the memory for bodies.
+pub(super) fn busy() -> Refusal {
+    let message = "requests for models fill the memory that they may have: retry in a moment";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message, Termination::Rejected).after(1)
 }

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::attempt::{Attempt, Fault, Missed};
+use super::prepare::busy;
 use super::{Job, LONG};
 use crate::ai::answers::convert;
 use crate::ai::attempt::{Verdict, judge, judge_inside};
 use crate::ai::dialect::translate::{self, Malformed};
 use crate::ai::dialect::{Dialect, error};
 use crate::ai::door::Operation;
+use crate::ai::estimate;
 use crate::ai::meter::{Whole, whole};
 use crate::ai::reset;
 use crate::ai::usage::Usage;
@@ -21,9 +23,11 @@ use crate::clock;
 use crate::observe::ai::{Phase, TryOutcome};
 use crate::observe::metrics::AiGatewayMetrics;
 use crate::proxy::ai::answer::{Answer, Content, passed_fields};
+use crate::proxy::ai::body::Held;
 use crate::proxy::ai::call::Live;
 use crate::proxy::ai::events::{Broken, Events, Start, Translating};
 use crate::proxy::ai::trail::Trail;
+use crate::proxy::exchange::SLICE;
 use crate::upstream::retry::Cause;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -172,12 +176,21 @@ impl Job {
         headers: HeaderMap,
         trail: &mut Trail,
     ) -> Result<Box<Answer>, Missed> {
-        let body = match body_of(live, MOST_WHOLE, self.plan.timeouts.idle, self.until).await {
+        // It is held until the client has it, who may be slow.
+        let mut held = self.held.another();
+        let body = match whole_of(live, MOST_WHOLE, self.plan.timeouts.idle, self.until, Some(&mut held)).await {
             Ok(body) => body,
-            Err(outcome) => {
+            Err(NotWhole::Broken(outcome)) => {
                 attempt.trial.failed();
                 trail.missed(outcome);
                 return Err(Missed::Member);
+            }
+            Err(NotWhole::NoRoom { read }) => {
+                attempt.trial.succeeded();
+                trail.missed(TryOutcome::Truncated);
+                let output = estimate::output_tokens(read).min(self.output);
+                self.wasted(trail, Some(Usage { input: self.input, output, ..Usage::default() }), 0);
+                return Err(Missed::Final(busy()));
             }
         };
         let unread = Unread {
@@ -211,7 +224,7 @@ impl Job {
             }
         };
         trail.first_content(clock::now());
-        let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model };
+        let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model, held };
         Ok(self.served(attempt, headers, content, trail))
     }
 
@@ -298,8 +311,36 @@ impl Unread {
     }
 }
 
+/// Why a whole body is not there.
+enum NotWhole {
+    /// It broke off, or is too long.
+    Broken(TryOutcome),
+    /// Others take all of the memory for bodies; so many bytes of it were read.
+    NoRoom { read: u64 },
+}
+
+impl From<TryOutcome> for NotWhole {
+    fn from(outcome: TryOutcome) -> Self {
+        Self::Broken(outcome)
+    }
+}
+
 /// The whole body, when it is not longer than `most` and there by `until`; no part of it may take longer than `patience`.
-pub async fn body_of(mut live: Live, most: usize, patience: Duration, until: Instant) -> Result<Bytes, TryOutcome> {
+pub async fn body_of(live: Live, most: usize, patience: Duration, until: Instant) -> Result<Bytes, TryOutcome> {
+    whole_of(live, most, patience, until, None).await.map_err(|not| match not {
+        NotWhole::Broken(outcome) => outcome,
+        NotWhole::NoRoom { .. } => TryOutcome::Truncated,
+    })
+}
+
+/// The same of a body that counts in `held` where it is long: it is read on when there is room.
+async fn whole_of(
+    mut live: Live,
+    most: usize,
+    patience: Duration,
+    until: Instant,
+    mut held: Option<&mut Held>,
+) -> Result<Bytes, NotWhole> {
     let Some(first) = next(&mut live, patience, until).await? else {
         live.finish().await;
         return Ok(Bytes::new());
@@ -311,11 +352,28 @@ pub async fn body_of(mut live: Live, most: usize, patience: Duration, until: Ins
     let mut body = Vec::with_capacity(first.len() + second.len());
     body.extend_from_slice(&first);
     body.extend_from_slice(&second);
+    let (mut counted, mut unpaused) = (0, 0);
     while let Some(chunk) = next(&mut live, patience, until).await? {
-        if body.len() + chunk.len() > most {
-            return Err(TryOutcome::Invalid);
+        let length = body.len() + chunk.len();
+        if length > most {
+            return Err(TryOutcome::Invalid.into());
+        }
+        if length > LONG
+            && let Some(held) = &mut held
+        {
+            let more = (length - counted) as u64;
+            if !held.wait_for(more).await {
+                return Err(NotWhole::NoRoom { read: body.len() as u64 });
+            }
+            counted = length;
         }
         body.extend_from_slice(&chunk);
+        unpaused += chunk.len();
+        if unpaused > SLICE {
+            // Others of this worker have their turn.
+            unpaused = 0;
+            tokio::task::yield_now().await;
+        }
     }
     live.finish().await;
     Ok(Bytes::from(body))
@@ -336,7 +394,8 @@ fn outcome_of(cause: Cause) -> TryOutcome {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether the type of a body is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
     has_type(headers, b"application/json")
 }
 
