@@ -859,3 +859,13 @@ async fn what_was_read_as_json_is_called_so_to_the_provider_whatever_its_client_
     }
     assert_eq!(asked("application/json; charset=utf-8").await, "application/json; charset=utf-8");
 }
+
+#[tokio::test]
+async fn members_that_are_null_say_nothing_also_to_a_provider_of_another_dialect() {
+    let a = upstream("a").await;
+    let gate = ai().anthropic("a", &a).model("m", &["a"]).start().await;
+    let with_unknown = |value: Value| with(chat("m", "hello"), json!({"foo": value, "seed": null}));
+    assert_eq!(text_of(&ask(&gate, "chat/completions", &with_unknown(Value::Null)).await), said("a", 5));
+    let refused = ask(&gate, "chat/completions", &with_unknown(json!(1))).await;
+    assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("foo")), "{}", refused.text());
+}

@@ -278,6 +278,12 @@ impl Asked {
         Reader::new(self.member(name)?).string().ok()?.str()
     }
 
+    /// The members that are null, which says no more than if they were not there.
+    pub fn nulls(&self) -> impl Iterator<Item = &str> {
+        let nulls = self.members.iter().filter(|member| self.body.get(member.value.clone()) == Some(b"null".as_slice()));
+        nulls.filter_map(|member| std::str::from_utf8(member.name.bytes(&self.body)).ok())
+    }
+
     /// Where the value of a member lies in the body.
     pub fn member_at(&self, name: &str) -> Option<Range<usize>> {
         self.members.get(self.find(name)?).map(|member| member.value.clone())

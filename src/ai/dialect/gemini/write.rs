@@ -10,7 +10,7 @@
 //! | JSON for an answer | `responseMimeType`, and `responseSchema` |
 //! | text of blanks alone, thinking without a seal of Gemini's | nothing |
 //! | who the client asks for, the tier | nothing: Gemini has one of each |
-//! | one call at a time, verbosity, a choice among some tools that need not be called | refused |
+//! | one call at a time where it is not one tool that has to be called, verbosity, a choice among some tools that need not be called | refused |
 
 use super::super::Dialect;
 use super::super::ask::{Ask, Call, Choice, Format, Media, Outcome, Part, Role, Seal, Source, Tool};
@@ -50,11 +50,13 @@ pub(in super::super) fn write(
 }
 
 fn refuse(ask: &Ask<'_>, client: Dialect) -> Result<(), Untranslatable> {
-    let parallel = if client == Dialect::Messages { "tool_choice" } else { "parallel_tool_calls" };
+    let parallel = if client == Dialect::Messages { "tool_choice.disable_parallel_tool_use" } else { "parallel_tool_calls" };
+    // Where there is one tool to be called, or none, libraries say so for nothing.
+    let is_open = !ask.tools.is_empty() && !matches!(ask.choice, Some(Choice::Tool(_) | Choice::None));
     let asked = [
         (
             parallel,
-            ask.parallel == Some(false) && !ask.tools.is_empty(),
+            ask.parallel == Some(false) && is_open,
             "this model cannot be held to one call at a time",
         ),
         ("verbosity", ask.verbosity.is_some(), "this model takes none; say it in the prompt"),

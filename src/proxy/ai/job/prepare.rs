@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{Job, LONG};
-use crate::ai::body::{Asked, Naming};
+use crate::ai::body::{Asked, Edit, Naming};
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::{Dialect, translate};
 use crate::ai::refusal::Refusal;
@@ -58,6 +58,8 @@ impl Job {
             let adds_options = wants && !asked.stream_options;
             return Ok(Prepared { way, body: edit.build(), notes: None, adds_options });
         };
+        // Some clients write down what they do not say, also of what no other dialect has a word for.
+        let edit = asked.nulls().fold(edit, Edit::remove);
         let _room = self.room(asked)?;
         let working = self.ai.books.gateway.begin(Phase::Translate);
         let (body, client, model) = (edit.build(), self.operation.dialect(), Arc::clone(&candidate.model));
