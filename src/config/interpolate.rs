@@ -2,38 +2,65 @@
 //!
 //! `${VAR}` and `${VAR:-default}` (also taken when VAR is empty), `${file:/path}` and `${credential:name}` (one
 //! trailing newline cut off), and `$$` for a `$`. A `$` before anything else stands for itself. What is put in is
-//! never looked through again. Keys are not touched.
+//! never looked through again. Keys are not touched. A secret that is nothing but a reference as other products write
+//! it is refused: it would be taken for the secret itself.
 
 use std::path::{Path, PathBuf};
 
 use super::document::{Content, Node, Scalar};
 use super::environment::Environment;
 use super::problem::{Finding, KeyPath, nearest};
+use super::source::Cover;
 
 /// The longest value that interpolation may make, in bytes.
 const MAX_VALUE: usize = 1 << 20;
 
-/// Replaces all references below `node`, which stands at `path`. A scalar that cannot be is reported and refused.
-pub(super) fn interpolate(node: &mut Node, path: &KeyPath, environment: &Environment, findings: &mut Vec<Finding>) {
+/// What other products write before the name of a variable, and after it.
+const FOREIGN: [(&str, &str); 9] = [
+    ("$", ""),
+    ("{$", "}"),
+    ("$(", ")"),
+    ("{env.", "}"),
+    ("{env:", "}"),
+    ("env:", ""),
+    ("env.", ""),
+    ("%", "%"),
+    ("os.environ/", ""),
+];
+
+/// Replaces all references below `node`, which stands at `path` and is covered like `cover`. A scalar that cannot be is
+/// reported and refused.
+pub(super) fn interpolate(
+    node: &mut Node,
+    path: &KeyPath,
+    cover: Cover,
+    environment: &Environment,
+    findings: &mut Vec<Finding>,
+) {
     match &mut node.content {
-        Content::Scalar(scalar) if scalar.text.contains('$') => match expand(&scalar.text, environment) {
-            Ok(expanded) => *scalar = expanded,
-            Err(wrong) => {
-                let mut finding = Finding::value(path, wrong.message);
-                finding.hint = wrong.hint;
-                findings.push(finding);
-                node.content = Content::Refused;
-            }
-        },
-        Content::Scalar(_) | Content::Refused => {}
+        Content::Scalar(scalar) => {
+            let wrong = match foreign(&scalar.text).filter(|_| cover.covers()) {
+                Some(wrong) => wrong,
+                None if !scalar.text.contains('$') => return,
+                None => match expand(&scalar.text, environment) {
+                    Ok(expanded) => return *scalar = expanded,
+                    Err(wrong) => wrong,
+                },
+            };
+            let finding = Finding::value(path, wrong.message);
+            findings.push(Finding { hint: wrong.hint, ..finding });
+            node.content = Content::Refused;
+        }
+        Content::Refused => {}
         Content::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                interpolate(item, &path.index(index), environment, findings);
+                interpolate(item, &path.index(index), cover, environment, findings);
             }
         }
         Content::Map(entries) => {
             for entry in entries {
-                interpolate(&mut entry.node, &path.key(&entry.key), environment, findings);
+                let cover = cover.below(entry);
+                interpolate(&mut entry.node, &path.key(&entry.key), cover, environment, findings);
             }
         }
     }
@@ -54,6 +81,27 @@ impl Wrong {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// What is wrong with a secret that is nothing but a variable in the syntax of another product.
+fn foreign(text: &str) -> Option<Wrong> {
+    let text = text.strip_prefix("Bearer ").unwrap_or(text);
+    let (before, name, after) = FOREIGN.iter().find_map(|(before, after)| {
+        let name = text.strip_prefix(before)?.strip_suffix(after)?;
+        is_name(name).then_some((before, name, after))
+    })?;
+    // Shown only where it is surely a name.
+    let is_sure = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    let name = if is_sure { name } else { "NAME" };
+    let itself = if before.starts_with('$') { "; a secret that begins with `$` is written with `$$`" } else { "" };
+    let message = "is no way to name a variable here: the text itself would be the secret";
+    Some(Wrong::new(format!("`{before}NAME{after}` {message}")).hint(format!("write ${{{name}}}{itself}")))
+}
+
+/// Whether `text` may be the name of a variable.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn expand(text: &str, environment: &Environment) -> Result<Scalar, Wrong> {
@@ -99,10 +147,7 @@ fn refer(inside: &str, environment: &Environment) -> Result<Scalar, Wrong> {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    let first = name.chars().next();
-    if !first.is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    {
+    if !is_name(name) {
         return Err(Wrong::new(format!("`${{{inside}}}` is no reference"))
             .hint("write ${VAR}, ${VAR:-default}, ${file:/path} or ${credential:name}; `$$` is a plain `$`"));
     }

@@ -99,7 +99,7 @@ fn give_meaning<T: DeserializeOwned + Default, U>(
 ) -> (U, Elsewhere) {
     let mut findings = broken;
     let mut root = source.root.clone();
-    interpolate(&mut root, &KeyPath::default(), environment, &mut findings);
+    interpolate(&mut root, &KeyPath::default(), Cover::Nothing, environment, &mut findings);
     let mut secrets = Vec::new();
     collect_secrets(&root, Cover::Nothing, &mut secrets);
     let mut meant = Vec::new();

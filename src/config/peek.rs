@@ -9,7 +9,7 @@ use super::environment::Environment;
 use super::interpolate::interpolate;
 use super::problem::KeyPath;
 use super::secret::Secret;
-use super::source::Source;
+use super::source::{Cover, Source};
 use super::values::address;
 
 /// Where systemd keeps the credentials of the packaged unit: what `${credential:...}` means outside of the unit.
@@ -89,7 +89,7 @@ fn value(admin: &mut Node, key: &str, environment: &Environment) -> Result<Optio
 
 fn scalar(node: &mut Node, path: &KeyPath, environment: &Environment) -> Result<String, String> {
     let mut findings = Vec::new();
-    interpolate(node, path, environment, &mut findings);
+    interpolate(node, path, Cover::Nothing, environment, &mut findings);
     match (findings.first(), &node.content) {
         (Some(finding), _) => Err(finding.message.clone()),
         (None, Content::Scalar(scalar)) => Ok(scalar.text.clone()),

@@ -14,6 +14,7 @@ mod audit;
 mod auth;
 mod caches;
 mod cors;
+mod elsewhere;
 mod forms;
 mod jwt;
 mod limits;
@@ -60,7 +61,7 @@ pub(super) fn read<T: DeserializeOwned + Default>(
         let path = KeyPath(steps.collect());
         let unknown_key = matches!(error.inner(), ShapeError::UnknownKey { .. });
         if let ShapeError::UnknownKey { key, known } = error.inner()
-            && let Some(near) = if of_match(key, known) { Some("match") } else { nearest_known(key, known) }
+            && let Some(near) = meant_by(key, known)
             && let Some((_, parent)) = path.0.split_last()
         {
             meant.push(KeyPath(parent.to_vec()).key(near));
@@ -80,7 +81,16 @@ fn of_match(key: &str, known: &[&str]) -> bool {
     MATCH.contains(&key) && known.contains(&"match")
 }
 
-/// The key that was probably meant.
+/// The key that `key` probably is here.
+fn meant_by(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    match elsewhere::hint(key, known) {
+        Some((_, here)) => here,
+        None if of_match(key, known) => Some("match"),
+        None => nearest_known(key, known),
+    }
+}
+
+/// The key whose name is nearest.
 fn nearest_known(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
     nearest(key, known.iter().copied())
 }
@@ -90,6 +100,9 @@ fn describe(path: &KeyPath, error: ShapeError) -> Finding {
         ShapeError::Misshapen { found, expected } => Finding::value(path, found).expected(expected),
         ShapeError::UnknownKey { key, known } => {
             let finding = Finding::new(Place::Key(path.clone()), "unknown key");
+            if let Some((hint, _)) = elsewhere::hint(&key, known) {
+                return finding.hint(hint);
+            }
             match nearest_known(&key, known) {
                 _ if key == "<<" => finding.hint("merge keys are not part of this language; write the keys out"),
                 _ if of_match(&key, known) => finding.hint("what a route takes stands under its `match`"),

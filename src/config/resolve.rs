@@ -268,7 +268,9 @@ impl Resolver<'_> {
             Place::Key(path) | Place::Value(path) => Some(path),
             _ => None,
         });
-        found.chain(&self.meant).any(|wrong| wrong.0.starts_with(&path.0)) || self.source.lacks(path)
+        let here = self.source.as_written(path);
+        found.chain(&self.meant).any(|wrong| self.source.as_written(wrong).0.starts_with(&here.0))
+            || self.source.lacks(path)
     }
 
     /// Reports an entry's name that is none. `what`: `a pool`.

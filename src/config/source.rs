@@ -160,6 +160,24 @@ impl Source {
         found.complete && found.node.has_refused()
     }
 
+    /// `path` without the numbers of lists of one that the file writes without brackets.
+    pub(super) fn as_written(&self, path: &KeyPath) -> KeyPath {
+        let (mut node, mut written) = (Some(&self.root), KeyPath::default());
+        for step in &path.0 {
+            let content = node.map(|node| &node.content);
+            node = match (content, step) {
+                (Some(Content::Map(entries)), Step::Key(key)) => {
+                    entries.iter().find(|entry| &entry.key == key).map(|entry| &entry.node)
+                }
+                (Some(Content::List(items)), Step::Index(index)) => items.get(*index),
+                (Some(Content::Map(_) | Content::Scalar(_)), Step::Index(0)) => continue,
+                _ => None,
+            };
+            written.0.push(step.clone());
+        }
+        written
+    }
+
     /// The deepest part of `path` that the file has.
     fn find(&self, path: &KeyPath) -> Found<'_> {
         let mut found = Found { path: KeyPath::default(), complete: true, key_at: None, at: None, node: &self.root };

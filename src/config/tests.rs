@@ -8,6 +8,7 @@ use super::auth::RouteAuth;
 use super::*;
 
 mod ai;
+mod elsewhere;
 mod jwt;
 mod keys;
 mod limits;

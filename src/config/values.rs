@@ -135,7 +135,9 @@ pub(super) fn number<T: FromStr>(text: &str) -> Result<T, Wrong> {
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     let wrong = || Wrong::not(text, "a duration").expected("a number with a unit: 200ms, 5s, 15m, 2h or 1d");
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
-        return Err(wrong().hint(format!("did you mean {text}s?")));
+        // Of a large number, HAProxy's milliseconds are meant more often than hours.
+        let (one, other) = if text.len() > 3 { ("ms", "s") } else { ("s", "ms") };
+        return Err(wrong().hint(format!("did you mean {text}{one}, or {text}{other}?")));
     }
     let mut rest = text;
     let mut total = Duration::ZERO;

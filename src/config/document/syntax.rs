@@ -15,6 +15,8 @@ pub(super) fn explain(info: &str, at: Position, text: &str, open: Option<Positio
         return Finding::new(Place::At(at), TOO_DEEP);
     }
     let known = tab(info, at, &lines)
+        .or_else(|| unquoted(at, &lines, open))
+        .or_else(|| star(info, at, &lines))
         .or_else(|| unclosed(at, &lines, open))
         .or_else(|| no_colon(info, at, &lines))
         .or_else(|| indentation(info, at, &lines));
@@ -39,6 +41,64 @@ fn tab(info: &str, at: Position, lines: &[&str]) -> Option<Finding> {
     let (line, column) = found(at.line).or_else(|| found(at.line + 1))?;
     let finding = Finding::new(Place::At(Position { line, column }), "a tab stands here");
     Some(finding.expected("spaces: YAML is not indented with tabs"))
+}
+
+/// A `${NAME}` in `{ }` or `[ ]`: there YAML takes its brace for the beginning of another map.
+fn unquoted(at: Position, lines: &[&str], open: Option<Position>) -> Option<Finding> {
+    let is_flow = |open: &Position| line(lines, open.line).and_then(|text| text.chars().nth(open.column - 1));
+    let open = open.filter(|open| open.line < at.line && is_flow(open).is_some_and(|c| "[{".contains(c)));
+    let (mut brackets, mut quote) = (Vec::new(), None);
+    for number in open.map_or(at.line, |open| open.line)..=at.line {
+        let text = line(lines, number)?;
+        let mut before = [' ', ':'];
+        for (index, c) in text.chars().enumerate() {
+            // What stands before: the character, and the last one that is no space.
+            let [last, said] = before;
+            let begins = "[{,".contains(last) || (last == ' ' && ":-,[{".contains(said));
+            match (c, quote) {
+                (c, Some(open)) if c == open && last != '\\' => quote = None,
+                (_, Some(_)) => {}
+                ('#', None) if last == ' ' => break,
+                ('"' | '\'', None) if begins => quote = Some(c),
+                ('{', None) if last == '$' && !brackets.is_empty() => {
+                    let inside = if brackets.last() == Some(&'{') { "braces" } else { "brackets" };
+                    let place = Place::At(Position { line: number, column: index });
+                    let finding = Finding::new(place, format!("a variable stands in {inside} without quotes"));
+                    let name = text.chars().skip(index + 1).take_while(|c| c.is_ascii_alphanumeric() || *c == '_');
+                    return Some(finding.hint(match name.collect::<String>().as_str() {
+                        "" => "write \"${NAME}\"".to_owned(),
+                        source @ ("file" | "credential") => format!("write \"${{{source}:...}}\""),
+                        name => format!("write \"${{{name}}}\""),
+                    }));
+                }
+                ('{' | '[', None) if begins || !brackets.is_empty() => brackets.push(c),
+                ('}' | ']', None) => {
+                    brackets.pop();
+                }
+                _ => {}
+            }
+            before = [c, if c == ' ' { said } else { c }];
+        }
+    }
+    None
+}
+
+/// A text such as `*.example.com`, which YAML takes for the name of an anchor.
+fn star(info: &str, at: Position, lines: &[&str]) -> Option<Finding> {
+    let text = line(lines, at.line).filter(|_| info.contains("anchor"))?;
+    let begins = |before: &str| before.is_empty() || before.ends_with([':', '-', ',', '[', '{']);
+    let begins = |(index, _): &(usize, &str)| text.get(..*index).is_some_and(|before| begins(before.trim_end()));
+    let (index, _) = text.match_indices('*').find(begins)?;
+    let (before, rest) = text.split_at(index);
+    let end = rest.find(|c: char| c.is_whitespace() || ",]}".contains(c)).unwrap_or(rest.len());
+    // What is no host may be a secret.
+    let written = match rest.get(..end)?.trim_end_matches(':') {
+        text if text == "*" || text.starts_with("*.") => text,
+        _ => "*...",
+    };
+    let place = Place::At(Position { column: before.chars().count() + 1, ..at });
+    let finding = Finding::new(place, format!("this is not valid YAML: {info}"));
+    Some(finding.hint(format!("a text that begins with `*` stands in quotes: \"{written}\"")))
 }
 
 /// A `[` or `{` on a line before the error: the usual reason is that it was never closed.

@@ -45,7 +45,8 @@ pub(super) fn target(
         Some("redirect") => redirect(&path.key("redirect"), raw.redirect.as_ref()?, resolver).map(Target::Redirect),
         Some(_) => respond(&path.key("respond"), raw.respond.as_ref()?, resolver).map(Target::Respond),
         None => {
-            let refused = ["pool", "ai", "redirect", "respond"].iter().any(|key| resolver.source.has(&path.key(key)));
+            let known = |key: KeyPath| resolver.source.has(&key) || resolver.meant.contains(&key);
+            let refused = ["pool", "ai", "redirect", "respond"].iter().any(|key| known(path.key(key)));
             if !refused {
                 resolver.report(Finding::value(path, "the route does nothing").expected(TARGETS));
             }

@@ -8,6 +8,8 @@ use crate::config::{HostPattern, ListenAddress, MemberAddress, PathPattern};
 
 /// The longest path of a unix socket, in bytes (`sun_path` of unix(7), less its NUL).
 const MAX_UNIX_PATH: usize = 107;
+/// What is a part of regular expressions, and of no path that anybody has.
+const REGULAR: [&str; 6] = [".*", "[0-9", "[a-z", "[^", "(?", "\\"];
 /// The longest host name, in bytes (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
 
@@ -77,6 +79,9 @@ fn member_address(text: &str, tls: Option<bool>) -> Result<MemberAddress, Wrong>
         Wrong::not(text, "the address of a member")
             .expected("one such as 10.0.0.1:8080, host.name:8080 or unix:/run/x.sock")
     };
+    if let Some((address, rest)) = text.split_once(' ') {
+        return Err(wrong().hint(with_options(address, rest)));
+    }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return if address.port() == 0 {
             Err(wrong().hint("a port is 1 to 65535"))
@@ -103,6 +108,20 @@ fn member_address(text: &str, tls: Option<bool>) -> Result<MemberAddress, Wrong>
     let port = number::<u16>(port).ok().filter(|port| *port > 0).ok_or_else(|| wrong().hint("a port is 1 to 65535"))?;
     let host = name(host).map_err(|reason| wrong().hint(reason))?;
     Ok(MemberAddress::Host { host: host.into(), port })
+}
+
+/// How a member is written that has more than an address: `10.0.0.1:80 weight=2 backup` of nginx.
+fn with_options(address: &str, options: &str) -> String {
+    let option = |word: &str| match word.split_once('=') {
+        Some(("weight", weight)) if number::<u32>(weight).is_ok() => Some(format!("weight: {weight}")),
+        None if word == "backup" => Some("backup: true".to_owned()),
+        _ => None,
+    };
+    let mut known: Vec<String> = options.split_whitespace().filter_map(option).collect();
+    if known.is_empty() {
+        known.push("weight: 2".to_owned());
+    }
+    format!("a weight, and `backup`, stand beside the address in a map: {{ address: {address}, {} }}", known.join(", "))
 }
 
 fn empty() -> Wrong {
@@ -178,6 +197,12 @@ pub(in crate::config) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> 
 /// A path to match: `/models` is exact, `/api/` takes everything below.
 pub(in crate::config) fn path_pattern(text: &str) -> Result<PathPattern, Wrong> {
     let wrong = || Wrong::not(text, "a path to match").expected("`/exact` or `/prefix/`");
+    if REGULAR.iter().any(|part| text.contains(part)) || text.starts_with(['~', '^']) {
+        return Err(wrong().hint("there are no regular expressions; a path that ends in `/` takes everything below it"));
+    }
+    if let Some(exact) = text.strip_prefix("= ") {
+        return Err(wrong().hint(format!("a path is exact unless it ends in `/`: {}", exact.trim_start())));
+    }
     if text.ends_with('*') {
         return Err(
             wrong().hint(format!("a path that ends in `/` takes everything below: {}", text.trim_end_matches('*')))

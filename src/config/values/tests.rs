@@ -43,7 +43,8 @@ fn durations() {
             "٣s",
         ],
     );
-    assert_eq!(duration("30").unwrap_err().hint.as_deref(), Some("did you mean 30s?"));
+    assert_eq!(duration("30").unwrap_err().hint.as_deref(), Some("did you mean 30s, or 30ms?"));
+    assert_eq!(duration("5000").unwrap_err().hint.as_deref(), Some("did you mean 5000ms, or 5000s?"));
 }
 
 #[test]

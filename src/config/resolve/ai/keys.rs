@@ -101,14 +101,7 @@ fn secret(path: &KeyPath, text: &str, resolver: &mut Resolver<'_>) -> Option<Sec
     if text.is_empty() || resolver.is_known_to_all(path, text, "key", "take one from the provider's console") {
         return None;
     }
-    if let Some(variable) = text.strip_prefix("os.environ/") {
-        // Shown only where it is surely a name.
-        let is_name = variable.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-        let variable = if is_name && !variable.is_empty() { variable } else { "OPENAI_API_KEY" };
-        let finding =
-            Finding::value(path, "`os.environ/` is no way to name a variable here: it would be sent as the key");
-        resolver.report(finding.hint(format!("write ${{{variable}}}")));
-    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let finding = Finding::value(path, "the key has spaces, line breaks or characters outside of ASCII");
         resolver.report(finding.expected("visible ASCII characters, for it is sent in a header"));
     } else if text.len() > MAX_KEY {

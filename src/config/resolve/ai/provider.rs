@@ -47,6 +47,19 @@ impl Kind {
         Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 
+    /// The kind that is called `name` in other products.
+    fn elsewhere(name: &str) -> Option<Self> {
+        match name {
+            "azure" | "azure_ai" => Some(Self::Azure),
+            "claude" => Some(Self::Anthropic),
+            "google" | "googleai" | "google_ai_studio" => Some(Self::Gemini),
+            "vllm" | "hosted_vllm" | "sglang" | "ollama" | "ollama_chat" | "lm_studio" | "lmstudio" | "llama.cpp"
+            | "llamacpp" | "localai" | "tgi" | "litellm" | "custom_openai" | "openrouter" | "groq" | "mistral"
+            | "deepseek" | "together_ai" | "xai" => Some(Self::Compatible),
+            _ => None,
+        }
+    }
+
     /// Where it is when the file says nothing.
     pub(super) fn base_url(self) -> Option<&'static str> {
         match self {
@@ -132,7 +145,12 @@ fn provider(
     pools: &[Arc<Pool>],
     resolver: &mut Resolver<'_>,
 ) -> (Provider, Option<Pool>) {
-    let kind = |text: &str| values::one_of(text, "a kind of provider", &Kind::NAMES);
+    let kind = |text: &str| {
+        values::one_of(text, "a kind of provider", &Kind::NAMES).map_err(|wrong| match Kind::elsewhere(text) {
+            Some(kind) => wrong.hint(format!("write `kind: {}`", kind.as_str())),
+            None => wrong,
+        })
+    };
     let known = resolver.get(&path.key("kind"), &raw.kind, kind);
     if raw.kind.is_none() {
         resolver.missing(path, "kind", "openai, anthropic, azure_openai, gemini, openai_compatible or flow");
