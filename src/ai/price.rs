@@ -11,21 +11,23 @@
 //! **Names.** A price holds for its exact name, and for that name with one suffix that means a snapshot of the same model:
 //! `-latest`, a date (`-2024-08-06`, `-20250929`, `@20250929`) or a revision of three digits (`-001`). Nothing else is
 //! cut off, so `gpt-4o-mini` never costs what `gpt-4o` does. An exact name wins over a cut one, and a price of the
-//! configuration over one of the table. The name is that which the provider has for the model; only the configuration's
-//! prices are looked for by the client's too.
+//! configuration over one of the table, first that for the provider alone (`PROVIDER/MODEL`). The name is that which the
+//! provider has for the model; only the configuration's prices are looked for by the client's too.
 //!
 //! **Whose price.** A provider of OpenAI, Azure, Anthropic or Gemini is looked up among the prices of its vendor (of
 //! Azure, those of OpenAI), one of Flow or an `openai_compatible` one among none but those of the configuration. Servers of
 //! one's own (`openai_compatible` with a pool of the file, or without keys) cost nothing unless they are priced there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use log::warn;
 
 use super::usage::{ServiceTier, Usage};
 use crate::clock;
-use crate::config::ai::{Ai, LongContext, MADE_POOL, Price, PriceTable, Provider, Seller, Tiers, UnknownPrice};
+use crate::config::ai::{
+    Ai, LongContext, MADE_POOL, OwnPrices, Price, PriceTable, Provider, Seller, Tiers, UnknownPrice,
+};
 use crate::observe::metrics::Unpriced;
 
 /// Models that are warned of, once each.
@@ -34,11 +36,10 @@ const MAX_WARNED: usize = 1_000;
 /// What models cost.
 pub struct Prices {
     table: Arc<PriceTable>,
-    /// Prices of the configuration, by model.
-    own: HashMap<Arc<str>, Price>,
+    own: OwnPrices,
     unknown: UnknownPrice,
-    /// By the places of the providers.
-    providers: Vec<Seller>,
+    /// The names of the providers, and who is paid, by their places.
+    providers: Vec<(Arc<str>, Seller)>,
     warned: Mutex<HashSet<String>>,
     unpriced: Arc<Unpriced>,
 }
@@ -53,11 +54,12 @@ impl Prices {
     /// The prices that `ai` asks for; `pools` has the names of the configuration's, in their order.
     pub fn new(ai: &Ai, pools: &[&str], unpriced: &Arc<Unpriced>) -> Self {
         let of_file = |provider: &Provider| pools.get(provider.pool).is_some_and(|name| !name.starts_with(MADE_POOL));
+        let seller = |provider: &Arc<Provider>| (Arc::clone(&provider.name), Seller::of(provider, of_file(provider)));
         Self {
             table: Arc::clone(&ai.prices.table),
-            own: ai.prices.models.iter().cloned().collect(),
+            own: OwnPrices::new(&ai.prices.models),
             unknown: ai.prices.unknown,
-            providers: ai.providers.iter().map(|provider| Seller::of(provider, of_file(provider))).collect(),
+            providers: ai.providers.iter().map(seller).collect(),
             warned: Mutex::default(),
             unpriced: Arc::clone(unpriced),
         }
@@ -106,8 +108,9 @@ impl Prices {
 
     /// The price of a model; `None` when there is none.
     fn price(&self, provider: usize, served: &str, asked: &str) -> Option<&Price> {
-        let seller = self.providers.get(provider).copied().unwrap_or(Seller::Unknown);
-        seller.price(&self.table, |name| self.own.get(name), served, asked, clock::wall_millis())
+        let (provider, seller) =
+            self.providers.get(provider).map_or(("", Seller::Unknown), |(name, it)| (&**name, *it));
+        seller.price(&self.table, &self.own, provider, served, asked, clock::wall_millis())
     }
 
     /// A client names the model, so neither the text nor the number of these may be without a bound.

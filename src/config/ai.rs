@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::secret::Secret;
 
-pub use prices::{LongContext, Price, PriceTable, Prices, Seller, Tiers, UnknownPrice, Vendor, snapshot_of};
+pub use prices::{LongContext, OwnPrices, Price, PriceTable, Prices, Seller, Tiers, UnknownPrice, Vendor, snapshot_of};
 
 mod prices;
 

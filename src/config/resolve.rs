@@ -73,6 +73,7 @@ pub(super) fn resolve(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Config {
     warn_unused(pools.get(..of_file).unwrap_or_default(), &guards, &routes, resolver);
     if let Some(ai) = &guards.ai {
         ai::warn_unpriced(ai, of_file, &guards.limits, &routes, resolver);
+        ai::warn_idle_prices(ai, of_file, resolver);
         ai::warn_unbuffered(ai, &routes, resolver);
         ai::unread_of_pools(ai, pools.get(..of_file).unwrap_or_default(), &routes, resolver);
     }

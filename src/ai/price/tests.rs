@@ -138,6 +138,33 @@ fn servers_of_ones_own_cost_nothing_unless_they_are_priced_and_those_of_others_a
 }
 
 #[test]
+fn a_price_may_be_that_of_one_provider() {
+    let price = |input| Price { input, ..MODEL };
+    let own = prices(
+        &[
+            ("e-openai/gpt-4o", price(7)),
+            ("gpt-4o", price(8)),
+            ("g-router/org/llama-3", price(9)),
+            ("h-gpus/house-model", price(10)),
+        ],
+        UnknownPrice::Block,
+    );
+    assert_eq!(input(&own, OPENAI, "gpt-4o"), Some(7));
+    assert_eq!(input(&own, OPENAI, "gpt-4o-2024-08-06"), Some(7), "its snapshots too");
+    assert_eq!(input(&own, OPENAI, "gpt-4o-2024-05-13"), Some(5_000_000), "but for one that has a price of its own");
+    assert_eq!(input(&own, AZURE, "gpt-4o"), Some(8), "of another provider");
+    assert_eq!(input(&own, ROUTER, "org/llama-3"), Some(9));
+    assert_eq!(input(&own, GPUS, "org/llama-3"), Some(0));
+    assert_eq!(
+        input(&own, ROUTER, "e-openai/gpt-4o"),
+        Some(7),
+        "a whole name, as one has it that sells what others make"
+    );
+    let one = Usage { input: 1_000_000, ..Usage::default() };
+    assert_eq!(own.cost(GPUS, "llama-3", "house-model", &one), Some(0), "the provider has no such model");
+}
+
+#[test]
 fn a_price_is_found_by_the_clients_name_too_where_the_configuration_has_it() {
     let own = prices(&[("house-model", Price { input: 7, ..MODEL })], UnknownPrice::Block);
     let one = Usage { input: 1_000_000, ..Usage::default() };

@@ -15,7 +15,7 @@ pub struct Prices {
     pub file: Option<PathBuf>,
     /// That table, or the one that is shipped.
     pub table: Arc<PriceTable>,
-    /// Prices of the file, by model, over those of the table.
+    /// Prices of the file, by model or by `PROVIDER/MODEL`, over those of the table. No name stands there twice.
     pub models: Vec<(Arc<str>, Price)>,
     /// What a model without a price means.
     pub unknown: UnknownPrice,
@@ -56,12 +56,13 @@ impl Seller {
         }
     }
 
-    /// The price of a model that is called `served` there, for a client that asked for `asked`; `own` are the prices of the
+    /// The price of a model that `provider` calls `served`, for a client that asked for `asked`; `own` are the prices of the
     /// configuration. `now`: in milliseconds since the epoch. `None`: there is none.
     pub fn price<'a>(
         self,
         table: &'a PriceTable,
-        own: impl Fn(&str) -> Option<&'a Price>,
+        own: &'a OwnPrices,
+        provider: &str,
         served: &str,
         asked: &str,
         now: u64,
@@ -71,11 +72,43 @@ impl Seller {
             Self::Vendor(vendor) => table.get(vendor, name, now),
             Self::Nobody | Self::Unknown => None,
         };
-        let named = |name: &str| own(name).or_else(|| listed(name));
-        let by_client = || own(asked).or_else(|| own(snapshot_of(asked)?));
+        let named = |name: &str| own.of(provider, name).or_else(|| own.named(name)).or_else(|| listed(name));
+        let by_client = || own.named(asked).or_else(|| own.named(snapshot_of(asked)?));
         let free = (self == Self::Nobody).then_some(&Price::FREE);
         named(served).or_else(|| named(snapshot_of(served)?)).or_else(by_client).or(free)
     }
+}
+
+/// The prices of the file, to be looked up by what stands before the first `/` of a name, then by the rest.
+#[derive(Debug, Default)]
+pub struct OwnPrices(HashMap<Box<str>, HashMap<Box<str>, Price>>);
+
+impl OwnPrices {
+    /// For looking `models` up.
+    pub fn new(models: &[(Arc<str>, Price)]) -> Self {
+        let mut own = Self::default();
+        for (name, price) in models {
+            let (before, rest) = split(name);
+            own.0.entry(before.into()).or_default().insert(rest.into(), *price);
+        }
+        own
+    }
+
+    /// The price of `provider` alone for what it calls `served`.
+    pub fn of(&self, provider: &str, served: &str) -> Option<&Price> {
+        self.0.get(provider)?.get(served)
+    }
+
+    /// The price of exactly this name.
+    pub fn named(&self, name: &str) -> Option<&Price> {
+        let (before, rest) = split(name);
+        self.of(before, rest)
+    }
+}
+
+/// What stands before the first `/` of a name, and the rest.
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('/').unwrap_or(("", name))
 }
 
 /// The name of the model that `name` is a snapshot of, when it is one.

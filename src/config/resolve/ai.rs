@@ -14,6 +14,7 @@ use crate::config::raw::{Or, RawAi, RawAiTimeouts, RawBreaker, RawConfig, RawHol
 use crate::config::{Pool, Route, Target};
 
 mod flow;
+mod idle;
 mod keys;
 mod models;
 mod prices;
@@ -22,6 +23,7 @@ mod route;
 mod site;
 mod unpriced;
 
+pub(super) use idle::warn_idle_prices;
 pub(super) use route::{cuts_for_one, has_budget, keeps, target, usable_cache};
 pub(super) use site::unread_of_pools;
 pub(super) use unpriced::warn_unpriced;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Resolver;
 use crate::clock;
-use crate::config::ai::{Ai, Model, ModelTarget, Seller, UnknownPrice};
+use crate::config::ai::{Ai, Model, ModelTarget, OwnPrices, Seller, UnknownPrice};
 use crate::config::limit::Limit;
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::values::quote;
@@ -28,10 +28,11 @@ pub(in crate::config::resolve) fn warn_unpriced(
         Target::Ai(target) => counts_money(route) && ai.is_asked(model, target),
         _ => false,
     };
+    let own = OwnPrices::new(&ai.prices.models);
     let section = KeyPath::default().key("ai").key("models");
     for model in ai.models.iter().filter(|model| routes.iter().any(|route| asks(route, model))) {
         for target in model.ranks.iter().flatten() {
-            let Some((provider, served)) = unpriced(ai, of_file, model, target) else { continue };
+            let Some((provider, served)) = unpriced(ai, &own, of_file, model, target) else { continue };
             let message = format!(
                 "{} has no price, so requests for this model are refused where money is limited",
                 quote(&format!("{provider}/{served}"))
@@ -46,12 +47,17 @@ pub(in crate::config::resolve) fn warn_unpriced(
 }
 
 /// The names of the provider of `target` and of its model there, when that has no price.
-fn unpriced<'a>(ai: &'a Ai, of_file: usize, model: &'a Model, target: &'a ModelTarget) -> Option<(&'a str, &'a str)> {
+fn unpriced<'a>(
+    ai: &'a Ai,
+    own: &OwnPrices,
+    of_file: usize,
+    model: &'a Model,
+    target: &'a ModelTarget,
+) -> Option<(&'a str, &'a str)> {
     let provider = ai.providers.get(target.provider).filter(|provider| provider.enabled)?;
     // Of a wildcard, only the client knows what it asks for.
     let served = &**model.only_served(target)?;
-    let own = |name: &str| ai.prices.models.iter().find(|(model, _)| **model == *name).map(|(_, price)| price);
     let seller = Seller::of(provider, provider.pool < of_file);
-    let price = seller.price(&ai.prices.table, own, served, &model.name, clock::wall_millis());
+    let price = seller.price(&ai.prices.table, own, &provider.name, served, &model.name, clock::wall_millis());
     price.is_none().then_some((&*provider.name, served))
 }

@@ -117,3 +117,74 @@ fn a_permission_for_a_service_that_is_nearly_one_is_warned_of() {
     let plain: String = plain.lines().filter(|line| !line.contains("p: {")).map(|line| format!("{line}\n")).collect();
     assert_eq!(warnings(&plain), [""; 0], "without models, services are the members' own");
 }
+
+/// A file with these models and prices.
+fn priced(models: &str, prices: &[&str]) -> String {
+    let list = "openai: { kind: openai, keys: k }\ngpu: { kind: openai_compatible, base_url: http://10.0.0.1:1 }";
+    let prices: Vec<String> =
+        prices.iter().map(|name| format!("\"{name}\": {{ input: 1.00, output: 2.00 }}")).collect();
+    providers(list, &format!("models: {models}\nprices: {{ models: {{ {} }} }}", prices.join(", ")))
+        + "routes: [{ match: /v1/, ai: true }]\n"
+}
+
+#[test]
+fn a_price_that_nothing_is_charged_by_is_warned_of() {
+    let models = "{ assistant: [openai/gpt-5.4-mini], local: gpu/org/llama-9 }";
+    for (name, hint) in [
+        ("gpt-5.4-mni", "did you mean `gpt-5.4-mini`?"),
+        ("openai/gpt-5.4-mni", "did you mean `openai/gpt-5.4-mini`?"),
+        ("gpu/gpt-5.4-mini", "did you mean `gpt-5.4-mini`?"),
+        ("asistant", ""),
+        ("locall", "did you mean `local`?"),
+        ("assistant", "what the provider calls it has a price: name `gpt-5.4-mini`"),
+        ("whatever", ""),
+    ] {
+        let loaded = load_text(&priced(models, &[name])).unwrap();
+        let [warning] = &loaded.warnings[..] else { panic!("{name}: {:?}", loaded.warnings) };
+        let key = KeyPath::default().key("ai").key("prices").key("models").key(name).to_string();
+        assert_eq!((&warning.key, &*warning.message), (&key, "no request is charged by this price"));
+        match hint {
+            "" => assert_eq!(warning.hint, None, "{warning}"),
+            hint => assert_eq!(warning.hint.as_deref(), Some(hint), "{warning}"),
+        }
+    }
+    let both = warnings(&priced(models, &["gpt-5.4-mini", "openai/gpt-5.4-mini", "gpu/org/llama-9", "local"]));
+    let told = "no request is charged by this price";
+    assert_eq!(
+        both,
+        [format!("ai.prices.models.\"gpt-5.4-mini\": {told}"), format!("ai.prices.models.local: {told}")],
+        "others are before them"
+    );
+}
+
+fn idle(models: &str, prices: &[&str]) -> usize {
+    warnings(&priced(models, prices)).iter().filter(|told| told.starts_with("ai.prices.models")).count()
+}
+
+#[test]
+fn a_price_that_a_request_may_be_charged_by_is_not_warned_of() {
+    let closed = "{ assistant: [openai/gpt-5.4-mini-2026-03-17], local: gpu/org/llama-9, gemini: gpu/models/g-1 }";
+    for (models, price) in [
+        (closed, "gpt-5.4-mini-2026-03-17"),
+        (closed, "gpt-5.4-mini"),
+        (closed, "openai/gpt-5.4-mini"),
+        (closed, "openai/gpt-5.4-mini-2026-03-17"),
+        (closed, "org/llama-9"),
+        (closed, "gpu/org/llama-9"),
+        (closed, "local"),
+        (closed, "g-1"),
+        ("{ \"*\": openai }", "any"),
+        ("{ \"gpt-*\": openai }", "gpt-9"),
+        ("{ \"gpt-*\": openai }", "openai/gpt-9"),
+        ("{ \"gpt-5.4-2026*\": openai }", "gpt-5.4"),
+        ("{ \"openai/*\": \"openai/*\", local: gpu }", "any"),
+        ("{ \"house-*\": gpu/llama-9 }", "house-1"),
+    ] {
+        assert_eq!(idle(models, &[price]), 0, "{models} {price}");
+    }
+    let open = priced("{}", &["any", "gpu/any"]).replace("  models: {}\n", "");
+    assert_eq!(warnings(&open), [""; 0], "any name may be asked for");
+    for (models, price) in [("{ \"gpt-*\": openai }", "claude-5"), ("{ \"gpt-*\": openai }", "gpu/gpt-9")] {
+        assert_eq!(idle(models, &[price]), 1, "{models} {price}");
+    }
+}
