@@ -380,7 +380,8 @@ async fn the_caller_stands_in_the_access_log() {
 
 #[tokio::test]
 async fn a_new_key_comes_in_as_it_was_printed() {
-    let made = sluicegate(&["key", "new", "--id", "fresh", "--permissions", "read,chat:*", "--expires", "90d"]);
+    let made = ["--id", "fresh", "--permissions", "read,chat:*", "--expires", "90d", "--metadata", "team=search"];
+    let made = sluicegate(&[&["key", "new"][..], &made[..]].concat());
     assert_eq!(made.code, Some(0), "{made:?}");
     let secret = made.stdout.split_whitespace().find(|word| word.starts_with("sk-sg-")).expect("a secret");
     assert_eq!(secret.len(), "sk-sg-".len() + 64);
@@ -397,6 +398,10 @@ async fn a_new_key_comes_in_as_it_was_printed() {
     assert_eq!(with_key(&gate, "POST", "/", secret).await.status, 403);
     assert_eq!(gate.access_log(2).await[0]["caller"], "fresh");
     assert_eq!(gate.stderr().matches("warning:").count(), 1, "but for the file's mode: {}", gate.stderr());
+    let of_team = ["--metadata", "team=a \"b\" $c", "--metadata", "cost-centre=47"];
+    let of_team = sluicegate(&[&["key", "new"][..], &of_team[..]].concat());
+    let line = r#"  metadata: { team: "a \"b\" $$c", cost-centre: "47" }"#;
+    assert!(of_team.stdout.lines().any(|other| other == line), "{of_team:?}");
     let other = sluicegate(&["key", "new"]);
     assert!(other.code == Some(0) && !other.stdout.contains(secret), "{other:?}");
 }
@@ -409,6 +414,9 @@ fn a_key_that_makes_no_sense_is_not_made() {
         ["--expires", "2020-01-01T00:00:00Z"],
         ["--id", "a b"],
         ["--id", ""],
+        ["--metadata", "team"],
+        ["--metadata", "team="],
+        ["--metadata", "a b=c"],
     ] {
         let refused = sluicegate(&[&["key", "new"][..], &arguments[..]].concat());
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(64), ""), "{arguments:?}: {refused:?}");

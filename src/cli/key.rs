@@ -45,6 +45,9 @@ struct New {
     /// For people.
     #[arg(long, value_name = "TEXT", value_parser = description)]
     description: Option<String>,
+    /// What limits may count by, such as team=search for `key: metadata(team)`. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = metadata)]
+    metadata: Vec<(String, String)>,
 }
 
 impl Key {
@@ -71,6 +74,12 @@ impl New {
         if expires.is_some_and(|expires| expires <= now) {
             return Err(format!("--expires: {} is over already", self.expires));
         }
+        let names = || self.metadata.iter().map(|(name, _)| name);
+        if let Some((_, twice)) =
+            names().enumerate().find(|(index, name)| names().take(*index).any(|other| other == *name))
+        {
+            return Err(format!("--metadata: {twice} is given twice"));
+        }
         let secret = format!("{PREFIX}{}", hex(&random::<RANDOM>()?));
         let id = match self.id {
             Some(id) => id,
@@ -88,6 +97,11 @@ impl New {
         }
         let permissions: Vec<String> = self.permissions.iter().map(|word| quoted(word)).collect();
         lines.push(format!("  permissions: [{}]", permissions.join(", ")));
+        if !self.metadata.is_empty() {
+            let metadata: Vec<String> =
+                self.metadata.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect();
+            lines.push(format!("  metadata: {{ {} }}", metadata.join(", ")));
+        }
         // Without either a key never expires: with its creation alone it would after `default_expiry`.
         if let Some(expires) = expires {
             lines.push(format!("  created_at: {}", shown(now)));
@@ -138,6 +152,14 @@ fn permission(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("expected `*`, read, write, delete, admin, or a service and a verb such as chat:read".to_owned()),
     }
+}
+
+fn metadata(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE such as team=search")?;
+    if !(1..=64).contains(&name.len()) || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
+        return Err("a name is at most 64 letters, digits, `_`, `-` and `.`".to_owned());
+    }
+    Ok((name.to_owned(), description(value)?))
 }
 
 fn description(text: &str) -> Result<String, String> {

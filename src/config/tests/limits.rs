@@ -234,6 +234,39 @@ fn what_is_worth_a_look_is_told() {
 }
 
 #[test]
+fn keys_that_lack_what_a_limit_counts_by_are_warned_of_where_they_may_come_in() {
+    let key = |id: &str, more: &str| {
+        format!("{{ id: {id}, secret: sk-sg-{id}-9Lr4wB6cU3-7f2b4936a8e1, expires_at: 2098-01-01T00:00:00Z, {more} }}")
+    };
+    let of = |keys: &[String], route: &str| {
+        let auth = format!("auth: {{ api_keys: {{ keys: [{}] }} }}\n", keys.join(", "));
+        let route = format!("limits: teams\n{route}");
+        let limits = "limits: { teams: { key: metadata(team), rate: 1/s } }\n";
+        load_text(&(with_route(&route) + &auth + limits)).unwrap().warnings
+    };
+    let known = key("a", "permissions: [read], metadata: { team: search }");
+    let lacks = |id: &str| key(id, "permissions: [read]");
+    let warnings = of(&[known.clone(), lacks("b")], "");
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    let message = "1 API key has no `team` in its metadata, and counts together with all callers without one: `b`";
+    assert_eq!((warning.key.as_str(), warning.message.as_str()), ("limits.teams.key", message));
+    assert!(warning.to_string().contains("give each key its own: metadata: { team: ... }"), "{warning}");
+
+    let many: Vec<String> = [known].into_iter().chain(["b", "c", "d", "e", "f"].map(lacks)).collect();
+    let message = "5 API keys have no `team` in their metadata, and count together: `b`, `c`, `d` and 2 more";
+    assert_eq!(of(&many, "").iter().map(|warning| &*warning.message).collect::<Vec<_>>(), [message]);
+
+    for (lacking, route) in [
+        (key("b", "permissions: [read], enabled: false"), ""),
+        (key("b", "permissions: [read]"), "permission: admin"),
+        (key("b", "permissions: [\"chat:*\"]"), "permission: \"tts:use\""),
+    ] {
+        let known = key("a", "permissions: [admin], metadata: { team: search }");
+        assert_eq!(of(&[known, lacking.clone()], route), [], "it does not come in: {lacking} {route}");
+    }
+}
+
+#[test]
 fn what_a_limit_counts_by_is_no_secret_and_is_shown() {
     let told = |key: &str| {
         let text = limited(&format!("{{ key: {key}, rate: 5/s }}"));

@@ -7,13 +7,16 @@ use jiff::tz::TimeZone;
 
 use super::super::Resolver;
 use super::{budget, concurrency, rate};
+use crate::clock;
 use crate::config::Route;
-use crate::config::auth::Auth;
+use crate::config::auth::{ApiKey, Auth, RouteAuth};
 use crate::config::limit::{Limit, LimitKey};
 use crate::config::problem::{Finding, KeyPath, nearest};
 use crate::config::raw::{RawLimit, RawNumbers};
 use crate::config::values;
 
+/// The most keys that a warning names.
+const SHOWN: usize = 3;
 /// The most overrides of one limit.
 const MOST: usize = 10_000;
 
@@ -103,7 +106,7 @@ fn changed(
     }
 }
 
-/// Warns of overrides for nobody, and of limits by metadata that no key has.
+/// Warns of overrides for nobody, and of limits by metadata that no key has, or some have not.
 pub(in crate::config) fn warn_strangers(
     limits: &[Arc<Limit>],
     auth: Option<&Auth>,
@@ -111,7 +114,7 @@ pub(in crate::config) fn warn_strangers(
     resolver: &mut Resolver<'_>,
 ) {
     let keys = || auth.iter().flat_map(|auth| auth.keys());
-    for limit in limits {
+    for (index, limit) in limits.iter().enumerate() {
         let path = KeyPath::default().key("limits").key(&limit.name);
         let (what, known): (_, Vec<&str>) = match &limit.key {
             LimitKey::ApiKey => ("an API key", keys().map(|key| &*key.id).collect()),
@@ -121,9 +124,12 @@ pub(in crate::config) fn warn_strangers(
             LimitKey::Route => ("a route", routes.iter().map(|route| &*route.name).collect()),
             _ => continue,
         };
-        if let (LimitKey::Metadata(name), true) = (&limit.key, known.is_empty()) {
-            let message = format!("no API key has `{name}` in its metadata: all callers count together");
-            resolver.warn(Finding::value(&path.key("key"), message));
+        if let LimitKey::Metadata(name) = &limit.key {
+            let counted = |route: &&Arc<Route>| route.limits.contains(&index);
+            let comes_in = |key: &&ApiKey| routes.iter().filter(counted).any(|route| lets_in(route, key));
+            let lacking: Vec<&str> =
+                keys().filter(comes_in).filter(|key| key.said_of(name).is_none()).map(|key| &*key.id).collect();
+            warn_lacking(&path.key("key"), name, known.is_empty(), &lacking, resolver);
         }
         let of_token = |who: &str| limit.key == LimitKey::ApiKey && who.starts_with("token:");
         for (who, _) in limit.overrides.iter().filter(|(who, _)| !known.contains(&&**who) && !of_token(who)) {
@@ -134,4 +140,39 @@ pub(in crate::config) fn warn_strangers(
             });
         }
     }
+}
+
+/// Warns of keys that lack `name`, by which a limit counts: they count together, where each was perhaps to have its own.
+fn warn_lacking(path: &KeyPath, name: &str, all: bool, lacking: &[&str], resolver: &mut Resolver<'_>) {
+    if all {
+        let message = format!("no API key has `{name}` in its metadata: all callers count together");
+        resolver.warn(Finding::value(path, message));
+        return;
+    }
+    let (shown, rest) = lacking.split_at(lacking.len().min(SHOWN));
+    let shown: Vec<String> = shown.iter().map(|id| values::quote(id)).collect();
+    let message = match (shown.as_slice(), rest.len()) {
+        ([], _) => return,
+        ([one], _) => format!(
+            "1 API key has no `{name}` in its metadata, and counts together with all callers without one: {one}"
+        ),
+        ([first @ .., last], 0) => {
+            let (count, first) = (lacking.len(), first.join(", "));
+            format!("{count} API keys have no `{name}` in their metadata, and count together: {first} and {last}")
+        }
+        (shown, more) => {
+            let (count, shown) = (lacking.len(), shown.join(", "));
+            format!("{count} API keys have no `{name}` in their metadata, and count together: {shown} and {more} more")
+        }
+    };
+    let hint = format!("give each key its own: metadata: {{ {name}: ... }}");
+    resolver.warn(Finding::value(path, message).hint(hint));
+}
+
+/// Whether a caller may come in at `route` by `key`.
+fn lets_in(route: &Route, key: &ApiKey) -> bool {
+    let RouteAuth::Required(required) = &route.auth else { return false };
+    let permitted = required.permission.as_ref().is_none_or(|permission| key.permissions.allows(permission));
+    let in_force = key.enabled && !key.secrets.is_empty() && key.expires_at.is_none_or(|at| at > clock::wall());
+    required.accepts.api_keys && permitted && in_force
 }
