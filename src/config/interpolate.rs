@@ -95,7 +95,7 @@ fn foreign(text: &str) -> Option<Wrong> {
     let name = if is_sure { name } else { "NAME" };
     let itself = if before.starts_with('$') { "; a secret that begins with `$` is written with `$$`" } else { "" };
     let message = "is no way to name a variable here: the text itself would be the secret";
-    Some(Wrong::new(format!("`{before}NAME{after}` {message}")).hint(format!("write ${{{name}}}{itself}")))
+    Some(Wrong::new(format!("`{before}NAME{after}` {message}")).hint(format!("write \"${{{name}}}\"{itself}")))
 }
 
 /// Whether `text` may be the name of a variable.

@@ -61,10 +61,10 @@ fn a_variable_in_the_syntax_of_another_product_is_no_secret() {
     {
         let told = error(&text);
         assert!(told.contains("is no way to name a variable here: the text itself would be the secret"), "{told}");
-        assert!(told.contains("write ${A_TOKEN}"), "{syntax}: {told}");
+        assert!(told.contains("write \"${A_TOKEN}\""), "{syntax}: {told}");
     }
     let told = error(&key("secret: $hunter2hunter2"));
-    assert!(told.contains("write ${NAME}; a secret that begins with `$` is written with `$$`"), "{told}");
+    assert!(told.contains("write \"${NAME}\"; a secret that begins with `$` is written with `$$`"), "{told}");
     assert!(!told.contains("hunter2"), "it may be a secret: {told}");
 }
 
@@ -88,7 +88,7 @@ fn a_variable_in_the_syntax_of_another_product_is_none_in_the_key_file_either() 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "keys: [{ id: a, secret: $A_KEY, permissions: [read] }]\n").unwrap();
     let told = error(&with(&format!("auth: {{ api_keys: {{ file: {} }} }}\n", file.path().display())));
-    assert!(told.contains("keys[0].secret: `$NAME` is no way") && told.contains("write ${A_KEY}"), "{told}");
+    assert!(told.contains("keys[0].secret: `$NAME` is no way") && told.contains("write \"${A_KEY}\""), "{told}");
 }
 
 #[test]
