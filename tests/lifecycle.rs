@@ -1,5 +1,7 @@
 //! Start, drain, stop and the signals in between.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/harness.rs"]
 mod support;
 

@@ -32,7 +32,7 @@ impl<'a> Edit<'a> {
     #[must_use]
     pub fn model(self, name: &str) -> Self {
         let written = self.asked.text("model");
-        if written.as_deref().or(self.asked.implied.then_some(self.asked.model())) == Some(name) {
+        if written.as_deref().or_else(|| self.asked.implied.then(|| self.asked.model())) == Some(name) {
             return self;
         }
         let quoted = serde_json::Value::from(name).to_string();
