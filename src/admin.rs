@@ -47,6 +47,7 @@ mod control;
 mod endpoint;
 mod health;
 pub mod limits;
+pub mod prices;
 pub mod providers;
 mod purge;
 mod scrape;

@@ -1,8 +1,9 @@
 //! Who asks: header fields -> [`Caller`], or why not ([`Denied`]).
 //!
 //! Where a request brings several credentials (row F10): a token wins over a key, and when it is no good the key does
-//! not help; the key's own field wins over `Authorization: Bearer`, which then belongs to the member. An empty field
-//! counts as absent. A field that stands there twice is refused, for nobody can say which was meant.
+//! not help; the key's own fields win over `Authorization: Bearer`, which then belongs to the member. An empty field
+//! counts as absent. A field that stands there twice is refused, and so are two that bring different keys, for nobody can
+//! say which was meant.
 //!
 //! Nothing here allocates for a request, and no secret is kept: keys are found by their SHA-256.
 
@@ -142,15 +143,35 @@ impl Denied {
     }
 }
 
+/// Credentials that were no good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub why: Denied,
+    /// The id of the key that they are of, where they are one's that is switched off or over.
+    pub key: Option<Arc<str>>,
+}
+
+impl From<Denied> for Refused {
+    fn from(why: Denied) -> Self {
+        Self { why, key: None }
+    }
+}
+
 /// Which fields of a request are credentials of ours, and so nothing for members.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Hidden {
-    /// The one that brings keys.
-    pub key: bool,
+    /// Those that bring keys: a bit for each, in the order of the configuration.
+    pub keys: u8,
     /// Those that bring tokens and nothing else.
     pub tokens: bool,
     /// `Authorization`.
     pub authorization: bool,
+}
+
+impl Hidden {
+    /// Whatever brings credentials.
+    pub const ALL: Self = Self { keys: u8::MAX, tokens: true, authorization: true };
 }
 
 /// Knows everyone who may come in.
@@ -170,7 +191,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn authenticate(&self, headers: &HeaderMap, wall: SystemTime) -> Result<Arc<Caller>, Denied> {
+    pub fn authenticate(&self, headers: &HeaderMap, wall: SystemTime) -> Result<Arc<Caller>, Refused> {
         self.authenticate_by(headers, Accepts::ALL, wall)
     }
 
@@ -183,18 +204,17 @@ impl Authenticator {
         headers: &HeaderMap,
         accepts: Accepts,
         wall: SystemTime,
-    ) -> Result<Arc<Caller>, Denied> {
+    ) -> Result<Arc<Caller>, Refused> {
         if let Some(tokens) = self.tokens.as_ref().filter(|_| accepts.jwt)
             && let Some(token) = tokens.find(headers)?
         {
             let now = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            return tokens.verify(token, now);
+            return Ok(tokens.verify(token, now)?);
         }
-        let Some(keys) = self.keys.as_ref().filter(|_| accepts.api_keys) else { return Err(Denied::Missing) };
-        if let Some(secret) = single(headers, keys.header())? {
-            return keys.find(secret, wall);
-        }
-        bearer(headers)?.map_or(Err(Denied::Missing), |secret| keys.find(secret, wall))
+        let Some(keys) = self.keys.as_ref().filter(|_| accepts.api_keys) else { return Err(Denied::Missing.into()) };
+        let own = only(headers, keys.headers())?;
+        let secret = own.map_or_else(|| bearer(headers), |secret| Ok(Some(secret)))?.ok_or(Denied::Missing)?;
+        keys.find(secret, wall)
     }
 
     /// What of `headers` is not for members. `caller` is whom they brought in; `None` where nobody asked.
@@ -210,22 +230,39 @@ impl Authenticator {
 
     /// The names of the fields that `hidden` tells of.
     pub fn names(&self, hidden: Hidden) -> impl Iterator<Item = &HeaderName> {
-        let key = self.keys.as_ref().filter(|_| hidden.key).map(KeyTable::header);
+        let keys = self.keys.as_ref().map_or(&[][..], KeyTable::headers);
+        let keys = keys.iter().enumerate().filter(move |(index, _)| hidden.keys & bit(*index) != 0);
         let tokens = self.tokens.as_ref().filter(|_| hidden.tokens).map_or(&[][..], Verifier::headers);
-        key.into_iter().chain(tokens).chain(hidden.authorization.then_some(&header::AUTHORIZATION))
+        let authorization = hidden.authorization.then_some(&header::AUTHORIZATION);
+        keys.map(|(_, name)| name).chain(tokens).chain(authorization)
     }
 }
 
+/// That of the field at `index` among those that bring keys. The configuration has no more of them than there are bits.
+fn bit(index: usize) -> u8 {
+    u32::try_from(index).ok().and_then(|index| 1_u8.checked_shl(index)).unwrap_or_default()
+}
+
 fn hidden_keys(keys: &KeyTable, headers: &HeaderMap, caller: Option<&Caller>) -> Hidden {
-    let by_field = headers.get_all(keys.header()).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+    let holds = |name: &HeaderName| headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+    let by_field = keys.headers().iter().any(holds);
     let by_bearer = caller.is_some_and(|caller| caller.kind == CallerKind::ApiKey) && !by_field;
-    let known = |name| headers.get_all(name).iter().any(|value| keys.knows(value.as_bytes().trim_ascii()));
+    let known = |name: &HeaderName| headers.get_all(name).iter().any(|value| keys.knows(value.as_bytes().trim_ascii()));
     let known_bearer = || {
         let mut values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
         values.any(|value| token_of(value).is_some_and(|token| keys.knows(token)))
     };
-    let key = caller.is_some() || by_field && known(keys.header());
-    Hidden { key, tokens: false, authorization: by_bearer || known_bearer() }
+    let ours = keys.headers().iter().enumerate().filter(|(_, name)| caller.is_some() || known(name));
+    let keys = ours.fold(0, |bits, (index, _)| bits | bit(index));
+    Hidden { keys, tokens: false, authorization: by_bearer || known_bearer() }
+}
+
+/// The one value of the fields `names`, as [`single`]; of more than one they have to bring the same.
+fn only<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Result<Option<&'a [u8]>, Denied> {
+    names.iter().try_fold(None, |before, name| match (before, single(headers, name)?) {
+        (Some(one), Some(other)) if one != other => Err(Denied::Malformed),
+        (before, found) => Ok(before.or(found)),
+    })
 }
 
 /// The one value of the field `name`, without blanks around it; `None` when it is absent or empty.

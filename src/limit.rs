@@ -25,10 +25,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use log::warn;
 
 use crate::auth::Caller;
 use crate::clock;
 use crate::config::limit::{Budget, Limit, LimitKey, MOST_PER_ROUTE};
+use crate::observe::access_log::Lack;
 use crate::observe::metrics::{LimitGauges, LimitMetrics, Metrics};
 use account::Rule;
 use early::Early;
@@ -189,6 +191,8 @@ pub struct Refused {
     pub limit: Arc<str>,
     /// What it says.
     pub why: Refusal,
+    /// Of a budget: what was to be set aside, and what was left.
+    pub lack: Option<Lack>,
 }
 
 impl Refusal {
@@ -286,11 +290,21 @@ impl Limits {
         self.ledger.get().is_some()
     }
 
-    /// Forgets limits that no snapshot holds any more. To be called after a swap.
-    pub fn retain(&self) {
+    /// Forgets what is of none of the limits `now`, and tells how much that is. `before` are those of the snapshot before;
+    /// to be called when another one, or the first, has taken its place.
+    pub fn retain(&self, before: &[Limiter], now: &[Limiter]) {
+        let is_gone = |limit: &&Limiter| !now.iter().any(|other| Arc::ptr_eq(&other.state, &limit.state));
+        for limit in before.iter().filter(is_gone) {
+            let accounts = limit.state.count_accounts();
+            if accounts > 0 {
+                let name = &limit.config.name;
+                warn!(target: "sluicegate::limit", "the limit {name} is not in the configuration any more, or counts by another key: what was used of {accounts} accounts is forgotten");
+            }
+        }
         self.states.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, state| state.strong_count() > 0);
-        if let Some(ledger) = self.ledger.get() {
-            ledger.drop_unclaimed();
+        let unclaimed = self.ledger.get().map_or(0, |ledger| ledger.drop_unclaimed());
+        if unclaimed > 0 {
+            warn!(target: "sluicegate::limit", "what was used of {unclaimed} accounts of the last run is forgotten: the configuration has no limit any more of that name, key and unit");
         }
     }
 }

@@ -237,9 +237,14 @@ impl ProxyHttp for Gateway {
     async fn logging(
         &self,
         session: &mut PingoraSession,
-        _error: Option<&pingora::Error>,
+        error: Option<&pingora::Error>,
         ctx: &mut Box<RequestContext>,
     ) {
-        finish::finish(&Session::Pingora(session), ctx);
+        let mut session = Session::Pingora(session);
+        finish::finish(&session, ctx);
+        // What broke off is to be seen as such.
+        if error.is_none() || ctx.error.is_some() {
+            session.linger().await;
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use log::{debug, error, info, warn};
 use sluicegate_wipe::{wipe_stack, wipe_what_this_thread_frees};
@@ -21,6 +21,7 @@ use crate::balance::health::HealthChecks;
 use crate::balance::member::{Health, Member};
 use crate::clock;
 use crate::config::audit::Audit as AuditConfig;
+use crate::config::auth::ApiKey;
 use crate::config::jwt::Jwt;
 use crate::config::{self, AccessLog as AccessConfig, Config, ConfigErrors, Environment, Loaded, Overrides};
 use crate::limit::Limits;
@@ -218,6 +219,7 @@ impl Prepared {
         let logs = Logs { access, audit: open_audit(config.log.audit.as_ref(), &auditing)? };
         let listeners = listeners(&config, &metrics)?;
         metrics.set_certificates(certificates(&config));
+        metrics.set_api_keys(ends_of_keys(&config));
         let runtime = reactor()?;
         let addresses = Arc::new(Addresses::default());
         let tokens = Arc::new(Tokens::new(issuers(&config), &metrics));
@@ -400,6 +402,15 @@ fn issuers(config: &Config) -> Option<&Jwt> {
 fn certificates(config: &Config) -> impl Iterator<Item = (String, u64)> {
     let shown = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.certificates);
     shown.map(|files| (files.cert.display().to_string(), files.expires))
+}
+
+/// The API keys that come in now and end one day: their ids, and when.
+fn ends_of_keys(config: &Config) -> impl Iterator<Item = (Arc<str>, u64)> {
+    let now = clock::wall();
+    let ends =
+        move |key: &ApiKey| key.expires_at.filter(|at| key.enabled && *at > now)?.duration_since(UNIX_EPOCH).ok();
+    let keys = config.auth.iter().flat_map(|auth| auth.keys());
+    keys.filter_map(move |key| Some((Arc::clone(&key.id), ends(key)?.as_secs())))
 }
 
 fn process_log(config: &Config) -> String {

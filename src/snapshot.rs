@@ -47,6 +47,9 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RouteState>>,
     /// The pools, in the order of the configuration.
     pub pools: Vec<Arc<Pool>>,
+    /// The limits, in the order of the configuration. What a limit remembers lasts as long as the file has it, whether a route
+    /// uses it now or not.
+    pub limits: Vec<Limiter>,
     /// The caches, in the order of the configuration.
     pub caches: Vec<Arc<Store>>,
     /// What AI routes share; `None` without a section `ai`.
@@ -184,6 +187,7 @@ impl Shared {
             ai: &ai,
         };
         let first = build(1, config, logs, &lasting);
+        limits.retain(&[], &first.limits);
         let current = ArcSwap::from_pointee(first);
         Self { current, live, addresses, metrics, tokens, limits, budgets, caches, ai }
     }
@@ -202,9 +206,9 @@ impl Shared {
             ai: &self.ai,
         };
         let next = Arc::new(build(generation, config, logs, &lasting));
-        self.current.store(Arc::clone(&next));
+        let before = self.current.swap(Arc::clone(&next));
         self.live.retain();
-        self.limits.retain();
+        self.limits.retain(&before.limits, &next.limits);
         self.ai.retain(next.ai.as_deref());
         next
     }
@@ -270,7 +274,21 @@ fn build(generation: u64, config: Arc<Config>, logs: Logs, lasting: &Lasting<'_>
     let table = RouteTable::build(&config.routes);
     let auth = config.auth.as_deref().map(|auth| Arc::new(Authenticator::new(auth, tokens)));
     let (unrouted, auth_failures) = (metrics.route("none"), metrics.auth_failures());
-    Snapshot { generation, table, routes, pools, caches, ai, access, audit, unrouted, auth, auth_failures, config }
+    Snapshot {
+        generation,
+        table,
+        routes,
+        pools,
+        limits: limiters,
+        caches,
+        ai,
+        access,
+        audit,
+        unrouted,
+        auth,
+        auth_failures,
+        config,
+    }
 }
 
 /// Makes what asks pools: routes and providers.

@@ -3,6 +3,7 @@
 #[path = "support/harness.rs"]
 mod support;
 
+use support::ai::*;
 use support::*;
 
 const TOKEN: &str = "t0k3n-of-the-test-4711";
@@ -94,6 +95,48 @@ async fn changes_are_made_by_post_only_and_a_wrong_name_is_404() {
         assert_eq!(gate.control("POST", wrong).await.status, 404, "{wrong}");
     }
     assert_eq!(gate.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_provider_is_taken_out_by_its_name_and_brought_back() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = ai().openai("openai", &a).build().pool("two", &[&a, &b]).pool("one", &[&a]).start().await;
+    let member = a.address();
+    for (change, state) in [("maint", "maint"), ("ready", "ready"), ("drain", "drain")] {
+        let changed = gate.ctl(&[change, "openai"]).await;
+        assert_eq!(changed.code, Some(0), "{changed:?}");
+        let pools = gate.control("GET", "/control/status").await.json()["pools"].clone();
+        let pool = pools.as_array().unwrap().iter().find(|pool| pool["name"] == "ai:openai").unwrap().clone();
+        assert_eq!(pool["members"][0]["state"], state, "{pool}");
+    }
+    let drained = gate.ctl(&["drain", "openai", "--wait"]).await;
+    assert_eq!((drained.code, drained.stdout), (Some(0), format!("{member} in ai:openai: drained\n")));
+    let by_both = gate.ctl(&["ready", "openai", &member.to_string()]).await;
+    assert_eq!(by_both.code, Some(0), "{by_both:?}");
+    let which = gate.ctl(&["drain", "two"]).await;
+    assert_eq!(which.code, Some(1), "{which:?}");
+    assert!(which.stderr.contains(&format!("which member of two? {member}, {}", b.address())), "{which:?}");
+    assert_eq!(gate.ctl(&["drain", "one"]).await.code, Some(1), "a pool is not taken out by half a line");
+    let none = gate.ctl(&["drain", "opneai"]).await;
+    assert!(none.code == Some(1) && none.stderr.contains("pools: one, two, ai:openai"), "{none:?}");
+}
+
+#[tokio::test]
+async fn status_says_why_a_provider_is_off() {
+    let a = upstream("a").await;
+    let gate = ai()
+        .openai("on", &a)
+        .provider_at("left", "openai", a.address(), "keys: sk-x-4711, enabled: false")
+        .provider_at("bare", "openai", a.address(), "keys: \"${NO_SUCH_KEY:-}\"")
+        .start()
+        .await;
+    let status = gate.ctl(&["status"]).await.stdout;
+    for told in [
+        "provider left is off: its configuration has `enabled: false`",
+        "provider bare is off: there is no key, for all are empty",
+    ] {
+        assert!(status.contains(told), "{status}");
+    }
 }
 
 #[tokio::test]

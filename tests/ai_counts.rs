@@ -128,9 +128,9 @@ async fn numbers_of_tokens_in_odd_forms_count_where_they_are_some_and_never_brea
 }
 
 #[tokio::test]
-async fn a_number_of_the_prompts_tokens_that_is_none_is_counted_here_and_zero_is_zero() {
+async fn a_number_of_the_prompts_tokens_that_is_none_or_zero_is_counted_here() {
     let (gate, next, _backend) = answered_by_all().await;
-    let cases = [("5.0", false), ("0", false), ("-500", true), ("null", true)];
+    let cases = [("5.0", false), ("0", true), ("-500", true), ("null", true)];
     for (number, _) in cases {
         let choice = r#"{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}"#;
         let usage = format!(r#"{{"prompt_tokens":{number},"completion_tokens":2}}"#);
@@ -142,5 +142,59 @@ async fn a_number_of_the_prompts_tokens_that_is_none_is_counted_here_and_zero_is
         assert_eq!(line["tokens_estimated"] == true, estimated, "{number}: {line}");
         let input = line["tokens_input"].as_u64().unwrap_or_default();
         assert_eq!(input > 100, estimated, "{number}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn no_prompt_is_free_because_its_provider_says_so() {
+    let (gate, next, _backend) = answered_by_all().await;
+    let long = "word ".repeat(1_000);
+    let openai = r#""usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#;
+    let counted = r#""usage":{"input_tokens":0,"output_tokens":0,"total_tokens":0}"#;
+    let claude = r#""usage":{"input_tokens":0,"output_tokens":0}"#;
+    let chunk = |rest: &str| format!("data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",{rest}}}\n\n");
+    let choice = r#"{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}"#;
+    let delta = r#""choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]"#;
+    let item = r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hi"}]}"#;
+    let block = r#""type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn""#;
+    let candidate = r#""candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]"#;
+    let (whole, events) = ("application/json", "text/event-stream");
+    let cases = [
+        ("chat/completions", whole, chat("openai", &long), format!(r#"{{"id":"1","choices":[{choice}],{openai}}}"#)),
+        (
+            "chat/completions",
+            events,
+            streamed(chat("openai", &long)),
+            [chunk(delta), chunk(&format!(r#""choices":[],{openai}"#)), "data: [DONE]\n\n".to_owned()].concat(),
+        ),
+        (
+            "responses",
+            whole,
+            responses("openai", &long),
+            format!(r#"{{"id":"1","status":"completed","output":[{item}],{counted}}}"#),
+        ),
+        ("messages", whole, messages("anthropic", &long), format!(r#"{{"id":"1",{block},{claude}}}"#)),
+        (
+            "embeddings",
+            whole,
+            serde_json::json!({"model": "openai", "input": long}),
+            format!(r#"{{"data":[{{"index":0,"embedding":[0.5]}}],{openai}}}"#),
+        ),
+        (
+            "chat/completions",
+            whole,
+            chat("gemini", &long),
+            format!(r#"{{{candidate},"usageMetadata":{{"promptTokenCount":0,"candidatesTokenCount":0}}}}"#),
+        ),
+    ];
+    let count = cases.len();
+    for (door, kind, body, said) in cases {
+        next.say(kind, &said);
+        let answer = ask(&gate, door, &body).await;
+        assert_eq!(answer.status, 200, "{door}: {}", answer.text());
+    }
+    for line in gate.access_log(count).await {
+        assert!(line["tokens_input"].as_u64().unwrap_or_default() >= 1_250, "{line}");
+        assert_eq!(line["tokens_estimated"], true, "{line}");
     }
 }

@@ -361,6 +361,28 @@ async fn signed_thoughts_survive_two_turns_of_messages() {
 }
 
 #[tokio::test]
+async fn what_another_target_thought_does_not_go_to_anthropic_with_the_conversation() {
+    let a = upstream("a").await;
+    let gate = gateway_to_all(&a).await;
+    let call =
+        json!({"type": "tool_use", "id": "c", "name": "get_weather", "input": {"city": "x", "signature": "chat."}});
+    let turns = |blocks: Value| {
+        let result = json!([{"type": "tool_result", "tool_use_id": "c", "content": "sun"}]);
+        json!([{"role": "user", "content": "call get_weather"}, {"role": "assistant", "content": blocks}, {"role": "user", "content": result}])
+    };
+    for signature in ["", "chat.", "gemini.c2VhbA==", "gemini-text.c2VhbA=="] {
+        let thought = json!({"type": "thinking", "thinking": "Hm.", "signature": signature});
+        let body = with(thinking("c"), json!({"messages": turns(json!([thought, call]))}));
+        let answer = ask(&gate, "messages", &body).await;
+        assert_eq!(answer.status, 200, "{signature}: {}", answer.text());
+        assert_eq!(got(&a)["messages"], turns(json!([call])), "{signature}");
+    }
+    let untouched = with(messages("c", "x"), json!({"messages": turns(json!([call]))}));
+    assert_eq!(ask(&gate, "messages", &untouched).await.status, 200);
+    assert_eq!(got(&a)["messages"], turns(json!([call])));
+}
+
+#[tokio::test]
 async fn signed_thoughts_survive_two_turns_of_a_chat_with_anthropic() {
     let a = upstream("a").await;
     let gate = gateway_to_all(&a).await;

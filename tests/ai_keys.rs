@@ -182,6 +182,8 @@ async fn credit_that_is_used_up_is_a_matter_of_the_key_and_never_told_as_the_cal
         let metrics = gate.metrics().await;
         assert_eq!(metrics.sum(r#"sluicegate_ai_key_state{provider="first",key="key-1",state="resting"}"#), 1.0);
         assert_eq!(metrics.sum(r#"sluicegate_ai_attempts_total{outcome="key_spent"}"#), 1.0, "{kind} {door}");
+        let status = gate.ctl(&["status"]).await;
+        assert!(status.stdout.contains(": what it may spend is spent"), "{}", status.stdout);
 
         a.plan(Planned::new(Fault::Refusal(Refusal::Credit)));
         let answer = ask(&gate, door, &body).await;

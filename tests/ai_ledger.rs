@@ -176,6 +176,52 @@ async fn a_file_that_is_damaged_is_put_aside_and_told_of() {
     }
 }
 
+#[tokio::test]
+async fn a_journal_with_a_damaged_byte_is_told_of_and_read_behind_it() {
+    let a = upstream("a").await;
+    let mut gate = monthly(&a).start().await;
+    let journal = || files(&gate).into_iter().find(|file| file.to_string_lossy().contains("limits.journal.")).unwrap();
+    let begun = std::fs::metadata(journal()).unwrap().len();
+    let mut before = 0;
+    for _ in 0..3 {
+        before = left(&gate).await;
+        at_rest(&gate).await;
+        holds_for(ms(100), "it is written down", async || true).await;
+    }
+    let file = journal();
+    assert!(std::fs::metadata(&file).unwrap().len() > begun + 48);
+    gate.restart_after(Signal::KILL, || {
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[28 + 20] ^= 0xff;
+        std::fs::write(&file, bytes).unwrap();
+    })
+    .await;
+    assert_eq!(left(&gate).await, before - 1, "what stands behind it counts");
+    assert!(gate.stderr().contains("is damaged: 48 bytes of it cannot be read"), "{}", gate.stderr());
+    let status = gate.ctl(&["status"]).await;
+    assert!(status.stdout.contains("is damaged: 48 bytes"), "{}", status.stdout);
+}
+
+#[tokio::test]
+async fn a_limit_that_no_route_has_for_a_while_outlives_restarts_and_what_is_forgotten_is_told() {
+    let a = upstream("a").await;
+    let mut gate = monthly(&a).start().await;
+    let used = LIMIT - left(&gate).await;
+    assert!(used > 0);
+    let file = gate.config_file();
+    let change = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+    };
+    gate.restart_after(Signal::TERM, || change("limits: [a]", "auth: none")).await;
+    holds_for(s(6), "a state is written without it", async || true).await;
+    gate.restart_after(Signal::TERM, || change("auth: none", "limits: [a]")).await;
+    assert!(LIMIT - left(&gate).await > used, "what was used before is forgotten");
+    gate.restart_after(Signal::TERM, || change("key: global", "key: route")).await;
+    assert!(gate.stderr().contains("what was used of 1 accounts of the last run is forgotten"), "{}", gate.stderr());
+}
+
 /// Sends one request, whatever comes of it.
 async fn send(client: Client, body: Value) {
     let ask = client.ask("POST", "/v1/chat/completions").header("content-type", "application/json");
@@ -292,9 +338,11 @@ async fn a_start_on_a_full_disk_serves_and_goes_on_with_what_was_written() {
     let after = left(&gate).await;
     assert!(after < LIMIT - used, "{after}: what was used before is forgotten");
     assert!(gate.stderr().contains("until there is room"), "{}", gate.stderr());
+    assert!(!gate.stderr().contains("is kept in"), "{}", gate.stderr());
     std::fs::remove_file(disk.filler()).unwrap();
     let saved = async || gate.metric("sluicegate_limit_state_saves_total{result=\"ok\"}").await > 0.0;
     eventually(s(20), "it is kept again", saved).await;
+    gate.says("the limits are kept again").await;
     gate.restart(Signal::TERM).await;
     assert!(left(&gate).await < after, "what was used on the full disk is forgotten");
 }

@@ -83,6 +83,10 @@ async fn a_request_that_may_use_more_than_is_left_is_refused_before_it_is_sent()
     assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
     let greedy = with(chat("m", "x"), json!({"max_tokens": 900}));
     assert_eq!(ask(&gate, "chat/completions", &greedy).await.status, 429, "400 are left");
+    let lines = gate.access_log(2).await;
+    let line = lines.last().unwrap_or_else(|| panic!("no line"));
+    let told = ["limit", "limit_wanted", "limit_left"].map(|key| &line[key]);
+    assert_eq!(told, [&json!("a"), &json!(902), &json!(400)], "{line}");
     assert_eq!(
         ask(&gate, "chat/completions", &with(chat("m", "x"), json!({"max_completion_tokens": 900}))).await.status,
         429
@@ -459,7 +463,7 @@ async fn money_is_counted_exactly_by_the_price_of_each_kind_of_token() {
         ("in=1000,out=500", 0.006),
         ("in=1000,out=500,cached=400", 0.0054),
         ("in=1000,out=500,cached=400,written=300", 0.0057),
-        ("in=0,out=1", 0.000_008),
+        ("in=1,out=1", 0.000_010),
         ("in=300000,out=1000", 1.21),
     ] {
         a.set_order("usage", usage);
@@ -469,7 +473,7 @@ async fn money_is_counted_exactly_by_the_price_of_each_kind_of_token() {
         std::fs::write(gate.dir().join("access.log"), "").unwrap();
     }
     let told = gate.metric(r#"sluicegate_ai_cost_dollars_total{provider="first",model="m"}"#).await;
-    assert!((told - 1.227_108).abs() < 1e-9, "{told}");
+    assert!((told - 1.227_110).abs() < 1e-9, "{told}");
 }
 
 #[tokio::test]
@@ -609,6 +613,27 @@ async fn a_reload_keeps_what_was_used() {
 }
 
 #[tokio::test]
+async fn a_limit_that_no_route_has_for_a_while_keeps_what_was_used_of_it() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let limits = "{ a: { key: global, tokens: 1000/month }, b: { key: global, tokens: 90000/month } }";
+    let gate = ai_of(&a).on_route("limits: [a]").build().section("limits", limits).start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    gate.reload_with("limits: [a]", "limits: [b]").await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    let show = gate.ctl(&["limits", "show", "a"]).await;
+    assert!(show.stdout.starts_with("a: 100 tokens over 1000 tokens"), "{} {}", show.stdout, show.stderr);
+    gate.reload_with("limits: [b]", "limits: [a]").await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 429);
+    gate.reload_with("limits: [a]", "limits: [b]").await;
+    gate.reload_with("a: { key: global", "a: { key: route").await;
+    gate.says(
+        "the limit a is not in the configuration any more, or counts by another key: what was used of 1 accounts",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_reload_in_the_middle_of_a_stream_leaves_no_reservation_behind() {
     let a = upstream("a").await;
     let gate = limited(ai_of(&a), "key: global, tokens: 100000/1d").start().await;
@@ -686,6 +711,42 @@ async fn an_operator_sees_who_is_near_the_end_of_a_budget() {
     assert!(nobody.stderr.contains("there is no caller \"nobody\""), "{}", nobody.stderr);
     assert!(nobody.stderr.contains("callers: team-a, team-b"), "{}", nobody.stderr);
     assert_eq!(gate.ctl(&["limits", "show", "a", "--key", "token:nobody"]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_name_that_no_team_no_route_and_no_model_has_is_no_success() {
+    let a = upstream("a").await;
+    let key = |id: &str, team: &str| {
+        format!("{{ id: {id}, secret: {}, permissions: [\"*\"], metadata: {{ team: {team} }} }}", secret_of(id))
+    };
+    let keys = [key("ann", "search"), key("bob", "ads")].join(", ");
+    let auth = format!("{{ api_keys: {{ default_expiry: never, keys: [{keys}] }} }}");
+    for (key, told) in [
+        ("metadata(team)", "no key has team: \"serach\" in its metadata; values: search, ads"),
+        ("route", "there is no route \"serach\"; routes: ai"),
+        ("model", "no model \"serach\" is known; models: m"),
+    ] {
+        let ai = ai().openai("first", &a).model("m", &["first"]);
+        let gate = limited(ai, &format!("key: {key}, tokens: 1000/month")).section("auth", &auth).start().await;
+        for what in ["show", "reset"] {
+            let wrong = gate.ctl(&["limits", what, "a", "--key", "serach"]).await;
+            assert_eq!(wrong.code, Some(1), "{key} {what}: {}", wrong.stdout);
+            assert!(wrong.stderr.contains(told), "{key} {what}: {}", wrong.stderr);
+        }
+        let right = told.rsplit([' ', ',']).next().unwrap();
+        assert_eq!(gate.ctl(&["limits", "show", "a", "--key", right]).await.code, Some(0), "{key}: {right}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_for_tokens_hears_which_limit_it_was() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=40,out=20");
+    let gate = limited(ai_of(&a), "key: global, tokens: 50/1d").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    let refused = ask(&gate, "chat/completions", &short("m")).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("than are left of the limit `a`: ask for less"), "{}", refused.text());
 }
 
 #[tokio::test]
@@ -795,4 +856,20 @@ async fn metrics_tell_how_much_of_their_budgets_callers_have_used() {
     assert_eq!(told("all", "tokens", ""), [90_000.0, 400.0]);
     assert_eq!(told("all", "usd", ""), [8.0, 0.004]);
     assert_eq!(metrics.sum(r#"sluicegate_limit_budget{key="team-b"}"#), 0.0, "who used nothing has no account");
+}
+
+#[tokio::test]
+async fn callers_who_are_of_no_team_are_shown_forgiven_and_measured_together() {
+    let a = upstream("a").await;
+    a.set_order("usage", "in=900,out=200");
+    let gate = limited(ai_of(&a), "key: metadata(team), tokens: 1000/month").section("auth", &callers()).start().await;
+    for (id, status) in [("team-a", 200), ("team-b", 429)] {
+        assert_eq!(ask_as(&gate, id, "chat/completions", &short("m")).await.status, status);
+    }
+    let list = gate.ctl(&["limits", "show", "a"]).await;
+    assert!(list.stdout.contains("'' (all who have none)"), "{}", list.stdout);
+    assert_eq!(gate.metric("sluicegate_limit_used{limit=\"a\",key=\"\"}").await, 1_100.0);
+    let reset = gate.ctl(&["limits", "reset", "a", "--key", ""]).await;
+    assert_eq!((reset.code, reset.stdout.as_str()), (Some(0), "a: 1000 of 1000 tokens left\n"), "{}", reset.stderr);
+    assert_eq!(ask_as(&gate, "team-b", "chat/completions", &short("m")).await.status, 200);
 }

@@ -115,6 +115,35 @@ fn hi_stream() -> String {
 }
 
 #[tokio::test]
+async fn a_call_whose_arguments_are_no_object_breaks_the_stream_of_a_client_that_would_run_it() {
+    let chunk = |rest: &str| {
+        format!("data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"choices\":[{{\"index\":0,{rest}}}]}}\n\n")
+    };
+    let call = |arguments: &str| {
+        let call =
+            json!([{"index": 0, "id": "c", "type": "function", "function": {"name": "rm", "arguments": arguments}}]);
+        chunk(&format!("\"delta\":{{\"tool_calls\":{call}}}"))
+    };
+    let answered = |arguments: &str, reason: &str| {
+        let end = chunk(&format!("\"delta\":{{}},\"finish_reason\":\"{reason}\""));
+        [call(arguments), end, "data: [DONE]\n\n".to_owned()].concat()
+    };
+    let stream = &[("content-type", "text/event-stream")];
+    for arguments in [r#"{"path":"/","dry"#, "[1]", r#""x""#, r#"{"a":1}{"b":2}"#] {
+        let (gate, _backend) = answered_by("openai", 200, stream, answered(arguments, "tool_calls")).await;
+        let answer = ask(&gate, "messages", &streamed(messages("m", "x"))).await;
+        let text = answer.text();
+        assert!(text.contains(r#""type":"error""#) && text.contains("no JSON object"), "{arguments}: {text}");
+        assert!(!text.contains("content_block_stop") && !text.contains("message_stop"), "{arguments}: {text}");
+    }
+    for (arguments, reason, stop) in [(r#"{"path":"/"#, "length", "max_tokens"), ("", "tool_calls", "tool_use")] {
+        let (gate, _backend) = answered_by("openai", 200, stream, answered(arguments, reason)).await;
+        let told = messages_told(&events(ask(&gate, "messages", &streamed(messages("m", "x"))).await.text()));
+        assert_eq!((told.finish.as_deref(), told.ended), (Some(stop), true), "{arguments}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_is_what_it_is_whatever_its_type_says() {
     type Fields = &'static [(&'static str, &'static str)];
     let cases: [(Fields, bool, String); 5] = [
@@ -402,15 +431,15 @@ async fn a_provider_that_had_begun_to_answer_on_a_kept_connection_is_not_asked_o
 }
 
 #[tokio::test]
-async fn a_query_that_is_no_ascii_reaches_its_provider_as_it_came() {
+async fn a_parameter_that_is_no_ascii_reaches_its_provider_as_it_came() {
     let a = upstream("a").await;
     let gate = ai_of(&a).start().await;
     let body = chat("m", "x").to_string();
     let mut connection = gate.connect().await;
     let head =
-        format!("POST /v1/chat/completions?\u{e9}=1 HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        format!("POST /v1/chat/completions?beta=\u{e9} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
     assert_eq!(connection.ask(format!("{head}{body}")).await.status, 200);
-    assert_eq!(last_seen(&a).path_and_query, "/v1/chat/completions?\u{e9}=1");
+    assert_eq!(last_seen(&a).path_and_query, "/v1/chat/completions?beta=\u{e9}");
 }
 
 #[tokio::test]
@@ -628,4 +657,113 @@ async fn requests_at_the_same_time_do_not_hear_of_stream_options_either() {
         let (one, other) = tokio::join!(ask(&gate, door, &body), ask(&gate, door, &body));
         assert_eq!((one.status, other.status, backend.hits()), (200, 200, 4), "{door}");
     }
+}
+
+const BLOCKED: &str = "<!DOCTYPE html><html><h1>Sorry, you have been blocked</h1>Cloudflare Ray ID: 8c1</html>";
+
+/// A provider with a firewall before it, which does not let a certain text through, and answers in this way.
+async fn behind_a_firewall(page: &'static str) -> Origin {
+    origin(move |came| async move {
+        if String::from_utf8_lossy(&came.body).contains("DROP TABLE") {
+            return given_status(403, &[("content-type", "text/html")], page);
+        }
+        given(JSON, HI)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_text_that_a_firewall_stops_takes_the_model_from_nobody() {
+    for page in [BLOCKED, "", "{\"message\":\"Forbidden\"}"] {
+        let backend = behind_a_firewall(page).await;
+        let ai = ai().provider_at("first", "openai", backend.address(), "keys: sk-x-4711").model("m", &["first"]);
+        let gate = ai.start().await;
+        for _ in 0..25 {
+            let answer = ask(&gate, "chat/completions", &chat("m", "x'; DROP TABLE users")).await;
+            assert_eq!((answer.status, code_of(&answer).as_str()), (502, "PROVIDER_BLOCKED"), "{}", answer.text());
+            assert_eq!(answer.header("x-should-retry"), "false");
+        }
+        assert_eq!(ask(&gate, "chat/completions", &chat("m", "hello")).await.status, 200, "{page:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_firewall_stops_is_asked_of_the_next_target() {
+    let b = upstream("b").await;
+    let backend = behind_a_firewall(BLOCKED).await;
+    let gate = with_a_second(&backend, &b).await;
+    let answer = ask(&gate, "chat/completions", &chat("m", "x'; DROP TABLE users")).await;
+    assert_eq!((answer.status, answer.header("x-sluicegate-attempts")), (200, "2"), "{}", answer.text());
+    assert_eq!((backend.hits(), b.hits()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_key_of_ours_is_told_in_no_member_of_an_error_whatever_it_looks_like() {
+    let key = "provider-key-of-ours";
+    let error = json!({"error": {"message": format!("no: {key}"), "type": "invalid_request_error", "code": key, "param": key,
+        "details": [{key: [key]}]}});
+    for (kind, status) in [("openai", 400), ("openai", 422), ("anthropic", 400), ("openai", 401)] {
+        let backend = origin({
+            let error = error.to_string();
+            move |_| {
+                let error = error.clone();
+                async move { given_status(status, JSON, error) }
+            }
+        })
+        .await;
+        let ai = ai().provider_at("first", kind, backend.address(), &format!("keys: {key}")).model("m", &["first"]);
+        let gate = ai.start().await;
+        for (door, body) in [("chat/completions", chat("m", "x")), ("messages", messages("m", "x"))] {
+            let answer = ask(&gate, door, &body).await;
+            assert!(answer.status >= 400 && !answer.text().contains(key), "{kind} {status} {door}: {}", answer.text());
+        }
+        assert!(!gate.stderr().contains(key), "{kind} {status}: {}", gate.stderr());
+    }
+}
+
+#[tokio::test]
+async fn an_event_without_data_ends_no_stream() {
+    let sent = hi_stream().replacen("\n\n", "\n\ndata:\n\nevent: nothing\ndata: \n\n", 1);
+    let (gate, _backend) = answered_by("openai", 200, &[("content-type", "text/event-stream")], sent.clone()).await;
+    let told = messages_told(&stream(&gate, "messages", &streamed(messages("m", "x"))).await.rest().await);
+    assert_eq!((told.text.as_str(), told.ended), ("Hi", true));
+    let asked = with(streamed(chat("m", "x")), json!({"stream_options": {"include_usage": true}}));
+    assert_eq!(ask(&gate, "chat/completions", &asked).await.text(), sent, "in its own dialect a stream is what it was");
+}
+
+#[tokio::test]
+async fn blank_lines_between_events_do_not_become_more_than_they_were() {
+    let flood = "\n".repeat(200_000);
+    let sent = hi_stream().replacen("\n\n", &format!("\n\n{flood}"), 1);
+    let (gate, _backend) = answered_by("openai", 200, &[("content-type", "text/event-stream")], sent.clone()).await;
+    let mut client = gate.connect().await;
+    let body = streamed(with(chat("m", "x"), json!({"stream_options": {"include_usage": true}}))).to_string();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json";
+    client.send(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+    let came = client.rest(std::time::Duration::from_secs(15)).await;
+    assert!(came.contains("data: [DONE]"), "{} bytes", came.len());
+    assert!(came.len() < sent.len() * 11 / 10, "{} bytes became {}", sent.len(), came.len());
+}
+
+#[tokio::test]
+async fn an_answer_in_a_coding_that_nobody_asked_for_is_told_as_such_and_asked_for_once() {
+    let fields = &[("content-type", "application/json"), ("content-encoding", "gzip")];
+    let (gate, backend) = answered_by("openai", 200, fields, "\u{1f}\u{8}").await;
+    for body in [chat("m", "x"), streamed(chat("m", "x"))] {
+        let before = backend.came().len();
+        let answer = ask(&gate, "chat/completions", &body).await;
+        assert_eq!((answer.status, code_of(&answer).as_str()), (502, "PROVIDER_INVALID_ANSWER"), "{}", answer.text());
+        assert!(answer.text().contains("has the coding gzip, which nobody asked for"), "{}", answer.text());
+        assert_eq!(backend.came().len() - before, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_mark_of_utf_8_before_an_answer_is_passed_over() {
+    let choice = r#"{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}"#;
+    let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":1}"#;
+    let body = format!("\u{feff}{{\"id\":\"1\",\"model\":\"m\",\"choices\":[{choice}],{usage}}}");
+    let (gate, backend) = answered_by("openai", 200, JSON, body).await;
+    assert_eq!(text_of(&ask(&gate, "chat/completions", &chat("m", "x")).await), "Hi");
+    assert_eq!(backend.came().len(), 1);
 }

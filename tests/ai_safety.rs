@@ -595,6 +595,23 @@ async fn fields_that_tell_other_gateways_where_to_go_reach_no_provider() {
     assert_eq!(ask_with(&gate, "chat/completions", &chat("m", "x"), &fields).await.status, 200);
     let seen = last_seen(&a);
     assert_eq!(steering.map(|name| sent(&seen, name)), [""; 5]);
+    let disguised = [
+        "X_Portkey_Config",
+        "X_LiteLLM_Api_Base",
+        "X_Upstream_Url",
+        "Helicone_Target-URL",
+        "x_http_method_override",
+        "OpenAI_Organization",
+        "x_goog_user_project",
+        "api_key",
+        "x_api_key",
+        "x-api_key",
+        "Proxy_Authorization",
+    ];
+    let under: Vec<(&str, &str)> = disguised.iter().map(|name| (*name, "http://127.0.0.1:1")).collect();
+    assert_eq!(ask_with(&gate, "chat/completions", &chat("m", "x"), &under).await.status, 200);
+    let seen_under = last_seen(&a);
+    assert_eq!(disguised.map(|name| sent(&seen_under, name)), [""; 11]);
     assert_eq!(sent(&seen, "x-stainless-lang"), "python");
 }
 
@@ -645,4 +662,24 @@ async fn long_answers_that_nobody_takes_fill_their_share_of_the_memory_and_no_mo
     a.set_order("sse", "events=20,size=1MiB");
     let third = ask_long().send().await;
     assert_eq!((third.status, third.body.len() > 20 << 20), (200, true));
+}
+
+#[tokio::test]
+async fn of_a_clients_query_providers_get_what_official_clients_say_there() {
+    let [a, b] = upstreams(["a", "b"]).await;
+    let gate = ai().openai("a", &a).anthropic("b", &b).model("o", &["a"]).model("c", &["b"]).start().await;
+    for (query, passes) in [
+        ("beta=true", "?beta=true"),
+        ("key=mine&api_base=http://127.0.0.1:1", ""),
+        (
+            "key=mine&beta=true&organization=org-1&api-version=2024-05-01-preview",
+            "?beta=true&api-version=2024-05-01-preview",
+        ),
+        ("Beta=true&%62eta=true&beta", ""),
+    ] {
+        for (mock, door, body) in [(&a, "chat/completions", chat("o", "x")), (&b, "messages", messages("c", "x"))] {
+            assert_eq!(ask(&gate, &format!("{door}?{query}"), &body).await.status, 200, "{door} {query}");
+            assert_eq!(last_seen(mock).path_and_query, format!("/v1/{door}{passes}"), "{query}");
+        }
+    }
 }

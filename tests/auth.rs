@@ -84,6 +84,82 @@ async fn whoever_has_no_good_key_gets_the_same_401() {
 }
 
 #[tokio::test]
+async fn the_audit_log_tells_whose_key_was_refused_and_which_permission_was_missing() {
+    let a = upstream("a").await;
+    let gate = guarded(&a)
+        .route("match: /, pool: app")
+        .route("match: /named/, pool: app, permission: \"files:write\"")
+        .section("log", r#"{ access: "{dir}/access.log", audit: "{dir}/audit.log" }"#)
+        .start()
+        .await;
+    for key in [EXPIRED, DISABLED, "sk-sg-nobody"] {
+        assert_eq!(with_key(&gate, "GET", "/", key).await.status, 401);
+    }
+    assert_eq!(with_key(&gate, "POST", "/", READER).await.status, 403);
+    assert_eq!(with_key(&gate, "GET", "/named/", CHAT).await.status, 403);
+    let lines = gate.audit_log(5).await;
+    let of = |line: &serde_json::Value| {
+        ["event", "actor", "reason", "target"].map(|key| line[key].as_str().unwrap_or_default().to_owned())
+    };
+    let told: Vec<_> = lines.iter().map(of).collect();
+    let (failure, denied) = ("AUTHENTICATION_FAILURE", "ACCESS_DENIED");
+    assert_eq!(
+        told,
+        [
+            [failure, "late", "expired", ""],
+            [failure, "off", "disabled", ""],
+            [failure, "", "unknown", ""],
+            [denied, "reader", "permission", "write"],
+            [denied, "chat", "permission", "files:write"],
+        ]
+        .map(|line| line.map(str::to_owned))
+    );
+    let access = gate.access_log(5).await;
+    let named = access.iter().filter(|line| line.get("caller").is_some());
+    assert!(named.clone().count() == 2 && named.into_iter().all(|line| line["status"] == 403), "{access:?}");
+}
+
+#[tokio::test]
+async fn a_key_comes_in_any_of_the_fields_for_keys_and_none_of_them_reaches_the_member() {
+    let a = upstream("a").await;
+    let gate = guarded(&a)
+        .section("auth", "{ api_keys: { header: [X-API-Key, api-key], file: \"{dir}/keys.yaml\" } }")
+        .start()
+        .await;
+    let ask = async |fields: &[(&str, &str)]| {
+        fields.iter().fold(gate.ask("GET", "/"), |ask, (name, value)| ask.header(name, value)).send().await.status
+    };
+    for fields in [&[("x-api-key", READER)][..], &[("api-key", READER)], &[("api-key", READER), ("x-api-key", READER)]]
+    {
+        assert_eq!(ask(fields).await, 200, "{fields:?}");
+        let seen = last_seen(&a);
+        assert_eq!((sent(&seen, "x-api-key"), sent(&seen, "api-key")), (String::new(), String::new()), "{fields:?}");
+    }
+    assert_eq!(ask(&[("api-key", READER), ("x-api-key", WRITER)]).await, 401, "nobody can say which was meant");
+    assert_eq!(gate.metric("jairouter_auth_failures_total{reason=\"malformed\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn the_metrics_tell_when_keys_end_that_have_an_end() {
+    let a = upstream("a").await;
+    let gate = guarded(&a).start().await;
+    let name = "sluicegate_api_key_expiry_timestamp_seconds";
+    let metrics = gate.metrics().await;
+    assert_eq!(metrics.sum(&format!("{name}{{key=\"chat\"}}")), 4_070_908_800.0);
+    let ending = metrics.values(name, "key");
+    assert!(
+        !ending.iter().any(|id| ["late", "off", "unset"].contains(&&**id)),
+        "over, off, without an end: {ending:?}"
+    );
+    let file = gate.dir().join("keys.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("expires_at: 2099", "enabled: false, expires_at: 2099")).unwrap();
+    assert_eq!(gate.ctl(&["reload"]).await.code, Some(0));
+    let ending = gate.metrics().await.values(name, "key");
+    assert!(ending.is_empty(), "all are switched off: {ending:?}");
+}
+
+#[tokio::test]
 async fn a_key_comes_in_its_own_field_or_as_a_bearer() {
     let a = upstream("a").await;
     let gate = guarded(&a).start().await;
@@ -197,6 +273,12 @@ async fn the_member_never_sees_the_key_and_gets_what_is_its_own() {
         let got = (sent(&seen, "x-api-key"), sent(&seen, "authorization"));
         assert_eq!(got, (key_seen.into(), authorization_seen.into()), "{path} {key:?} {authorization:?}");
     }
+    let disguised = gate.ask("GET", "/").header("x-api-key", READER).header("X_Api_Key", "another").send().await;
+    assert_eq!(
+        (disguised.status, sent(&last_seen(&a), "x_api_key")),
+        (200, String::new()),
+        "CGI reads one name in both"
+    );
 }
 
 #[tokio::test]

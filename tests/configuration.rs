@@ -108,7 +108,7 @@ fn a_file_that_cannot_be_read_is_78_and_a_wrong_command_line_is_64() {
         assert_eq!(exit.code, Some(78), "{exit:?}");
         assert!(exit.stderr.contains("/no/such/file.yaml"), "{exit:?}");
     }
-    for arguments in [&["frobnicate"][..], &["run", "--no-such-flag"], &["ctl", "drain", "only-a-pool"]] {
+    for arguments in [&["frobnicate"][..], &["run", "--no-such-flag"], &["ctl", "drain"]] {
         assert_eq!(sluicegate(arguments).code, Some(64), "{arguments:?}");
     }
 }

@@ -95,6 +95,29 @@ async fn a_body_over_the_maximum_is_413_whether_its_length_is_said_or_not() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_refused_early_may_send_the_rest_of_its_body_for_a_while() {
+    let a = upstream("a").await;
+    let keys = "{ api_keys: { default_expiry: never, keys: [{ id: a, secret: sk-sg-a-4711, permissions: \"*\" }] } }";
+    let gate = h2_listener().section("auth", keys).pool("app", &[&a]).start().await;
+    let upload = h2_late_upload(gate.address(), "/echo").await;
+    assert_eq!(upload.status, 401, "{:?}", upload.body);
+    assert_eq!(upload.send(13).await, 13, "a body of 200 kB is taken to its end");
+
+    let endless = h2_late_upload(gate.address(), "/echo").await;
+    let sent = endless.send(1024).await;
+    assert!(
+        (64..256).contains(&sent),
+        "{sent} of 1024 pieces went out: a MiB is read, and what fits into windows is sent"
+    );
+
+    let silent = h2_late_upload(gate.address(), "/echo").await;
+    tokio::time::timeout(s(10), silent.let_go()).await.expect("a stream does not wait for ever");
+    let lines = gate.access_log(3).await;
+    let longest = lines.iter().filter_map(|line| line["duration_ms"].as_f64()).fold(0.0, f64::max);
+    assert!(longest < 900.0, "that is no part of the request: {longest} ms");
+}
+
+#[tokio::test]
 async fn errors_are_the_same_as_over_http_1() {
     let stalled = upstream("stalled").await;
     stalled.set_fault(Some(Fault::Stall));

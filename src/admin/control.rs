@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::status::{Changed, PoolStatus, ReloadDone, Status, UpgradeDone};
-use super::{Admin, Order, Peer, health, limits, providers, purge, record, scrape, stats, tokens};
+use super::{Admin, Order, Peer, health, limits, prices, providers, purge, record, scrape, stats, tokens};
 use crate::balance::{AdminState, Pool};
+use crate::config::ai;
 use crate::config::audit::EventKind;
 use crate::observe::audit::Event;
 use crate::server::handover::Successor;
@@ -48,6 +49,7 @@ pub(super) async fn answer(
         Endpoint::Purge { cache } => or_back_to_the_page(purge_cache(snapshot, cache, head, peer).await?, head),
         Endpoint::Limit { limit, reset: false } => limits::show(snapshot, limit, head)?,
         Endpoint::Limit { limit, reset: true } => limits::reset(snapshot, limit, head, peer)?,
+        Endpoint::Prices => prices::show(snapshot, head)?,
         Endpoint::Key { provider, key } => providers::restore(snapshot, provider, key, peer)?,
         Endpoint::Provider { provider } => providers::restore_all(snapshot, provider, peer)?,
         Endpoint::Member { pool, member, to } => {
@@ -121,13 +123,14 @@ fn reopen_logs(admin: &Admin, peer: Peer) -> Result<Answer, Answer> {
 }
 
 fn set_member(snapshot: &Snapshot, pool: &str, member: &str, to: AdminState, peer: Peer) -> Result<Answer, Answer> {
-    let found = snapshot.pools.iter().find(|known| &**known.name() == pool);
+    let named = |name: &str| snapshot.pools.iter().find(|known| &**known.name() == name);
+    let found = named(pool).or_else(|| named(&ai::made_pool(pool)));
     let found = found.ok_or_else(|| {
         let names = snapshot.pools.iter().map(|pool| &**pool.name());
         unknown(format!("there is no pool {pool:?}"), "pools", names)
     })?;
     let known = found.set_admin(member, to) > 0;
-    managed(snapshot, peer, to.as_str(), Some(&format!("{pool}/{member}")), known);
+    managed(snapshot, peer, to.as_str(), Some(&format!("{}/{member}", found.name())), known);
     if !known {
         return Err(no_member(found, member));
     }

@@ -11,7 +11,7 @@ use crate::proxy::local::Probe;
 
 /// What is at every path, for whoever asked for another one.
 const KNOWN: &str = "GET /health, /health/live, /health/ready, /ready, /status, /actuator/health, /metrics, \
-    /actuator/prometheus, /stats, /control/status, /control/limits/LIMIT; POST /control/reload, /control/upgrade, /control/logs/reopen, \
+    /actuator/prometheus, /stats, /control/status, /control/limits/LIMIT, /control/prices; POST /control/reload, /control/upgrade, /control/logs/reopen, \
     /control/tokens/JTI/revoke, /control/pools/POOL/members/MEMBER/{drain,ready,maint}, \
     /control/caches/CACHE/purge, \
     /control/limits/LIMIT/reset, /control/providers/PROVIDER/restore, /control/providers/PROVIDER/keys/KEY/restore";
@@ -54,6 +54,8 @@ pub(super) enum Endpoint<'a> {
         /// Whether what was used of it is forgiven, and not only shown.
         reset: bool,
     },
+    /// What models cost.
+    Prices,
     /// Use a key of a provider again.
     Key {
         /// The key under `ai.providers`.
@@ -91,7 +93,8 @@ impl Endpoint<'_> {
 
     /// Whether it needs the token: the control API and the page that steers it. Scrapers and probes have none.
     pub(super) fn needs_token(&self) -> bool {
-        self.changes() || matches!(self, Self::Stats | Self::Status | Self::Actuator | Self::Limit { .. })
+        self.changes()
+            || matches!(self, Self::Stats | Self::Status | Self::Actuator | Self::Prices | Self::Limit { .. })
     }
 
     /// Whether a request that is not let in still gets an answer, without what is not for everybody (A3.08).
@@ -114,6 +117,7 @@ impl Endpoint<'_> {
             Self::Revoke { .. } => "/control/tokens",
             Self::Purge { .. } => "/control/caches",
             Self::Limit { .. } => "/control/limits",
+            Self::Prices => "/control/prices",
             Self::Key { .. } | Self::Provider { .. } => "/control/providers",
             Self::Member { .. } => "/control/pools",
         }
@@ -146,6 +150,7 @@ fn at(path: &str) -> Option<Endpoint<'_>> {
         "/metrics" | "/actuator/prometheus" => Endpoint::Metrics,
         "/stats" => Endpoint::Stats,
         "/control/status" => Endpoint::Status,
+        "/control/prices" => Endpoint::Prices,
         "/control/reload" => Endpoint::Reload,
         "/control/upgrade" => Endpoint::Upgrade,
         "/control/logs/reopen" => Endpoint::ReopenLogs,
@@ -299,6 +304,7 @@ mod tests {
         for path in [
             "/stats",
             "/control/status",
+            "/control/prices",
             "/control/reload",
             "/control/upgrade",
             "/control/logs/reopen",

@@ -1,7 +1,6 @@
 //! `GET /control/limits/NAME?key=WHO` and `POST /control/limits/NAME/reset?key=WHO`: an account of a budget, shown or
 //! forgiven what was used of it. Shown without a key: the accounts of which the most is used.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -32,7 +31,7 @@ const MOST_SAMPLED: usize = 1000;
 pub struct LimitShown {
     /// The key under `limits`.
     pub limit: String,
-    /// Who was asked for; empty where all count together.
+    /// Who was asked for; empty: all who count together.
     pub key: String,
     /// One for each budget; none where accounts are listed.
     pub budgets: Vec<BudgetShown>,
@@ -53,7 +52,8 @@ pub struct AccountsShown {
 /// An account of which something is used.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AccountShown {
-    /// Whose it is; `None`: accounts are kept by digests, and this one's is of no name in the configuration.
+    /// Whose it is; empty: of all who have nothing that the limit could tell them apart by. `None`: accounts are kept by
+    /// digests, and this one's is of no name in the configuration.
     pub key: Option<String>,
     /// One for each budget.
     pub budgets: Vec<BudgetShown>,
@@ -99,8 +99,8 @@ impl BudgetShown {
 
 /// The accounts of all budgets that have a name here, for metrics.
 pub(super) fn samples(snapshot: &Snapshot) -> Vec<AccountSample> {
-    let (now, mut samples, mut seen) = (clock::now(), Vec::new(), HashSet::new());
-    for limit in all(snapshot).filter(|limit| seen.insert(limit.name())) {
+    let (now, mut samples) = (clock::now(), Vec::new());
+    for limit in all(snapshot) {
         let name: Arc<str> = limit.name().into();
         for (key, standings) in limit.standings(names(snapshot, limit), MOST_SAMPLED, now) {
             samples.extend(standings.into_iter().map(|standing| {
@@ -119,15 +119,17 @@ pub(super) fn samples(snapshot: &Snapshot) -> Vec<AccountSample> {
 /// The answer for the client when there is no such limit, or it does not count by such a name.
 pub(super) fn show(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Answer, Answer> {
     let (limit, who) = (find(snapshot, name)?, who(head)?);
-    if who.is_empty() && *limit.counts_by() != LimitKey::Global {
+    if who.is_none() && *limit.counts_by() != LimitKey::Global {
         let Fullest { accounts, more } = limit.fullest(MOST_SHOWN, names(snapshot, limit), clock::now());
         let shown =
             |(key, of): (_, Vec<_>)| AccountShown { key, budgets: of.into_iter().map(BudgetShown::of).collect() };
         let listed = AccountsShown { accounts: accounts.into_iter().map(shown).collect(), more };
-        let shown = LimitShown { limit: name.to_owned(), key: who, budgets: Vec::new(), listed: Some(listed) };
+        let shown =
+            LimitShown { limit: name.to_owned(), key: String::new(), budgets: Vec::new(), listed: Some(listed) };
         return Ok(Answer::json(StatusCode::OK, &shown));
     }
-    check_caller(snapshot, limit, &who)?;
+    let who = named(limit, who)?;
+    check_name(snapshot, limit, &who)?;
     told(name, who, |who| limit.standing_of(who, clock::now()))
 }
 
@@ -136,10 +138,10 @@ pub(super) fn show(snapshot: &Snapshot, name: &str, head: &Parts) -> Result<Answ
 /// # Errors
 /// As [`show`].
 pub(super) fn reset(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -> Result<Answer, Answer> {
-    let target = who(head).map(|who| format!("{name}/{who}"));
+    let target = who(head).map(|who| format!("{name}/{}", who.unwrap_or_default()));
     let done = find(snapshot, name).and_then(|limit| {
-        let who = who(head)?;
-        check_caller(snapshot, limit, &who)?;
+        let who = named(limit, who(head)?)?;
+        check_name(snapshot, limit, &who)?;
         told(name, who, |who| limit.forgive(who, clock::now()))
     });
     let event = Event::new(EventKind::ServiceManagement, done.is_ok());
@@ -152,7 +154,8 @@ pub(super) fn reset(snapshot: &Snapshot, name: &str, head: &Parts, peer: Peer) -
 
 /// The names that accounts of `limit` may have, as far as the configuration and the lists of providers say.
 fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
-    let names: Vec<String> = match limit.counts_by() {
+    // The empty name is that of all who have no other.
+    let mut names: Vec<String> = match limit.counts_by() {
         LimitKey::ApiKey => callers(snapshot).map(str::to_owned).collect(),
         LimitKey::Metadata(name) => {
             let keys = snapshot.config.auth.iter().flat_map(|auth| auth.keys());
@@ -177,6 +180,7 @@ fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
         }
         LimitKey::ClientIp { .. } | LimitKey::Header(_) | LimitKey::Global => Vec::new(),
     };
+    names.push(String::new());
     names.into_iter()
 }
 
@@ -184,53 +188,77 @@ fn callers(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
     snapshot.config.auth.iter().flat_map(|auth| auth.keys()).map(|key| &*key.id)
 }
 
-/// Refuses a name that is no caller's: who mistypes one would read of a budget that nobody has touched. Those of tokens are
-/// not known here, and who was taken out of the configuration may have an account still.
-fn check_caller(snapshot: &Snapshot, limit: &Limiter, who: &str) -> Result<(), Answer> {
-    let id = who.strip_prefix("key:").unwrap_or(who);
-    let is_key = *limit.counts_by() == LimitKey::ApiKey && !who.is_empty() && !who.starts_with("token:");
-    if !is_key || callers(snapshot).any(|known| known == id) || limit.has_account_of(who) {
+/// Refuses a name that nobody has: who mistypes one would read of a budget that nobody has touched. Those of tokens are not
+/// known here, nor are addresses and values of fields; and who was taken out of the configuration may have an account still.
+fn check_name(snapshot: &Snapshot, limit: &Limiter, who: &str) -> Result<(), Answer> {
+    let (id, is_nobody, what) = match limit.counts_by() {
+        _ if who.is_empty() => return Ok(()),
+        LimitKey::ApiKey if who.starts_with("token:") => return Ok(()),
+        LimitKey::ApiKey => {
+            let id = who.strip_prefix("key:").unwrap_or(who);
+            (id, format!("there is no caller {id:?} (token:ID for a token's)"), "callers")
+        }
+        LimitKey::Metadata(name) => (who, format!("no key has {name}: {who:?} in its metadata"), "values"),
+        LimitKey::Route => (who, format!("there is no route {who:?}"), "routes"),
+        LimitKey::Model => (who, format!("no model {who:?} is known"), "models"),
+        LimitKey::ClientIp { .. } | LimitKey::Header(_) | LimitKey::Global => return Ok(()),
+    };
+    let mut names: Vec<String> = names(snapshot, limit).collect();
+    // Where providers take models of any name, none may be known.
+    let is_open = names.is_empty() && *limit.counts_by() == LimitKey::Model;
+    if is_open || names.iter().any(|known| known == id) || limit.has_account_of(who) {
         return Ok(());
     }
-    let message = format!("there is no caller {id:?} (token:ID for a token's)");
-    Err(unknown(message, "callers", callers(snapshot)))
+    names.sort_by_cached_key(|name| strsim::damerau_levenshtein(id, name));
+    Err(unknown(is_nobody, what, names.iter().map(String::as_str)))
 }
 
 fn told(name: &str, who: String, standing: impl Fn(&str) -> Option<Vec<NamedStanding>>) -> Result<Answer, Answer> {
-    let budgets = standing(&who).ok_or_else(|| {
-        let message = "?key=WHO (ctl limits: --key WHO) is to be who the limit counts: a caller's id, what its metadata says, an \
-                       address, a route, a model or a field's value; without it where all count together";
-        Answer::bad_request(message)
-    })?;
+    let budgets = standing(&who).ok_or_else(nobody)?;
     let budgets = budgets.into_iter().map(BudgetShown::of).collect();
     Ok(Answer::json(StatusCode::OK, &LimitShown { limit: name.to_owned(), key: who, budgets, listed: None }))
 }
 
-/// The limits with budgets, of each route.
+fn nobody() -> Answer {
+    let message = "?key=WHO (ctl limits: --key WHO) is to be who the limit counts: a caller's id, what its metadata says, an \
+                   address, a route, a model or a field's value, empty for all who have none; without it where all count \
+                   together";
+    Answer::bad_request(message)
+}
+
+/// The limits with budgets, whether a route has them or not.
 fn all(snapshot: &Snapshot) -> impl Iterator<Item = &Limiter> {
-    snapshot.routes.iter().filter_map(|route| route.limits.as_ref()).flat_map(|limits| limits.budgets())
+    snapshot.limits.iter().filter(|limit| limit.has_budget())
 }
 
 fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Limiter, Answer> {
     all(snapshot).find(|limit| limit.name() == name).ok_or_else(|| {
-        let mut names: Vec<&str> = all(snapshot).map(Limiter::name).collect();
-        names.sort_unstable();
-        names.dedup();
-        let message = format!("no route has a limit {name:?} with tokens or cost");
-        unknown(message, "limits", names.into_iter())
+        let message = format!("there is no limit {name:?} with tokens or cost");
+        unknown(message, "limits", all(snapshot).map(Limiter::name))
     })
 }
 
-fn who(head: &Parts) -> Result<String, Answer> {
+/// Whose account is meant. Where all count together there is but one.
+fn named(limit: &Limiter, who: Option<String>) -> Result<String, Answer> {
+    let together = || (*limit.counts_by() == LimitKey::Global).then(String::new);
+    who.or_else(together).ok_or_else(nobody)
+}
+
+/// Who is asked for, when somebody is.
+fn who(head: &Parts) -> Result<Option<String>, Answer> {
     let query = head.uri.query().unwrap_or_default();
     let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let who = match (pairs.next(), pairs.next()) {
-        (None, _) => Some(String::new()),
+    match (pairs.next(), pairs.next()) {
+        (None, _) => Ok(None),
         (Some(pair), None) => pair
             .strip_prefix("key=")
             .and_then(|who| percent_decode_str(who).decode_utf8().ok())
-            .map(std::borrow::Cow::into_owned),
-        _ => None,
-    };
-    who.ok_or_else(|| Answer::bad_request("at most ?key=WHO may stand here"))
+            .map(|who| Some(who.into_owned()))
+            .ok_or_else(one_key),
+        _ => Err(one_key()),
+    }
+}
+
+fn one_key() -> Answer {
+    Answer::bad_request("at most ?key=WHO may stand here")
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Peer;
 use super::answer::Answer;
 use super::control::{managed, unknown};
-use crate::ai::keys::{KeyState, KeyStatus};
+use crate::ai::keys::{KeyState, KeyStatus, SPENT};
 use crate::clock;
 use crate::observe::metrics::{BreakerSample, BreakerState};
 use crate::snapshot::Snapshot;
@@ -25,6 +25,9 @@ pub struct ProviderStatus {
     pub kind: String,
     /// `false`: none of its keys is there, or it is switched off.
     pub enabled: bool,
+    /// Why it is not, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off: Option<String>,
     /// Its keys, in the order of the configuration.
     pub keys: Vec<ProviderKeyStatus>,
     /// Breakers of its targets that have counted something lately.
@@ -42,6 +45,9 @@ pub struct ProviderKeyStatus {
     pub state: String,
     /// For how many more seconds it is not used.
     pub out_seconds: Option<f64>,
+    /// Why, where more is known than the state says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Requests that were sent with it.
     pub requests: u64,
 }
@@ -131,6 +137,8 @@ impl ProviderStatus {
                 name: config.name.to_string(),
                 kind: config.kind.as_str().to_owned(),
                 enabled: config.enabled,
+                off: (!config.enabled)
+                    .then(|| config.lacks.unwrap_or("its configuration has `enabled: false`").to_owned()),
                 keys: keys.iter().map(ProviderKeyStatus::of).collect(),
                 breakers: of,
             }
@@ -142,11 +150,13 @@ impl ProviderStatus {
     pub fn troubles(&self) -> Vec<String> {
         let Self { name, .. } = self;
         if !self.enabled {
-            return vec![format!("provider {name} is off: it has no key, or is switched off")];
+            let why = self.off.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            return vec![format!("provider {name} is off{why}")];
         }
         let key = |key: &ProviderKeyStatus| {
             let left = key.out_seconds.map(|left| format!(", for {left:.0}s")).unwrap_or_default();
-            format!("provider {name}: key {} is {}{left}", key.name, key.state)
+            let why = key.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("provider {name}: key {} is {}{left}{why}", key.name, key.state)
         };
         let breaker = |breaker: &BreakerStatus| {
             let of = if breaker.key.is_empty() { String::new() } else { format!(" with key {}", breaker.key) };
@@ -167,6 +177,7 @@ impl ProviderKeyStatus {
             weight: key.weight,
             state: key.state.as_str().to_owned(),
             out_seconds: lasts.map(|lasts| lasts.as_secs_f64()),
+            reason: key.spent.then(|| SPENT.to_owned()),
             requests: key.requests,
         }
     }
@@ -183,7 +194,8 @@ mod tests {
     use super::*;
 
     fn key(name: &str, state: &str, out_seconds: Option<f64>) -> ProviderKeyStatus {
-        ProviderKeyStatus { name: name.to_owned(), weight: 1, state: state.to_owned(), out_seconds, requests: 0 }
+        let (name, state) = (name.to_owned(), state.to_owned());
+        ProviderKeyStatus { name, weight: 1, state, out_seconds, reason: None, requests: 0 }
     }
 
     fn provider() -> ProviderStatus {
@@ -196,6 +208,7 @@ mod tests {
             name: "openai".to_owned(),
             kind: "openai".to_owned(),
             enabled: true,
+            off: None,
             keys: vec![key("a", "ready", None), key("b", "failed", Some(41.7)), key("c", "probing", None)],
             breakers: vec![breaker("a", "closed"), breaker("b", "half_open"), breaker("", "open")],
         }
@@ -215,9 +228,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_without_credit_is_told_as_such() {
+        let spent = ProviderKeyStatus { reason: Some(SPENT.to_owned()), ..key("a", "resting", Some(300.0)) };
+        let provider = ProviderStatus { keys: vec![spent], breakers: Vec::new(), ..provider() };
+        assert_eq!(provider.troubles(), ["provider openai: key a is resting, for 300s: what it may spend is spent"]);
+    }
+
+    #[test]
     fn a_provider_that_is_off_is_one_line() {
-        let off = ProviderStatus { enabled: false, ..provider() };
-        assert_eq!(off.troubles(), ["provider openai is off: it has no key, or is switched off"]);
+        let off = ProviderStatus { enabled: false, off: Some("there is no key".to_owned()), ..provider() };
+        assert_eq!(off.troubles(), ["provider openai is off: there is no key"]);
     }
 
     #[test]

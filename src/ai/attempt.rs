@@ -24,6 +24,9 @@ pub enum Verdict {
     Limited,
     /// The provider serves no such request, or none as large, at any time: try another target.
     Unfit,
+    /// Something before the provider did not let this request through: try another target. What one caller writes must not
+    /// cost all others a key or a target.
+    Blocked,
     /// The provider fails: try elsewhere.
     Down,
 }
@@ -43,6 +46,7 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
         // caller that asks for such things must not cost all others their key.
         403 if class.is_callers() => Verdict::Fault,
         400..=499 if class == Class::OverLimit => Verdict::Unfit,
+        400..=499 if class == Class::Blocked => Verdict::Blocked,
         403 if class != Class::Auth => Verdict::ModelRefused,
         401 | 403 => Verdict::KeyRefused,
         429 => Verdict::Limited,
@@ -67,6 +71,7 @@ pub const fn judge_inside(class: Class) -> Verdict {
         Class::QuotaExhausted => Verdict::KeySpent,
         Class::RateLimited => Verdict::Limited,
         Class::OverLimit | Class::OutOfScope => Verdict::Unfit,
+        Class::Blocked => Verdict::Blocked,
         Class::BadRequest | Class::NotFound | Class::TooLarge | Class::ContentFilter => Verdict::Fault,
         Class::Overloaded | Class::Timeout | Class::Server | Class::Unknown => Verdict::Down,
     }
@@ -125,6 +130,11 @@ mod tests {
         assert_eq!(verdict(403, Class::Unknown), Verdict::ModelRefused);
         assert_eq!(verdict(403, Class::NotFound), Verdict::Fault, "a model that the key may not use");
         assert_eq!(verdict(403, Class::ContentFilter), Verdict::Fault);
+    }
+
+    #[test]
+    fn what_stands_before_a_provider_says_nothing_of_it() {
+        assert_eq!(verdict(403, Class::Blocked), Verdict::Blocked);
     }
 
     #[test]

@@ -280,7 +280,8 @@ impl Asked {
 
     /// The members that are null, which says no more than if they were not there.
     pub fn nulls(&self) -> impl Iterator<Item = &str> {
-        let nulls = self.members.iter().filter(|member| self.body.get(member.value.clone()) == Some(b"null".as_slice()));
+        let nulls =
+            self.members.iter().filter(|member| self.body.get(member.value.clone()) == Some(b"null".as_slice()));
         nulls.filter_map(|member| std::str::from_utf8(member.name.bytes(&self.body)).ok())
     }
 
@@ -318,7 +319,8 @@ impl Asked {
             }
             b"max_output_tokens" if dialect == Dialect::Responses => self.at_most(count(reader, "max_output_tokens")?),
             b"n" => self.n = self.n.max(count(reader, "n")?.unwrap_or(1)),
-            b"best_of" if dialect == Dialect::Completions => {
+            // Not all who serve chats refuse it there.
+            b"best_of" if matches!(dialect, Dialect::Completions | Dialect::Chat) => {
                 self.n = self.n.max(count(reader, "best_of")?.unwrap_or(1));
             }
             b"prompt" if dialect == Dialect::Completions => self.prompts = read_prompts(reader)?.max(1),

@@ -106,6 +106,17 @@ impl Catalog {
         self.config.models.iter().map(|model| &model.name).filter(|name| wildcard(name).is_none())
     }
 
+    /// Who may serve `model`, in the order of the configuration; nobody: nobody knows it. Unlike [`Self::plan`] this takes no turn.
+    pub fn targets(&self, model: &str) -> Vec<Candidate> {
+        let Some(entry) = self.config.model(model) else {
+            return self.open(model).filter(|_| self.is_open()).into_iter().collect();
+        };
+        let targets = entry.ranks.iter().flatten().enumerate().filter_map(|(place, target)| {
+            Some(Candidate { provider: target.provider, model: entry.served(target, model)?, place })
+        });
+        targets.collect()
+    }
+
     /// The names by which wildcards lead to `model` of the provider of this index, where it is the first to be asked.
     pub fn by_wildcard(&self, provider: usize, model: &str) -> impl Iterator<Item = Arc<str>> {
         let is_on = |target: &ModelTarget| self.config.providers.get(target.provider).is_some_and(|it| it.enabled);

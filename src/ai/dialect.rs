@@ -2,6 +2,7 @@
 
 mod ask;
 mod chat;
+mod claude;
 pub mod error;
 mod gemini;
 mod json;

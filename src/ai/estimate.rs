@@ -2,14 +2,17 @@
 //!
 //! Four characters are a token; of Chinese, Japanese and Korean, two are (row F06). What is not text has a fixed number, for
 //! its size in bytes says nothing: see [`IMAGE`], [`AUDIO`] and [`DOCUMENT`]; of a form with a file of sound, its length
-//! does: [`SOUND_BYTES`]. An estimate is settled with what the provider
+//! does: [`SOUND_BYTES`]. It is known by where it stands in a conversation: [`Place`]. Everywhere else text is text, whatever
+//! it is called. An estimate is settled with what the provider
 //! counts, so it need not be exact; it must not be small by much, and must not be large because of an image.
 
 use super::body::Form;
 use super::dialect::Dialect;
 use super::door::Operation;
 use super::json::{Fault, Kind, Reader, Text};
+use place::Place;
 
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -148,13 +151,10 @@ struct Estimate {
     tokens: u64,
 }
 
-/// Where a value stands.
+/// What a value counts as.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    /// The name of the member that it is, or is in a list of.
-    name: &'a [u8],
-    /// The name of the member that the object is which it is in.
-    around: &'a [u8],
+struct Counts {
+    place: Place,
     /// Names count as well.
     names: bool,
     /// A number is a token.
@@ -165,10 +165,11 @@ impl Estimate {
     fn body(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         reader.object()?;
         while let Some(key) = reader.key()? {
-            let name = key.raw();
+            let name = &*key.bytes();
             if READ.contains(&name) {
+                let place = Place::outermost(name, self.dialect);
                 let ids = matches!(name, b"prompt" | b"input" | b"inputs");
-                self.value(reader, Place { name, around: b"", names: WITH_NAMES.contains(&name), ids })?;
+                self.value(reader, Counts { place, names: WITH_NAMES.contains(&name), ids })?;
             } else {
                 reader.skip()?;
             }
@@ -177,87 +178,91 @@ impl Estimate {
     }
 
     /// A value, with all that is in it: as deep as a reader goes, and no deeper.
-    fn value(&mut self, reader: &mut Reader<'_>, place: Place<'_>) -> Result<(), Fault> {
+    fn value(&mut self, reader: &mut Reader<'_>, counts: Counts) -> Result<(), Fault> {
         match reader.kind()? {
             Kind::String => {
                 let text = reader.string()?;
-                self.string(&text, place);
+                self.string(&text, counts.place);
             }
-            Kind::Number if place.ids => {
+            Kind::Number if counts.ids => {
                 reader.number()?;
                 self.tokens += 1;
             }
             Kind::Number => self.weight += reader.number()?.len() as u64,
             Kind::Bool | Kind::Null => {
                 reader.skip()?;
-                self.tokens += u64::from(place.names);
+                self.tokens += u64::from(counts.names);
             }
             Kind::Array => {
                 reader.array()?;
                 while reader.element()? {
-                    self.value(reader, place)?;
+                    self.value(reader, counts)?;
                 }
             }
-            Kind::Object => {
-                reader.object()?;
-                while let Some(key) = reader.key()? {
-                    let name = key.raw();
-                    if place.names {
-                        self.weight += weight(&key);
-                    }
-                    // The input of a call, unlike that of a request.
-                    let names = place.names || WITH_NAMES.contains(&name) || name == b"input";
-                    self.value(reader, Place { name, around: place.name, names, ids: false })?;
-                }
-            }
+            Kind::Object => self.object(reader, counts)?,
         }
         Ok(())
     }
 
-    fn string(&mut self, text: &Text<'_>, place: Place<'_>) {
-        match media(text, place) {
-            Some(Media::Image) => {
-                self.tokens += match self.dialect {
-                    Dialect::Messages => IMAGE_ANTHROPIC,
-                    Dialect::Gemini => IMAGE_GEMINI,
-                    _ => IMAGE,
-                };
+    fn object(&mut self, reader: &mut Reader<'_>, counts: Counts) -> Result<(), Fault> {
+        reader.object()?;
+        // Of a source, whose type may stand behind it: the bytes of a file, or a text.
+        let mut data = None;
+        let mut is_text = false;
+        while let Some(key) = reader.key()? {
+            let name = &*key.bytes();
+            if counts.names {
+                self.weight += weight(&key);
             }
-            Some(Media::Audio) => self.tokens += AUDIO,
-            Some(Media::Document) => self.tokens += DOCUMENT,
-            Some(Media::Sealed) => {}
-            None => self.weight += weight(text),
+            // The input of a call, unlike that of a request.
+            let names = counts.names || WITH_NAMES.contains(&name) || name == b"input";
+            let place = counts.place.of_member(name);
+            if counts.place == Place::Source && reader.kind()? == Kind::String {
+                let text = reader.string()?;
+                is_text |= name == b"type" && text.is(b"text");
+                if place == Place::Data {
+                    // Of two that are there, one is not what it seems to be.
+                    if let Some(other) = data.replace(text) {
+                        self.weight += weight(&other);
+                    }
+                } else {
+                    self.string(&text, place);
+                }
+                continue;
+            }
+            self.value(reader, Counts { place, names, ids: false })?;
+        }
+        if let Some(data) = data {
+            self.string(&data, if is_text { Place::Text } else { Place::Data });
+        }
+        Ok(())
+    }
+
+    fn string(&mut self, text: &Text<'_>, place: Place) {
+        let image = match self.dialect {
+            Dialect::Messages => IMAGE_ANTHROPIC,
+            Dialect::Gemini => IMAGE_GEMINI,
+            _ => IMAGE,
+        };
+        match place {
+            Place::Data | Place::Image => self.tokens += of_file(text).unwrap_or(image),
+            Place::Document => self.tokens += of_file(text).unwrap_or(DOCUMENT),
+            Place::Sound => self.tokens += AUDIO,
+            Place::Sealed => {}
+            _ => self.weight += weight(text),
         }
     }
 }
 
-/// What a string is that is no text.
-enum Media {
-    Image,
-    Audio,
-    Document,
-    /// For its maker only.
-    Sealed,
-}
-
-/// By its place, for an object may have its type behind its data; and by its beginning, where it tells.
-fn media(text: &Text<'_>, place: Place<'_>) -> Option<Media> {
-    let start = text.raw().get(..32).unwrap_or_else(|| text.raw());
-    let typed = |usual: Media| match start {
-        // Of the types of documents, the one with pages. In base64 it begins with `%PDF`.
-        [b'd', b'a', b't', b'a', b':', b'a', b'p', b'p', ..] | [b'J', b'V', b'B', b'E', b'R', ..] => Media::Document,
-        [b'd', b'a', b't', b'a', b':', b'a', b'u', b'd', ..] => Media::Audio,
-        _ => usual,
-    };
-    match (place.around, place.name) {
-        (b"input_audio", b"data") => Some(Media::Audio),
-        (b"source" | b"inline_data" | b"inlineData", b"data") => Some(typed(Media::Image)),
-        (b"image_url" | b"source", b"url") => Some(typed(Media::Image)),
-        (_, b"image_url") => Some(typed(Media::Image)),
-        (b"fileData" | b"file_data", b"fileUri" | b"file_uri") => Some(typed(Media::Image)),
-        (_, b"file_data" | b"file_url" | b"file_id") => Some(typed(Media::Document)),
-        (_, b"signature" | b"thoughtSignature" | b"thought_signature" | b"encrypted_content") => Some(Media::Sealed),
-        (b"content", b"data") => Some(Media::Sealed),
-        _ => None,
+/// The tokens of a file whose beginning tells what it is, whatever its place says. In base64 a PDF begins with `%PDF`.
+fn of_file(text: &Text<'_>) -> Option<u64> {
+    if text.begins(b"data:text/") {
+        // Of 4 characters of base64, 3 are left.
+        return Some(output_tokens(weight(text) / 4 * 3));
     }
+    // Of the types of documents, the one with pages.
+    if text.begins(b"data:app") || text.begins(b"JVBER") {
+        return Some(DOCUMENT);
+    }
+    text.begins(b"data:aud").then_some(AUDIO)
 }

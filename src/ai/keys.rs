@@ -35,6 +35,9 @@ mod of;
 #[cfg(test)]
 mod tests;
 
+/// Why a key rests whose provider says that there is nothing left to pay with.
+pub const SPENT: &str = "what it may spend is spent";
+
 /// What is known of the keys of all providers, over reloads.
 pub struct Rings {
     keys: Mutex<HashMap<Identity, Weak<Key>>>,
@@ -87,6 +90,8 @@ pub struct KeyStatus {
     pub state: KeyState,
     /// For how long that state lasts at least; zero when it may be used.
     pub lasts: Duration,
+    /// Whether it rests because what it may spend at its provider is spent.
+    pub spent: bool,
     /// Requests that it was chosen for, since the start of the process.
     pub requests: u64,
 }
@@ -209,7 +214,10 @@ impl KeyRing {
         let marked = marked(&key.name, available, all);
         warn!(target: "ai", "{marked} (provider {}, {of}, for {cooldown:?})", self.provider);
         if available == 0 {
-            error!(target: "ai", "provider {} has no config left that it takes for {of}: requests fail", self.provider);
+            error!(
+                target: "ai", "provider {} has no key left that it takes for {of}: requests go to the other targets of their \
+                models, and fail where there is none", self.provider
+            );
         }
     }
 
@@ -224,7 +232,7 @@ impl KeyRing {
     pub fn spent(&self, index: usize, now: Instant, until: Instant) {
         let Some(key) = self.keys.get(index).map(|share| &share.key) else { return };
         let news = lock(&key.held).spend(now, until);
-        self.tell_rest(news, key, Of::All, (now, until), "what it may spend is spent");
+        self.tell_rest(news, key, Of::All, (now, until), SPENT);
     }
 
     fn tell_rest(&self, news: bool, key: &Key, of: Of<'_>, (now, until): (Instant, Instant), why: &str) {
@@ -303,12 +311,15 @@ impl KeyRing {
     /// The keys as they are at `now`, in the order of the configuration.
     pub fn status(&self, now: Instant) -> Vec<KeyStatus> {
         let status = |share: &Share| {
-            let usable = lock(&share.key.held).worst(now);
+            let held = lock(&share.key.held);
+            let (usable, spent) = (held.worst(now), held.is_spent(now));
+            drop(held);
             KeyStatus {
                 name: Arc::clone(&share.key.name),
                 weight: share.weight,
                 state: usable.state(),
                 lasts: usable.wait(now),
+                spent: spent && usable.state() == KeyState::Resting,
                 requests: share.key.metrics.requests(),
             }
         };

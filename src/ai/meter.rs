@@ -117,7 +117,7 @@ impl Meter {
 
     /// What the provider has counted so far; before the end it may be a part. `None`: it told nothing.
     pub fn usage(&self) -> Option<Usage> {
-        self.usage.map(|usage| Usage { tier: usage.tier.or(self.tier), ..usage })
+        self.usage.clone().map(|usage| Usage { tier: usage.tier.or(self.tier), ..usage })
     }
 
     /// The model that the provider says it is.
@@ -150,6 +150,16 @@ impl Meter {
     /// Chinese, Japanese and Korean count twice.
     pub fn output_chars(&self) -> u64 {
         self.chars
+    }
+
+    /// Takes down what the provider says of usage; whether it says anything. What was counted once stays counted.
+    fn counted(&mut self, counted: Option<Usage>) -> bool {
+        let Some(counted) = counted else { return false };
+        self.usage = Some(match self.usage.take() {
+            Some(before) => before.grown(counted),
+            None => counted,
+        });
+        true
     }
 
     fn choice(&mut self, index: u64) {

@@ -26,7 +26,8 @@ use log::warn;
 use super::usage::{ServiceTier, Usage};
 use crate::clock;
 use crate::config::ai::{
-    Ai, LongContext, MADE_POOL, OwnPrices, Price, PriceTable, Provider, Seller, Tiers, UnknownPrice,
+    Ai, FoundPrice, LongContext, MADE_POOL, OwnPrices, Price, PricePlace, PriceTable, Provider, Seller, Tiers,
+    UnknownPrice,
 };
 use crate::observe::metrics::Unpriced;
 
@@ -65,21 +66,45 @@ impl Prices {
         }
     }
 
-    /// Which table it is: the version that stands in it.
-    pub fn version(&self) -> &str {
-        &self.table.version
+    /// Which table it is: the version and the date that stand in it.
+    pub fn table(&self) -> (&str, &str) {
+        (&self.table.version, &self.table.date)
     }
 
     /// What `usage` costs at the provider number `provider` of [`Ai::providers`], which calls the model `served`, for a client
     /// that asked for `asked`; in millionths of a dollar. A model without a price costs what the configuration says of such;
     /// `None`: it has them refused where money is limited, and what they cost is not known.
+    ///
+    /// What another model was asked for costs what that one does; one without a price the dearer of what the configuration says
+    /// of such and what the model costs that asked it.
     pub fn cost(&self, provider: usize, served: &str, asked: &str, usage: &Usage) -> Option<u64> {
-        let price = self.price(provider, served, asked).or(match &self.unknown {
-            UnknownPrice::Block => None,
-            UnknownPrice::Zero => Some(&Price::FREE),
-            UnknownPrice::Default(price) => Some(price),
+        let price = self.find(provider, served, asked)?.price;
+        self.warn_of_tier(price, served, usage);
+        if usage.advice.is_empty() {
+            return Some(cost(price, usage));
+        }
+        let advice = usage.advice.iter().map(|by| {
+            let used = by.usage(usage.tier);
+            if let Some(theirs) = self.price(provider, &by.model, &by.model) {
+                return exact(theirs, &used);
+            }
+            let default = if let UnknownPrice::Default(price) = &self.unknown { exact(price, &used) } else { 0 };
+            default.max(exact(price, &used))
         });
-        price.map(|price| cost(price, usage))
+        Some(in_micros(advice.fold(exact(price, &usage.unadvised()), u128::saturating_add)))
+    }
+
+    /// Tells once of a tier of service that the price knows nothing of: it is charged as the usual one.
+    fn warn_of_tier(&self, price: &Price, model: &str, usage: &Usage) {
+        let Some(tier) = usage.tier.filter(|tier| *tier != ServiceTier::Standard) else { return };
+        if (price.input, price.output) == (0, 0) || factor(&price.tiers, tier).is_some() {
+            return;
+        }
+        let word = tier.word();
+        if self.is_news(&format!("{model} {word}")) {
+            let shown = shown(model);
+            warn!(target: "ai", "the model `{shown}` has no price in the tier `{word}`, and is charged there as in the usual one; give it `tiers` under ai.prices.models");
+        }
     }
 
     /// The most that a request can cost there which will use what `usage` says of input, output and tier, whatever their
@@ -106,27 +131,55 @@ impl Prices {
         }
     }
 
+    /// What a model costs now, and where that stands; `None`: nowhere, and it is refused where money is limited.
+    pub fn find<'a>(&'a self, provider: usize, served: &'a str, asked: &'a str) -> Option<FoundPrice<'a, 'a>> {
+        let unknown = |price| FoundPrice { price, name: served, place: PricePlace::Unknown };
+        let (name, seller) = self.seller(provider);
+        let found = seller.find(&self.table, &self.own, name, served, asked, clock::wall_millis());
+        found.or_else(|| match &self.unknown {
+            UnknownPrice::Block => None,
+            UnknownPrice::Zero => Some(unknown(&Price::FREE)),
+            UnknownPrice::Default(price) => Some(unknown(price)),
+        })
+    }
+
+    fn seller(&self, provider: usize) -> (&str, Seller) {
+        self.providers.get(provider).map_or(("", Seller::Unknown), |(name, seller)| (&**name, *seller))
+    }
+
     /// The price of a model; `None` when there is none.
     fn price(&self, provider: usize, served: &str, asked: &str) -> Option<&Price> {
-        let (provider, seller) =
-            self.providers.get(provider).map_or(("", Seller::Unknown), |(name, it)| (&**name, *it));
-        seller.price(&self.table, &self.own, provider, served, asked, clock::wall_millis())
+        let (name, seller) = self.seller(provider);
+        seller.price(&self.table, &self.own, name, served, asked, clock::wall_millis())
     }
 
     /// A client names the model, so neither the text nor the number of these may be without a bound.
     fn warn_once(&self, model: &str, what: &str) {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.len() < MAX_WARNED && !warned.contains(model) {
-            warned.insert(model.to_owned());
-            drop(warned);
-            let shown: String = model.chars().take(80).flat_map(char::escape_debug).collect();
+        if self.is_news(model) {
+            let shown = shown(model);
             warn!(target: "ai", "the model `{shown}` {what}; give it a price under ai.prices.models");
         }
     }
+
+    /// Whether `what` was not told yet, and may be.
+    fn is_news(&self, what: &str) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.len() < MAX_WARNED && !warned.contains(what) && warned.insert(what.to_owned())
+    }
 }
 
-/// What `usage` costs, in millionths of a dollar, rounded up.
+/// The name of a model for the log.
+fn shown(model: &str) -> String {
+    model.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// What `usage` costs at one price, in millionths of a dollar, rounded up.
 fn cost(price: &Price, usage: &Usage) -> u64 {
+    in_micros(exact(price, usage))
+}
+
+/// The same before it is brought [`in_micros`].
+fn exact(price: &Price, usage: &Usage) -> u128 {
     let rates = Rates::of(price, usage.input);
     let (times, times_cached) = factors(&price.tiers, usage.tier);
     // Providers count the parts within the whole; one that does not is charged for what it says of each.
@@ -157,30 +210,38 @@ fn most(price: &Price, usage: &Usage) -> u64 {
     let input = most(rates.input.max(rates.cached_input).max(written), &[price.audio_input, price.image_input]);
     let output = most(rates.output.max(rates.reasoning), &[price.audio_output, price.image_output]);
     let (times, times_cached) = factors(&price.tiers, usage.tier);
-    sum(&[(usage.input, input, times.max(times_cached)), (usage.output, output, times)])
+    in_micros(sum(&[(usage.input, input, times.max(times_cached)), (usage.output, output, times)]))
 }
 
-/// What tokens cost at their rates and factors, in millionths of a dollar, rounded up.
-fn sum(parts: &[(u64, u64, u64)]) -> u64 {
-    let whole = parts.iter().fold(0_u128, |sum, (tokens, rate, times)| {
+/// What tokens cost at their rates and factors.
+fn sum(parts: &[(u64, u64, u64)]) -> u128 {
+    parts.iter().fold(0_u128, |sum, (tokens, rate, times)| {
         // Of two numbers of 64 bits: it fits. The third may be too much.
         let once = u128::from(*tokens) * u128::from(*rate);
         sum.saturating_add(once.saturating_mul(u128::from(*times)))
-    });
-    u64::try_from(whole.div_ceil(PER_TOKEN)).unwrap_or(u64::MAX)
+    })
+}
+
+/// In millionths of a dollar, rounded up.
+fn in_micros(sum: u128) -> u64 {
+    u64::try_from(sum.div_ceil(PER_TOKEN)).unwrap_or(u64::MAX)
 }
 
 /// How many times the price a tier costs, and how many times that of what was read from a cache; in millionths.
 fn factors(tiers: &Tiers, tier: Option<ServiceTier>) -> (u64, u64) {
-    let times = match tier {
-        None | Some(ServiceTier::Standard) => None,
-        Some(ServiceTier::Flex) => tiers.flex,
-        Some(ServiceTier::Priority) => tiers.priority,
-        Some(ServiceTier::Ultrafast) => tiers.ultrafast,
-    };
-    let times = times.unwrap_or(ONCE);
+    let times = tier.and_then(|tier| factor(tiers, tier)).unwrap_or(ONCE);
     let cached = if tier == Some(ServiceTier::Flex) { tiers.flex_cached_input } else { None };
     (times, cached.unwrap_or(times))
+}
+
+/// How many times the price this tier costs, where the price tells.
+fn factor(tiers: &Tiers, tier: ServiceTier) -> Option<u64> {
+    match tier {
+        ServiceTier::Standard => None,
+        ServiceTier::Flex => tiers.flex,
+        ServiceTier::Priority => tiers.priority,
+        ServiceTier::Ultrafast => tiers.ultrafast,
+    }
 }
 
 /// The prices that hold for one request, as far as they depend on the length of its prompt.

@@ -172,7 +172,8 @@ impl Decoder {
         self.input = Bytes::new();
         self.finder = Finder::default();
         let rest = self.partial.split().freeze();
-        (!rest.is_empty()).then(|| self.frame(rest, false))
+        let is_blank = rest.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
+        (!rest.is_empty()).then(|| self.frame(rest, is_blank))
     }
 
     fn frame(&mut self, raw: Bytes, is_whole: bool) -> Frame {

@@ -82,6 +82,10 @@ pub fn target(
         _ => operation.path(),
     };
     let query = query.filter(|query| way == Way::Pass && !query.is_empty());
+    let known = || -> String {
+        let pairs = query.into_iter().flat_map(|query| query.split('&')).filter(|pair| is_parameter(pair));
+        pairs.zip(std::iter::once("?").chain(std::iter::repeat("&"))).flat_map(|(pair, lead)| [lead, pair]).collect()
+    };
     match &provider.kind {
         ProviderKind::AzureOpenAi { api_version, deployments } => {
             let deployment = segment(deployment(deployments, model));
@@ -108,11 +112,14 @@ pub fn target(
             Some(query) => format!("{base}{path}?{query}"),
             None => format!("{base}{path}"),
         },
-        _ => match query {
-            Some(query) => format!("{base}/{door}?{query}"),
-            None => format!("{base}/{door}"),
-        },
+        _ => format!("{base}/{door}{}", known()),
     }
+}
+
+/// Whether a provider gets this of a client's query: what official clients say there, and versions of an API. Anything else
+/// would be a word of the client's about what our key pays for.
+fn is_parameter(pair: &str) -> bool {
+    matches!(pair.split_once('='), Some(("beta" | "api-version", _)))
 }
 
 /// A name as one segment of a path; `..` alone would be more than that.
@@ -143,6 +150,7 @@ mod tests {
             headers: Vec::new(),
             speaks: speaks.to_vec(),
             enabled: true,
+            lacks: None,
         }
     }
 
@@ -183,6 +191,12 @@ mod tests {
         assert_eq!(of(&openai, Operation::Messages, "gpt-4o", false, Some("beta=true")), "/v1/chat/completions");
         assert_eq!(of(&anthropic(), Operation::Chat, "claude", true, None), "/v1/messages");
         assert_eq!(of(&anthropic(), Operation::Messages, "claude", true, Some("beta=true")), "/v1/messages?beta=true");
+        let odd = "key=mine&beta=true&api_base=http://evil&Beta=1&api-version=2024-05-01&beta";
+        assert_eq!(
+            of(&anthropic(), Operation::Messages, "claude", true, Some(odd)),
+            "/v1/messages?beta=true&api-version=2024-05-01"
+        );
+        assert_eq!(of(&openai, Operation::Chat, "gpt-4o", false, Some("key=mine&%62eta=true")), "/v1/chat/completions");
         let deployments = vec![("gpt-3.5-turbo".to_owned(), "gpt-35-turbo".to_owned())];
         let azure = ProviderKind::AzureOpenAi { api_version: "2024-10-21".to_owned(), deployments };
         let azure = provider(azure, "", &[]);

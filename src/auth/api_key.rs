@@ -8,7 +8,7 @@ use http::HeaderName;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Caller, CallerKind, Denied};
+use super::{Caller, CallerKind, Denied, Refused};
 use crate::config::auth::ApiKeys;
 
 /// The longest secret that is looked at, in bytes: hashing more would be work for nothing.
@@ -16,7 +16,7 @@ const MOST_SECRET: usize = 512;
 
 /// All keys, by the SHA-256 of their secrets (row T29).
 pub struct KeyTable {
-    header: HeaderName,
+    headers: Vec<HeaderName>,
     /// By the first bytes of the digest, for finding; the whole is then compared in constant time. How long finding
     /// takes tells of a digest, at most, and the map's own hash is secret.
     entries: HashMap<u64, Vec<Entry>>,
@@ -45,25 +45,26 @@ impl KeyTable {
                 });
             }
         }
-        Self { header: keys.header.clone(), entries }
+        Self { headers: keys.headers.clone(), entries }
     }
 
-    /// The field that brings a key.
-    pub fn header(&self) -> &HeaderName {
-        &self.header
+    /// The fields that bring a key.
+    pub fn headers(&self) -> &[HeaderName] {
+        &self.headers
     }
 
     /// The caller whose secret this is.
     ///
     /// # Errors
-    /// When nobody's is, or its key is switched off or expired.
-    pub fn find(&self, secret: &[u8], wall: SystemTime) -> Result<Arc<Caller>, Denied> {
+    /// When nobody's is, or its key is switched off or expired; then with the id of that.
+    pub fn find(&self, secret: &[u8], wall: SystemTime) -> Result<Arc<Caller>, Refused> {
         let entry = self.entry(secret).ok_or(Denied::Unknown)?;
+        let refused = |why| Err(Refused { why, key: Some(Arc::clone(&entry.caller.id)) });
         if !entry.enabled {
-            return Err(Denied::Disabled);
+            return refused(Denied::Disabled);
         }
         if entry.expires_at.is_some_and(|at| at <= wall) {
-            return Err(Denied::Expired);
+            return refused(Denied::Expired);
         }
         Ok(Arc::clone(&entry.caller))
     }

@@ -30,7 +30,12 @@ fn key(id: &str, secrets: &[(&str, Option<u64>)]) -> ApiKey {
 }
 
 fn authenticator(keys: Vec<ApiKey>) -> Authenticator {
-    let api_keys = Some(ApiKeys { header: HeaderName::from_static("x-api-key"), keys });
+    by_headers(&["x-api-key"], keys)
+}
+
+fn by_headers(names: &[&'static str], keys: Vec<ApiKey>) -> Authenticator {
+    let headers = names.iter().map(|name| HeaderName::from_static(name)).collect();
+    let api_keys = Some(ApiKeys { headers, keys });
     Authenticator::new(&Auth { api_keys, ..Auth::default() }, &tokens())
 }
 
@@ -45,7 +50,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 /// Who `fields` speak for at second `now`: an id, or why nobody.
 fn who(keys: &Authenticator, fields: &[(&'static str, &str)], now: u64) -> String {
     let found = keys.authenticate(&headers(fields), at(now));
-    found.map_or_else(|denied| denied.as_str().to_owned(), |caller| caller.id.to_string())
+    found.map_or_else(|refused| refused.why.as_str().to_owned(), |caller| caller.id.to_string())
 }
 
 /// Nothing fetched, nothing revoked.
@@ -107,11 +112,52 @@ fn of_several_credentials_the_field_of_keys_wins_and_what_is_unclear_is_refused(
 }
 
 #[test]
+fn a_refusal_tells_whose_key_it_was_when_it_was_anybodys() {
+    let keys = authenticator(vec![
+        key("moved", &[("new", None), ("old", Some(NOW))]),
+        ApiKey { expires_at: Some(at(NOW)), ..key("timed", &[("t", None)]) },
+        ApiKey { enabled: false, ..key("off", &[("o", None)]) },
+    ]);
+    for (secret, whose) in [("old", Some("moved")), ("t", Some("timed")), ("o", Some("off")), ("x", None), ("", None)] {
+        let refused = keys.authenticate(&headers(&[("x-api-key", secret)]), at(NOW)).expect_err("it is no good");
+        assert_eq!(refused.key.as_deref(), whose, "{secret}");
+    }
+}
+
+#[test]
+fn where_several_fields_bring_keys_each_does_and_different_ones_at_once_are_refused() {
+    let keys = by_headers(&["x-api-key", "api-key"], vec![key("a", &[("sa", None)]), key("b", &[("sb", None)])]);
+    for (fields, expected) in [
+        (&[("x-api-key", "sa")][..], "a"),
+        (&[("api-key", "sb")], "b"),
+        (&[("x-api-key", ""), ("api-key", "sb")], "b"),
+        (&[("x-api-key", "sa"), ("api-key", " sa")], "a"),
+        (&[("x-api-key", "sa"), ("api-key", "sb")], "malformed"),
+        (&[("x-api-key", "sa"), ("api-key", "other")], "malformed"),
+        (&[("x-api-key", "sa"), ("api-key", "sa"), ("api-key", "sa")], "malformed"),
+        (&[("api-key", "sb"), ("authorization", "Bearer sa")], "b"),
+    ] {
+        assert_eq!(who(&keys, fields, NOW), expected, "{fields:?}");
+    }
+    let hidden = |fields: &[(&'static str, &str)], asked: bool| {
+        let headers = headers(fields);
+        let caller = if asked { keys.authenticate(&headers, at(NOW)).ok() } else { None };
+        let hidden = keys.hidden(&headers, caller.as_deref());
+        keys.names(hidden).filter(|name| headers.contains_key(*name)).map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    let both = [("x-api-key", "sa"), ("api-key", "sa")];
+    assert_eq!(hidden(&both, true), ["x-api-key", "api-key"]);
+    assert_eq!(hidden(&both, false), ["x-api-key", "api-key"]);
+    let one = [("x-api-key", "of-the-member"), ("api-key", "sb")];
+    assert_eq!(hidden(&one, false), ["api-key"], "where nobody is asked for, the other is the member's own");
+}
+
+#[test]
 fn keys_bring_nobody_in_where_only_tokens_do() {
     let keys = authenticator(vec![key("a", &[("sa", None)])]);
     let only_tokens = Accepts { api_keys: false, jwt: true };
     let found = keys.authenticate_by(&headers(&[("x-api-key", "sa")]), only_tokens, at(NOW));
-    assert_eq!(found.err(), Some(Denied::Missing));
+    assert_eq!(found.err(), Some(Denied::Missing.into()));
     let nobody = Authenticator::new(&Auth::default(), &tokens());
     assert_eq!(who(&nobody, &[("x-api-key", "sa")], NOW), "missing");
 }
@@ -121,7 +167,7 @@ fn a_secret_of_any_bytes_and_length_is_only_ever_unknown() {
     let keys = authenticator(vec![key("a", &[("sa", None)])]);
     let mut fields = HeaderMap::new();
     fields.insert("x-api-key", HeaderValue::from_bytes(&[0xff, 0x80, b's']).unwrap());
-    assert_eq!(keys.authenticate(&fields, at(NOW)).err(), Some(Denied::Unknown));
+    assert_eq!(keys.authenticate(&fields, at(NOW)).err(), Some(Denied::Unknown.into()));
     let long = "s".repeat(60_000);
     assert_eq!(who(&keys, &[("x-api-key", &long)], NOW), "unknown");
 }

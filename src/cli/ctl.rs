@@ -12,11 +12,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{complain, say};
 use crate::admin::status::{Changed, MemberStatus, Purged, ReloadDone, Status, UpgradeDone};
 use crate::clock;
+use crate::config::ai;
 use client::Client;
 
 mod client;
 mod key;
 mod limits;
+mod prices;
 mod revoke;
 mod table;
 mod target;
@@ -48,7 +50,7 @@ enum Command {
     },
     /// Load the configuration again. A file that is refused changes nothing, and all that is wrong with it is printed.
     Reload,
-    /// Give a member no new requests; those in flight finish, and its checks go on.
+    /// Give a member, or a provider, no new requests; those in flight finish, and its checks go on.
     Drain {
         #[command(flatten)]
         member: Member,
@@ -56,12 +58,12 @@ enum Command {
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_WAIT)]
         wait: Option<u32>,
     },
-    /// Give a member requests again, once its checks are good.
+    /// Give a member, or a provider, requests again, once its checks are good.
     Ready {
         #[command(flatten)]
         member: Member,
     },
-    /// Give a member no new requests and no checks.
+    /// Give a member, or a provider, no new requests and no checks.
     Maint {
         #[command(flatten)]
         member: Member,
@@ -82,6 +84,11 @@ enum Command {
     Limits {
         #[command(subcommand)]
         what: limits::Limits,
+    },
+    /// Show what models cost, and where that stands.
+    Prices {
+        #[command(flatten)]
+        which: prices::Which,
     },
     /// Use a provider's key again that was set aside, or that rests.
     Key {
@@ -121,10 +128,10 @@ struct Named {
 
 #[derive(Debug, Args)]
 struct Member {
-    /// The key under `pools`.
+    /// The key under `pools`, or that under `ai.providers`.
     pool: String,
-    /// The member's address as it is in the configuration, or its name in `ctl status`.
-    member: String,
+    /// The member's address as it is in the configuration, or its name in `ctl status`; to be left out for a provider.
+    member: Option<String>,
 }
 
 /// Why a command failed, for the operator.
@@ -164,20 +171,25 @@ impl Command {
             Self::Reload => client()?.change::<ReloadDone>("/control/reload").await.map(|done| table::reloaded(&done)),
             Self::Drain { member, wait } => {
                 let client = client()?;
-                let changed = member.set(&client, "drain").await?;
+                let (changed, member) = member.set(&client, "drain").await?;
                 match wait {
                     Some(seconds) => member.wait(&client, Duration::from_secs((*seconds).into())).await,
                     None => Ok(table::changed(&changed)),
                 }
             }
-            Self::Ready { member } => member.set(&client()?, "ready").await.map(|changed| table::changed(&changed)),
-            Self::Maint { member } => member.set(&client()?, "maint").await.map(|changed| table::changed(&changed)),
+            Self::Ready { member } => {
+                member.set(&client()?, "ready").await.map(|(changed, _)| table::changed(&changed))
+            }
+            Self::Maint { member } => {
+                member.set(&client()?, "maint").await.map(|(changed, _)| table::changed(&changed))
+            }
             Self::Revoke { token } => token.run(&client()?).await,
             Self::Upgrade { wait } => {
                 let path = if *wait { "/control/upgrade?wait" } else { "/control/upgrade" };
                 client()?.change::<UpgradeDone>(path).await.map(|done| table::upgraded(&done))
             }
             Self::Limits { what } => what.run(&client()?).await,
+            Self::Prices { which } => which.run(&client()?).await,
             Self::Key { what } => what.run(&client()?).await,
             Self::Provider { what } => what.run(&client()?).await,
             Self::Purge { cache, what } => {
@@ -206,11 +218,45 @@ impl Named {
 }
 
 impl Member {
-    async fn set(&self, client: &Client, state: &str) -> Result<Changed, Failure> {
-        let [pool, member] = [&self.pool, &self.member].map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC));
-        client.change(&format!("/control/pools/{pool}/members/{member}/{state}")).await
+    /// What is changed by it, and the member that it is.
+    async fn set(&self, client: &Client, state: &str) -> Result<(Changed, OneMember), Failure> {
+        let member = match &self.member {
+            Some(member) => member.clone(),
+            None => self.only(&client.read::<Status>("/control/status").await?)?,
+        };
+        let [in_pool, name] = [&self.pool, &member].map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let changed: Changed = client.change(&format!("/control/pools/{in_pool}/members/{name}/{state}")).await?;
+        let one = OneMember { pool: changed.pool.clone(), member };
+        Ok((changed, one))
     }
 
+    /// The one member that the provider's pool has. Of other pools it has to be named: nobody takes one out by half a line.
+    fn only(&self, status: &Status) -> Result<String, Failure> {
+        let named = |name: &str| status.pools.iter().find(|pool| pool.name == name);
+        let Some(pool) = named(&self.pool).or_else(|| named(&ai::made_pool(&self.pool))) else {
+            let names: Vec<&str> = status.pools.iter().map(|pool| &*pool.name).collect();
+            return Err(format!(
+                "there is no pool {:?}, and no provider with one; pools: {}",
+                self.pool,
+                names.join(", ")
+            ));
+        };
+        let mut members: Vec<&str> = pool.members.iter().map(|member| &*member.configured).collect();
+        members.dedup();
+        match members[..] {
+            [only] if pool.name.starts_with(ai::MADE_POOL) => Ok(only.to_owned()),
+            _ => Err(format!("which member of {}? {}", pool.name, members.join(", "))),
+        }
+    }
+}
+
+/// A member that was found.
+struct OneMember {
+    pool: String,
+    member: String,
+}
+
+impl OneMember {
     /// Waits until nothing is in flight.
     async fn wait(&self, client: &Client, limit: Duration) -> Result<String, Failure> {
         let begun = clock::now();

@@ -8,7 +8,10 @@ use http::{HeaderName, HeaderValue};
 
 use super::secret::Secret;
 
-pub use prices::{LongContext, OwnPrices, Price, PriceTable, Prices, Seller, Tiers, UnknownPrice, Vendor, snapshot_of};
+pub use prices::{
+    FoundPrice, LongContext, OwnPrices, Price, PricePlace, PriceTable, Prices, Seller, Tiers, UnknownPrice, Vendor,
+    snapshot_of,
+};
 
 mod prices;
 
@@ -104,6 +107,8 @@ pub struct Provider {
     pub speaks: Vec<Speech>,
     /// `false`: none of its keys is there, or it is switched off.
     pub enabled: bool,
+    /// What of it is not there, for people, where that is why it is off.
+    pub lacks: Option<&'static str>,
 }
 
 /// What a provider is.
@@ -318,6 +323,11 @@ impl Default for Hold {
 
 /// What the names of pools begin with that are made of a provider's `base_url`. No pool of the file can have such a name.
 pub const MADE_POOL: &str = "ai:";
+
+/// The name of the pool that the provider `name` brings.
+pub fn made_pool(name: &str) -> String {
+    format!("{MADE_POOL}{name}")
+}
 
 /// What an `ai` route does differently from others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,11 +21,14 @@ pub struct Auth {
     pub jwt: Option<Arc<Jwt>>,
 }
 
+/// The most fields that bring keys.
+pub const MOST_HEADERS: usize = 8;
+
 /// The keys.
 #[derive(Debug, Clone)]
 pub struct ApiKeys {
-    /// The field that brings one, beside `Authorization: Bearer`. Default `X-API-Key`.
-    pub header: HeaderName,
+    /// The fields that bring one, beside `Authorization: Bearer`: 1 to [`MOST_HEADERS`]. Default `X-API-Key`.
+    pub headers: Vec<HeaderName>,
     /// In the order of the configuration, then of the key file. No two have the same id, nor the same secret.
     pub keys: Vec<ApiKey>,
 }

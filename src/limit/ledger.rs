@@ -144,9 +144,10 @@ impl Ledger {
         lock(&self.found).remove(&meter).unwrap_or_default()
     }
 
-    /// Drops what nobody has claimed: its limits are not in the configuration any more.
-    pub fn drop_unclaimed(&self) {
-        lock(&self.found).clear();
+    /// Drops what nobody has claimed: its limits are not in the configuration any more. How many accounts that were.
+    pub fn drop_unclaimed(&self) -> usize {
+        let unclaimed = std::mem::take(&mut *lock(&self.found));
+        unclaimed.values().map(Vec::len).sum()
     }
 }
 

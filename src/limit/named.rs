@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::account::{Moment, Standing};
 use super::meter::Meter;
 use super::whom;
-use super::{Limiter, RouteLimits, Unit};
+use super::{Limiter, Unit};
 use crate::config::limit::LimitKey;
 
 /// How an account stands.
@@ -49,21 +49,20 @@ impl NamedStanding {
     }
 }
 
-impl RouteLimits {
-    /// Those of its limits that have budgets.
-    pub fn budgets(&self) -> impl Iterator<Item = &Limiter> {
-        self.budgets.iter().map(|(_, limit)| limit)
-    }
-}
-
 impl Limiter {
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
+    /// Whether it counts tokens or money.
+    pub fn has_budget(&self) -> bool {
+        self.config.has_budget()
+    }
+
     /// How the accounts of `who` stand: a caller's id (or `token:` and a token's), an address, a route, a model or a field's
-    /// value, as the limit counts; nothing for one that counts all together. `None`: that is not what it counts by.
+    /// value, as the limit counts; nothing for one that counts all together, and for those who count together because they have
+    /// no such thing. `None`: that is not what it counts by.
     pub fn standing_of(&self, who: &str, now: Instant) -> Option<Vec<NamedStanding>> {
         self.of_each(who, now, |meter, key, moment| meter.look(key, moment))
     }
@@ -116,16 +115,14 @@ impl Limiter {
         Fullest { accounts: accounts.collect(), more }
     }
 
-    /// How those of `names` stand that have an account, `most` of them at most. Where all count together, that account has
-    /// an empty name.
+    /// How those of `names` stand that have an account, `most` of them at most.
     pub fn standings(
         &self,
         names: impl Iterator<Item = String>,
         most: usize,
         now: Instant,
     ) -> impl Iterator<Item = (String, Vec<NamedStanding>)> {
-        let together = (self.config.key == LimitKey::Global).then(String::new);
-        let there = together.into_iter().chain(names).filter(|name| self.has_account_of(name)).take(most);
+        let there = names.filter(|name| self.has_account_of(name)).take(most);
         there.filter_map(move |name| self.standing_of(&name, now).map(|of| (name, of)))
     }
 

@@ -21,6 +21,7 @@ use super::state::State;
 use super::whom::Whom;
 use super::{Asked, Limiter, Permits, Refusal, Refused, RouteLimits, Unit, later};
 use crate::clock;
+use crate::observe::access_log::Lack;
 use crate::observe::metrics::LimitOutcome;
 
 /// What a request is expected to use at most.
@@ -165,7 +166,9 @@ impl<'a> Desk<'a> {
                 let seconds = fields::seconds_to_wait(lack.wait);
                 outcome = unit.objection(limit.config.enforced);
                 if limit.config.enforced {
-                    let refused = Refused { limit: Arc::clone(&limit.config.name), why: unit.refusal(seconds) };
+                    let lack = Lack { money: unit == Unit::Cost, wanted: estimate, left: lack.standing.remaining };
+                    let limit = Arc::clone(&limit.config.name);
+                    let refused = Refused { limit, why: unit.refusal(seconds), lack: Some(lack) };
                     self.refusal = later(self.refusal.take(), Some(refused));
                 }
                 lack.standing

@@ -171,7 +171,7 @@ impl<'a> Round<'a> {
             Objection::Concurrency => Refusal::Concurrency,
             Objection::Rate(wait) => Refusal::Rate { seconds: fields::seconds_to_wait(wait.unwrap_or(u64::MAX)) },
         };
-        enforced.then(|| Refused { limit: Arc::clone(&limit.config.name), why: why() })
+        enforced.then(|| Refused { limit: Arc::clone(&limit.config.name), why: why(), lack: None })
     }
 
     /// Where the request goes on, a limit with budgets that had no objection may still have one.

@@ -67,6 +67,13 @@ impl State {
         self.meters.iter().filter_map(OnceLock::get).for_each(|meter| meter.for_each(moment, show));
     }
 
+    /// How many of these there are.
+    pub fn count_accounts(&self) -> usize {
+        let mut count = 0;
+        self.for_each_account(&mut |_| count += 1);
+        count
+    }
+
     /// What another process has done in an account of one of its meters; `false`: the meter `id` is none of them.
     pub fn follow(&self, id: u64, key: u64, moved: Moved) -> bool {
         let moment = self.moment(clock::now());

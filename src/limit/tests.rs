@@ -123,7 +123,7 @@ fn a_limit_is_the_same_after_a_reload_and_forgotten_when_nobody_has_it() {
     let other = all.limiter(&Arc::new(limit("a", LimitKey::Route, 5)), &metrics);
     assert!(!Arc::ptr_eq(&first.state, &other.state));
     drop((first, again));
-    all.retain();
+    all.retain(&[], &[other]);
     assert_eq!(all.states.lock().unwrap().len(), 1);
 }
 

@@ -43,16 +43,20 @@ pub(super) struct Named<'a> {
 enum Who<'a> {
     Address(IpAddr, u8),
     Known(Cow<'a, str>),
+    /// Those of whom nothing is known.
+    Unknown,
     Route(&'a str),
     Everybody,
     Field(&'a str),
 }
 
 impl<'a> Named<'a> {
-    /// `who` under a limit by `key`; `None`: it is none of those that such a limit tells apart.
+    /// `who` under a limit by `key`; empty: all who count together because they have no such thing. `None`: it is none of those
+    /// that such a limit tells apart.
     pub(super) fn new(key: &LimitKey, who: &'a str) -> Option<Self> {
         let who = match key {
-            LimitKey::Global if who.is_empty() => Who::Everybody,
+            LimitKey::Global | LimitKey::Header(_) if who.is_empty() => Who::Everybody,
+            LimitKey::ApiKey | LimitKey::Metadata(_) | LimitKey::Model if who.is_empty() => Who::Unknown,
             _ if who.is_empty() => return None,
             LimitKey::Global => return None,
             LimitKey::ClientIp { ipv6_prefix } => Who::Address(who.parse().ok()?, *ipv6_prefix),
@@ -71,6 +75,7 @@ impl<'a> Named<'a> {
         match &self.who {
             Who::Address(client, ipv6_prefix) => address(*client, *ipv6_prefix, to),
             Who::Known(text) => known(Some(text), to),
+            Who::Unknown => known(None, to),
             Who::Route(route) => to(route.as_bytes()),
             Who::Everybody => {}
             Who::Field(value) => field(value.as_bytes(), &mut to),

@@ -38,6 +38,7 @@
 //! | `broken?` | `true` when a stream broke after a part of it had gone out |
 //! | `error?` | the code of the error that this gateway answered with by itself |
 //! | `limit?` | the name of the limit that refused the request |
+//! | `limit_wanted?`, `limit_left?` | of a budget: tokens or dollars that the request was to set aside, and that were left for it |
 //! | `termination` | a word of [`Termination`] |
 //! | `user_agent?`, `referer?` | 512 bytes each |
 //!
@@ -128,12 +129,25 @@ pub struct AccessRecord<'a> {
     pub error: Option<&'a str>,
     /// The limit that refused it.
     pub limit: Option<&'a str>,
+    /// What that did not have.
+    pub lack: Option<Lack>,
     /// How it ended.
     pub termination: Termination,
     /// The User-Agent header.
     pub user_agent: Option<&'a [u8]>,
     /// The Referer header.
     pub referer: Option<&'a [u8]>,
+}
+
+/// What a request was to set aside of a budget, and what was left for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack {
+    /// Whether the numbers are millionths of a dollar; else they are tokens.
+    pub money: bool,
+    /// What was to be set aside.
+    pub wanted: u64,
+    /// What was left.
+    pub left: u64,
 }
 
 /// The client's protocol.

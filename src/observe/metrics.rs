@@ -57,6 +57,8 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 pub const NO_ROUTE: &str = "none";
 /// When more names than this are known, those that no snapshot uses any more are forgotten.
 const MOST_NAMES: usize = 4096;
+/// API keys whose ends are exported.
+const MOST_API_KEYS: usize = 1000;
 
 /// All metrics of the process. Made once; survives reloads.
 pub struct Metrics {
@@ -82,6 +84,7 @@ pub struct Metrics {
     reloads_failed: AtomicU64,
     upgrades_ok: AtomicU64,
     certificates: Mutex<BTreeMap<String, u64>>,
+    api_keys: Mutex<Vec<(Arc<str>, u64)>>,
     upgrades_failed: AtomicU64,
     panics: AtomicU64,
     log_errors: AtomicU64,
@@ -127,6 +130,7 @@ impl Metrics {
             reloads_failed: AtomicU64::new(0),
             upgrades_ok: AtomicU64::new(0),
             certificates: Mutex::default(),
+            api_keys: Mutex::default(),
             upgrades_failed: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             log_errors: AtomicU64::new(0),
@@ -233,6 +237,14 @@ impl Metrics {
     /// Exports when these certificates end, by their files, in the place of those before.
     pub fn set_certificates(&self, certificates: impl Iterator<Item = (String, u64)>) {
         *lock(&self.certificates) = certificates.collect();
+    }
+
+    /// Exports when these API keys end, by their ids, in the place of those before: the [`MOST_API_KEYS`] that end first.
+    pub fn set_api_keys(&self, keys: impl Iterator<Item = (Arc<str>, u64)>) {
+        let mut keys: Vec<_> = keys.collect();
+        keys.sort_unstable_by_key(|(_, ends)| *ends);
+        keys.truncate(MOST_API_KEYS);
+        *lock(&self.api_keys) = keys;
     }
 
     /// Records a panic. The panic hook of [`super::logging`] does.

@@ -15,6 +15,7 @@ use crate::auth::{Caller, Hidden};
 use crate::balance::{Member, Pick};
 use crate::clock;
 use crate::limit::Permits;
+use crate::observe::access_log::Lack;
 use crate::observe::metrics::InFlight;
 use crate::observe::trace::{RequestId, Trace};
 use crate::observe::{CacheStatus, RetryReasons, Termination};
@@ -75,6 +76,8 @@ pub struct RequestContext {
     pub error: Option<&'static str>,
     /// The limit that refused it.
     pub limit: Option<Arc<str>>,
+    /// What that did not have.
+    pub lack: Option<Lack>,
     /// When its client left, where its end has to wait for what an answer used.
     pub left: Option<Instant>,
     /// Counts it in flight while it lives.
@@ -141,6 +144,7 @@ impl RequestContext {
             termination: None,
             error: None,
             limit: None,
+            lack: None,
             left: None,
             in_flight: None,
         }

@@ -108,6 +108,7 @@ fn write_access(session: &Session<'_>, ctx: &RequestContext, observation: &Obser
         ai: ai.as_ref(),
         error: ctx.error,
         limit: ctx.limit.as_deref(),
+        lack: ctx.lack,
         termination: observation.termination,
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),

@@ -6,7 +6,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::context::RequestContext;
 use super::cors;
 use super::headers::{
-    EditHeaders, apply_rules, content_length, is_hop_by_hop, nominated, set_security_headers, strip_hop_by_hop,
+    EditHeaders, apply_rules, content_length, is_hop_by_hop, nominated, reads_as, set_security_headers,
+    strip_hop_by_hop,
 };
 use super::masking::Masking;
 use super::rejection::Rejection;
@@ -170,6 +171,12 @@ fn set_target(request: &mut RequestHeader, ctx: &RequestContext) -> Result<(), R
 pub(super) fn complete_headers(headers: &mut impl EditHeaders, ctx: &RequestContext) -> Result<(), Rejection> {
     if let Some(auth) = &ctx.snapshot.auth {
         auth.names(ctx.hidden).for_each(|name| headers.remove(name));
+        let is_hidden = |name: &&HeaderName| {
+            let name = name.as_str();
+            name.contains('_') && auth.names(ctx.hidden).any(|hidden| reads_as(name, hidden.as_str()))
+        };
+        let disguised: Vec<HeaderName> = headers.map().keys().filter(is_hidden).cloned().collect();
+        disguised.iter().for_each(|name| headers.remove(name));
     }
     if let Some(forwarding) = ctx.forwarding.clone() {
         forwarding.apply(headers);

@@ -344,12 +344,20 @@ fn is_claim(name: &HeaderName) -> bool {
     if !name.starts_with(['x', 'f']) {
         return false;
     }
-    let same = |claim: &str| {
-        let pairs = || claim.bytes().zip(name.bytes());
-        claim.len() == name.len() && pairs().all(|(a, b)| a == b || (a == b'-' && b == b'_'))
-    };
+    let same = |claim: &str| reads_as(name, claim);
     let ours = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP];
     CLAIMS.into_iter().any(same) || (name.contains('_') && ours.iter().any(|header| same(header.as_str())))
+}
+
+/// Whether a server that cannot tell `_` from `-`, as CGI's cannot, reads the name of a field as this one.
+pub(super) fn reads_as(name: &str, known: &str) -> bool {
+    name.len() == known.len() && begins_as(name, known)
+}
+
+/// Whether it reads the beginning so.
+pub(super) fn begins_as(name: &str, known: &str) -> bool {
+    let mut pairs = known.bytes().zip(name.bytes());
+    name.len() >= known.len() && pairs.all(|(a, b)| a == b || (a == b'-' && b == b'_'))
 }
 
 fn address_value(address: IpAddr) -> HeaderValue {

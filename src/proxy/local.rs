@@ -153,7 +153,7 @@ fn ai_error(rejection: &Rejection, dialect: Dialect, ctx: &RequestContext) -> By
             let (PathPattern::Prefix(prefix) | PathPattern::Exact(prefix)) = &route.config.matching.path;
             Cow::Owned(door::no_door(prefix))
         }
-        _ => Cow::Borrowed(rejection.message()),
+        _ => rejection.message_of(ctx.limit.as_deref()),
     };
     let (status, code, request_id) = (rejection.status(), rejection.code(), ctx.request_id.as_str());
     let text = ErrorText { status, code, message: &message, param: None, request_id };

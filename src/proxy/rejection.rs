@@ -4,6 +4,8 @@
 //! address, pool or member), Retry-After, and the word the access log keeps. The body is JSON in the shape that
 //! OpenAI clients read (F07c), or a small HTML page for those who prefer one.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use maud::{DOCTYPE, html};
@@ -170,11 +172,9 @@ impl Rejection {
             Self::RateLimited(_) => "too many requests, please retry later",
             Self::ConcurrencyLimited => "too many requests at the same time, please retry",
             Self::TokensLimited(_) => {
-                "this request may use more tokens (its prompt, and the most its answer may have) than are left of this time's: ask for less, or retry later"
+                "this request may use more tokens (its prompt, and the most its answer may have) than are left: ask for less, or retry later"
             }
-            Self::BudgetExceeded(_) => {
-                "this request may cost more than is left of this time's budget: ask for less, or retry later"
-            }
+            Self::BudgetExceeded(_) => "this request may cost more than is left: ask for less, or retry later",
             Self::NotCached => "there is no stored answer",
             Self::UpgradeRefused => "this resource does not accept connection upgrades",
             Self::NotFound => "nothing is served at this address",
@@ -194,6 +194,16 @@ impl Rejection {
             Self::Draining => "the gateway is shutting down, please retry",
             Self::ConnectTimeout => "the service could not be reached in time",
             Self::UpstreamTimeout => "the service did not answer in time",
+        }
+    }
+
+    /// The same, with the name of the limit whose budget is used up: `RateLimit-Policy` tells it as well.
+    pub fn message_of(&self, limit: Option<&str>) -> Cow<'static, str> {
+        match (self, limit) {
+            (Self::TokensLimited(_) | Self::BudgetExceeded(_), Some(limit)) => {
+                self.message().replacen("left", &format!("left of the limit `{limit}`"), 1).into()
+            }
+            _ => self.message().into(),
         }
     }
 

@@ -62,6 +62,7 @@ impl Refusal {
             ai: None,
             error: Some(code),
             limit: None,
+            lack: None,
             termination: if status == 408 { Termination::ClientTimeout } else { Termination::ClientInvalid },
             user_agent: None,
             referer: None,

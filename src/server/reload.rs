@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::listener::{Listener, certified_keys};
 use super::state::StateDirectory;
 use super::supervisor::Supervisor;
-use super::{Options, certificates, issuers, open_access, open_audit};
+use super::{Options, certificates, ends_of_keys, issuers, open_access, open_audit};
 use crate::balance::health::HealthChecks;
 use crate::config::Config;
 use crate::config::audit::EventKind;
@@ -185,6 +185,7 @@ impl Reloader {
         tokio::join!(self.shared.addresses.fill(&config), sources.fill(issuers(&config)));
         self.replace_certificates(&config);
         self.shared.metrics.set_certificates(certificates(&config));
+        self.shared.metrics.set_api_keys(ends_of_keys(&config));
         followers.retired.retain(|log| Arc::strong_count(log) > 1);
         if let Some(before) = &current.access
             && !access.as_ref().is_some_and(|access| Arc::ptr_eq(access, before))

@@ -64,7 +64,9 @@ impl StateDirectory {
         };
         match limits.keep_in(path, follows, metrics) {
             Ok(keeper) => {
-                info!(target: "sluicegate::server", "what is used of tokens and money is kept in {}", path.display());
+                if keeper.writes() {
+                    info!(target: "sluicegate::server", "what is used of tokens and money is kept in {}", path.display());
+                }
                 *lock(&self.keeper) = Some(keeper);
                 Ok(())
             }

@@ -130,6 +130,13 @@ impl ProviderState {
         Ok((header::AUTHORIZATION, self.keys.authorization(index, &key.secret, now)?))
     }
 
+    /// The key of this index as it knows it, for what that may not be found in.
+    pub fn key_text(&self, index: usize, now: Instant) -> Option<String> {
+        let (_, field) = self.key_field(index, now).ok()?;
+        let text = field.to_str().ok()?;
+        Some(text.strip_prefix("Bearer ").unwrap_or(text).to_owned())
+    }
+
     /// The name of its key of this index; empty where it has none.
     pub fn key_name(&self, index: Option<usize>) -> &str {
         index.and_then(|index| self.config.keys.get(index)).map_or("", |key| &*key.name)

@@ -13,6 +13,10 @@ use pingora::protocols::tls::SslDigest;
 use super::connection::{Connection, carried};
 use super::http1::inbound::Inbound;
 
+/// How long an HTTP/2 stream whose answer is out waits for the end of its request, and for how many bytes of that.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;
+
 /// A request while it is served.
 pub enum Session<'a> {
     /// Over HTTP/1.
@@ -165,6 +169,27 @@ impl Session<'_> {
         {
             session.set_write_timeout(Some(limit));
         }
+    }
+
+    /// Ends the answer, and drops what still comes of the body of an HTTP/2 request, for a while. A stream that is let go before
+    /// its client has ended it is reset (RFC 9113, section 8.1), and some clients then lose the answer that they have. What
+    /// lingers on HTTP/1 is the connection.
+    pub async fn linger(&mut self) {
+        let Self::Pingora(session) = self else { return };
+        let ServerSession::H2(stream) = session.downstream_session.as_mut() else { return };
+        if stream.is_body_done() || stream.finish().is_err() {
+            return;
+        }
+        let rest = async {
+            let mut left = LINGER_BYTES;
+            while let Ok(Some(part)) = stream.read_body_bytes().await
+                && left > part.len()
+            {
+                left -= part.len();
+            }
+        };
+        // Either way it is let go.
+        let _ = tokio::time::timeout(LINGER, rest).await;
     }
 
     /// Its connection ends with it.

@@ -49,6 +49,46 @@ pub async fn h2_upload(address: SocketAddr, path: &str, body: &'static str) {
     let _ = sender.send_request(request).await;
 }
 
+/// An upload that goes on after its answer has come.
+pub struct H2LateUpload {
+    /// The status of the answer.
+    pub status: u16,
+    /// The body of the answer.
+    pub body: Bytes,
+    pieces: tokio::sync::mpsc::Sender<Frame<Bytes>>,
+}
+
+/// Begins an upload and waits for the whole answer, before a byte of the body is sent.
+pub async fn h2_late_upload(address: SocketAddr, path: &str) -> H2LateUpload {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let (pieces, taken) = tokio::sync::mpsc::channel(1);
+    let frames = futures::stream::unfold(taken, async |mut taken| Some((taken.recv().await?, taken)));
+    let frames = futures::StreamExt::map(frames, Ok::<_, std::convert::Infallible>);
+    let request = Request::post(format!("http://{address}{path}")).body(StreamBody::new(Box::pin(frames))).unwrap();
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    H2LateUpload { status: parts.status.as_u16(), body: body.collect().await.unwrap().to_bytes(), pieces }
+}
+
+impl H2LateUpload {
+    /// Sends `pieces` of 16 KiB; gives how many went out before the stream was let go.
+    pub async fn send(&self, pieces: usize) -> usize {
+        for piece in 0..pieces {
+            if self.pieces.send(Frame::data(Bytes::from_static(&[0; 16 << 10]))).await.is_err() {
+                return piece;
+            }
+        }
+        pieces
+    }
+
+    /// Waits until the stream is let go.
+    pub async fn let_go(&self) {
+        self.pieces.closed().await;
+    }
+}
+
 /// Asks for an answer and gives no window for its body.
 pub async fn h2_stall(address: SocketAddr, path: &str) -> Response<Incoming> {
     let stream = TcpStream::connect(address).await.unwrap();

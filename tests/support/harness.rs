@@ -34,7 +34,7 @@ pub use builder::{Builder, gateway};
 pub use certificates::{Authority, Identity, is_refused, openssl_handshake};
 pub use client::{Answer, Client, Stream};
 pub use gateway::{Exit, Gateway, Signal, check, sluicegate};
-pub use h2::{H2Answer, h2_get, h2_stall, h2_stalled_upload, h2_upload};
+pub use h2::{H2Answer, H2LateUpload, h2_get, h2_late_upload, h2_stall, h2_stalled_upload, h2_upload};
 pub use issuer::{Answers, KeyServer, key_server};
 pub use load::{Load, Tally, load, load_of, wrk};
 pub use metrics::Metrics;

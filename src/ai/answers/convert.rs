@@ -37,7 +37,7 @@ pub fn whole(operation: Operation, pieces: &[Piece]) -> Option<Bytes> {
         decoder.push(piece.bytes.clone());
         while let Some(frame) = decoder.next() {
             let frame = frame.ok()?;
-            if frame.has_data() && !frame.is_done() {
+            if !frame.data().is_empty() && !frame.is_done() {
                 answer.take(serde_json::from_slice(frame.data()).ok()?)?;
             }
         }

@@ -75,6 +75,9 @@ fn several_prompts_have_several_answers() {
         assert_eq!(asked(&body, Dialect::Completions).unwrap().answers(), answers, "{prompt}");
     }
     assert_eq!(read(r#"{"model":"m","n":0}"#).answers(), 1);
+    let chat = r#"{"model":"m","n":2,"best_of":10}"#;
+    assert_eq!(asked(chat, Dialect::Chat).unwrap().answers(), 10, "some servers take it there, too");
+    assert_eq!(asked(chat, Dialect::Messages).unwrap().answers(), 2);
 }
 
 #[test]

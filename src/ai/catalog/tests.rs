@@ -17,6 +17,7 @@ fn provider(name: &str, kind: ProviderKind, models: &[&str], enabled: bool) -> A
         headers: Vec::new(),
         speaks: Vec::new(),
         enabled,
+        lacks: None,
     })
 }
 

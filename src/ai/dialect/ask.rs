@@ -288,6 +288,21 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// From which message on system turns are a user's, by the roles of all: those at the end that follow an assistant's turn. Said
+/// beside the conversation, as all others, they would leave that turn the last, and it would be gone on with or refused.
+pub(super) fn users_from<'r>(roles: impl DoubleEndedIterator<Item = &'r str> + ExactSizeIterator) -> usize {
+    let count = roles.len();
+    let mut before = roles.rev().skip_while(|role| is_system(role)).peekable();
+    match before.peek() {
+        Some(&"assistant") => before.count(),
+        _ => count,
+    }
+}
+
+fn is_system(role: &str) -> bool {
+    matches!(role, "system" | "developer")
+}
+
 impl Outcome<'_> {
     /// Its texts, line by line.
     pub(super) fn text(&self) -> String {

@@ -12,6 +12,7 @@ use crate::ai::sse::write_event;
 
 pub use passed::passed;
 pub use read::read;
+pub use redact::without;
 
 mod passed;
 mod read;
@@ -28,6 +29,8 @@ pub enum Class {
     Forbidden,
     /// The key may not be used at this door, which says nothing of the others.
     OutOfScope,
+    /// Something before the provider, such as a firewall, did not let the request through, which says nothing of the key.
+    Blocked,
     /// The key, or all of them, ask too often.
     RateLimited,
     /// This request alone is more than the provider takes of the gateway within a minute: it never fits, however long one waits.
@@ -64,7 +67,7 @@ impl Class {
             Self::BadRequest | Self::ContentFilter => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Server | Self::Unknown => StatusCode::BAD_GATEWAY,
+            Self::Server | Self::Blocked | Self::Unknown => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -72,6 +75,7 @@ impl Class {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auth | Self::Forbidden | Self::OutOfScope => "auth",
+            Self::Blocked => "blocked",
             Self::RateLimited => "rate_limited",
             Self::OverLimit => "over_limit",
             Self::QuotaExhausted => "quota_exhausted",
@@ -108,6 +112,15 @@ impl ProviderError {
     /// A stable word for programs: the provider's own where clients know it, else one for the class.
     pub const fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// The same without `key`, whatever that looks like.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        for text in [&mut self.message, &mut self.said].into_iter().flatten() {
+            redact::take_out(text, key);
+        }
+        self
     }
 }
 

@@ -79,6 +79,12 @@ impl Object<'_> {
 }
 
 impl List<'_> {
+    /// An item that is JSON already.
+    pub(super) fn raw(&mut self, json: &str) {
+        comma(self.out, &mut self.empty);
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
     pub(super) fn text(&mut self, text: &str) {
         comma(self.out, &mut self.empty);
         quoted(self.out, &[text]);

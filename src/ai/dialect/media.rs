@@ -33,6 +33,21 @@ pub(super) fn source<'a>(url: Text<'a>, at: &str) -> Result<Source<'a>, Untransl
     Ok(Source::Data { mime: mime.into(), data: Text(data) })
 }
 
+/// What an `image_url` holds: clients put documents into it, too.
+///
+/// # Errors
+///
+/// A drawing, which no model sees.
+pub(super) fn kind_of_image(source: &Source<'_>, at: &str) -> Result<Kind, Untranslatable> {
+    match source {
+        Source::Data { mime, .. } if &**mime == "application/pdf" => Ok(Kind::Document),
+        Source::Data { mime, .. } if &**mime == "image/svg+xml" => {
+            Err(Untranslatable::at(at, "this model sees no SVG; send it as PNG".to_owned()))
+        }
+        _ => Ok(Kind::Image),
+    }
+}
+
 /// A document whose bytes are plain text, as that text; any other as it is.
 ///
 /// # Errors

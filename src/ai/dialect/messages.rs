@@ -12,13 +12,15 @@
 //! | `gemini-text.` | Gemini's, for the text before it |
 //! | anything else | Anthropic's |
 //!
-//! Each provider gets its own seals back and no other's.
+//! Each provider gets its own seals back and no other's: those are also [taken out](foreign) of a body that goes to Anthropic as it
+//! came.
 
 use super::ask::Seal;
 use super::text::Text;
 
 mod answer;
 mod body;
+mod foreign;
 mod read;
 mod schema;
 mod stream;
@@ -27,6 +29,7 @@ mod write;
 
 pub(super) use answer::{read as read_answer, write as write_answer};
 pub(super) use body::Body;
+pub(super) use foreign::{may_hold_foreign, without_foreign};
 pub(super) use stream::{Reader, Writer};
 pub(super) use write::write;
 

@@ -37,6 +37,11 @@ impl Stop {
     pub(super) fn with_calls(self, calls: bool) -> Self {
         if calls && self == Self::End { Self::Tools } else { self }
     }
+
+    /// Whether the answer was cut off where it was.
+    pub(super) const fn cuts(&self) -> bool {
+        matches!(self, Self::Length | Self::Filter)
+    }
 }
 
 /// A piece of a stream. A stream is `Start`, then pieces of content, then `Stop`, then `End`; `Usage` may come at any
@@ -58,10 +63,15 @@ pub(super) enum Piece<'a> {
         name: &'a str,
         seal: Option<&'a str>,
     },
-    /// More of the last call's arguments.
-    Arguments(&'a str),
-    /// The part before it is complete; providers of Messages alone say so.
-    PartEnd,
+    /// More of a call's arguments: of the first, the second.
+    Arguments {
+        call: usize,
+        json: &'a str,
+    },
+    /// A block of thinking is complete; providers of Messages alone say so.
+    ThinkingEnd,
+    /// The call before it is complete; Gemini alone says so.
+    CallEnd,
     Usage(Usage),
     Stop(Stop),
     End,
@@ -103,15 +113,20 @@ impl Collected {
                 arguments: Text::default(),
                 seal: seal.map(owned),
             })),
-            Piece::Arguments(json) => {
+            Piece::Arguments { json, .. } => {
                 if let Some(Part::Call(call)) = self.parts.last_mut() {
                     call.arguments.0.to_mut().push_str(json);
                 }
             }
-            Piece::Usage(usage) => self.usage = *usage,
+            Piece::Usage(usage) => self.usage = usage.clone(),
             Piece::Stop(stop) => stop.clone_into(&mut self.stop),
             // Gemini, which alone is read so, gives no others.
-            Piece::Seal(_) | Piece::Redacted(_) | Piece::Refusal(_) | Piece::PartEnd | Piece::End => {}
+            Piece::Seal(_)
+            | Piece::Redacted(_)
+            | Piece::Refusal(_)
+            | Piece::ThinkingEnd
+            | Piece::CallEnd
+            | Piece::End => {}
         }
     }
 

@@ -2,16 +2,16 @@
 //!
 //! | effort | budget, tokens | Gemini 3's level |
 //! |---|---|---|
-//! | `none` | no thinking | refused: it cannot be turned off |
+//! | `none` | no thinking; refused where it cannot be turned off | refused: it cannot be turned off |
 //! | `minimal` | 1024 | `MINIMAL`, `LOW` for a Pro model |
 //! | `low` | 2048 | `LOW` |
 //! | `medium` | 8192 | `MEDIUM` |
 //! | `high`, `xhigh`, `max` | 24576 | `HIGH` |
 //!
-//! Back again, a budget of at most 4096 is `low`, of at most 16384 `medium`, and `high` above. Claude takes budgets up
-//! to 4.5; from 4.6 on, and under names that show no version, it is asked to think adaptively with an effort, and
-//! `minimal` is `low` there.
+//! Back again, a budget of at most 4096 is `low`, of at most 16384 `medium`, and `high` above. A [`Claude`] that takes no
+//! budgets is asked to think adaptively with an effort, and `minimal` is `low` there.
 
+use super::claude::Claude;
 use super::translate::Untranslatable;
 
 /// Tokens of an answer where the client names no bound and Messages asks for one; thinking comes on top.
@@ -19,6 +19,9 @@ pub(super) const DEFAULT_MAX_TOKENS: u64 = 4096;
 
 /// Tokens below which Messages takes no budget.
 const LEAST_BUDGET: u64 = 1024;
+
+/// Why a model is not asked without thinking.
+pub(super) const ALWAYS_THINKS: &str = "this model cannot be kept from thinking";
 
 /// How hard the model is to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub(super) enum Effort {
 pub(super) enum Thinking {
     /// None at all.
     Off,
+    /// None, of a model that can do without. A client of Messages means no more: it says so to models that never think, too.
+    Unwanted,
     Effort(Effort),
     /// Tokens.
     Budget(u64),
@@ -103,13 +108,26 @@ impl Thinking {
     }
 
     /// `reasoning_effort`; `None` where the model is left to itself.
-    pub(super) const fn effort(self) -> Option<&'static str> {
+    pub(super) fn effort(self, model: &str) -> Option<&'static str> {
         match self {
             Self::Off => Some("none"),
+            Self::Unwanted => least_effort(model),
             Self::Effort(effort) => Some(effort.as_str()),
             Self::Budget(tokens) => Some(Effort::of_budget(tokens).as_str()),
             Self::Adaptive => None,
         }
+    }
+}
+
+/// The word with which a model of OpenAI's thinks least: they think unless they are told not to, and others do not know it.
+fn least_effort(model: &str) -> Option<&'static str> {
+    let name = model.strip_prefix("gpt-")?;
+    let is_other = ["chat", "codex", "pro", "search"].iter().any(|line| name.contains(line));
+    match version_of(name)? {
+        _ if is_other => None,
+        (5, 0) => Some("minimal"),
+        version if version > (5, 0) => Some("none"),
+        _ => None,
     }
 }
 
@@ -137,21 +155,26 @@ impl ForMessages {
     ///
     /// # Errors
     ///
-    /// A bound of the client's that leaves no room for the least budget.
+    /// A bound of the client's that leaves no room for the least budget; no thinking, of a model that always thinks.
     pub(super) fn new(
         thinking: Option<Thinking>,
         max_tokens: Option<u64>,
-        model: &str,
+        claude: Claude,
     ) -> Result<Self, Untranslatable> {
         let plain = Self { max_tokens: max_tokens.unwrap_or(DEFAULT_MAX_TOKENS), thinking: None, effort: None };
         let effort = match thinking {
             None => return Ok(plain),
-            Some(Thinking::Off) => return Ok(Self { thinking: Some(ThinkingConfig::Disabled), ..plain }),
+            Some(Thinking::Off) if claude.always_thinks => {
+                return Err(Untranslatable::at("reasoning_effort", ALWAYS_THINKS.to_owned()));
+            }
+            Some(Thinking::Off | Thinking::Unwanted) => {
+                return Ok(Self { thinking: Some(ThinkingConfig::Disabled), ..plain });
+            }
             Some(Thinking::Adaptive) => return Ok(Self { thinking: Some(ThinkingConfig::Adaptive), ..plain }),
             Some(Thinking::Budget(tokens)) => Effort::of_budget(tokens),
             Some(Thinking::Effort(effort)) => effort,
         };
-        if !takes_budget(model) {
+        if !claude.budget {
             let max_tokens = max_tokens.unwrap_or_else(|| DEFAULT_MAX_TOKENS + effort.budget());
             let effort = Some(effort.of_messages());
             return Ok(Self { max_tokens, thinking: Some(ThinkingConfig::Adaptive), effort });
@@ -172,9 +195,9 @@ impl ForMessages {
     /// The same without thinking, for a request that goes together with none. Said where thinking was asked for, for
     /// some models think unless they are told not to. An effort stays where it can be told; with no thinking, none above
     /// `high` is taken.
-    pub(super) fn without_thinking(thinking: Option<Thinking>, max_tokens: Option<u64>, model: &str) -> Self {
+    pub(super) fn without_thinking(thinking: Option<Thinking>, max_tokens: Option<u64>, claude: Claude) -> Self {
         let effort = match thinking {
-            _ if takes_budget(model) => None,
+            _ if claude.budget => None,
             Some(Thinking::Effort(Effort::Xhigh | Effort::Max)) => Some(Effort::High),
             Some(Thinking::Effort(effort)) => Some(effort),
             _ => None,
@@ -192,13 +215,6 @@ impl ForMessages {
     }
 }
 
-/// Whether a model of Messages is told a budget: Claude up to 4.5, and what is not Claude.
-pub(super) fn takes_budget(model: &str) -> bool {
-    let lower = model.to_ascii_lowercase();
-    let Some((_, version)) = lower.split_once("claude") else { return true };
-    version_of(version).is_some_and(|version| version < (4, 6))
-}
-
 /// The first number of a name, and the one after it, if it is short: a date is no version.
 pub(super) fn version_of(name: &str) -> Option<(u32, u32)> {
     let short = |word: &str| word.parse::<u32>().ok().filter(|number| *number < 100);
@@ -212,25 +228,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claude_is_told_a_budget_up_to_4_5_and_an_effort_after() {
-        for old in [
-            "claude-3-7-sonnet-20250219",
-            "claude-sonnet-4-20250514",
-            "anthropic.claude-sonnet-4-5-20250929-v1:0",
-            "claude-opus-4.5",
-            "claude-haiku-4-5",
-            "qwen3",
-        ] {
-            assert!(takes_budget(old), "{old}");
-        }
-        for new in ["claude-opus-4-6", "claude-sonnet-4.6", "claude-opus-5", "claude-mythos-preview"] {
-            assert!(!takes_budget(new), "{new}");
-        }
-    }
-
-    #[test]
     fn a_budget_leaves_half_of_the_bound_for_the_answer() {
-        let of = |max| ForMessages::new(Some(Thinking::Effort(Effort::High)), max, "claude-opus-4-5");
+        let of = |max| ForMessages::new(Some(Thinking::Effort(Effort::High)), max, Claude::of("claude-opus-4-5"));
         let budget = |max| match of(max).unwrap() {
             ForMessages { thinking: Some(ThinkingConfig::Enabled { budget_tokens }), max_tokens, .. } => {
                 (budget_tokens, max_tokens)
@@ -244,9 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_no_thinking_says_so_to_models_that_know_the_word() {
+        for (model, effort) in [
+            ("gpt-5.1", Some("none")),
+            ("gpt-5.6-terra", Some("none")),
+            ("gpt-6", Some("none")),
+            ("gpt-5-mini-2025-08-07", Some("minimal")),
+            ("gpt-5-chat-latest", None),
+            ("gpt-5.2-pro", None),
+            ("gpt-5.1-codex", None),
+            ("gpt-4o", None),
+            ("gpt-4.1-mini", None),
+            ("gpt-oss-120b", None),
+            ("o3", None),
+            ("qwen3", None),
+        ] {
+            assert_eq!(Thinking::Unwanted.effort(model), effort, "{model}");
+            assert_eq!(Thinking::Off.effort(model), Some("none"), "{model}");
+        }
+    }
+
+    #[test]
     fn every_effort_comes_back_as_itself_or_its_neighbour() {
         for (effort, back) in [(Effort::Low, "low"), (Effort::Medium, "medium"), (Effort::High, "high")] {
-            assert_eq!(Thinking::Budget(effort.budget()).effort(), Some(back));
+            assert_eq!(Thinking::Budget(effort.budget()).effort("m"), Some(back));
         }
     }
 }

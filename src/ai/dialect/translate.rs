@@ -5,8 +5,9 @@
 //! Messages or Gemini. What the other side has no place for is refused before it is sent, with the name of the field.
 //!
 //! Of a stream, nothing is held but what a delta cannot say alone: counts, ids, which block is open, the usage so far, and
-//! calls that a provider tells at the same time as another. Arguments of a tool pass on as they come. What they must be (one
-//! JSON object) is checked in whole answers; of a stream it cannot be known before its last byte. Those of a call in which a whole answer was cut off are an empty object.
+//! calls that a provider tells at the same time as another. Arguments of a tool pass on as they come. For Messages they must be one
+//! JSON object; of a stream that is known with its last byte, and it breaks there if they are none. Those of a call in which an
+//! answer was cut off are an empty object in a whole one, and as far as they came in a stream.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ask::Ask;
+use super::claude::Claude;
 use super::json::compact;
 use super::names::Names;
 use super::reply::{Piece, Stop};
@@ -171,6 +173,13 @@ pub struct Malformed {
 }
 
 impl Malformed {
+    /// An answer in a coding that nobody asked for.
+    pub fn encoded(coding: &str) -> Self {
+        let coding: String = coding.chars().take(20).flat_map(char::escape_debug).collect();
+        let message = format!("the provider's answer has the coding {coding}, which nobody asked for").into();
+        Self { message, foreign: false }
+    }
+
     pub(super) const fn new(message: &'static str) -> Self {
         Self { message: Cow::Borrowed(message), foreign: false }
     }
@@ -221,13 +230,24 @@ pub fn request(client: Dialect, provider: Dialect, body: &[u8], model: &str) -> 
     Ok(Translated { body: out, notes: Notes::new(&ask, model, names) })
 }
 
+/// Whether a request of Messages looks as if it held what other providers thought: the bytes alone are searched.
+pub fn may_hold_foreign_thinking(body: &[u8]) -> bool {
+    messages::may_hold_foreign(body)
+}
+
+/// A request of Messages that goes to Anthropic as it came, without what other providers thought: that it refuses. `None`:
+/// there is none. `model` is Anthropic's name for it.
+pub fn without_foreign_thinking(body: &[u8], model: &str) -> Option<Vec<u8>> {
+    messages::without_foreign(body, model)
+}
+
 /// The bound of tokens that [`request`] writes where a client of Chat names none, with this `reasoning_effort`; 0: it writes
 /// none, or refuses the request.
 pub fn own_bound(provider: Dialect, effort: Option<&str>, model: &str) -> u64 {
     if provider != Dialect::Messages {
         return 0;
     }
-    ForMessages::new(effort.and_then(Thinking::of_effort), None, model).map_or(0, |said| said.max_tokens)
+    ForMessages::new(effort.and_then(Thinking::of_effort), None, Claude::of(model)).map_or(0, |said| said.max_tokens)
 }
 
 fn unspoken(client: Dialect, provider: Dialect) -> Untranslatable {

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use super::*;
 use crate::ai::body::Naming;
 use proptest::prelude::*;
@@ -6,6 +8,28 @@ use serde_json::{Value, json};
 fn tokens(body: &Value) -> u64 {
     input_tokens(body.to_string().as_bytes(), Dialect::Chat)
 }
+
+const DIALECTS: [Dialect; 6] =
+    [Dialect::Chat, Dialect::Completions, Dialect::Responses, Dialect::Messages, Dialect::Gemini, Dialect::Other];
+
+/// Names that mean no text where a dialect has them.
+const MEDIA: [&str; 15] = [
+    "signature",
+    "thoughtSignature",
+    "thought_signature",
+    "encrypted_content",
+    "image_url",
+    "input_audio",
+    "source",
+    "inline_data",
+    "data",
+    "url",
+    "file_data",
+    "file_url",
+    "file_id",
+    "fileUri",
+    "result",
+];
 
 fn chat(content: &Value) -> Value {
     json!({"model": "m", "messages": [{"content": content}]})
@@ -101,6 +125,77 @@ fn seals_of_thinking_do_not_count() {
 }
 
 #[test]
+fn text_counts_whatever_it_is_called_where_names_are_the_clients() {
+    let text = "x".repeat(8_000);
+    for name in MEDIA {
+        for body in [
+            json!({"messages": [{"content": [{"type": "tool_use", "input": {name: text}}]}]}),
+            json!({"messages": [{"content": [{"type": "tool_use", "input": {"content": [{name: {"url": text, "data": text}}]}}]}]}),
+            json!({"messages": [{"tool_calls": [{"function": {"arguments": {name: text}}}]}]}),
+            json!({"tools": [{"input_schema": {"properties": {"a": {name: text}}}}]}),
+            json!({"tools": [{"function": {"parameters": {"source": {name: text}}}}]}),
+            json!({"response_format": {"json_schema": {"schema": {name: text}}}}),
+            json!({"documents": [{name: text}]}),
+            json!({"prompt": {"variables": {name: text}}}),
+        ] {
+            for dialect in DIALECTS {
+                assert!(input_tokens(body.to_string().as_bytes(), dialect) >= 2_000, "{name} in {dialect:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_that_says_it_is_text_counts_as_text() {
+    let data = "x".repeat(80_000);
+    for source in [
+        format!(r#"{{"type":"text","media_type":"text/plain","data":"{data}"}}"#),
+        format!(r#"{{"data":"{data}","t\u0079pe":"te\u0078t"}}"#),
+        format!(r#"{{"type":"base64","data":"{data}","data":"QUJD"}}"#),
+        format!(r#"{{"type":"content","content":"{data}"}}"#),
+    ] {
+        let body = format!(r#"{{"messages":[{{"content":[{{"type":"document","source":{source}}}]}}]}}"#);
+        let tokens = input_tokens(body.as_bytes(), Dialect::Messages);
+        assert!((20_000..22_000).contains(&tokens), "{tokens} of {}", &source[..40]);
+    }
+}
+
+#[test]
+fn a_file_that_is_text_counts_by_its_length() {
+    let url = format!("data:text/plain;base64,{}", "QUJD".repeat(10_000));
+    let tokens = tokens(&chat(&json!([{"type": "file", "file": {"file_data": url}}])));
+    assert!((7_500..7_520).contains(&tokens), "{tokens}");
+}
+
+#[test]
+fn media_counts_the_same_in_every_place_that_has_it() {
+    let data = "QUJD".repeat(100_000);
+    let image = json!({"type": "image", "source": {"type": "base64", "data": data}});
+    for body in [
+        json!({"messages": [{"content": [{"type": "tool_result", "content": [image]}]}]}),
+        json!({"messages": [{"content": [{"type": "document", "source": {"type": "content", "content": [image]}}]}]}),
+        json!({"messages": [{"images": [{"type": "image_url", "image_url": {"url": data}}]}]}),
+        json!({"input": [{"type": "computer_call_output", "output": {"image_url": data}}]}),
+        json!({"input": [{"type": "function_call_output", "output": [{"image_url": data}]}]}),
+        json!({"input": [{"type": "image_generation_call", "result": data}]}),
+        json!({"input": [{"type": "image_url", "image_url": {"url": data}}]}),
+        json!({"prompt": {"variables": {"a": {"type": "input_image", "image_url": data}}}}),
+        json!({"contents": [{"parts": [{"inlineData": {"data": data}}]}]}),
+    ] {
+        let tokens = input_tokens(body.to_string().as_bytes(), Dialect::Responses);
+        assert!((IMAGE..IMAGE + 20).contains(&tokens), "{tokens} of {}", &body.to_string()[..80]);
+    }
+    let ranked = json!({"documents": [{"content": [{"type": "image_url", "image_url": {"url": data}}]}]});
+    assert!(input_tokens(ranked.to_string().as_bytes(), Dialect::Other) < IMAGE + 20);
+    let seals = json!({"input": [{"type": "reasoning", "encrypted_content": data}], "messages": [
+        {"tool_calls": [{"extra_content": {"google": {"thought_signature": data}}}]},
+        {"thinking_blocks": [{"signature": data}]},
+        {"content": [{"type": "web_search_tool_result", "content": [{"encrypted_content": data}]}]},
+    ]});
+    assert!(tokens(&seals) < 20);
+}
+
+#[test]
 fn what_cannot_be_read_counts_as_far_as_it_can() {
     let text = "x".repeat(40);
     for body in ["", "{", "[]", "1", "\"prompt\""] {
@@ -119,6 +214,91 @@ proptest! {
         prop_assert_eq!(input_tokens(escaped.as_bytes(), Dialect::Chat), tokens(&json!({"prompt": text})));
         let chars: u64 = text.chars().map(|char| if char >= '\u{3000}' { 2 } else { 1 }).sum();
         prop_assert_eq!(tokens(&json!({"prompt": text})), chars.div_ceil(4));
+    }
+
+    #[test]
+    fn a_body_counts_the_same_however_its_names_and_texts_are_written(body in a_body(), which in any::<u64>()) {
+        let mut escaped = String::new();
+        write(&body, which, &mut escaped);
+        prop_assert_eq!(&serde_json::from_str::<Value>(&escaped).unwrap(), &body);
+        for dialect in DIALECTS {
+            prop_assert_eq!(
+                input_tokens(escaped.as_bytes(), dialect),
+                input_tokens(body.to_string().as_bytes(), dialect),
+                "{}", &escaped
+            );
+        }
+    }
+}
+
+/// Made of names that count for something, in places that have them and in others.
+fn a_body() -> impl Strategy<Value = Value> {
+    let names: Vec<&str> = [&READ.map(|name| std::str::from_utf8(name).unwrap())[..], &MEDIA[..], &INNER[..]].concat();
+    let texts =
+        prop::sample::select(vec!["text", "base64", "data:application/pdf;base64,QUJD", "JVBERi0x", "QUJD", "日本"]);
+    let leaf =
+        prop_oneof![texts.prop_map(Value::from), any::<bool>().prop_map(Value::from), (0..99).prop_map(Value::from)];
+    let named = prop::sample::select(names);
+    let value = leaf.prop_recursive(6, 48, 4, move |inner| {
+        let object = prop::collection::btree_map(named.clone(), inner.clone(), 0..4);
+        prop_oneof![
+            1 => prop::collection::vec(inner, 0..3).prop_map(Value::from),
+            3 => object.prop_map(|members| members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+        ]
+    });
+    let outermost = prop::sample::select(READ.map(|name| std::str::from_utf8(name).unwrap()).to_vec());
+    prop::collection::btree_map(outermost, value, 1..4)
+        .prop_map(|members| members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+const INNER: [&str; 12] = [
+    "content",
+    "parts",
+    "output",
+    "tool_calls",
+    "function",
+    "arguments",
+    "extra_content",
+    "google",
+    "variables",
+    "file",
+    "type",
+    "thinking_blocks",
+];
+
+/// Writes a value with escapes for some characters of its strings and names: by the bits of `which`.
+fn write(value: &Value, which: u64, out: &mut String) {
+    let quoted = |text: &str, out: &mut String| {
+        out.push('"');
+        for (at, unit) in text.encode_utf16().enumerate() {
+            match char::from_u32(unit.into()) {
+                Some(char) if which.rotate_right(u32::try_from(at).unwrap()) & 1 == 0 => out.push(char),
+                _ => write!(out, "\\u{unit:04x}").unwrap(),
+            }
+        }
+        out.push('"');
+    };
+    match value {
+        Value::String(text) => quoted(text, out),
+        Value::Array(elements) => {
+            out.push('[');
+            for (at, element) in elements.iter().enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                write(element, which.rotate_right(7), out);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push('{');
+            for (at, (name, value)) in members.iter().enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                quoted(name, out);
+                out.push(':');
+                write(value, which.rotate_right(11), out);
+            }
+            out.push('}');
+        }
+        other => out.push_str(&other.to_string()),
     }
 }
 

@@ -41,6 +41,23 @@ impl<'a> Text<'a> {
         if self.escaped { self.bytes() == other } else { self.raw == other }
     }
 
+    /// Whether what it says begins so, in letters of any case.
+    pub fn begins(&self, beginning: &[u8]) -> bool {
+        let mut left = Some(beginning);
+        let mut part = |part: &[u8]| {
+            left = left.and_then(|left| {
+                let (here, later) = left.split_at(left.len().min(part.len()));
+                part.get(..here.len())?.eq_ignore_ascii_case(here).then_some(later)
+            });
+        };
+        if self.escaped {
+            self.for_each(part)
+        } else {
+            part(self.raw)
+        }
+        left == Some(b"")
+    }
+
     /// What it says. A surrogate without its other half comes as three bytes that are no UTF-8 (WTF-8), so that no two
     /// strings become one.
     pub fn bytes(&self) -> Cow<'a, [u8]> {

@@ -32,6 +32,7 @@ fn provider(weights: &[u32]) -> Provider {
         headers: Vec::new(),
         speaks: Vec::new(),
         enabled: true,
+        lacks: None,
     }
 }
 

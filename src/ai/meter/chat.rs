@@ -18,7 +18,7 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<Event,
                     meter.heard = true;
                     while reader.element()? {
                         choices += 1;
-                        let choice = choice(meter, reader)?;
+                        let choice = choice(meter, reader, Of::Chunk)?;
                         content |= choice.content;
                         ended |= choice.ended;
                     }
@@ -53,6 +53,13 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<Event,
     })
 }
 
+/// What a choice is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Chunk,
+    Whole,
+}
+
 /// What one choice has.
 #[derive(Default)]
 pub(super) struct Choice {
@@ -60,8 +67,8 @@ pub(super) struct Choice {
     pub(super) ended: bool,
 }
 
-/// Takes in a choice of a chunk or of a whole answer.
-pub(super) fn choice(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<Choice, Fault> {
+/// Takes in a choice.
+pub(super) fn choice(meter: &mut Meter, reader: &mut Reader<'_>, of: Of) -> Result<Choice, Fault> {
     let mut choice = Choice::default();
     let mut index = 0;
     let mut reason = None;
@@ -74,8 +81,8 @@ pub(super) fn choice(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<Choic
             b"delta" | b"message" => choice.content |= delta(meter, reader)?,
             b"text" => choice.content |= meter.said(reader)?,
             b"finish_reason" => reason = reader.maybe_string()?.filter(|reason| !reason.is_empty()),
-            // Moonshot's place for it.
-            b"usage" => drop(take_usage(meter, reader)?),
+            // Moonshot's place for it in a stream.
+            b"usage" if of == Of::Chunk => drop(take_usage(meter, reader)?),
             _ => reader.skip()?,
         }
     }
@@ -145,9 +152,8 @@ fn function(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
     Ok(any)
 }
 
-/// Takes in usage; what comes later counts. `false`: it was null, or said nothing.
+/// Takes in usage. `false`: it was null, or said nothing.
 fn take_usage(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
     let counted = usage::openai(reader)?;
-    meter.usage = counted.or(meter.usage);
-    Ok(counted.is_some())
+    Ok(meter.counted(counted))
 }

@@ -13,7 +13,7 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<Event,
         match key.raw() {
             b"candidates" => content |= candidates(meter, reader, &mut ended)?,
             b"promptFeedback" => ended |= blocked(meter, reader)?,
-            b"usageMetadata" => meter.usage = usage::gemini(reader)?.or(meter.usage),
+            b"usageMetadata" => drop(meter.counted(usage::gemini(reader)?)),
             b"modelVersion" => meter.named(reader)?,
             b"error" => failed |= is_something(reader)?,
             b"success" => failed |= reader.maybe_bool()? == Some(false),

@@ -15,7 +15,7 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>, name: &[u8]) -> 
             b"type" => kind = reader.maybe_string()?,
             b"delta" => delta = reader.maybe_string()?,
             b"response" => answer(meter, reader)?,
-            b"usage" => meter.usage = usage::openai(reader)?.or(meter.usage),
+            b"usage" => drop(meter.counted(usage::openai(reader)?)),
             b"error" => failed |= is_something(reader)?,
             b"success" => failed |= reader.maybe_bool()? == Some(false),
             _ => reader.skip()?,
@@ -64,7 +64,7 @@ fn answer(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
         match key.raw() {
             b"model" => meter.named(reader)?,
             b"service_tier" => meter.tiered(reader)?,
-            b"usage" => meter.usage = usage::openai(reader)?.or(meter.usage),
+            b"usage" => drop(meter.counted(usage::openai(reader)?)),
             b"status" => drop(status(meter, reader)?),
             b"incomplete_details" => incomplete(meter, reader)?,
             _ => reader.skip()?,

@@ -177,7 +177,8 @@ fn a_messages_stream_is_understood() {
     assert_eq!(kinds[..4], [Startup, Startup, Startup, Content]);
     assert_eq!(kinds[4..9], [Content, Kind::Other, Startup, Content, Content]);
     assert_eq!(kinds[9..], [Startup, Content, Kind::Other, Terminal]);
-    let usage = Usage { input: 35, cache_read: 3, cache_write: 7, output: 15, reasoning: 0, ..Usage::default() };
+    let counted = Usage { input: 35, cache_read: 3, cache_write: 7, output: 15, ..Usage::default() };
+    let usage = Usage { cache_time_unsaid: true, ..counted };
     assert_eq!((meter.usage(), meter.model(), meter.finish()), (Some(usage), Some("claude"), Some("tool_use")));
     assert_eq!((meter.output_chars(), meter.is_terminal()), (4 + 5 + 7 + 7, true));
 }
@@ -327,9 +328,6 @@ fn usage_is_found_where_others_put_it() {
     );
     // Or leave one of the numbers to be reckoned.
     assert_eq!(usage(r#"{"choices":[],"usage":{"completion_tokens":4,"total_tokens":17}}"#), Some((13, 4)));
-    let unsaid = |event: &str| watch(Chat, &data(&[event])).1.usage().unwrap().input_unsaid;
-    assert!(unsaid(r#"{"choices":[],"usage":{"completion_tokens":4}}"#));
-    assert!(!unsaid(r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":4}}"#));
     assert_eq!(usage(r#"{"choices":[],"usage":{}}"#), None);
     assert_eq!(kind(Chat, r#"{"choices":[],"usage":{}}"#), Kind::Startup);
     let deepseek = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"prompt_cache_hit_tokens":8,"prompt_cache_miss_tokens":1}}"#;
@@ -543,4 +541,90 @@ fn sound_that_is_counted_by_its_length_has_ten_tokens_a_second() {
     let whole =
         whole(Other, Operation::Transcription, br#"{"text":"four","usage":{"type":"duration","seconds":61}}"#).unwrap();
     assert_eq!((whole.usage.unwrap().input, whole.output_chars), (610, 4));
+}
+
+#[test]
+fn what_other_models_advised_is_told_apart_by_their_names() {
+    let advice = |model: &str, input: u64| {
+        format!(
+            r#"{{"type":"advisor_message","model":"{model}","input_tokens":{input},"output_tokens":50,"cache_read_input_tokens":5}}"#
+        )
+    };
+    let steps = [advice("opus", 1_000), advice("opus", 2_000), advice("", 7), advice("haiku", 100)].join(",");
+    let event = format!(
+        r#"{{"type":"message_delta","usage":{{"input_tokens":300,"output_tokens":40,"iterations":[{{"type":"message","input_tokens":300,"output_tokens":40}},{steps}]}}}}"#
+    );
+    let usage = watch(Messages, &data(&[event.as_str(), event.as_str()])).1.usage().unwrap();
+    assert_eq!((usage.input, usage.output), (300 + 3_107 + 20, 40 + 200));
+    let told: Vec<_> = usage.advice.iter().map(|by| (&*by.model, by.input, by.cache_read, by.output)).collect();
+    assert_eq!(told, [("opus", 3_010, 10, 100), ("haiku", 105, 5, 50)]);
+    assert_eq!((usage.unadvised().input, usage.unadvised().output), (300 + 12, 40 + 50));
+
+    let many: Vec<_> = (0..20).map(|number| advice(&format!("m{number}"), 10)).collect();
+    let event = format!(
+        r#"{{"type":"message_delta","usage":{{"input_tokens":300,"output_tokens":40,"iterations":[{}]}}}}"#,
+        many.join(",")
+    );
+    let usage = watch(Messages, &data(&[event.as_str()])).1.usage().unwrap();
+    assert_eq!(
+        (usage.input, usage.output),
+        (300 + 20 * 15, 40 + 20 * 50),
+        "none of more than there is room for is lost"
+    );
+}
+
+#[test]
+fn what_was_written_to_the_cache_is_known_by_its_parts_alone() {
+    let usage = |of: &str| {
+        let event = format!(r#"{{"type":"message_delta","usage":{{"input_tokens":3,"output_tokens":4,{of}}}}}"#);
+        watch(Messages, &data(&[event.as_str()])).1.usage().unwrap()
+    };
+    let parts = usage(r#""cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":20}"#);
+    assert_eq!((parts.input, parts.cache_write, parts.cache_write_1h, parts.cache_time_unsaid), (123, 120, 20, false));
+    let whole = usage(r#""cache_creation_input_tokens":120"#);
+    assert_eq!((whole.input, whole.cache_write, whole.cache_write_1h, whole.cache_time_unsaid), (123, 120, 0, true));
+}
+
+#[test]
+fn what_was_counted_once_of_an_answer_stays_counted() {
+    let counted = |dialect, events: &[&str]| {
+        let usage = watch(dialect, &data(events)).1.usage().unwrap();
+        (usage.input, usage.output)
+    };
+    let chat = |of: &str| format!(r#"{{"choices":[],"usage":{{{of}}}}}"#);
+    let (first, none) =
+        (chat(r#""prompt_tokens":1000,"completion_tokens":700"#), chat(r#""prompt_tokens":0,"completion_tokens":0"#));
+    assert_eq!(counted(Chat, &[&first, &none]), (1_000, 700));
+    let gemini = |of: &str| format!(r#"{{"candidates":[],"usageMetadata":{{{of}}}}}"#);
+    let first = gemini(r#""promptTokenCount":10,"candidatesTokenCount":3000"#);
+    assert_eq!(counted(Gemini, &[&first, &gemini(r#""promptTokenCount":10,"totalTokenCount":10"#)]), (10, 3_000));
+    let response = |of: &str| format!(r#"{{"type":"response.completed","response":{{"usage":{{{of}}}}}}}"#);
+    let first = response(r#""input_tokens":9,"output_tokens":8"#);
+    assert_eq!(counted(Responses, &[&first, &response(r#""input_tokens":0,"output_tokens":0"#)]), (9, 8));
+}
+
+#[test]
+fn what_gemini_counts_in_the_total_alone_is_counted() {
+    let usage = |of: &str| {
+        let event = format!(r#"{{"candidates":[],"usageMetadata":{{{of}}}}}"#);
+        let usage = watch(Gemini, &data(&[event.as_str()])).1.usage().unwrap();
+        (usage.input, usage.output)
+    };
+    assert_eq!(usage(r#""promptTokenCount":10,"candidatesTokenCount":30,"totalTokenCount":940"#), (10, 930));
+    assert_eq!(usage(r#""candidatesTokenCount":30,"totalTokenCount":940"#), (910, 30));
+    assert_eq!(usage(r#""promptTokenCount":10,"candidatesTokenCount":30,"totalTokenCount":40"#), (10, 30));
+}
+
+#[test]
+fn only_the_outermost_usage_of_a_whole_answer_counts() {
+    let choice = r#"{"index":0,"message":{"content":"a"},"usage":{"prompt_tokens":1,"completion_tokens":90000}}"#;
+    for body in [
+        format!(r#"{{"usage":{{"prompt_tokens":1000,"completion_tokens":700}},"choices":[{choice}]}}"#),
+        format!(r#"{{"choices":[{choice}],"usage":{{"prompt_tokens":1000,"completion_tokens":700}}}}"#),
+    ] {
+        let usage = whole(Chat, Operation::Chat, body.as_bytes()).unwrap().usage.unwrap();
+        assert_eq!((usage.input, usage.output), (1_000, 700), "{body}");
+    }
+    let body = format!(r#"{{"choices":[{choice}]}}"#);
+    assert_eq!(whole(Chat, Operation::Chat, body.as_bytes()).unwrap().usage, None);
 }

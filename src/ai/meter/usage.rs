@@ -2,14 +2,14 @@
 
 use crate::ai::estimate;
 use crate::ai::json::{Fault, Reader};
-use crate::ai::usage::{ServiceTier, Usage};
+use crate::ai::usage::{Advice, ServiceTier, Usage};
 
 /// As OpenAI counts: cached tokens are among those of the prompt, reasoning among those of the answer. The names are those
 /// of Chat, Completions and embeddings, of Responses and images, and what others have put beside them. `None`: there are
 /// no tokens in it.
 pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
     let mut usage = Usage::default();
-    let (mut counted, mut input_said) = (false, false);
+    let (mut counted, mut input_said, mut input_wrong) = (false, false, false);
     let mut total = None;
     let mut seconds = None;
     if !reader.maybe_object()? {
@@ -57,17 +57,15 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
                 (*place, counted) = (tokens, true);
                 input_said |= is_input;
             }
-            None => usage.input_unsaid |= is_input,
+            None => input_wrong |= is_input,
         }
     }
-    // No prompt is free because its provider forgot it.
-    usage.input_unsaid |= counted && !input_said && total.is_none();
     if let Some(total) = total {
         let parts = usage.total();
         if !counted {
             // Rerankers tell nothing else.
             usage.input = total;
-        } else if !input_said && !usage.input_unsaid {
+        } else if !input_said && !input_wrong {
             usage.input = total.saturating_sub(usage.output);
         } else if total > parts {
             // Some count reasoning in the total alone.
@@ -76,6 +74,7 @@ pub(super) fn openai(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
     }
     if let Some(seconds) = seconds.filter(|_| !counted && total.is_none()) {
         usage.input = estimate::of_sound(seconds);
+        usage.audio_input = usage.input;
     }
     Ok((counted || total.is_some() || seconds.is_some()).then(|| usage.bounded()))
 }
@@ -110,28 +109,24 @@ fn details(usage: &mut Usage, side: Side, reader: &mut Reader<'_>) -> Result<(),
     Ok(())
 }
 
+/// Bytes of a model's name that is looked up.
+const LONGEST_NAME: usize = 256;
+
 /// As Anthropic counts: what was read from the cache and written to it stands beside the input. In a stream the numbers
 /// come in parts, each for the whole answer so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Anthropic {
     input: u64,
     cache_read: u64,
     cache_write: u64,
+    cache_write_5m: u64,
     cache_write_1h: u64,
     output: u64,
     reasoning: u64,
-    input_unsaid: bool,
     tier: Option<ServiceTier>,
-    besides: Besides,
-}
-
-/// What was done besides the answer, and its own counts leave out: prompts that were made shorter, advice of another model.
-#[derive(Debug, Clone, Copy, Default)]
-struct Besides {
-    input: u64,
-    cache_read: u64,
-    cache_write: u64,
-    output: u64,
+    /// What was done besides the answer, and its own counts leave out: prompts that were made shorter (without a name), advice
+    /// of other models.
+    besides: Vec<Advice>,
 }
 
 impl Anthropic {
@@ -142,14 +137,19 @@ impl Anthropic {
             return Ok(false);
         }
         while let Some(key) = reader.key()? {
-            let is_input = key.is(b"input_tokens");
             let place = match key.raw() {
                 b"input_tokens" => &mut self.input,
                 b"cache_read_input_tokens" => &mut self.cache_read,
                 b"cache_creation_input_tokens" => &mut self.cache_write,
                 b"output_tokens" => &mut self.output,
                 b"iterations" => {
-                    self.besides = besides(reader)?;
+                    let later = besides(reader)?;
+                    let sum = |all: &[Advice]| {
+                        all.iter().map(|one| u128::from(one.input) + u128::from(one.output)).sum::<u128>()
+                    };
+                    if sum(&later) >= sum(&self.besides) {
+                        self.besides = later;
+                    }
                     continue;
                 }
                 b"output_tokens_details" => {
@@ -173,9 +173,8 @@ impl Anthropic {
                     continue;
                 }
             };
-            match reader.maybe_count()? {
-                Some(tokens) => (*place, counted) = ((*place).max(tokens), true),
-                None => self.input_unsaid |= is_input,
+            if let Some(tokens) = reader.maybe_count()? {
+                (*place, counted) = ((*place).max(tokens), true);
             }
         }
         Ok(counted)
@@ -187,42 +186,52 @@ impl Anthropic {
             return Ok(());
         }
         while let Some(key) = reader.key()? {
-            if key.raw() == b"ephemeral_1h_input_tokens" {
-                self.cache_write_1h = self.cache_write_1h.max(reader.maybe_count()?.unwrap_or(0));
-            } else {
-                reader.skip()?;
-            }
+            let place = match key.raw() {
+                b"ephemeral_5m_input_tokens" => &mut self.cache_write_5m,
+                b"ephemeral_1h_input_tokens" => &mut self.cache_write_1h,
+                _ => {
+                    reader.skip()?;
+                    continue;
+                }
+            };
+            *place = (*place).max(reader.maybe_count()?.unwrap_or(0));
         }
         Ok(())
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let Besides { input, cache_read, cache_write, output } = self.besides;
-        let cache_read = self.cache_read.saturating_add(cache_read);
-        let cache_write = self.cache_write.saturating_add(cache_write);
-        let usage = Usage {
-            input: self.input.saturating_add(input).saturating_add(cache_read).saturating_add(cache_write),
-            cache_read,
+        let told = self.cache_write_5m.saturating_add(self.cache_write_1h);
+        let cache_write = self.cache_write.max(told);
+        let mut usage = Usage {
+            input: self.input.saturating_add(self.cache_read).saturating_add(cache_write),
+            cache_read: self.cache_read,
             cache_write,
             cache_write_1h: self.cache_write_1h,
-            output: self.output.saturating_add(output),
+            cache_time_unsaid: told == 0 && cache_write > 0,
+            output: self.output,
             reasoning: self.reasoning,
-            input_unsaid: self.input_unsaid,
             tier: self.tier,
             ..Usage::default()
         };
+        for one in &self.besides {
+            usage += one.usage(None);
+            if !one.model.is_empty() {
+                let _ = usage.advised(one.clone());
+            }
+        }
         usage.bounded()
     }
 }
 
-/// Those steps of an answer that are not counted with it. Each `message` is.
-fn besides(reader: &mut Reader<'_>) -> Result<Besides, Fault> {
-    let mut sum = Besides::default();
+/// Those steps of an answer that are not counted with it, with all that they read as their input. Each `message` is counted.
+fn besides(reader: &mut Reader<'_>) -> Result<Vec<Advice>, Fault> {
+    // One for each model, and one for no other model, which all go to of which there are too many.
+    let mut all = Usage { advice: vec![Advice::default()], ..Usage::default() };
     if !reader.maybe_array()? {
-        return Ok(sum);
+        return Ok(all.advice);
     }
     while reader.element()? {
-        let (mut one, mut kind) = (Besides::default(), None);
+        let (mut one, mut kind) = (Advice::default(), None);
         if !reader.maybe_object()? {
             continue;
         }
@@ -236,6 +245,12 @@ fn besides(reader: &mut Reader<'_>) -> Result<Besides, Fault> {
                     kind = reader.maybe_string()?;
                     continue;
                 }
+                b"model" => {
+                    let name = reader.maybe_string()?;
+                    let name = name.as_ref().and_then(|name| name.str()).filter(|name| name.len() <= LONGEST_NAME);
+                    one.model = name.unwrap_or_default().into();
+                    continue;
+                }
                 _ => {
                     reader.skip()?;
                     continue;
@@ -243,21 +258,25 @@ fn besides(reader: &mut Reader<'_>) -> Result<Besides, Fault> {
             };
             *place = reader.maybe_count()?.unwrap_or(0);
         }
-        if kind.is_some_and(|kind| matches!(kind.raw(), b"compaction" | b"advisor_message")) {
-            sum.input = sum.input.saturating_add(one.input);
-            sum.cache_read = sum.cache_read.saturating_add(one.cache_read);
-            sum.cache_write = sum.cache_write.saturating_add(one.cache_write);
-            sum.output = sum.output.saturating_add(one.output);
+        one.input = one.input.saturating_add(one.cache_read).saturating_add(one.cache_write);
+        match kind.as_ref().map(|kind| kind.raw()) {
+            Some(b"advisor_message") => {}
+            Some(b"compaction") => one.model = "".into(),
+            _ => continue,
+        }
+        if let Err(one) = all.advised(one) {
+            let _ = all.advised(Advice { model: "".into(), ..one });
         }
     }
-    Ok(sum)
+    Ok(all.advice)
 }
 
 /// As Gemini counts: thoughts stand beside the candidates, prompts of tools beside the prompt, cached content within it.
 pub(super) fn gemini(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
     let mut usage = Usage::default();
     let mut cached = Kinds::default();
-    let mut counted = false;
+    let (mut counted, mut input_said, mut input_wrong) = (false, false, false);
+    let mut total = 0;
     if !reader.maybe_object()? {
         return Ok(None);
     }
@@ -291,10 +310,11 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
             _ => {}
         }
         let Some(tokens) = reader.maybe_count()? else {
-            usage.input_unsaid |= name == b"promptTokenCount";
+            input_wrong |= name == b"promptTokenCount";
             continue;
         };
         counted = true;
+        input_said |= name == b"promptTokenCount";
         match name {
             b"promptTokenCount" | b"toolUsePromptTokenCount" => usage.input = usage.input.saturating_add(tokens),
             b"candidatesTokenCount" => usage.output = usage.output.saturating_add(tokens),
@@ -303,7 +323,16 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Result<Option<Usage>, Fault> {
                 usage.reasoning = tokens;
             }
             b"cachedContentTokenCount" => usage.cache_read = tokens,
+            b"totalTokenCount" => total = tokens,
             _ => {}
+        }
+    }
+    // What none of the parts says is still used.
+    if total > usage.total() {
+        if input_said || input_wrong {
+            usage.output = total - usage.input;
+        } else {
+            usage.input = total - usage.output;
         }
     }
     usage.audio_input = usage.audio_input.saturating_sub(cached.audio);

@@ -63,13 +63,13 @@ fn read(meter: &mut Meter, operation: Operation, reader: &mut Reader<'_>) -> Res
             (b"model" | b"modelVersion", _) => meter.named(reader)?,
             (b"service_tier", _) => meter.tiered(reader)?,
             (b"usage", Dialect::Messages) => messages::take_usage(meter, reader)?,
-            (b"usage", _) => meter.usage = usage::openai(reader)?.or(meter.usage),
-            (b"usageMetadata", _) => meter.usage = usage::gemini(reader)?.or(meter.usage),
-            (b"meta", Dialect::Other) => meter.usage = usage::cohere(reader)?.or(meter.usage),
+            (b"usage", _) => drop(meter.counted(usage::openai(reader)?)),
+            (b"usageMetadata", _) => drop(meter.counted(usage::gemini(reader)?)),
+            (b"meta", Dialect::Other) => drop(meter.counted(usage::cohere(reader)?)),
             (b"choices", Dialect::Chat | Dialect::Completions) => {
                 if reader.maybe_array()? {
                     while reader.element()? {
-                        chat::choice(meter, reader)?;
+                        chat::choice(meter, reader, chat::Of::Whole)?;
                     }
                 }
             }

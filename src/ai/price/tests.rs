@@ -3,6 +3,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ai::usage::Advice;
 use crate::config::ai::{Prices as Configured, Vendor, snapshot_of};
 use crate::config::{Config, Environment, Overrides, parse};
 
@@ -117,7 +118,7 @@ fn a_name_and_its_snapshots_have_a_price_and_its_neighbours_have_none() {
     assert_eq!(input(&prices, ANTHROPIC, "gpt-4o"), None, "of another vendor");
     assert_eq!(input(&prices, GEMINI, "models/gemini-2.5-pro-001"), Some(1_250_000));
     assert_eq!(input(&prices, GEMINI, "gemini-2.5-pro-preview-06-05"), None);
-    assert_eq!(prices.version(), "2026-11-28");
+    assert_eq!(prices.table().0, "2026-11-28");
 }
 
 #[test]
@@ -223,6 +224,25 @@ fn a_long_prompt_costs_more_for_the_whole_request() {
 }
 
 #[test]
+fn what_another_model_advised_costs_what_that_one_does() {
+    let adviser = Price { input: 15_000_000, output: 75_000_000, ..Price::FREE };
+    let by = |model: &str| {
+        let mut usage = Usage { input: 1_100, output: 110, ..Usage::default() };
+        usage.advised(Advice { model: model.into(), input: 1_000, output: 100, ..Advice::default() }).unwrap();
+        usage
+    };
+    let own = [("gpt-4o", MODEL), ("opus", adviser)];
+    let cost = |unknown, usage: &Usage| prices(&own, unknown).cost(OPENAI, "gpt-4o", "gpt-4o", usage);
+    let itself = 100 * 2 + 10 * 8;
+    assert_eq!(cost(UnknownPrice::Block, &by("opus")), Some(itself + 15_000 + 7_500));
+    // Nobody knows what it costs: the dearer of what the configuration says of such and what the model itself costs.
+    let (cheap, dear) = (Price { input: 1_000_000, ..Price::FREE }, Price { input: 90_000_000, ..Price::FREE });
+    assert_eq!(cost(UnknownPrice::Block, &by("other")), Some(itself + 2_000 + 800));
+    assert_eq!(cost(UnknownPrice::Default(cheap), &by("other")), Some(itself + 2_000 + 800));
+    assert_eq!(cost(UnknownPrice::Default(dear), &by("other")), Some(itself + 90_000));
+}
+
+#[test]
 fn what_is_held_for_an_hour_and_sound_and_pictures_have_prices_of_their_own() {
     let price = Price {
         cache_write_1h: Some(4_000_000),
@@ -233,7 +253,6 @@ fn what_is_held_for_an_hour_and_sound_and_pictures_have_prices_of_their_own() {
         ..MODEL
     };
     let usage = Usage {
-        input_unsaid: false,
         input: 1_000,
         cache_read: 100,
         cache_write: 300,
@@ -245,6 +264,7 @@ fn what_is_held_for_an_hour_and_sound_and_pictures_have_prices_of_their_own() {
         audio_output: 20,
         image_output: 10,
         tier: None,
+        ..Usage::default()
     };
     // Input: 520 x 2.00 + 100 x 0.50 + 100 x 2.50 + 200 x 4.00 + 50 x 32.00 + 30 x 10.00.
     // Output: 370 x 8.00 + 100 x 8.00 + 20 x 64.00 + 10 x 40.00. In millionths.
@@ -314,8 +334,7 @@ proptest! {
         let (input, output) = (u64::from(input), u64::from(output));
         let part = |whole: u64, at: usize| whole * parts[at] / 100;
         let usage = Usage {
-            input_unsaid: false,
-            input,
+                input,
             cache_read: part(input, 0),
             cache_write: part(input, 1),
             cache_write_1h: part(input, 2),
@@ -326,12 +345,12 @@ proptest! {
             audio_output: part(output, 6),
             image_output: part(output, 0),
             tier: flex.then_some(ServiceTier::Flex),
+            ..Usage::default()
         };
         let usage = usage.bounded();
         prop_assert!(cost(&price, &usage) <= most(&price, &usage));
         let all = Usage {
-            input_unsaid: false,
-            input: u64::MAX,
+                input: u64::MAX,
             cache_read: u64::MAX,
             cache_write: u64::MAX,
             cache_write_1h: u64::MAX,
@@ -342,6 +361,7 @@ proptest! {
             audio_output: u64::MAX,
             image_output: u64::MAX,
             tier: usage.tier,
+            ..Usage::default()
         };
         let huge = Price { input: u64::MAX, output: u64::MAX, ..Price::FREE };
         prop_assert_eq!(cost(&huge, &all), u64::MAX);

@@ -2,12 +2,18 @@
 
 use memchr::memchr2;
 
+/// How many bytes of blank lines between events are one frame.
+const MOST_BLANK: u16 = 4096;
+
 /// Looks for the end of one frame after the other. It stands at the end of what it has seen.
 ///
 /// A `\r` that may end a frame is looked at twice: where `\r\n` ends the lines, its `\n` belongs to the frame, so one more
 /// byte is waited for. Where the line before ended with a bare `\r`, waiting would hold every event back until the next
 /// one comes, so the frame ends there, and should a `\n` follow, it is the beginning of the next frame, where it means
 /// nothing. Which of both it is depends on the stream alone, never on its chunks.
+///
+/// More blank lines than one are a frame of their own, which ends where something else begins, or when it is long: one byte
+/// a frame would make of a stream of them many times its length.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Finder {
     at: At,
@@ -17,8 +23,12 @@ pub(super) struct Finder {
 
 #[derive(Debug, Clone, Copy, Default)]
 enum At {
-    /// The beginning of a line.
+    /// The beginning of a frame.
     #[default]
+    Start,
+    /// Behind so many bytes of blank lines, and nothing else.
+    Blank(u16),
+    /// The beginning of a line.
     Line,
     /// Within a line.
     Within,
@@ -36,6 +46,22 @@ impl Finder {
         let mut i = 0;
         loop {
             match self.at {
+                At::Start => {
+                    let is_blank = matches!(bytes.get(i)?, b'\n' | b'\r');
+                    self.at = if is_blank { At::Blank(0) } else { At::Within };
+                }
+                At::Blank(MOST_BLANK) => {
+                    *self = Self::default();
+                    return Some(i);
+                }
+                At::Blank(len) => {
+                    if !matches!(bytes.get(i)?, b'\n' | b'\r') {
+                        *self = Self::default();
+                        return Some(i);
+                    }
+                    self.at = At::Blank(len + 1);
+                    i += 1;
+                }
                 At::Line => match bytes.get(i)? {
                     b'\n' => {
                         *self = Self::default();

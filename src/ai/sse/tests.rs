@@ -81,6 +81,16 @@ fn other_fields_and_comments_are_frames_without_data() {
 }
 
 #[test]
+fn a_run_of_blank_lines_is_one_frame_up_to_a_bound() {
+    let lens = |stream: String| -> Vec<usize> {
+        let chunks = stream.as_bytes().chunks(7);
+        decode(MAX_EVENT, chunks).0.iter().map(|frame| frame.0.len()).collect()
+    };
+    assert_eq!(lens("data: a\n\n\n\r\n\rdata: b\n\n".to_owned()), [9, 4, 9]);
+    assert_eq!(lens(format!("{}data: b\n\n\n", "\n".repeat(10_000))), [4096, 4096, 1808, 9, 1]);
+}
+
+#[test]
 fn the_end_of_a_stream_is_known() {
     let mut decoder = Decoder::new(MAX_EVENT);
     decoder.push(Bytes::from_static(b"data: [DONE]\n\ndata: [DONE] \n\n"));
@@ -144,11 +154,15 @@ fn what_is_left_can_be_closed_so_that_more_may_follow() {
         let (frames, _) = decode(MAX_EVENT, [both.as_slice()]);
         assert_eq!((frames.len(), frames[1].2.as_slice()), (2, b"b".as_slice()), "{rest:?}");
     }
-    for whole in ["data: a\n\n", "data: a\r\n\r\n", "data: a\r\r", "\n"] {
+    for whole in ["data: a\n\n", "data: a\r\n\r\n", "data: a\r\r"] {
         let mut decoder = Decoder::new(MAX_EVENT);
         decoder.push(Bytes::from_static(whole.as_bytes()));
         assert_eq!(decoder.next().unwrap().unwrap().into_closed(), whole);
     }
+    let mut blank = Decoder::new(MAX_EVENT);
+    blank.push(Bytes::from_static(b"\n"));
+    assert!(blank.next().is_none(), "more of them may follow");
+    assert_eq!(blank.finish().unwrap().into_closed(), "\n");
 }
 
 #[test]

@@ -28,8 +28,8 @@ pub(super) enum Limits {
 pub(super) struct Account {
     /// The key under `limits`.
     limit: String,
-    /// Who the limit counts: a caller's id (token:ID for a token's), an address, a route, a model, or the value of a header;
-    /// to be left out where all count together.
+    /// Who the limit counts: a caller's id (token:ID for a token's), what its metadata says, an address, a route, a model, or
+    /// the value of a header; '' for all who have none; to be left out where all count together.
     #[arg(long, value_name = "WHO")]
     key: Option<String>,
 }
@@ -73,7 +73,11 @@ fn list(limit: &str, listed: &AccountsShown) -> String {
         return format!("{limit}: nothing is used of it");
     }
     let row = |account: &AccountShown, index: usize, budget: &BudgetShown| {
-        let who = account.key.as_deref().unwrap_or("(not known by name)");
+        let who = match account.key.as_deref() {
+            Some("") => "'' (all who have none)",
+            Some(who) => who,
+            None => "(not known by name)",
+        };
         let left = over(budget).map_or_else(|| amount(budget, budget.remaining), |over| format!("{over} over"));
         [
             if index == 0 { who.to_owned() } else { String::new() },

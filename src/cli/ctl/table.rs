@@ -196,6 +196,7 @@ mod tests {
             name: "openai".to_owned(),
             kind: "openai".to_owned(),
             enabled: false,
+            off: Some("there is no key".to_owned()),
             keys: Vec::new(),
             breakers: Vec::new(),
         });
@@ -203,7 +204,7 @@ mod tests {
         let text = show(&status);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with(", draining"), "{text}");
-        let off = "provider openai is off: it has no key, or is switched off";
+        let off = "provider openai is off: there is no key";
         assert_eq!(
             lines[1..6],
             ["last reload refused:", "  a.yaml:1:1: no", "    | x", off, "pool app has no usable member"]

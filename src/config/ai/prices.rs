@@ -67,15 +67,31 @@ impl Seller {
         asked: &str,
         now: u64,
     ) -> Option<&'a Price> {
+        self.find(table, own, provider, served, asked, now).map(|found| found.price)
+    }
+
+    /// The same, and where it was found.
+    pub fn find<'a, 'n>(
+        self,
+        table: &'a PriceTable,
+        own: &'a OwnPrices,
+        provider: &str,
+        served: &'n str,
+        asked: &'n str,
+        now: u64,
+    ) -> Option<FoundPrice<'a, 'n>> {
         let served = served.strip_prefix("models/").unwrap_or(served);
-        let listed = |name: &str| match self {
-            Self::Vendor(vendor) => table.get(vendor, name, now),
+        let found = |price, name, place| FoundPrice { price, name, place };
+        let alone = |name: &'n str| own.of(provider, name).map(|price| found(price, name, PricePlace::File));
+        let of_file = |name: &'n str| own.named(name).map(|price| found(price, name, PricePlace::File));
+        let listed = |name: &'n str| match self {
+            Self::Vendor(vendor) => table.get(vendor, name, now).map(|price| found(price, name, PricePlace::Table)),
             Self::Nobody | Self::Unknown => None,
         };
-        let named = |name: &str| own.of(provider, name).or_else(|| own.named(name)).or_else(|| listed(name));
-        let by_client = || own.named(asked).or_else(|| own.named(snapshot_of(asked)?));
-        let free = (self == Self::Nobody).then_some(&Price::FREE);
-        named(served).or_else(|| named(snapshot_of(served)?)).or_else(by_client).or(free)
+        let named = |name: &'n str| alone(name).or_else(|| of_file(name)).or_else(|| listed(name));
+        let by_client = || of_file(asked).or_else(|| of_file(snapshot_of(asked)?));
+        let free = || (self == Self::Nobody).then(|| found(&Price::FREE, served, PricePlace::OwnServer));
+        named(served).or_else(|| named(snapshot_of(served)?)).or_else(by_client).or_else(free)
     }
 }
 
@@ -111,6 +127,30 @@ fn split(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("", name))
 }
 
+/// A price, and where it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundPrice<'a, 'n> {
+    /// What it is.
+    pub price: &'a Price,
+    /// The name that it is for.
+    pub name: &'n str,
+    /// Where it stands.
+    pub place: PricePlace,
+}
+
+/// Where a price stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PricePlace {
+    /// In the configuration, for this model.
+    File,
+    /// In the table of list prices.
+    Table,
+    /// Nowhere: the server is one's own.
+    OwnServer,
+    /// In the configuration, for models without a price.
+    Unknown,
+}
+
 /// The name of the model that `name` is a snapshot of, when it is one.
 pub fn snapshot_of(name: &str) -> Option<&str> {
     if let Some(base) = name.strip_suffix("-latest") {
@@ -140,6 +180,8 @@ pub fn snapshot_of(name: &str) -> Option<&str> {
 pub struct PriceTable {
     /// Which one it is.
     pub version: String,
+    /// Of which day it is; empty: that is not told.
+    pub date: String,
     prices: HashMap<Vendor, HashMap<String, Vec<Dated>>>,
 }
 
@@ -154,7 +196,7 @@ struct Dated {
 impl PriceTable {
     /// One without prices.
     pub fn new(version: String) -> Self {
-        Self { version, prices: HashMap::new() }
+        Self { version, ..Self::default() }
     }
 
     /// Adds a price that holds from `from` on, in milliseconds since the epoch (0: always), until a later one does;

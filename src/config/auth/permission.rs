@@ -13,6 +13,7 @@
 //!
 //! Case counts. No word is longer than 64 bytes a part.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::Method;
@@ -163,6 +164,24 @@ impl Permission {
         let (service, verb) = word.split_once(':').ok_or(NotAPermission)?;
         let part = |text| pattern(text)?.ok_or(NotAPermission);
         Ok(Self::Named { service: part(service)?, verb: part(verb)? })
+    }
+
+    /// As it is written.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Admin => "admin".into(),
+            Self::Flat(flat) => flat.as_str().into(),
+            Self::Named { service, verb } => format!("{service}:{verb}").into(),
+        }
+    }
+
+    /// A text that lets `method` be used at the door of `service`, or wherever a route names none; see
+    /// [`Permissions::allows_service`] and [`Permissions::allows_method`].
+    pub fn text_of(method: &Method, service: Option<&str>) -> Cow<'static, str> {
+        match service {
+            Some(service) => format!("{service}:*").into(),
+            None => Flat::of(method).map_or("*", Flat::as_str).into(),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(in crate::config) struct RawAuth {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct RawApiKeys {
-    pub(in crate::config) header: Text,
+    pub(in crate::config) header: Option<OneOrMany<String>>,
     pub(in crate::config) file: Text,
     pub(in crate::config) keys: Option<OneOrMany<RawApiKey>>,
     pub(in crate::config) default_expiry: Text,

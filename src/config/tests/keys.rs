@@ -106,6 +106,43 @@ fn what_routes_ask_for_in_vain_is_refused() {
 }
 
 #[test]
+fn a_key_comes_in_one_header_or_in_any_of_a_list() {
+    let with_header = |header: &str| with(&format!("auth: {{ api_keys: {{ {header} keys: [] }} }}\n"));
+    let headers = |header: &str| config(&with_header(header)).auth.as_ref().unwrap().api_keys.clone().unwrap().headers;
+    assert_eq!(headers(""), ["x-api-key"]);
+    assert_eq!(headers("header: Api-Key,"), ["api-key"]);
+    assert_eq!(headers("header: [X-API-Key, api-key],"), ["x-api-key", "api-key"]);
+    let many: Vec<String> = (0..9).map(|n| format!("x-key-{n}")).collect();
+    for (header, told) in [
+        ("[]".to_owned(), "auth.api_keys.header: the list is empty"),
+        ("[x-a, X-A]".to_owned(), "auth.api_keys.header[1]: `X-A` stands here twice"),
+        ("[x-a, Cookie]".to_owned(), "auth.api_keys.header[1]: `Cookie` is not a header of its own"),
+        (format!("[{}]", many.join(", ")), "auth.api_keys.header: 9 headers are too many"),
+    ] {
+        assert_eq!(messages(&with_header(&format!("header: {header},"))), [told]);
+    }
+}
+
+#[test]
+fn keys_that_end_within_a_week_are_warned_of_at_once() {
+    let after =
+        |days: u64| jiff::Timestamp::try_from(crate::clock::wall() + Duration::from_secs(days * 86_400)).unwrap();
+    let key = |id: &str, more: &str| format!("{{ id: {id}, secret: {SECRET}-{id}, permissions: read, {more} }}");
+    let ends = |id: &str, days: u64| key(id, &format!("expires_at: {}", after(days)));
+    let told = |keys: &[String]| {
+        let keys = keys.join(", ");
+        warnings(&with(&format!("auth: {{ api_keys: {{ default_expiry: never, keys: [{keys}] }} }}\n")))
+    };
+    assert_eq!(told(&[ends("a", 8), key("b", "expires_at: 2098-01-01T00:00:00Z")]), [""; 0]);
+    assert_eq!(told(&[key("off", &format!("enabled: false, expires_at: {}", after(2)))]), [""; 0]);
+    let one = told(&[ends("a", 8), ends("b", 3)]);
+    assert!(one.len() == 1 && one[0].starts_with("auth.api_keys.keys: `b` ends soon, at "), "{one:?}");
+    let more = told(&[ends("a", 6), ends("b", 3), ends("c", 4)]);
+    assert!(more.len() == 1 && more[0].contains("`b` ends soon"), "{more:?}");
+    assert!(more[0].ends_with(", and 2 more within a week"), "{more:?}");
+}
+
+#[test]
 fn every_route_needs_a_caller_once_there_are_keys() {
     let text = format!(
         "{}auth: {{ api_keys: {{ default_expiry: never, keys: [{{ id: a, secret: {SECRET}, permissions: read }}] }} }}\n",

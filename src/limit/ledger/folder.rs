@@ -91,7 +91,7 @@ impl Folder {
             Ok((journal, bytes)) => (journal, bytes, false),
             // A full disk does not keep us from serving, with what is known: it is as if it had become full later.
             Err(error) if is_full(&error) => {
-                error!(target: "sluicegate::limit", "cannot write to {}: {error}; until there is room, what is used of tokens and money does not outlive the process", path.display());
+                error!(target: "sluicegate::limit", "cannot write to {}: {error}; until there is room, what is used of tokens and money does not outlive the process, and goes on with what was written before", path.display());
                 (File::options().write(true).open("/dev/null")?, 0, true)
             }
             Err(error) => return Err(error),
@@ -255,6 +255,9 @@ fn read_journals(path: &Path, seed: &Seed, first: u64, accounts: &mut Accounts, 
                 if journal.torn > 0 {
                     warn!(target: "sluicegate::limit", "the last {} bytes of {} are no whole record", journal.torn, file.display());
                 }
+                if journal.damaged > 0 {
+                    refused.push(damaged(&file, journal.damaged));
+                }
                 accounts.extend(journal.records.iter().map(|record| ((record.meter, record.key), record.saved)));
             }
             Err(reason) => refused.push(set_aside(&file, &reason, LACKING)),
@@ -308,7 +311,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Keeps a file that is not taken over under another name, and tells of it and its `consequence`. Returns what was told.
 fn set_aside(path: &Path, reason: &str, consequence: &str) -> String {
-    let kept = PathBuf::from(format!("{}.refused-{}", path.display(), clock::wall_millis()));
+    let kept = refused_name(path);
     let where_to = match fs::rename(path, &kept) {
         Ok(()) => format!("it is kept as {}", kept.display()),
         Err(error) => format!("it cannot be renamed: {error}"),
@@ -316,6 +319,27 @@ fn set_aside(path: &Path, reason: &str, consequence: &str) -> String {
     let told = format!("{} is not taken over: {reason}; {where_to}; {consequence}", path.display());
     error!(target: "sluicegate::limit", "{told}. A good copy of the directory may be put in its place while the gateway is stopped");
     told
+}
+
+/// Tells of a journal that is read although so many bytes of it are no records, and keeps it under another name, too: it is
+/// gone with the next state, and until then it counts. Returns what was told.
+fn damaged(path: &Path, bytes: usize) -> String {
+    let kept = refused_name(path);
+    let where_to = match fs::hard_link(path, &kept).or_else(|_| fs::copy(path, &kept).map(drop)) {
+        Ok(()) => format!("it is kept as {}", kept.display()),
+        Err(error) => format!("it cannot be kept: {error}"),
+    };
+    let told = format!(
+        "{} is damaged: {bytes} bytes of it cannot be read, what stands before and behind them is taken over; {where_to}; of accounts \
+         whose last change stood there, what was used since the change before is not counted",
+        path.display()
+    );
+    error!(target: "sluicegate::limit", "{told}");
+    told
+}
+
+fn refused_name(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.refused-{}", path.display(), clock::wall_millis()))
 }
 
 fn remove(path: &Path) {

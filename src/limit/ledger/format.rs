@@ -5,8 +5,9 @@
 //! refused), then records with a checksum each. A record says how an account stands, not what changed: reading one twice,
 //! or one that the state has already, does no harm, and the last of an account holds.
 //!
-//! A journal may end in the middle of a record, for the process or the machine may end there. What comes after the first
-//! record whose checksum is wrong is not read.
+//! A journal may end in the middle of a record, or in bytes that the machine never came to write (zeros), for the process or
+//! the machine may end there: it is torn. Any other bytes that are no record are damage. Checksums are made with the seed, so
+//! that what has a right one is a record wherever it begins: what stands behind the damage is read.
 
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,12 @@ const RECORD: usize = 40;
 
 /// Bytes of the checksum of a record.
 const CHECK: usize = 8;
+
+/// Bytes of both.
+const WHOLE: usize = RECORD + CHECK;
+
+/// So many bytes behind damage are looked at for a record that begins anywhere.
+const MOST_SEARCHED: usize = 1 << 20;
 
 /// Bytes of the digest at the end of the state.
 const DIGEST: usize = 32;
@@ -54,8 +61,10 @@ pub struct State {
 pub struct Journal {
     /// In the order in which they were written.
     pub records: Vec<Record>,
-    /// Bytes at its end that are no whole record.
+    /// Bytes at its end that were not written as a whole.
     pub torn: usize,
+    /// Other bytes that are no records.
+    pub damaged: usize,
 }
 
 /// The bytes of a state.
@@ -130,20 +139,42 @@ pub fn read_journal(bytes: &[u8], generation: u64, seed: &Seed) -> Result<Journa
     let Some(mut rest) = bytes.strip_prefix(head.as_slice()) else {
         // One that ended with its header has nothing to say.
         if head.starts_with(bytes) {
-            return Ok(Journal { records: Vec::new(), torn: bytes.len() });
+            return Ok(Journal { records: Vec::new(), torn: bytes.len(), damaged: 0 });
         }
         return Err("it does not belong to the state beside it");
     };
-    let mut records = Vec::with_capacity(rest.len() / (RECORD + CHECK));
-    while let Some((said, after)) = rest.split_first_chunk::<RECORD>() {
-        let Some((sum, after)) = after.split_first_chunk::<CHECK>() else { break };
-        if check(seed, said) != *sum {
-            break;
+    let mut records = Vec::with_capacity(rest.len() / WHOLE);
+    let mut damaged = 0;
+    loop {
+        while let Some((record, after)) = checked(rest, seed) {
+            records.push(record);
+            rest = after;
         }
-        records.extend(get(&mut said.as_slice()));
-        rest = after;
+        // Mostly bytes have changed and none are missing; the other search is long.
+        let aligned = (WHOLE..rest.len()).step_by(WHOLE);
+        let mut places = aligned.chain(1..rest.len().min(MOST_SEARCHED));
+        let next = places.find(|at| rest.get(*at..).is_some_and(|rest| checked(rest, seed).is_some()));
+        let Some(next) = next else { break };
+        damaged += next;
+        rest = rest.get(next..).unwrap_or_default();
     }
-    Ok(Journal { records, torn: rest.len() })
+    let torn = if is_torn(rest) { rest.len() } else { 0 };
+    Ok(Journal { records, torn, damaged: damaged + rest.len() - torn })
+}
+
+/// The record that `bytes` begin with, and what follows it; `None`: they begin with none.
+fn checked<'a>(bytes: &'a [u8], seed: &Seed) -> Option<(Record, &'a [u8])> {
+    let (mut said, after) = bytes.split_at_checked(RECORD)?;
+    let (sum, after) = after.split_first_chunk::<CHECK>()?;
+    if check(seed, said) != *sum {
+        return None;
+    }
+    Some((get(&mut said)?, after))
+}
+
+/// Whether the end of a journal is one that was not written as a whole.
+fn is_torn(end: &[u8]) -> bool {
+    end.len() < WHOLE || end.ends_with(&[0; CHECK])
 }
 
 /// The first bytes of a digest that only this ledger makes.
@@ -202,7 +233,7 @@ mod tests {
             let state = read_state(&write_state(generation, &seed, &records)).unwrap();
             prop_assert_eq!((state.generation, state.seed.bytes(), &state.records), (generation, seed.bytes(), &records));
             let journal = read_journal(&journal(&records, &seed), 7, &seed).unwrap();
-            prop_assert_eq!(journal, Journal { records, torn: 0 });
+            prop_assert_eq!(journal, Journal { records, torn: 0, damaged: 0 });
         }
 
         #[test]
@@ -217,21 +248,56 @@ mod tests {
         }
 
         #[test]
-        fn a_journal_is_read_up_to_where_it_is_whole(records in records(), cut: usize, flip in 0..=255_u8) {
+        fn a_journal_that_was_cut_off_is_read_up_to_there(records in records(), cut: usize, zeros in 0..200_usize) {
             let seed = Seed::default();
             let mut bytes = journal(&records, &seed);
             let head = begin_journal(7, &seed).len();
-            let cut = cut % (bytes.len() + 1);
-            if flip == 0 {
-                bytes.truncate(cut);
-            } else if let Some(byte) = bytes.get_mut(cut) {
-                *byte ^= flip;
-            }
-            let whole = cut.saturating_sub(head) / (RECORD + CHECK);
-            match read_journal(&bytes, 7, &seed) {
-                Ok(read) => prop_assert_eq!(&read.records, &records[..whole.min(records.len())]),
-                Err(_) => prop_assert!(flip != 0 && cut < head),
-            }
+            let cut = head + cut % (bytes.len() + 1 - head);
+            bytes.truncate(cut);
+            // As a file system has it that knew of a length and not of what was written.
+            let end = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+            let zeros = if end == 0 && zeros > CHECK { zeros } else { 0 };
+            bytes.resize(cut + zeros, 0);
+            let read = read_journal(&bytes, 7, &seed).unwrap();
+            let whole = (cut - head) / WHOLE;
+            prop_assert_eq!(&read.records, &records[..whole]);
+            prop_assert_eq!((read.torn, read.damaged), ((cut - head) % WHOLE + zeros, 0));
+        }
+
+        #[test]
+        fn of_a_journal_that_is_damaged_all_else_is_read(records in records(), at: usize, flip in 1..=255_u8) {
+            let seed = Seed::default();
+            let mut bytes = journal(&records, &seed);
+            let head = begin_journal(7, &seed).len();
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            let Some(bad) = at.checked_sub(head).map(|at| at / WHOLE) else {
+                prop_assert!(read_journal(&bytes, 7, &seed).is_err());
+                return Ok(());
+            };
+            let read = read_journal(&bytes, 7, &seed).unwrap();
+            let mut others = records.clone();
+            others.remove(bad);
+            prop_assert_eq!(&read.records, &others);
+            prop_assert_eq!(read.damaged + read.torn, WHOLE);
+            prop_assert!(read.torn == 0 || bad + 1 == records.len());
+        }
+
+        #[test]
+        fn bytes_that_are_missing_in_a_journal_cost_no_more_than_the_record_that_they_are_of(
+            records in records(), at: usize, missing in 1..RECORD,
+        ) {
+            let seed = Seed::default();
+            let mut bytes = journal(&records, &seed);
+            let head = begin_journal(7, &seed).len();
+            prop_assume!(!records.is_empty());
+            let bad = at % records.len();
+            let begin = head + bad * WHOLE;
+            bytes.drain(begin..begin + missing);
+            let read = read_journal(&bytes, 7, &seed).unwrap();
+            let mut others = records;
+            others.remove(bad);
+            prop_assert_eq!(read.records, others);
         }
 
         #[test]

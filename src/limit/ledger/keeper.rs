@@ -45,6 +45,8 @@ pub type Accounts = Box<dyn Fn(&mut dyn FnMut(Record)) + Send>;
 /// The keeper of a ledger. Dropped without [`Keeper::end`], it ends all the same.
 pub struct Keeper {
     notes: Arc<Notes>,
+    /// Whether its folder could be written to when it began.
+    writes: bool,
     thread: Option<JoinHandle<Result<Desk, Waited>>>,
 }
 
@@ -71,6 +73,11 @@ impl Keeper {
         let notes = Arc::new(Notes::default());
         let ledger = Arc::new(Ledger::kept(&folder, found, &notes, follows));
         Ok(Opened { folder, notes, ledger })
+    }
+
+    /// Whether its folder could be written to when it began. Where not, that was told.
+    pub fn writes(&self) -> bool {
+        self.writes
     }
 
     /// Writes everything, and waits until it is written.
@@ -129,7 +136,7 @@ impl Paused {
             None => Err(Waited { accounts, gauges }),
         };
         let thread = thread::Builder::new().name("limit-keeper".into()).spawn(run)?;
-        Ok(Keeper { notes, thread: Some(thread) })
+        Ok(Keeper { notes, writes: true, thread: Some(thread) })
     }
 }
 
@@ -197,6 +204,8 @@ impl Desk {
     fn new(folder: Folder, accounts: Accounts, gauges: Arc<LedgerGauges>) -> Self {
         let now = clock::now();
         folder.refused().iter().for_each(|what| gauges.refused(what.clone()));
+        // What was told of the folder when it was opened.
+        let told = folder.is_broken().then_some(now);
         gauges.trouble(folder.is_broken().then(|| "cannot write the limits: the disk is full".to_owned()));
         Self {
             folder,
@@ -209,14 +218,14 @@ impl Desk {
             state_bytes: 0,
             synced: now,
             saved: now,
-            told: None,
+            told,
         }
     }
 
     fn start(self, notes: Arc<Notes>) -> io::Result<Keeper> {
-        let of_thread = Arc::clone(&notes);
+        let (of_thread, writes) = (Arc::clone(&notes), !self.folder.is_broken());
         let thread = thread::Builder::new().name("limit-keeper".into()).spawn(move || Ok(self.run(&of_thread)))?;
-        Ok(Keeper { notes, thread: Some(thread) })
+        Ok(Keeper { notes, writes, thread: Some(thread) })
     }
 
     fn run(mut self, notes: &Notes) -> Self {

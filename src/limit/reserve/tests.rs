@@ -435,7 +435,7 @@ fn the_fullest_accounts_are_listed_by_the_names_that_are_known_and_the_rest_is_c
         gate.tokens(caller, 1).unwrap().settle(tokens(used));
     }
     drop(gate.tokens("nothing", 1).unwrap());
-    let limiter = gate.route.budgets().next().unwrap();
+    let limiter = &gate.route.budgets[0].1;
     let names = ["two", "nobody", "one"].map(str::to_owned);
     let fullest = limiter.fullest(3, names.into_iter(), gate.now);
     let told: Vec<_> = fullest.accounts.iter().map(|(who, of)| (who.as_deref(), of[0].used, of[0].remaining)).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{AccessRecord, mask};
 use crate::config::AccessFormat;
+use crate::config::limit::MICROS;
 use crate::observe::escape::{self, Escape};
 use crate::observe::timestamp;
 
@@ -48,6 +49,16 @@ fn json(buf: &mut Vec<u8>, record: &AccessRecord<'_>) {
     }
     optional(buf, b",\"error\":\"", record.error);
     optional(buf, b",\"limit\":\"", record.limit);
+    if let Some(lack) = &record.lack {
+        for (key, units) in [(&b",\"limit_wanted\":"[..], lack.wanted), (b",\"limit_left\":", lack.left)] {
+            if lack.money {
+                buf.extend_from_slice(key);
+                decimal(buf, units.into(), MICROS);
+            } else {
+                number(buf, key, units);
+            }
+        }
+    }
     text(buf, b",\"termination\":\"", record.termination.as_str());
     if let Some(agent) = record.user_agent {
         buf.extend_from_slice(b",\"user_agent\":\"");

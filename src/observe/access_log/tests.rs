@@ -45,6 +45,7 @@ fn record() -> AccessRecord<'static> {
         ai: None,
         error: None,
         limit: None,
+        lack: None,
         termination: Termination::Completed,
         user_agent: Some(b"curl/8.5.0"),
         referer: Some(b"https://example.com/?page=2&token=sk-secret"),
@@ -184,6 +185,13 @@ fn a_refusal_of_the_gateway_names_its_code_and_its_limit() {
     let line = text(AccessFormat::Json, &refused);
     assert!(line.contains(r#","error":"BUDGET_EXCEEDED","limit":"team-money","termination":"#), "{line}");
     assert!(!text(AccessFormat::Json, &bare()).contains(r#""error""#));
+    let lacking = |money, told: &str| {
+        let lack = Some(Lack { money, wanted: 1_500_000, left: 20 });
+        let line = text(AccessFormat::Json, &AccessRecord { lack, ..refused.clone() });
+        assert!(line.contains(&format!(r#","limit":"team-money",{told},"termination":"#)), "{line}");
+    };
+    lacking(false, r#""limit_wanted":1500000,"limit_left":20"#);
+    lacking(true, r#""limit_wanted":1.500000,"limit_left":0.000020"#);
 }
 
 #[test]

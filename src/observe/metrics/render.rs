@@ -72,6 +72,10 @@ fn collect_process(metrics: &Metrics, out: &mut Families) {
         let labels = [("certificate", file.as_str())];
         out.gauge("sluicegate_certificate_expiry_timestamp_seconds", help, &labels, *ends as f64);
     }
+    for (id, ends) in &*lock(&metrics.api_keys) {
+        let help = "When an API key that has an end ends, seconds since the epoch.";
+        out.gauge("sluicegate_api_key_expiry_timestamp_seconds", help, &[("key", id)], *ends as f64);
+    }
     let reload = *lock(&metrics.reload);
     let ok = f64::from(u8::from(reload.failure.is_none()));
     out.gauge("sluicegate_config_last_reload_success", "1 when the last load of the configuration was good.", &[], ok);

@@ -60,7 +60,7 @@ pub struct Sent {
 }
 
 /// What answers have used that no client gets.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Wasted {
     usage: Usage,
     cost: Option<u64>,
@@ -79,7 +79,8 @@ impl Sent {
 
     /// Takes down that an answer of so many characters to the try `one` of `job` has used `usage`, and no client gets it.
     pub fn wasted(&self, job: &Job, one: &Try, usage: Usage, chars: u64) {
-        let usage = Most::of(job).believed(usage, chars);
+        let input = if usage.input > 0 { usage.input } else { job.input };
+        let usage = Most::of(job).believed(Usage { input, ..usage }, chars);
         let cost = job.cost(one, &usage).map(|cost| cost.min(MOST_COST));
         let mut wasted = self.wasted.lock().unwrap_or_else(PoisonError::into_inner);
         wasted.usage += usage;
@@ -87,7 +88,7 @@ impl Sent {
     }
 
     fn get_wasted(&self) -> Wasted {
-        *self.wasted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wasted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -150,15 +151,12 @@ impl Account {
         }
     }
 
-    /// What the provider counted of an answer that is whole, and whether a part of it is an estimate: a number of the prompt's
-    /// tokens that is none, or none of an answer that has some.
+    /// What the provider counted of an answer that is whole, and whether a part of it is an estimate: where it counts nothing of
+    /// a prompt or of a text that has something.
     fn completed(&self, usage: Usage) -> (Usage, bool) {
-        if !self.generates {
-            return (usage, false);
-        }
-        let unsaid = usage.input_unsaid && usage.input == 0;
-        let input = if unsaid { self.prompt.tokens } else { usage.input };
-        let output = if usage.output > 0 { usage.output } else { estimate::output_tokens(self.chars) };
+        let input = if usage.input > 0 { usage.input } else { self.prompt.tokens };
+        let is_counted = usage.output > 0 || !self.generates;
+        let output = if is_counted { usage.output } else { estimate::output_tokens(self.chars) };
         let is_estimate = (input, output) != (usage.input, usage.output);
         (Usage { input, output, ..usage }, is_estimate)
     }
@@ -184,7 +182,7 @@ impl Account {
             return;
         }
         if self.seen.total() > 0 {
-            self.settle(trail, job, self.seen, true);
+            self.settle(trail, job, self.seen.clone(), true);
         } else if self.sent.get() {
             let input = self.prompt.tokens;
             self.settle(trail, job, Usage { input, ..Usage::default() }, true);
@@ -221,7 +219,7 @@ impl Account {
     pub fn settle(&mut self, trail: &mut Trail, job: &Job, usage: Usage, estimated: bool) {
         // Asking what something would cost costs nothing.
         let said = if job.operation.charges() { usage } else { Usage::default() };
-        let usage = self.most.believed(said, self.chars);
+        let usage = self.most.believed(said.clone(), self.chars);
         if usage.total() != said.total() {
             let provider = trail.last_try().map_or("", |last| &*last.name);
             warn!(
@@ -234,10 +232,10 @@ impl Account {
         let wasted = self.sent.get_wasted();
         let (mut usage, cost) = (usage, added(cost, wasted.cost));
         usage += wasted.usage;
+        let spent = Spent { tokens: usage.total(), cost: cost.unwrap_or(0) };
         trail.usage = Some(usage);
         trail.estimated = estimated;
         trail.cost = cost;
-        let spent = Spent { tokens: usage.total(), cost: cost.unwrap_or(0) };
         if let Some(reserved) = self.reserved.take() {
             reserved.settle(spent);
         }

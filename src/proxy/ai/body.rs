@@ -142,6 +142,12 @@ impl Body {
         asked.member("prediction").map_or(0, |prediction| estimate::output_tokens(prediction.len() as u64))
     }
 
+    /// Whether some of it is to be held in the provider's cache for an hour. That stands in the parts of a prompt, which nobody
+    /// reads for it: a text of just these words counts, too.
+    pub fn asks_for_an_hour(&self) -> bool {
+        matches!(self, Self::Json(asked) if memchr::memmem::find(asked.body(), b"\"1h\"").is_some())
+    }
+
     /// The tier of service that is asked for, where the client names one.
     pub fn tier(&self) -> Option<ServiceTier> {
         let Self::Json(asked) = self else { return None };

@@ -29,10 +29,10 @@ impl Watch {
         match self.dialect {
             Dialect::Messages if frame.event() == b"content_block_start" => self.begun += 1,
             Dialect::Messages if frame.event() == b"content_block_stop" => self.ended += 1,
-            Dialect::Chat | Dialect::Completions if frame.has_data() && !frame.is_done() => {
+            Dialect::Chat | Dialect::Completions if !frame.data().is_empty() && !frame.is_done() => {
                 self.last = Some(frame.clone());
             }
-            Dialect::Responses if frame.has_data() => {
+            Dialect::Responses if !frame.data().is_empty() => {
                 self.events += 1;
                 if frame.event() == b"response.created" {
                     self.last = Some(frame.clone());

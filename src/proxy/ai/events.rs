@@ -293,7 +293,8 @@ impl Events {
             Some(translator) => {
                 let mut out = Vec::new();
                 let translated = |stream: &mut translate::Stream| stream.event(frame.data(), &mut out);
-                let worked = if frame.has_data() { translator.work(translated) } else { Ok(()) };
+                // A data line that is empty says no more than none.
+                let worked = if frame.data().is_empty() { Ok(()) } else { translator.work(translated) };
                 if let Err(malformed) = worked {
                     let malformed = malformed.counted(self.meter.usage());
                     return self.fail(if malformed.foreign { Broken::Foreign(malformed) } else { Broken::Malformed });

@@ -164,7 +164,11 @@ impl Job {
     /// What `usage` costs at the target of `served`, in millionths of a dollar; `None` where there is no price.
     pub fn cost(&self, served: &Try, usage: &Usage) -> Option<u64> {
         // Some tell the tier in no answer.
-        let usage = Usage { tier: usage.tier.or_else(|| self.body.tier()), ..*usage };
+        let tier = usage.tier.or_else(|| self.body.tier());
+        let mut usage = Usage { tier, ..usage.clone() }.at(self.operation);
+        if usage.cache_write > 0 && usage.cache_time_unsaid && self.body.asks_for_an_hour() {
+            usage.cache_write_1h = usage.cache_write;
+        }
         self.ai.prices.cost(served.provider, &served.model, self.body.model(), &usage)
     }
 
@@ -192,7 +196,7 @@ impl Job {
 
     /// What its prompt costs at the dearest of its targets, in millionths of a dollar.
     pub fn prompt_cost(&self) -> u64 {
-        let usage = Usage { input: self.input, tier: self.body.tier(), ..Usage::default() };
+        let usage = Usage { input: self.input, tier: self.body.tier(), ..Usage::default() }.at(self.operation);
         let costs = self.plan.candidates.iter().filter_map(|candidate| {
             self.ai.prices.cost(candidate.provider, &candidate.model, self.body.model(), &usage)
         });

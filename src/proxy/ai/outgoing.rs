@@ -16,6 +16,7 @@ use crate::auth::Hidden;
 use crate::config::ai::ProviderKind;
 use crate::proxy::context::RequestContext;
 use crate::proxy::forward::{complete_headers, is_stripped, nominated_by_client};
+use crate::proxy::headers::{begins_as, reads_as};
 use crate::proxy::rejection::Rejection;
 use crate::snapshot::ai::ProviderState;
 use crate::transport::http1::RequestHead;
@@ -32,30 +33,26 @@ static JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OURS: usize = 10;
 
 /// Fields of a client that carry credentials, beside those that this gateway reads.
-fn is_credential(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key")
-}
+const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
 /// Fields of a client that are no provider's business, or that choose what a key of ours pays for.
-fn is_private(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "host"
-            | "content-length"
-            | "transfer-encoding"
-            | "expect"
-            | "cookie"
-            | "origin"
-            | "referer"
-            | "range"
-            | "openai-organization"
-            | "openai-project"
-            | "x-goog-user-project"
-            | "x-ms-client-principal"
-            | "x-http-method-override"
-            | "x-method-override"
-    ) || STEERING.iter().any(|of| name.as_str().starts_with(of))
-}
+const PRIVATE: [&str; 15] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "expect",
+    "cookie",
+    "origin",
+    "referer",
+    "range",
+    "proxy-authorization",
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+    "x-ms-client-principal",
+    "x-http-method-override",
+    "x-method-override",
+];
 
 /// How fields begin by which other gateways, which a provider may be, are told where to go and with what.
 const STEERING: [&str; 9] = [
@@ -69,6 +66,15 @@ const STEERING: [&str; 9] = [
     "x-target-",
     "x-upstream-",
 ];
+
+fn is_credential(name: &HeaderName) -> bool {
+    CREDENTIALS.iter().any(|known| reads_as(name.as_str(), known))
+}
+
+fn is_private(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    PRIVATE.iter().any(|known| reads_as(name, known)) || STEERING.iter().any(|of| begins_as(name, of))
+}
 
 /// Fields that tell of the client, which a provider outside of the fleet does not learn.
 const FORWARDING: [HeaderName; 7] = [
@@ -152,8 +158,9 @@ impl Draft {
         let forwards = ctx.route.as_ref().is_some_and(|route| route.config.forward_credentials);
         let nominated = nominated_by_client(&request.headers)?;
         let auth = ctx.snapshot.auth.as_deref();
-        let every = Hidden { key: true, tokens: true, authorization: true };
-        let is_ours = |name: &HeaderName| auth.is_some_and(|auth| auth.names(every).any(|ours| ours == name));
+        let is_ours = |name: &HeaderName| {
+            auth.is_some_and(|auth| auth.names(Hidden::ALL).any(|ours| reads_as(name.as_str(), ours.as_str())))
+        };
         let mut headers = HeaderMap::with_capacity(request.headers.len() + OURS);
         let mut credentials = Vec::new();
         for (name, value) in &request.headers {

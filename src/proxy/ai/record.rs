@@ -43,7 +43,7 @@ impl Trail {
             record.key = last.key.clone();
             record.served = Some(last.model.clone());
         }
-        record.tokens = self.usage.map(Tokens::from);
+        record.tokens = self.usage.as_ref().map(Tokens::from);
         record.estimated = self.estimated;
         record.cost = self.cost;
         record.first_token = self.first_content;
@@ -72,7 +72,7 @@ impl Trail {
             duration: end.duration,
             first_token: self.first_content,
             generation: self.generation().filter(|_| self.streams),
-            tokens: self.usage.map(Tokens::from),
+            tokens: self.usage.as_ref().map(Tokens::from),
             estimated: self.estimated,
             cost: self.cost.unwrap_or(0),
         });

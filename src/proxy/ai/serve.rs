@@ -116,7 +116,7 @@ async fn exchange_with(
                 events.abandoned().await;
             }
             let (usage, estimated) = account.usage_of(events.meter());
-            account.settle(trail, job, usage, estimated);
+            account.settle(trail, job, usage.clone(), estimated);
             trail.streamed(&events);
             hold(ctx, false);
             match (&passed, trial) {

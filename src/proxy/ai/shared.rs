@@ -185,7 +185,7 @@ async fn fly(
         trail.cancelled();
     }
     let asked = trail.target().map(|target| Last { target, attempts: trail.count });
-    let usage = trail.usage;
+    let usage = trail.usage.clone();
     // Nobody takes it when the connection of the one it was made for is gone with its worker.
     drop(report.send(trail));
     match flown {

@@ -19,7 +19,7 @@ use crate::observe::Termination;
 use crate::observe::ai::TryOutcome;
 use crate::proxy::context::UpstreamRecord;
 use crate::snapshot::ai::ProviderState;
-use told::{down, limited, missed, seconds};
+use told::{blocked, down, limited, missed, seconds};
 
 pub(super) use told::untold;
 
@@ -144,6 +144,8 @@ enum Last {
     Missed(TryOutcome),
     /// The request is more than it takes at any time.
     Unfit(Refusal),
+    /// Something before its provider did not let it through.
+    Blocked,
     /// Its answer could not be told to the client, who learns why.
     Untold(Malformed),
 }
@@ -292,6 +294,12 @@ impl Trail {
             _ => TryOutcome::Status4xx,
         });
         self.last = Some(Last::Unfit(refusal));
+    }
+
+    /// Something before the provider did not let the request through.
+    pub(super) fn blocked(&mut self) {
+        self.ended(TryOutcome::Status4xx);
+        self.last = Some(Last::Blocked);
     }
 
     /// The client's dialect has no words for the answer.
@@ -468,6 +476,7 @@ impl Trail {
                 refusal.after(if *busy { 1 } else { 5 })
             }
             Some(Last::Missed(outcome)) => missed(*outcome),
+            Some(Last::Blocked) => blocked(),
             Some(Last::Untold(malformed)) => untold(malformed),
         }
     }

@@ -1,13 +1,14 @@
 //! Who the caller is, and whether it may do this.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderValue, header};
 
-use crate::auth::{Caller, Denied};
+use crate::auth::{Caller, Denied, Refused};
 use crate::config::audit::EventKind;
-use crate::config::auth::{Requirement, RouteAuth};
+use crate::config::auth::{Permission, Requirement, RouteAuth};
 use crate::observe::audit::Event;
 use crate::proxy::admit::Admission;
 use crate::proxy::context::RequestContext;
@@ -42,9 +43,10 @@ pub fn take(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState)
     };
     let wall = UNIX_EPOCH + Duration::from_millis(ctx.wall_millis);
     // A route that wants a caller is never open, even if there were nobody to ask.
-    let found = auth.map_or(Err(Denied::Missing), |auth| auth.authenticate_by(headers, requirement.accepts, wall));
+    let found = auth
+        .map_or_else(|| Err(Denied::Missing.into()), |auth| auth.authenticate_by(headers, requirement.accepts, wall));
     let outcome = match found {
-        Err(denied) => Outcome::Unknown(denied),
+        Err(refused) => Outcome::Unknown(refused),
         Ok(caller) => {
             if let Some(auth) = auth.filter(|_| !route.config.forward_credentials) {
                 ctx.hidden = auth.hidden(headers, Some(&caller));
@@ -54,13 +56,13 @@ pub fn take(session: &Session<'_>, ctx: &mut RequestContext, route: &RouteState)
             let nowhere = route.ai.is_some() && ctx.door.is_none() && requirement.permission.is_none();
             let permitted = nowhere || is_permitted(requirement, &caller, &ctx.method, service);
             ctx.caller = Some(caller);
-            if permitted { Outcome::LetIn } else { Outcome::NotPermitted }
+            if permitted { Outcome::LetIn } else { Outcome::NotPermitted(needed(requirement, &ctx.method, service)) }
         }
     };
-    tell(session, ctx, outcome);
+    tell(session, ctx, &outcome);
     match outcome {
         Outcome::LetIn => Identified::LetIn,
-        Outcome::NotPermitted => Identified::NotPermitted,
+        Outcome::NotPermitted(_) => Identified::NotPermitted,
         Outcome::Unknown(_) => Identified::Unknown,
     }
 }
@@ -72,23 +74,22 @@ pub fn challenge(ctx: &mut RequestContext) -> Admission {
 }
 
 /// What became of a request on a route that wants a caller.
-#[derive(Clone, Copy)]
-enum Outcome {
+enum Outcome<'a> {
     /// `ctx.caller` is in.
     LetIn,
-    /// `ctx.caller` is known, and may not do this.
-    NotPermitted,
+    /// `ctx.caller` is known, and lacks this permission.
+    NotPermitted(Cow<'a, str>),
     /// There is no caller.
-    Unknown(Denied),
+    Unknown(Refused),
 }
 
 /// The one place that knows of every caller let in, refused or unknown: it counts them.
-fn tell(session: &Session<'_>, ctx: &RequestContext, outcome: Outcome) {
+fn tell(session: &Session<'_>, ctx: &RequestContext, outcome: &Outcome<'_>) {
     let audit = &ctx.snapshot.audit;
     let (kind, done, reason) = match outcome {
         Outcome::LetIn => (EventKind::AuthenticationSuccess, true, None),
-        Outcome::NotPermitted => (EventKind::AccessDenied, false, Some("permission")),
-        Outcome::Unknown(denied) => (EventKind::AuthenticationFailure, false, Some(denied.as_str())),
+        Outcome::NotPermitted(_) => (EventKind::AccessDenied, false, Some("permission")),
+        Outcome::Unknown(refused) => (EventKind::AuthenticationFailure, false, Some(refused.why.as_str())),
     };
     if let Some(reason) = reason.filter(|_| kind == EventKind::AuthenticationFailure) {
         ctx.snapshot.auth_failures.record(reason);
@@ -96,7 +97,12 @@ fn tell(session: &Session<'_>, ctx: &RequestContext, outcome: Outcome) {
     if let (Outcome::LetIn, Some(caller)) = (outcome, &ctx.caller) {
         audit.used(&caller.scope);
     }
-    audit.record(&Event { reason, ..event(session, ctx, kind, done) });
+    let event = Event { reason, ..event(session, ctx, kind, done) };
+    audit.record(&match outcome {
+        Outcome::LetIn => event,
+        Outcome::NotPermitted(needed) => Event { target: Some(needed), ..event },
+        Outcome::Unknown(refused) => Event { actor: refused.key.as_deref(), ..event },
+    });
 }
 
 /// What the audit log says of this request.
@@ -110,6 +116,12 @@ pub fn event<'a>(session: &'a Session, ctx: &'a RequestContext, kind: EventKind,
         path: Some(session.req_header().uri.path()),
         ..Event::new(kind, done)
     }
+}
+
+/// What a caller lacks that [`is_permitted`] refuses.
+fn needed<'a>(requirement: &'a Requirement, method: &http::Method, service: Option<&str>) -> Cow<'a, str> {
+    let by_door = || Permission::text_of(method, service);
+    requirement.permission.as_ref().map_or_else(by_door, Permission::text)
 }
 
 /// `service`: what a door of an AI route is for. There a permission for the service is one to use it (row A5.05).

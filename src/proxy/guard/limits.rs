@@ -43,9 +43,9 @@ pub fn tell_budgets(session: &Session<'_>, ctx: &mut RequestContext) {
     }
 }
 
-/// What a client hears of a limit's refusal. Which limit it was is for the log of the request.
+/// What a client hears of a limit's refusal.
 pub fn rejection(refused: Refused, ctx: &mut RequestContext) -> Rejection {
-    ctx.limit = Some(refused.limit);
+    (ctx.limit, ctx.lack) = (Some(refused.limit), refused.lack);
     match refused.why {
         Refusal::Rate { seconds } => Rejection::RateLimited(seconds),
         Refusal::Concurrency => Rejection::ConcurrencyLimited,

@@ -37,6 +37,18 @@ fn all() -> Vec<Rejection> {
     ]
 }
 
+#[test]
+fn a_budget_that_is_used_up_has_a_name() {
+    let of = |rejection: Rejection| rejection.message_of(Some("per-team")).into_owned();
+    assert_eq!(
+        of(Rejection::BudgetExceeded(9)),
+        "this request may cost more than is left of the limit `per-team`: ask for less, or retry later"
+    );
+    assert!(of(Rejection::TokensLimited(9)).contains(" than are left of the limit `per-team`: ask for less"));
+    assert_eq!(of(Rejection::NotFound), Rejection::NotFound.message());
+    assert_eq!(Rejection::TokensLimited(9).message_of(None), Rejection::TokensLimited(9).message());
+}
+
 fn accept(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap()
 }
@@ -66,9 +78,9 @@ fn every_rejection_is_answered_as_promised() {
     429 proxy_concurrency_limited retry-after=1
       {"error":{"message":"too many requests at the same time, please retry","type":"rate_limit_error","code":"CONCURRENCY_LIMIT_EXCEEDED","details":{"retry_after":1},"request_id":"r1"}}
     429 proxy_tokens_limited retry-after=90
-      {"error":{"message":"this request may use more tokens (its prompt, and the most its answer may have) than are left of this time's: ask for less, or retry later","type":"rate_limit_error","code":"RATE_LIMIT_EXCEEDED","details":{"retry_after":90},"request_id":"r1"}}
+      {"error":{"message":"this request may use more tokens (its prompt, and the most its answer may have) than are left: ask for less, or retry later","type":"rate_limit_error","code":"RATE_LIMIT_EXCEEDED","details":{"retry_after":90},"request_id":"r1"}}
     429 proxy_budget_exceeded retry-after=86400
-      {"error":{"message":"this request may cost more than is left of this time's budget: ask for less, or retry later","type":"insufficient_quota","code":"BUDGET_EXCEEDED","details":{"retry_after":86400},"request_id":"r1"}}
+      {"error":{"message":"this request may cost more than is left: ask for less, or retry later","type":"insufficient_quota","code":"BUDGET_EXCEEDED","details":{"retry_after":86400},"request_id":"r1"}}
     504 proxy_not_cached
       {"error":{"message":"there is no stored answer","type":"not_cached","code":"not_cached","request_id":"r1"}}
     403 proxy_upgrade_refused

@@ -4,6 +4,7 @@
 //! another dialect did not ask for them.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::super::ask::{Call, Part, Seal};
 use super::super::json::{List, Object, object};
@@ -51,6 +52,7 @@ struct Message<'a> {
     /// The one call of old servers.
     #[serde(borrow)]
     function_call: Option<Function<'a>>,
+    audio: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +71,9 @@ struct Function<'a> {
     arguments: Option<Text<'a>>,
 }
 
+/// Nobody asked for it.
+pub(super) const SOUND: Malformed = Malformed::foreign("an answer in sound");
+
 /// An answer without a choice is an empty one, where its provider counted it: some say so that nothing was said.
 ///
 /// # Errors
@@ -81,9 +86,16 @@ pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
     let usage = body.usage.into();
     let Some(choice) = body.choices.into_iter().next() else {
         let empty = Reply { id, model, parts: Vec::new(), stop: Stop::End, usage };
-        return if usage::is_told(&usage) { Ok(empty) } else { Err(Malformed::new("an answer without a choice")) };
+        return if usage::is_told(&empty.usage) {
+            Ok(empty)
+        } else {
+            Err(Malformed::new("an answer without a choice"))
+        };
     };
     let message = choice.message;
+    if message.audio.is_some() {
+        return Err(SOUND);
+    }
     let mut parts: Vec<Part<'_>> = Vec::new();
     match message.thinking_blocks.filter(|blocks| !blocks.is_empty()) {
         Some(blocks) => {
@@ -108,7 +120,7 @@ pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
         let name = function.name;
         let arguments = function.arguments.unwrap_or_default();
         // The call in which an answer was cut off; by the reason to stop, the client knows that it is not whole.
-        let is_cut = index == last && matches!(stop, Stop::Length | Stop::Filter) && !is_json(&arguments);
+        let is_cut = index == last && stop.cuts() && !is_json(&arguments);
         let arguments = if is_cut { Some("{}".into()) } else { json_object(arguments) };
         let arguments = arguments.ok_or(Malformed::foreign("a call of a tool whose arguments are no JSON object"))?;
         let id = filled(call.id).unwrap_or_else(|| made_up_id(&id, index, &name).into());
@@ -163,7 +175,7 @@ pub(in super::super) fn write(reply: &Reply<'_>, notes: &Notes, out: &mut Vec<u8
             });
         });
         if usage::is_told(&reply.usage) {
-            o.object("usage", |o| usage::write(reply.usage, o));
+            o.object("usage", |o| usage::write(&reply.usage, o));
         }
     });
 }

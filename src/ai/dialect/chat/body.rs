@@ -223,6 +223,8 @@ pub(super) struct Definition<'a> {
     #[serde(borrow)]
     pub(super) parameters: Option<&'a RawValue>,
     pub(super) strict: Option<bool>,
+    #[serde(rename = "cache_control")]
+    _cache_control: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::super::ask::{Ask, Call, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool};
+use super::super::ask::{
+    Ask, Call, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool, users_from,
+};
 use super::super::media;
 use super::super::text::{Content, Text};
 use super::super::thinking::Thinking;
@@ -17,7 +19,11 @@ impl<'a> Body<'a> {
     pub(in super::super) fn into_ask(self) -> Result<Ask<'a>, Untranslatable> {
         self.refuse_what_is_chats_alone()?;
         let mut ask = Ask::new();
-        for (index, message) in self.messages.into_iter().enumerate() {
+        let users_from = users_from(self.messages.iter().map(|message| &*message.role));
+        for (index, mut message) in self.messages.into_iter().enumerate() {
+            if index >= users_from {
+                message.role = "user".into();
+            }
             message.say_to(&mut ask, &format!("messages[{index}]"))?;
         }
         ask.pair_results()?;
@@ -150,7 +156,8 @@ impl<'a> ContentPart<'a> {
                 Ok(Part::Text(text, None))
             }
             ("image_url", None, None, Some(image), None, None) => {
-                Ok(media(Kind::Image, media::source(image.url, at)?, None))
+                let source = media::source(image.url, at)?;
+                Ok(media(media::kind_of_image(&source, at)?, source, None))
             }
             ("file", None, None, None, Some(file), None) => match (file.file_data, file.file_id) {
                 (Some(data), None) => {

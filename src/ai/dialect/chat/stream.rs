@@ -8,7 +8,7 @@ use super::super::json::{List, Object, object};
 use super::super::reply::{Piece, Stop};
 use super::super::text::{Text, lenient};
 use super::super::translate::{Malformed, Notes, Sink};
-use super::answer::{extra_content, filled, finish_reason, stop};
+use super::answer::{SOUND, extra_content, filled, finish_reason, stop};
 use super::calls::{self, Calls};
 use super::usage::{self, UsageOf};
 use super::{ExtraContent, ThinkingBlock};
@@ -53,6 +53,7 @@ struct Delta<'a> {
     /// The one call of old servers.
     #[serde(borrow)]
     function_call: Option<Function<'a>>,
+    audio: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -132,17 +133,21 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// The answer was not complete.
+    /// The answer was not complete, or calls a tool with what is no JSON object.
     pub(in super::super) fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let stop = self.stop.take().ok_or(Malformed::new("the answer ended without a reason to stop"))?;
         self.seal(sink);
-        self.calls.finish(sink);
-        sink.put(&Piece::Stop(stop.with_calls(self.calls.any())));
+        let stop = stop.with_calls(self.calls.any());
+        self.calls.finish(&stop, sink)?;
+        sink.put(&Piece::Stop(stop));
         sink.put(&Piece::End);
         Ok(())
     }
 
     fn delta(&mut self, delta: Delta<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
+        if delta.audio.is_some() {
+            return Err(SOUND);
+        }
         let taken_back = filled(delta.reasoning_content);
         self.unsealed |= taken_back.is_some();
         if let Some(text) = taken_back.or_else(|| filled(delta.reasoning)) {
@@ -195,8 +200,6 @@ pub(in super::super) struct Writer {
     thinking: bool,
     /// Calls that have begun.
     calls: usize,
-    /// Whether the last one has no arguments yet.
-    bare: bool,
     stop: Stop,
     usage: Option<Usage>,
 }
@@ -210,7 +213,6 @@ impl Writer {
             block: 0,
             thinking: false,
             calls: 0,
-            bare: false,
             stop: Stop::End,
             usage: None,
         }
@@ -255,31 +257,18 @@ impl Writer {
                 });
             }
             Piece::Call { id, name, seal } => self.call(id, notes.name(name), *seal, notes, out),
-            Piece::Arguments(arguments) => {
-                self.bare = false;
-                self.arguments(arguments, notes, out);
-            }
-            Piece::PartEnd => self.end_part(notes, out),
-            Piece::Usage(usage) => self.usage = Some(*usage),
+            Piece::Arguments { call, json } => self.arguments(*call, json, notes, out),
+            Piece::ThinkingEnd => self.block += usize::from(std::mem::take(&mut self.thinking)),
+            Piece::CallEnd => {}
+            Piece::Usage(usage) => self.usage = Some(usage.clone()),
             Piece::Stop(stop) => stop.clone_into(&mut self.stop),
             Piece::End => self.end(notes, out),
-        }
-    }
-
-    /// Arguments that never came are an empty object.
-    fn end_part(&mut self, notes: &Notes, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.bare) {
-            self.arguments("{}", notes, out);
-        }
-        if std::mem::take(&mut self.thinking) {
-            self.block += 1;
         }
     }
 
     fn call(&mut self, id: &str, name: &str, seal: Option<&str>, notes: &Notes, out: &mut Vec<u8>) {
         let index = self.calls;
         self.calls += 1;
-        self.bare = true;
         self.delta(notes, out, |delta| {
             delta.list("tool_calls", |list| {
                 list.object(|call| {
@@ -298,8 +287,7 @@ impl Writer {
         });
     }
 
-    fn arguments(&self, arguments: &str, notes: &Notes, out: &mut Vec<u8>) {
-        let index = self.calls.saturating_sub(1);
+    fn arguments(&self, index: usize, arguments: &str, notes: &Notes, out: &mut Vec<u8>) {
         self.delta(notes, out, |delta| {
             delta.list("tool_calls", |list| {
                 list.object(|call| {
@@ -320,7 +308,7 @@ impl Writer {
                 });
             });
         });
-        if let Some(usage) = self.usage.filter(|usage| notes.include_usage && usage::is_told(usage)) {
+        if let Some(usage) = self.usage.as_ref().filter(|usage| notes.include_usage && usage::is_told(usage)) {
             self.chunk(notes, out, |chunk| {
                 chunk.list("choices", |_| ());
                 chunk.object("usage", |o| usage::write(usage, o));

@@ -50,7 +50,7 @@ pub(super) fn is_told(usage: &Usage) -> bool {
     usage.total() > 0
 }
 
-pub(super) fn write(usage: Usage, o: &mut Object<'_>) {
+pub(super) fn write(usage: &Usage, o: &mut Object<'_>) {
     o.number("prompt_tokens", usage.input);
     o.number("completion_tokens", usage.output);
     o.number("total_tokens", usage.total());

@@ -9,6 +9,8 @@
 //! | thinking without a seal that Chat gave | nothing: only its maker can read it |
 //! | a document of plain text | a text |
 //! | a strict schema that OpenAI's strict mode would refuse | the schema, not strict |
+//! | `top_k` | nothing for models of OpenAI's own names, which refuse it |
+//! | more than four sequences to stop at | refused for the same |
 //! | a name of a user of more than 64 bytes | its digest, which is as good a name |
 //!
 //! What the client calls `max_tokens` is `max_completion_tokens` for models of OpenAI's own names, of which the newer
@@ -21,6 +23,9 @@ use super::super::translate::Untranslatable;
 use super::super::{Dialect, text::Text};
 use super::strict::is_strict;
 
+/// Sequences to stop at that OpenAI takes.
+const MOST_STOPS: usize = 4;
+
 /// # Errors
 ///
 /// What Chat has no field for.
@@ -30,12 +35,15 @@ pub(in super::super) fn write(
     names: &mut Names,
     out: &mut Vec<u8>,
 ) -> Result<(), Untranslatable> {
+    if ask.stop.len() > MOST_STOPS && is_openais(model) {
+        return Err(Untranslatable::at("stop_sequences", format!("this model stops at no more than {MOST_STOPS}")));
+    }
     object(out, |body| {
         body.text("model", model);
         body.list("messages", |list| messages(ask, names, list))?;
         tools(ask, names, body);
         sampling(ask, model, body);
-        if let Some(effort) = ask.thinking.and_then(|thinking| thinking.effort()) {
+        if let Some(effort) = ask.thinking.and_then(|thinking| thinking.effort(model)) {
             body.text("reasoning_effort", effort);
         }
         if let Some(format) = &ask.format {
@@ -55,19 +63,24 @@ pub(in super::super) fn write(
     })
 }
 
+/// Whether it is a model of OpenAI's own, by its name.
+fn is_openais(model: &str) -> bool {
+    (model.starts_with("gpt-") && !model.starts_with("gpt-oss"))
+        || model.starts_with("chatgpt-")
+        || matches!(model.as_bytes(), [b'o', b'0'..=b'9', ..])
+}
+
 fn sampling(ask: &Ask<'_>, model: &str, body: &mut Object<'_>) {
+    let openais = is_openais(model);
     if let Some(most) = ask.max_tokens {
-        let openai = (model.starts_with("gpt-") && !model.starts_with("gpt-oss"))
-            || model.starts_with("chatgpt-")
-            || matches!(model.as_bytes(), [b'o', b'0'..=b'9', ..]);
-        body.number(if openai { "max_completion_tokens" } else { "max_tokens" }, most);
+        body.number(if openais { "max_completion_tokens" } else { "max_tokens" }, most);
     }
     for (key, number) in [("temperature", ask.temperature), ("top_p", ask.top_p)] {
         if let Some(number) = number {
             body.float(key, number);
         }
     }
-    if let Some(k) = ask.top_k {
+    if let Some(k) = ask.top_k.filter(|_| !openais) {
         body.number("top_k", k);
     }
     if !ask.stop.is_empty() {

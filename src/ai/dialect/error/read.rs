@@ -12,6 +12,8 @@ use crate::ai::json::{Fault, Kind, Reader, Text, whole};
 /// What stands where in the error of a provider. The shapes differ, their words hardly do.
 #[derive(Debug, Default)]
 struct Found<'a> {
+    /// There is a member by which errors are known.
+    is_error: bool,
     code: Option<Cow<'a, str>>,
     kind: Option<Cow<'a, str>>,
     /// Gemini's `status` and the `reason` in its details; Azure's code within the code.
@@ -45,6 +47,12 @@ impl<'a> Found<'a> {
         Ok(found)
     }
 
+    /// Whether it is an error as a provider writes one. A page, or a message alone, comes from what stands before it.
+    fn is_of_provider(&self) -> bool {
+        let words = [&self.code, &self.kind, &self.status, &self.reason];
+        self.is_error || words.into_iter().any(Option::is_some)
+    }
+
     /// Takes in an error, which may be an object or a string, from where the reader stands.
     fn value(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
         match reader.kind()? {
@@ -69,12 +77,17 @@ impl<'a> Found<'a> {
         match &*key.bytes() {
             // What is deeper says it better than what is around it. `response` is that of `response.failed`.
             b"error" | b"response" => {
+                self.is_error |= key.is(b"error") && reader.kind()? != Kind::Null;
                 if reader.kind()? == Kind::Object || key.is(b"error") {
                     let mut inner = Self::default();
                     inner.value(reader)?;
                     self.prefer(inner);
                     return Ok(());
                 }
+                reader.skip()
+            }
+            b"errors" => {
+                self.is_error = true;
                 reader.skip()
             }
             // OpenRouter's, of a prompt that the model's moderation does not let in: the key is as good as before.
@@ -171,6 +184,9 @@ fn understand(status: StatusCode, found: &Found<'_>) -> ProviderError {
         Some((class, code)) if !is_vague(class) || is_vague(by_status) => (class, Some(code)),
         _ => (by_status, None),
     };
+    if class == Class::Forbidden && !found.is_of_provider() {
+        (class, code) = (Class::Blocked, None);
+    }
     let message = found.message.as_deref().unwrap_or_default();
     if let Some((said, of)) = said(class, message) {
         (class, code) = (said, Some(of));
@@ -269,7 +285,7 @@ const fn default_code(class: Class) -> &'static str {
         Class::TooLarge => "request_too_large",
         Class::ContentFilter => "content_policy_violation",
         Class::Server => "server_error",
-        Class::Unknown => "provider_error",
+        Class::Blocked | Class::Unknown => "provider_error",
     }
 }
 

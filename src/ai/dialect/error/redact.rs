@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use memchr::memmem;
+
 /// How long what is shown may be, in characters.
 const MOST: usize = 500;
 
@@ -32,6 +35,32 @@ const HOSTS: [&str; 7] = [".azure.com", ".azure.us", ".internal", ".local", ".la
 
 /// What stands in the place of what is taken out.
 pub(super) const REDACTED: &str = "[redacted]";
+
+/// How long a key is that is looked for: a shorter one may be a part of any word.
+const SHORTEST: usize = 8;
+
+/// Takes out `key`, which may look like anything.
+pub(super) fn take_out(text: &mut String, key: &str) {
+    if key.len() >= SHORTEST && text.contains(key) {
+        *text = text.replace(key, REDACTED);
+    }
+}
+
+/// A body without `key`, in whichever of its members that stands: the very one, where it is in none.
+pub fn without(body: Bytes, key: &str) -> Bytes {
+    if key.len() < SHORTEST || memmem::find(&body, key.as_bytes()).is_none() {
+        return body;
+    }
+    let mut out = Vec::with_capacity(body.len());
+    let mut copied = 0;
+    for at in memmem::find_iter(&body, key.as_bytes()) {
+        out.extend_from_slice(body.get(copied..at).unwrap_or_default());
+        out.extend_from_slice(REDACTED.as_bytes());
+        copied = at + key.len();
+    }
+    out.extend_from_slice(body.get(copied..).unwrap_or_default());
+    out.into()
+}
 
 /// The message as it may be shown; `None`: nothing is left of it.
 pub(super) fn redact(message: &str) -> Option<String> {

@@ -308,3 +308,28 @@ fn money_for_a_shorter_answer_is_money() {
     assert_eq!(understood(402, &says(1234)).class, Class::OverLimit);
     assert_eq!(understood(402, &says(0)).class, Class::QuotaExhausted);
 }
+
+#[test]
+fn a_403_that_is_no_error_of_a_providers_is_none_of_its_key() {
+    for body in [
+        "<html>Sorry, you have been blocked</html>",
+        "",
+        "{}",
+        "null",
+        r#"{"message":"Forbidden"}"#,
+        "error code: 1020",
+    ] {
+        let error = understood(403, body);
+        assert_eq!(error.class.status(), StatusCode::BAD_GATEWAY, "{body}: {error:?}");
+        assert_eq!(understood(401, body).class, Class::Auth, "{body}");
+    }
+    for body in [
+        r#"{"error":"no"}"#,
+        r#"{"error":{"message":"no"}}"#,
+        r#"{"errors":[{"message":"no"}]}"#,
+        r#"{"status":403,"title":"Forbidden","detail":"Authorization failed"}"#,
+        r#"{"code":"no_access","message":"no"}"#,
+    ] {
+        assert_eq!(understood(403, body).class, Class::Forbidden, "{body}");
+    }
+}

@@ -180,18 +180,19 @@ impl Reader {
             return Err(Malformed::foreign("a part of a type that was not asked for"));
         }
         let seal = part.thought_signature.filter(|seal| !seal.is_empty());
-        if let Some(call) = part.function_call {
+        if let Some(function) = part.function_call {
+            let FunctionCall { name, args } = function;
             let answer = self.id.as_deref().unwrap_or_default();
-            let place = self.calls.to_le_bytes();
-            let id = format!("call_{}", digest(&[answer.as_bytes(), &place, call.name.as_bytes()], 12));
+            let call = self.calls;
+            let id = format!("call_{}", digest(&[answer.as_bytes(), &call.to_le_bytes(), name.as_bytes()], 12));
             self.calls += 1;
-            put(&Piece::Call { id: &id, name: &call.name, seal: seal.as_deref() });
-            let arguments = call.args.map_or("{}", RawValue::get);
+            put(&Piece::Call { id: &id, name: &name, seal: seal.as_deref() });
+            let arguments = args.map_or("{}", RawValue::get);
             if !arguments.starts_with('{') {
                 return Err(Malformed::foreign("a call of a tool whose arguments are no JSON object"));
             }
-            put(&Piece::Arguments(&compact(arguments)));
-            put(&Piece::PartEnd);
+            put(&Piece::Arguments { call, json: &compact(arguments) });
+            put(&Piece::CallEnd);
             return Ok(());
         }
         match part.text.filter(|text| !text.is_empty()) {
@@ -210,7 +211,7 @@ impl Reader {
 /// any other, as does one with a word that is not known.
 fn stop(reason: &str) -> Stop {
     match reason {
-        "MAX_TOKENS" => Stop::Length,
+        "MAX_TOKENS" | "CONTINUATION" => Stop::Length,
         "SAFETY"
         | "RECITATION"
         | "BLOCKLIST"
@@ -219,7 +220,25 @@ fn stop(reason: &str) -> Stop {
         | "IMAGE_SAFETY"
         | "IMAGE_PROHIBITED_CONTENT"
         | "IMAGE_RECITATION"
-        | "MODEL_ARMOR" => Stop::Filter,
+        | "MODEL_ARMOR"
+        | "ESCALATION"
+        | "PUP_LIMITED_DISABLED" => Stop::Filter,
         _ => Stop::End,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_to_stop_says_whether_the_answer_was_cut_off_or_withheld() {
+        for (stops, reasons) in [
+            (Stop::Length, ["MAX_TOKENS", "CONTINUATION"]),
+            (Stop::Filter, ["ESCALATION", "PUP_LIMITED_DISABLED"]),
+            (Stop::End, ["STOP", "UNHEARD_OF"]),
+        ] {
+            assert_eq!(reasons.map(stop), [stops.clone(), stops]);
+        }
     }
 }

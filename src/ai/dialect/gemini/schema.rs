@@ -3,13 +3,16 @@
 //! Kept as they are: `type`, `description`, `title`, `properties`, `required`, `items`, `anyOf`, `enum` of strings,
 //! `format` where Gemini knows it, `nullable`, `minimum`, `maximum`, the bounds of lengths and numbers of items and
 //! properties, `pattern`, `default`, `example`, `propertyOrdering`, each in its place: models fill in what they read
-//! first. A `$ref` into the schema itself is put in; one that leads to itself, or out of the schema, is refused.
+//! first. A `$ref` into the schema itself is put in; one out of the schema is refused.
 //!
 //! `oneOf` is `anyOf`; a list of types is `anyOf` them, with `null` as `nullable`; `const` is an `enum` of one;
-//! `allOf` of one is that one. What else narrows the values (`exclusiveMinimum`, `not`, `patternProperties`) is written
-//! into the description, where the model reads it, as JSON. Left out are words that say nothing to a model: `$schema`,
-//! `$id`, `$defs`, `definitions`, `$comment`, `additionalProperties`, `strict`, `examples`, `deprecated`, `readOnly`,
-//! `writeOnly`.
+//! `allOf` of one is that one. What else narrows the values (`exclusiveMinimum`, `not`, `patternProperties`, branches that
+//! only require what stands beside them) is written into the description, where the model reads it, as JSON. Left out are
+//! words that say nothing to a model: `$schema`, `$id`, `$defs`, `definitions`, `$comment`, `strict`, `examples`,
+//! `deprecated`, `readOnly`, `writeOnly`, and `additionalProperties` that are no schema.
+//!
+//! A schema that refers to itself, or has the schema of members that it does not name, is told from Gemini 2.5 on
+//! [as JSON Schema](native). Before, the first is refused, and the second written into the description.
 
 use std::collections::HashMap;
 
@@ -18,9 +21,11 @@ use serde_json::value::RawValue;
 use super::super::json::Object;
 use super::super::members::Members;
 use super::super::text::Text;
+use super::super::thinking::version_of;
 use super::super::translate::Untranslatable;
 use words::{Place, annotate, is_null, place_of};
 
+mod native;
 mod words;
 
 /// How deep a schema may go, references included.
@@ -40,20 +45,44 @@ const MOST_WORDS: usize = 128;
 pub(super) struct Schemas {
     /// Bytes that may still be read, each reference anew.
     left: usize,
+    /// Whether the model reads JSON Schema.
+    native: bool,
 }
 
+/// The two members that a schema may be told in: in Gemini's own words, and as JSON Schema.
+pub(super) type Fields = [&'static str; 2];
+
 impl Schemas {
-    pub(super) const fn new() -> Self {
-        Self { left: BESIDE }
+    pub(super) fn new(model: &str) -> Self {
+        Self { left: BESIDE, native: reads_json_schema(model) }
     }
 
-    /// Writes what `raw` says into `o`. `at` is the field it came in.
+    /// Writes what `raw` says as one of the members of `o`. `at` is the field it came in.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write).
+    pub(super) fn put(
+        &mut self,
+        [own, native]: Fields,
+        raw: &RawValue,
+        at: &str,
+        o: &mut Object<'_>,
+    ) -> Result<(), Untranslatable> {
+        if self.native && native::needs(raw.get()) {
+            o.object(native, |o| native::write(raw.get(), o));
+            return Ok(());
+        }
+        o.object(own, |o| self.write(raw, at, o))
+    }
+
+    /// Writes what `raw` says into `o`, in Gemini's own words.
     ///
     /// # Errors
     ///
     /// References that lead nowhere or to themselves, several schemas that all must hold, and what is too deep or, with
     /// its references put in, too long.
-    pub(super) fn write(&mut self, raw: &RawValue, at: &str, o: &mut Object<'_>) -> Result<(), Untranslatable> {
+    fn write(&mut self, raw: &RawValue, at: &str, o: &mut Object<'_>) -> Result<(), Untranslatable> {
         self.left = self.left.saturating_add(raw.get().len().saturating_mul(TIMES));
         let mut walk =
             Walk { root: raw, at, left: &mut self.left, within: Vec::new(), depth: 0, places: HashMap::new() };
@@ -63,10 +92,18 @@ impl Schemas {
     /// Whether the schema is that of an object without members: Gemini wants none in its place.
     pub(super) fn is_empty(raw: &RawValue) -> bool {
         let Ok(members) = serde_json::from_str::<Members<'_>>(raw.get()) else { return false };
-        let says_more = ["$ref", "anyOf", "oneOf", "allOf"].iter().any(|key| members.get(key).is_some());
+        let says_more = ["$ref", "anyOf", "oneOf", "allOf"].iter().any(|key| members.get(key).is_some())
+            || members.get("additionalProperties").is_some_and(|raw| raw.get().starts_with('{') && raw.get() != "{}");
         let properties = members.get("properties").and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok());
         !says_more && properties.is_none_or(|properties| properties.0.is_empty())
     }
+}
+
+/// Gemini does from 2.5 on, and under names that show no version.
+fn reads_json_schema(model: &str) -> bool {
+    let lower = model.to_ascii_lowercase();
+    let version = lower.split_once("gemini").and_then(|(_, version)| version_of(version));
+    version.is_none_or(|version| version >= (2, 5))
 }
 
 /// One schema, as it is gone through.

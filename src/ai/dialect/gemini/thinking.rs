@@ -2,7 +2,7 @@
 
 use super::super::Dialect;
 use super::super::json::Object;
-use super::super::thinking::{Effort, Thinking, version_of};
+use super::super::thinking::{ALWAYS_THINKS, Effort, Thinking, version_of};
 use super::super::translate::Untranslatable;
 
 /// The member of `thinkingConfig` that says how much; nothing: as the model sees fit.
@@ -26,6 +26,10 @@ pub(super) fn write(
     model: &str,
     config: &mut Object<'_>,
 ) -> Result<(), Untranslatable> {
+    // Flash alone does without; and what is older never thinks, and does not know the word.
+    if thinking == Thinking::Unwanted && !(model.contains("2.5") && model.contains("flash")) {
+        return Ok(());
+    }
     let how_much = how_much(thinking, most, client, model)?;
     config.object("thinkingConfig", |o| {
         match how_much {
@@ -33,7 +37,7 @@ pub(super) fn write(
             HowMuch::Level(level) => o.text("thinkingLevel", level),
             HowMuch::AsItLikes => {}
         }
-        if thinking != Thinking::Off {
+        if !matches!(thinking, Thinking::Off | Thinking::Unwanted) {
             o.flag("includeThoughts", true);
         }
     });
@@ -43,7 +47,7 @@ pub(super) fn write(
 fn how_much(thinking: Thinking, most: Option<u64>, client: Dialect, model: &str) -> Result<HowMuch, Untranslatable> {
     let tokens = |tokens: u64| HowMuch::Budget(i64::try_from(tokens).unwrap_or(i64::MAX));
     let effort = match (thinking, is_sealing(model)) {
-        (Thinking::Off, false) => return Ok(HowMuch::Budget(0)),
+        (Thinking::Off | Thinking::Unwanted, false) => return Ok(HowMuch::Budget(0)),
         (Thinking::Adaptive, false) => return Ok(HowMuch::Budget(-1)),
         (Thinking::Budget(budget), false) => return Ok(tokens(budget)),
         (Thinking::Effort(effort), false) => {
@@ -51,9 +55,9 @@ fn how_much(thinking: Thinking, most: Option<u64>, client: Dialect, model: &str)
         }
         (Thinking::Off, true) => {
             let field = if client == Dialect::Messages { "thinking" } else { "reasoning_effort" };
-            return Err(Untranslatable::at(field, "this model cannot be kept from thinking".to_owned()));
+            return Err(Untranslatable::at(field, ALWAYS_THINKS.to_owned()));
         }
-        (Thinking::Adaptive, true) => return Ok(HowMuch::AsItLikes),
+        (Thinking::Adaptive | Thinking::Unwanted, true) => return Ok(HowMuch::AsItLikes),
         (Thinking::Budget(budget), true) => Effort::of_budget(budget),
         (Thinking::Effort(effort), true) => effort,
     };

@@ -7,15 +7,18 @@
 //! | images of a result | `inlineData` after all results |
 //! | an image or a document by its address | `fileData`, where the address shows its type |
 //! | strict tools | the mode `VALIDATED`, unless one has to be called, which binds calls anyway |
-//! | JSON for an answer | `responseMimeType`, and `responseSchema` |
+//! | JSON for an answer | `responseMimeType`, and `responseSchema` or `responseJsonSchema` |
 //! | text of blanks alone, thinking without a seal of Gemini's | nothing |
 //! | who the client asks for, the tier | nothing: Gemini has one of each |
 //! | one call at a time where it is not one tool that has to be called, verbosity, a choice among some tools that need not be called | refused |
+
+use serde_json::value::RawValue;
 
 use super::super::Dialect;
 use super::super::ask::{Ask, Call, Choice, Format, Media, Outcome, Part, Role, Seal, Source, Tool};
 use super::super::json::{List, Object, object};
 use super::super::media::type_of;
+use super::super::members::described;
 use super::super::names::Names;
 use super::super::text::Text;
 use super::super::translate::{Untranslatable, object as json_object};
@@ -36,7 +39,7 @@ pub(in super::super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Untranslatable> {
     refuse(ask, client)?;
-    let mut schemas = Schemas::new();
+    let mut schemas = Schemas::new(model);
     object(out, |body| {
         if !ask.system.is_empty() {
             body.object("systemInstruction", |o| {
@@ -50,15 +53,12 @@ pub(in super::super) fn write(
 }
 
 fn refuse(ask: &Ask<'_>, client: Dialect) -> Result<(), Untranslatable> {
-    let parallel = if client == Dialect::Messages { "tool_choice.disable_parallel_tool_use" } else { "parallel_tool_calls" };
+    let parallel =
+        if client == Dialect::Messages { "tool_choice.disable_parallel_tool_use" } else { "parallel_tool_calls" };
     // Where there is one tool to be called, or none, libraries say so for nothing.
     let is_open = !ask.tools.is_empty() && !matches!(ask.choice, Some(Choice::Tool(_) | Choice::None));
     let asked = [
-        (
-            parallel,
-            ask.parallel == Some(false) && is_open,
-            "this model cannot be held to one call at a time",
-        ),
+        (parallel, ask.parallel == Some(false) && is_open, "this model cannot be held to one call at a time"),
         ("verbosity", ask.verbosity.is_some(), "this model takes none; say it in the prompt"),
         (
             "tool_choice",
@@ -241,7 +241,7 @@ fn declaration(
         o.text("description", description);
     }
     match tool.schema.filter(|schema| !Schemas::is_empty(schema)) {
-        Some(schema) => o.object("parameters", |o| schemas.write(schema, &format!("tools[{index}]"), o)),
+        Some(schema) => schemas.put(["parameters", "parametersJsonSchema"], schema, &format!("tools[{index}]"), o),
         None => Ok(()),
     }
 }
@@ -277,10 +277,12 @@ fn generation(
     match &ask.format {
         None => {}
         Some(Format::Json) => o.text("responseMimeType", "application/json"),
-        Some(Format::Schema { schema, .. }) => {
+        Some(Format::Schema { schema, description, .. }) => {
             o.text("responseMimeType", "application/json");
             let field = if client == Dialect::Messages { "output_config.format" } else { "response_format" };
-            o.object("responseSchema", |o| schemas.write(schema, field, o))?;
+            let described = RawValue::from_string(described(schema.get(), description.as_deref()).into_owned());
+            let schema = described.as_deref().unwrap_or(schema);
+            schemas.put(["responseSchema", "responseJsonSchema"], schema, field, o)?;
         }
     }
     ask.thinking.map_or(Ok(()), |asked| thinking::write(asked, ask.max_tokens, client, model, o))

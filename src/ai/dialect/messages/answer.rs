@@ -113,7 +113,7 @@ pub(in super::super) fn write(reply: &Reply<'_>, notes: &Notes, out: &mut Vec<u8
         o.list("content", |list| content(&reply.parts, notes, list));
         let refused = reply.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
         stop_fields(if refused { &Stop::Filter } else { &reply.stop }, o);
-        o.object("usage", |o| usage::write(reply.usage, o));
+        o.object("usage", |o| usage::write(&reply.usage, o));
     });
 }
 

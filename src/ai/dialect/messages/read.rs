@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::super::ask::{Ask, Call, Choice, Format, Kind, Media, Outcome, Part, Role, Source, Tier, Tool};
+use super::super::ask::{Ask, Call, Choice, Format, Kind, Media, Outcome, Part, Role, Source, Tier, Tool, users_from};
 use super::super::text::{Content, Text};
 use super::super::thinking::{Effort, Thinking};
 use super::super::translate::{Untranslatable, object};
@@ -18,7 +18,11 @@ impl<'a> Body<'a> {
         if let Some(system) = self.system {
             ask.system = texts(system, "system")?;
         }
-        for (index, message) in self.messages.into_iter().enumerate() {
+        let users_from = users_from(self.messages.iter().map(|message| &*message.role));
+        for (index, mut message) in self.messages.into_iter().enumerate() {
+            if index >= users_from {
+                message.role = "user".into();
+            }
             message.say_to(&mut ask, &format!("messages[{index}]"))?;
         }
         ask.pair_results()?;
@@ -234,7 +238,6 @@ impl<'a> OutputFormat<'a> {
     }
 }
 
-/// `disabled` is what Messages means without the field, and is left to the other provider likewise.
 fn thinking(
     thinking: Option<body::Thinking<'_>>,
     effort: Option<Text<'_>>,
@@ -247,7 +250,7 @@ fn thinking(
     let kind = thinking.as_ref().map(|thinking| &*thinking.kind);
     match (kind, thinking.as_ref().and_then(|thinking| thinking.budget_tokens), effort) {
         (None, _, effort) => Ok(effort.map(Thinking::Effort)),
-        (Some("disabled"), None, _) => Ok(None),
+        (Some("disabled"), None, _) => Ok(Some(Thinking::Unwanted)),
         (Some("enabled"), Some(budget), _) => Ok(Some(Thinking::Budget(budget))),
         (Some("adaptive"), None, effort) => Ok(Some(effort.map_or(Thinking::Adaptive, Thinking::Effort))),
         _ => Err(refused("thinking")),

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::super::ask::{Part, Seal};
+use super::super::ask::{Call, Part, Seal};
 use super::super::json::{Object, object};
 use super::super::reply::{Piece, Stop};
 use super::super::text::{Text, lenient};
@@ -15,6 +15,7 @@ use crate::ai::usage::Usage;
 struct Event<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
+    index: Option<u64>,
     #[serde(borrow)]
     message: Option<Message<'a>>,
     #[serde(borrow)]
@@ -61,6 +62,32 @@ struct Delta<'a> {
 pub(in super::super) struct Reader {
     usage: UsageOf,
     stop: Option<Stop>,
+    /// The blocks that have begun and not ended.
+    begun: Vec<Begun>,
+    /// Calls so far.
+    calls: usize,
+}
+
+/// Blocks that have begun at once. Anthropic ends one before it begins the next.
+const MOST_BEGUN: usize = 64;
+
+#[derive(Debug)]
+struct Begun {
+    /// Where a provider gives none, the last block is meant.
+    index: Option<u64>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Thinking,
+    Call {
+        /// The first, the second.
+        call: usize,
+        /// Whether it has no arguments yet.
+        bare: bool,
+    },
+    Other,
 }
 
 impl Reader {
@@ -79,12 +106,12 @@ impl Reader {
             }
             "content_block_start" => {
                 let block = event.content_block.ok_or(Malformed::new("a start of a block without the block"))?;
-                begin(block.into_part()?, sink);
+                self.begin(event.index, block.into_part()?, sink);
             }
             "content_block_delta" => {
-                delta(event.delta.ok_or(Malformed::new("a delta without itself"))?, sink)?;
+                self.delta(event.index, event.delta.ok_or(Malformed::new("a delta without itself"))?, sink)?;
             }
-            "content_block_stop" => sink.put(&Piece::PartEnd),
+            "content_block_stop" => self.end(event.index, sink),
             "message_delta" => {
                 self.count(event.usage, sink);
                 let Some(delta) = event.delta else { return Ok(()) };
@@ -114,52 +141,93 @@ impl Reader {
         Ok(())
     }
 
+    /// A block mostly begins empty, but need not.
+    fn begin(&mut self, index: Option<u64>, part: Part<'_>, sink: &mut Sink<'_>) {
+        let mut kind = Kind::Other;
+        match part {
+            Part::Text(text, _) if !text.is_empty() => sink.put(&Piece::Text(&text)),
+            Part::Thinking(text, seal) => {
+                kind = Kind::Thinking;
+                if !text.is_empty() {
+                    sink.put(&Piece::Thinking(&text));
+                }
+                if seal != Seal::None {
+                    sink.put(&Piece::Seal(seal));
+                }
+            }
+            Part::Redacted(data) => sink.put(&Piece::Redacted(&data)),
+            Part::Call(Call { id, name, arguments, .. }) => {
+                let (call, bare) = (self.calls, &*arguments == "{}");
+                kind = Kind::Call { call, bare };
+                self.calls += 1;
+                sink.put(&Piece::Call { id: &id, name: &name, seal: None });
+                if !bare {
+                    sink.put(&Piece::Arguments { call, json: &arguments });
+                }
+            }
+            _ => {}
+        }
+        // Who never ends one begins another in its place.
+        self.begun.retain(|begun| begun.index != index);
+        if self.begun.len() == MOST_BEGUN {
+            self.begun.remove(0);
+        }
+        self.begun.push(Begun { index, kind });
+    }
+
+    fn delta(&mut self, index: Option<u64>, delta: Delta<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
+        let kind = delta.kind.as_deref().unwrap_or_default();
+        let piece = match (kind, &delta.text, &delta.thinking, &delta.partial_json) {
+            ("text_delta", Some(text), ..) => Piece::Text(text),
+            ("thinking_delta", _, Some(text), _) => Piece::Thinking(text),
+            ("input_json_delta", .., Some(json)) if json.is_empty() => return Ok(()),
+            ("input_json_delta", .., Some(json)) => Piece::Arguments { call: self.continued(index), json },
+            ("signature_delta", ..) => Piece::Seal(Seal::Anthropic(delta.signature.unwrap_or_default())),
+            // No citations were asked for, and a later kind of delta belongs to a later kind of block.
+            ("citations_delta", ..) => return Ok(()),
+            _ => return Err(Malformed::foreign("a delta of a type that was not asked for")),
+        };
+        match piece {
+            Piece::Text("") | Piece::Thinking("") => {}
+            piece => sink.put(&piece),
+        }
+        Ok(())
+    }
+
+    /// The call whose arguments go on.
+    fn continued(&mut self, index: Option<u64>) -> usize {
+        let at = self.place(index);
+        match at.and_then(|at| self.begun.get_mut(at)).map(|begun| &mut begun.kind) {
+            Some(Kind::Call { call, bare }) => {
+                *bare = false;
+                *call
+            }
+            _ => self.calls.saturating_sub(1),
+        }
+    }
+
+    /// Arguments that never came are an empty object.
+    fn end(&mut self, index: Option<u64>, sink: &mut Sink<'_>) {
+        match self.place(index).map(|at| self.begun.remove(at).kind) {
+            Some(Kind::Call { call, bare: true }) => sink.put(&Piece::Arguments { call, json: "{}" }),
+            Some(Kind::Thinking) => sink.put(&Piece::ThinkingEnd),
+            _ => {}
+        }
+    }
+
+    fn place(&self, index: Option<u64>) -> Option<usize> {
+        match index {
+            Some(_) => self.begun.iter().rposition(|begun| begun.index == index),
+            None => self.begun.len().checked_sub(1),
+        }
+    }
+
     fn count(&mut self, usage: Option<UsageOf>, sink: &mut Sink<'_>) {
         if let Some(usage) = usage {
             self.usage.update(usage);
             sink.put(&Piece::Usage(self.usage.into()));
         }
     }
-}
-
-/// A block mostly begins empty, but need not.
-fn begin(part: Part<'_>, sink: &mut Sink<'_>) {
-    match part {
-        Part::Text(text, _) if !text.is_empty() => sink.put(&Piece::Text(&text)),
-        Part::Thinking(text, seal) => {
-            if !text.is_empty() {
-                sink.put(&Piece::Thinking(&text));
-            }
-            if seal != Seal::None {
-                sink.put(&Piece::Seal(seal));
-            }
-        }
-        Part::Redacted(data) => sink.put(&Piece::Redacted(&data)),
-        Part::Call(call) => {
-            sink.put(&Piece::Call { id: &call.id, name: &call.name, seal: None });
-            if &*call.arguments != "{}" {
-                sink.put(&Piece::Arguments(&call.arguments));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn delta(delta: Delta<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
-    let piece = match (delta.kind.as_deref().unwrap_or_default(), &delta.text, &delta.thinking, &delta.partial_json) {
-        ("text_delta", Some(text), ..) => Piece::Text(text),
-        ("thinking_delta", _, Some(text), _) => Piece::Thinking(text),
-        ("input_json_delta", .., Some(json)) => Piece::Arguments(json),
-        ("signature_delta", ..) => Piece::Seal(Seal::Anthropic(delta.signature.unwrap_or_default())),
-        // No citations were asked for, and a later kind of delta belongs to a later kind of block.
-        ("citations_delta", ..) => return Ok(()),
-        _ => return Err(Malformed::foreign("a delta of a type that was not asked for")),
-    };
-    match piece {
-        Piece::Text("") | Piece::Thinking("") | Piece::Arguments("") => {}
-        piece => sink.put(&piece),
-    }
-    Ok(())
 }
 
 /// Writes what a client of Messages gets.
@@ -216,9 +284,10 @@ impl Writer {
                     block.object("input", |_| ());
                 });
             }
-            Piece::Arguments(json) => self.delta(out, "input_json_delta", "partial_json", &[json]),
-            Piece::PartEnd => self.close(out),
-            Piece::Usage(usage) => self.usage = *usage,
+            Piece::Arguments { json, .. } => self.delta(out, "input_json_delta", "partial_json", &[json]),
+            Piece::CallEnd => self.close(out),
+            Piece::ThinkingEnd => {}
+            Piece::Usage(usage) => self.usage = usage.clone(),
             Piece::Stop(stop) => stop.clone_into(&mut self.stop),
             Piece::End => self.end(out),
         }
@@ -234,7 +303,7 @@ impl Writer {
                 message.list("content", |_| ());
                 message.null("stop_reason");
                 message.null("stop_sequence");
-                message.object("usage", |o| usage::write(self.usage, o));
+                message.object("usage", |o| usage::write(&self.usage, o));
             });
         });
     }
@@ -301,7 +370,7 @@ impl Writer {
             event.object("delta", |delta| {
                 stop_fields(if self.refused { &Stop::Filter } else { &self.stop }, delta);
             });
-            event.object("usage", |o| usage::write(self.usage, o));
+            event.object("usage", |o| usage::write(&self.usage, o));
         });
         event(out, "message_stop", |_| ());
     }

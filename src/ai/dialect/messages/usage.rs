@@ -53,7 +53,7 @@ impl From<UsageOf> for Usage {
     }
 }
 
-pub(super) fn write(usage: Usage, o: &mut Object<'_>) {
+pub(super) fn write(usage: &Usage, o: &mut Object<'_>) {
     o.number("input_tokens", usage.input.saturating_sub(usage.cache_read).saturating_sub(usage.cache_write));
     o.number("cache_creation_input_tokens", usage.cache_write);
     o.number("cache_read_input_tokens", usage.cache_read);

@@ -5,25 +5,32 @@
 //! | no bound of tokens | 4096, and what thinking gets comes on top: Messages asks for a bound |
 //! | a temperature above 1 | refused |
 //! | a JSON Schema for the answer | `output_config.format`, which Claude knows from 4.5 on; see [`schema`] |
-//! | thinking, with a tool that must be called, or behind a call without what was thought before it | none |
+//! | thinking, with a tool that must be called, or behind a call without what was thought before it | none, unless it always thinks |
 //! | a temperature, `top_k`, and `top_p` below 0.95, with thinking | nothing: Messages refuses them |
+//! | the same, and a temperature with `top_p`, for a [`Claude`] that does not take it | nothing; the temperature alone |
+//! | a tool that must be called, for one that chooses itself | refused |
+//! | a strict tool whose schema would mean something else then | the schema, not strict |
 //! | JSON of any shape, penalties, a seed, verbosity, sound, a choice among some tools | refused |
 //! | text of blanks alone | nothing: Messages refuses it, and it says nothing |
 //! | thinking without a seal of Anthropic's | nothing: Messages refuses it |
 //! | a tool without parameters | a schema of an empty object |
+//! | calls of earlier turns, and no tools | tools of these names, none of which is called: Messages wants them |
 //! | ids of calls that are more than letters, digits, `_` and `-` | their digest |
 
-use super::super::Dialect;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::super::Dialect;
 use super::super::ask::{Ask, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool};
+use super::super::claude::{Claude, Sampling};
 use super::super::json::{List, Object, object};
+use super::super::members::described;
 use super::super::names::{Names, call_id, digest};
-use super::super::thinking::{ForMessages, ThinkingConfig, takes_budget};
+use super::super::thinking::{ForMessages, ThinkingConfig};
 use super::super::translate::Untranslatable;
 use super::schema;
 
@@ -42,11 +49,12 @@ pub(in super::super) fn write(
     names: &mut Names,
     out: &mut Vec<u8>,
 ) -> Result<(), Untranslatable> {
-    refuse(ask)?;
-    let thinking = if may_think(ask, model) {
-        ForMessages::new(ask.thinking, ask.max_tokens, model)?
+    let claude = Claude::of(model);
+    refuse(ask, claude)?;
+    let thinking = if may_think(ask, claude) {
+        ForMessages::new(ask.thinking, ask.max_tokens, claude)?
     } else {
-        ForMessages::without_thinking(ask.thinking, ask.max_tokens, model)
+        ForMessages::without_thinking(ask.thinking, ask.max_tokens, claude)
     };
     object(out, |body| {
         body.text("model", model);
@@ -54,7 +62,7 @@ pub(in super::super) fn write(
         system(ask, body);
         body.list("messages", |list| messages(ask, names, list))?;
         tools(ask, names, body);
-        sampling(ask, thinking.thinks(), body);
+        sampling(ask, thinking.thinks(), claude.sampling, body);
         think(ask, thinking, body);
         if let Some(user) = &ask.user {
             let id = if user.len() <= MOST_USER_ID { user.0.clone() } else { digest(&[user.as_bytes()], 32).into() };
@@ -72,7 +80,7 @@ pub(in super::super) fn write(
     })
 }
 
-fn refuse(ask: &Ask<'_>) -> Result<(), Untranslatable> {
+fn refuse(ask: &Ask<'_>, claude: Claude) -> Result<(), Untranslatable> {
     let asked = [
         ("temperature", ask.temperature.is_some_and(|t| t > 1.0), "this model takes 0 to 1"),
         ("presence_penalty", ask.presence_penalty.is_some(), "this model takes no penalty"),
@@ -89,19 +97,34 @@ fn refuse(ask: &Ask<'_>) -> Result<(), Untranslatable> {
             matches!(ask.choice, Some(Choice::Allowed { .. })),
             "this model chooses among all tools; name those alone that it may call",
         ),
+        (
+            "tool_choice",
+            must_call(ask) && !claude.can_be_forced,
+            "this model chooses itself whether it calls a tool; say in the prompt when it is to",
+        ),
     ];
-    match asked.into_iter().find(|(_, asked, _)| *asked) {
-        Some((field, _, why)) => Err(Untranslatable::at(field, why.to_owned())),
-        None => Ok(()),
+    if let Some((field, _, why)) = asked.into_iter().find(|(_, asked, _)| *asked) {
+        return Err(Untranslatable::at(field, why.to_owned()));
     }
+    let answer = match &ask.format {
+        Some(Format::Schema { schema, .. }) => schema::unbound(schema.get()),
+        _ => None,
+    };
+    answer.map_or(Ok(()), |what| {
+        Err(Untranslatable::at("response_format", format!("this model's answer cannot be bound to {what}")))
+    })
 }
 
 /// Messages refuses thinking with a tool that must be called. With a budget, it refuses it too where the last turn called tools
-/// and does not begin with what was thought before: most clients of Chat do not bring that back.
-fn may_think(ask: &Ask<'_>, model: &str) -> bool {
-    let must_call = !ask.tools.is_empty() && matches!(ask.choice, Some(Choice::Required | Choice::Tool(_)));
-    let lacks_thinking = takes_budget(model) && calls_without_thinking(ask);
-    !must_call && !lacks_thinking
+/// and does not begin with what was thought before: most clients of Chat do not bring that back. Who always thinks is asked
+/// for it whatever else is asked.
+fn may_think(ask: &Ask<'_>, claude: Claude) -> bool {
+    let lacks_thinking = claude.budget && calls_without_thinking(ask);
+    claude.always_thinks || !must_call(ask) && !lacks_thinking
+}
+
+fn must_call(ask: &Ask<'_>) -> bool {
+    !ask.tools.is_empty() && matches!(ask.choice, Some(Choice::Required | Choice::Tool(_)))
 }
 
 fn calls_without_thinking(ask: &Ask<'_>) -> bool {
@@ -243,7 +266,7 @@ fn media_block(media: &Media<'_>, o: &mut Object<'_>) -> Result<(), Untranslatab
 
 fn tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
     if ask.tools.is_empty() {
-        return;
+        return called_tools(ask, names, body);
     }
     body.list("tools", |list| {
         for Tool { name, description, schema, strict } in &ask.tools {
@@ -253,7 +276,7 @@ fn tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
                     tool.text("description", description);
                 }
                 let schema = input_schema(*schema);
-                if *strict {
+                if *strict && schema::unbound(&schema).is_none() {
                     schema::write("input_schema", &schema, tool);
                     tool.flag("strict", true);
                 } else {
@@ -282,6 +305,28 @@ fn tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
     });
 }
 
+/// Where a client no longer tells its tools, those that were called: none of them is to be called again.
+fn called_tools(ask: &Ask<'_>, names: &mut Names, body: &mut Object<'_>) {
+    let mut seen = HashSet::new();
+    let calls = ask.turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
+        Part::Call(call) => Some(&*call.name),
+        _ => None,
+    });
+    let called: Vec<&str> = calls.filter(|name| seen.insert(*name)).collect();
+    if called.is_empty() {
+        return;
+    }
+    body.list("tools", |list| {
+        for name in called {
+            list.object(|tool| {
+                tool.text("name", &names.name(name));
+                tool.object("input_schema", |schema| schema.text("type", "object"));
+            });
+        }
+    });
+    body.object("tool_choice", |choice| choice.text("type", "none"));
+}
+
 /// A schema always has a type here; one that says nothing is that of an object.
 fn input_schema<'s>(schema: Option<&'s RawValue>) -> Cow<'s, str> {
     #[derive(Deserialize)]
@@ -301,15 +346,18 @@ fn input_schema<'s>(schema: Option<&'s RawValue>) -> Cow<'s, str> {
 }
 
 /// With thinking, Messages refuses what narrows the choice of tokens. Who asks for thinking means it; a temperature is mostly
-/// the habit of a framework.
-fn sampling(ask: &Ask<'_>, thinks: bool, body: &mut Object<'_>) {
-    if let Some(temperature) = ask.temperature.filter(|_| !thinks) {
+/// the habit of a framework. So it is where a model takes none of it, or not all at once. A `top_p` of 1 narrows nothing.
+fn sampling(ask: &Ask<'_>, thinks: bool, takes: Sampling, body: &mut Object<'_>) {
+    let narrows = takes != Sampling::None && !thinks;
+    let temperature = ask.temperature.filter(|_| narrows);
+    if let Some(temperature) = temperature {
         body.float("temperature", temperature);
     }
-    if let Some(p) = ask.top_p.filter(|p| !thinks || *p >= LEAST_TOP_P) {
+    let has_room = takes == Sampling::Both || takes == Sampling::Either && temperature.is_none();
+    if let Some(p) = ask.top_p.filter(|p| has_room && *p < 1.0 && (!thinks || *p >= LEAST_TOP_P)) {
         body.float("top_p", p);
     }
-    if let Some(k) = ask.top_k.filter(|_| !thinks) {
+    if let Some(k) = ask.top_k.filter(|_| narrows) {
         body.number("top_k", k);
     }
     if !ask.stop.is_empty() {
@@ -329,7 +377,7 @@ fn think(ask: &Ask<'_>, thinking: ForMessages, body: &mut Object<'_>) {
         });
     }
     let answer = match &ask.format {
-        Some(Format::Schema { schema, .. }) => Some(schema),
+        Some(Format::Schema { schema, description, .. }) => Some(described(schema.get(), description.as_deref())),
         _ => None,
     };
     if thinking.effort.is_none() && answer.is_none() {
@@ -342,7 +390,7 @@ fn think(ask: &Ask<'_>, thinking: ForMessages, body: &mut Object<'_>) {
         if let Some(answer) = answer {
             config.object("format", |format| {
                 format.text("type", "json_schema");
-                schema::write("schema", answer.get(), format);
+                schema::write("schema", &answer, format);
             });
         }
     });

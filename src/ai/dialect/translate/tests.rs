@@ -51,11 +51,11 @@ fn asked_with_effort(model: &str, more: &Value) -> Value {
 fn where_a_tool_must_be_called_thinking_is_left_off() {
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
     for choice in [json!("required"), json!({"type": "function", "function": {"name": "f"}})] {
-        for model in ["claude-sonnet-4-5", "claude-opus-4-8"] {
+        for model in ["claude-sonnet-4-5", "claude-opus-4-6"] {
             let asked = asked_with_effort(model, &json!({"tools": tools, "tool_choice": choice, "temperature": 0.2}));
             assert_eq!(asked["thinking"], json!({"type": "disabled"}), "{asked}");
             assert_eq!((&asked["temperature"], &asked["max_tokens"]), (&json!(0.2), &json!(4096)), "{asked}");
-            let effort = if model == "claude-opus-4-8" { json!({"effort": "high"}) } else { Value::Null };
+            let effort = if model == "claude-opus-4-6" { json!({"effort": "high"}) } else { Value::Null };
             assert_eq!(asked["output_config"], effort, "{asked}");
         }
     }
@@ -69,14 +69,60 @@ fn where_a_tool_must_be_called_thinking_is_left_off() {
 
 #[test]
 fn with_thinking_a_temperature_gives_way() {
-    for model in ["claude-sonnet-4-5", "claude-opus-4-8"] {
+    for model in ["claude-sonnet-4-5", "claude-opus-4-6"] {
         let asked = asked_with_effort(model, &json!({"temperature": 0.2, "top_p": 0.5, "top_k": 5}));
         assert!(asked["thinking"].is_object(), "{asked}");
         assert_eq!([&asked["temperature"], &asked["top_p"], &asked["top_k"]], [&Value::Null; 3], "{asked}");
         assert_eq!(asked_with_effort(model, &json!({"top_p": 0.95}))["top_p"], 0.95);
-        let off = asked_with_effort(model, &json!({"temperature": 0.2, "top_p": 0.5, "reasoning_effort": "none"}));
-        assert_eq!((&off["temperature"], &off["top_p"]), (&json!(0.2), &json!(0.5)), "{off}");
+        let off = asked_with_effort(model, &json!({"temperature": 0.2, "top_k": 5, "reasoning_effort": "none"}));
+        assert_eq!((&off["temperature"], &off["top_k"]), (&json!(0.2), &json!(5)), "{off}");
     }
+}
+
+#[test]
+fn a_model_is_sent_as_much_of_a_temperature_and_top_p_as_it_takes() {
+    let sent = |model: &str, more: Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": "Hi"}], "top_k": 5});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let asked = request(Dialect::Chat, Dialect::Messages, body.to_string().as_bytes(), model).unwrap().body;
+        let asked: Value = serde_json::from_slice(&asked).unwrap();
+        json!([asked["temperature"], asked["top_p"], asked["top_k"]])
+    };
+    let both = json!({"temperature": 0.5, "top_p": 0.9});
+    assert_eq!(sent("claude-opus-4-20250514", both.clone()), json!([0.5, 0.9, 5]));
+    for model in ["claude-opus-4-1-20250805", "claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-6"] {
+        assert_eq!(sent(model, both.clone()), json!([0.5, null, 5]), "{model}");
+        assert_eq!(sent(model, json!({"top_p": 0.9})), json!([null, 0.9, 5]), "{model}");
+        assert_eq!(sent(model, json!({"top_p": 1})), json!([null, null, 5]), "it says nothing");
+    }
+    for model in ["claude-opus-4-7", "claude-sonnet-5", "claude-haiku-5-5", "claude-fable-5", "claude-mythos-preview"] {
+        assert_eq!(sent(model, both.clone()), json!([null, null, null]), "{model}");
+    }
+}
+
+#[test]
+fn a_model_that_always_thinks_is_not_told_to_stop() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let forced = json!({"tools": tools, "tool_choice": "required", "reasoning_effort": "max"});
+    for model in ["claude-fable-5", "claude-mythos-5"] {
+        let asked = asked_with_effort(model, &forced);
+        assert_eq!(
+            (&asked["thinking"], &asked["output_config"]),
+            (&json!({"type": "adaptive"}), &json!({"effort": "max"}))
+        );
+    }
+    let refused = |model: &str, more: &Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": "Hi"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request(Dialect::Chat, Dialect::Messages, body.to_string().as_bytes(), model).unwrap_err().param.unwrap()
+    };
+    for model in ["claude-fable-5-2", "claude-opus-5-5"] {
+        assert_eq!(refused(model, &json!({"reasoning_effort": "none"})), "reasoning_effort", "{model}");
+        assert_eq!(refused(model, &forced), "tool_choice", "{model}");
+    }
+    let both = json!({"tools": tools, "tool_choice": "required", "reasoning_effort": "none"});
+    assert_eq!(refused("claude-fable-5", &both), "reasoning_effort");
+    assert_eq!(own_bound(Dialect::Messages, Some("none"), "claude-fable-5"), 0);
 }
 
 #[test]
@@ -174,6 +220,37 @@ fn a_tool_keeps_the_clients_name_for_it_in_whole_answers_and_in_streams() {
     stream.event(b"[DONE]", &mut out).unwrap();
     let message = accumulate::stream(Dialect::Messages, std::str::from_utf8(&out).unwrap());
     assert_eq!(message["content"][0]["name"], name);
+}
+
+#[test]
+fn an_answer_cannot_be_bound_to_what_would_mean_something_else() {
+    let body = |schema: Value| {
+        let format = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": schema}});
+        json!({"messages": [{"role": "user", "content": "Hi"}], "response_format": format}).to_string()
+    };
+    let map = json!({"type": "object", "properties": {"labels": {"type": "object", "additionalProperties": {"type": "string"}}}});
+    let refused = refused(Dialect::Chat, Dialect::Messages, &body(map.clone()));
+    assert_eq!(refused.param.as_deref(), Some("response_format"));
+    assert!(refused.message.contains("an object whose members have no names"), "{refused}");
+
+    let tool = json!({"type": "function", "function": {"name": "f", "strict": true, "parameters": map}});
+    let tools = json!({"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]});
+    let asked = asked(Dialect::Chat, Dialect::Messages, &tools);
+    assert_eq!(asked["tools"][0], json!({"name": "f", "input_schema": map}), "a tool is told of it, and not bound");
+}
+
+#[test]
+fn an_older_gemini_reads_of_members_without_names_in_the_description() {
+    let map = json!({"type": "object", "additionalProperties": {"type": "integer"}, "description": "Labels."});
+    let schema = json!({"type": "object", "properties": {"labels": map}});
+    let body = json!({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]});
+    let asked = |model: &str| {
+        let asked = request(Dialect::Chat, Dialect::Gemini, body.to_string().as_bytes(), model).unwrap().body;
+        serde_json::from_slice::<Value>(&asked).unwrap()["tools"][0]["functionDeclarations"][0].clone()
+    };
+    let told = "Labels.\n\nIt must also satisfy {\"additionalProperties\":{\"type\":\"integer\"}}";
+    assert_eq!(asked("gemini-2.0-flash")["parameters"]["properties"]["labels"]["description"], told);
+    assert_eq!(asked("gemini-2.5-flash")["parametersJsonSchema"], schema);
 }
 
 #[test]

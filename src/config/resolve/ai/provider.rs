@@ -186,6 +186,7 @@ fn provider(
         headers,
         speaks: resolver.list(&path.key("speaks"), raw.speaks.as_ref(), |text| speech(text, kind)),
         enabled,
+        lacks: lacking.map(|(_, why)| why),
     };
     (provider, made.filter(|_| enabled))
 }
@@ -221,6 +222,7 @@ fn unknown(name: &str) -> Provider {
         headers: Vec::new(),
         speaks: Vec::new(),
         enabled: false,
+        lacks: None,
     }
 }
 

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::super::{Resolver, tls};
 use super::provider::Kind;
-use crate::config::ai::{Ai, AiTimeouts, MADE_POOL};
+use crate::config::ai::{Ai, AiTimeouts, made_pool};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::RawProvider;
 use crate::config::values::url::{BaseUrl, base_url};
@@ -168,7 +168,7 @@ fn tls_to(path: &KeyPath, raw: &RawProvider, url: &BaseUrl, resolver: &mut Resol
 fn pool_of(name: &str, url: &BaseUrl, tls: Option<UpstreamTls>, timeouts: &AiTimeouts) -> Pool {
     let address = url.address.clone();
     Pool {
-        name: format!("{MADE_POOL}{name}").into(),
+        name: made_pool(name).into(),
         members: vec![Member { name: url.name.as_str().into(), address, weight: 1, backup: false }],
         balance: Balance::RoundRobin,
         health_check: None,

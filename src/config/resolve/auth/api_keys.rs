@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
+use jiff::Timestamp;
 
 use super::entry::{DefaultExpiry, entry};
-use crate::config::auth::{ApiKey, ApiKeys};
+use crate::clock;
+use crate::config::auth::{ApiKey, ApiKeys, MOST_HEADERS};
 use crate::config::load::continue_in;
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::{OneOrMany, RawApiKey, RawApiKeys, RawKeyFile};
@@ -19,6 +21,8 @@ use crate::config::values::{self, Wrong};
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(365 * 86_400);
 /// The longest and the shortest age that can be given.
 const EXPIRIES: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(36_500 * 86_400);
+/// How long before its end a key is warned of.
+const SOON: Duration = Duration::from_secs(7 * 86_400);
 /// Fields that mean something else.
 const NOT_FOR_KEYS: [&str; 8] = [
     "authorization",
@@ -47,8 +51,7 @@ pub(super) fn api_keys(
     services: Vec<String>,
     resolver: &mut Resolver<'_>,
 ) -> ApiKeys {
-    let header = resolver.get(&path.key("header"), &raw.header, header);
-    let header = header.unwrap_or_else(|| HeaderName::from_static("x-api-key"));
+    let headers = headers(&path.key("header"), raw, resolver);
     let expiry = resolver.get(&path.key("default_expiry"), &raw.default_expiry, default_expiry);
     let expiry = expiry.unwrap_or(DefaultExpiry(Some(DEFAULT_EXPIRY)));
     let mut taken = Taken { services, ..Taken::default() };
@@ -62,7 +65,7 @@ pub(super) fn api_keys(
     } else if raw.keys.is_none() && raw.file.is_none() {
         resolver.missing(path, "file", "`file` with the path of a key file, or `keys` with a list of them");
     }
-    ApiKeys { header, keys }
+    ApiKeys { headers, keys }
 }
 
 /// Reads the key file. What is wrong in it is told with its own places.
@@ -127,7 +130,34 @@ fn entries(
              `default_expiry: never` says that this is meant",
         ));
     }
+    warn_of_ends(path, &keys, resolver);
     keys
+}
+
+/// Warns of keys that are about to end; of those that have ended, [`entry`] does.
+fn warn_of_ends(path: &KeyPath, keys: &[ApiKey], resolver: &mut Resolver<'_>) {
+    let now = clock::wall();
+    let soon = |at: &SystemTime| *at > now && at.duration_since(now).is_ok_and(|left| left < SOON);
+    let ends = |key: &ApiKey| key.expires_at.filter(|at| key.enabled && soon(at));
+    let mut ending: Vec<_> = keys.iter().filter_map(|key| Some((ends(key)?, &*key.id))).collect();
+    ending.sort_unstable();
+    let Some((at, first)) = ending.first() else { return };
+    let shown = Timestamp::try_from(*at).map(|at| at.to_string()).unwrap_or_default();
+    let more = match ending.len() - 1 {
+        0 => String::new(),
+        others => format!(", and {others} more within a week"),
+    };
+    let finding = Finding::key(path, format!("{} ends soon, at {shown}{more}", values::quote(first)));
+    resolver.warn(finding.hint("then nobody comes in by it: give it a later `expires_at`, or its callers another key"));
+}
+
+fn headers(path: &KeyPath, raw: &RawApiKeys, resolver: &mut Resolver<'_>) -> Vec<HeaderName> {
+    let headers = resolver.list(path, raw.header.as_ref(), header);
+    if headers.len() > MOST_HEADERS {
+        let message = format!("{} headers are too many", headers.len());
+        resolver.report(Finding::value(path, message).expected(format!("at most {MOST_HEADERS}")));
+    }
+    if headers.is_empty() { vec![HeaderName::from_static("x-api-key")] } else { headers }
 }
 
 fn header(text: &str) -> Result<HeaderName, Wrong> {

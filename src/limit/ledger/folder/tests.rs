@@ -114,6 +114,29 @@ fn a_journal_that_ends_in_the_middle_is_read_up_to_there() {
 }
 
 #[test]
+fn a_journal_that_is_damaged_is_kept_and_told_of_and_what_stands_behind_the_damage_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut folder, _) = open(directory.path());
+    folder.append([record(1, 10), record(2, 20), record(3, 30), record(1, 11)].into_iter()).unwrap();
+    drop(folder);
+    let journal = directory.path().join("limits.journal.0");
+    let mut bytes = fs::read(&journal).unwrap();
+    let head = bytes.len() - 4 * 48;
+    bytes[head + 48 + 20] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let (mut folder, found) = open(directory.path());
+    assert_eq!(spent(&found), [(1, 11), (3, 30)]);
+    let [told] = folder.refused() else { panic!("{:?}", folder.refused()) };
+    assert!(told.contains("limits.journal.0 is damaged: 48 bytes of it cannot be read"), "{told}");
+    assert!(journal.exists(), "it counts until there is a state");
+    folder.rotate().unwrap();
+    folder.save(&[record(1, 11), record(3, 30)]).unwrap();
+    assert!(!journal.exists());
+    let kept = names(directory.path()).into_iter().find(|name| name.starts_with("limits.journal.0.refused-"));
+    assert_eq!(fs::read(directory.path().join(kept.unwrap())).unwrap(), bytes);
+}
+
+#[test]
 fn a_damaged_or_foreign_state_is_kept_aside_with_its_journals_and_another_begins() {
     for damage in [&b"{\"tokens\": 5}"[..], &[][..], &[0; 200][..]] {
         let directory = tempfile::tempdir().unwrap();

@@ -20,6 +20,7 @@ fn provider(name: &str, kind: ProviderKind) -> Provider {
         headers: Vec::new(),
         speaks: Vec::new(),
         enabled: true,
+        lacks: None,
     }
 }
 

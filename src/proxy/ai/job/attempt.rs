@@ -84,6 +84,14 @@ pub(super) struct Fault<'a> {
     pub(super) body: Option<Bytes>,
 }
 
+impl Fault<'_> {
+    /// The same without `key`: nobody is told it, and no log has it.
+    fn without(self, key: &str) -> Self {
+        let body = self.body.map(|body| error::without(body, key));
+        Self { error: self.error.without(key), body, ..self }
+    }
+}
+
 impl Job {
     pub(super) async fn attempt(&self, attempt: Attempt<'_>, trail: &mut Trail) -> Result<Box<Answer>, Missed> {
         let Attempt { provider, candidate, prepared, key, began, .. } = attempt;
@@ -168,7 +176,11 @@ impl Job {
     pub(super) fn miss(&self, attempt: Attempt<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
         let Attempt { provider, prepared, candidate, key, trial, .. } = attempt;
         let model = &*candidate.model;
-        let Fault { verdict, status, headers, error, body } = fault;
+        let Fault { verdict, status, headers, error, body } =
+            match key.and_then(|key| provider.key_text(key, clock::now())) {
+                Some(key) => fault.without(&key),
+                None => fault,
+            };
         // What rests a key comes once in a while; the rest may come with each request.
         let level = match verdict {
             Verdict::KeyRefused | Verdict::ModelRefused | Verdict::KeySpent => Level::Warn,
@@ -218,6 +230,10 @@ impl Job {
             Verdict::Unfit => {
                 trial.succeeded();
                 trail.unfit(callers_fault(prepared, status, &error, body).for_good());
+                Missed::Target
+            }
+            Verdict::Blocked => {
+                trail.blocked();
                 Missed::Target
             }
             Verdict::Down => {

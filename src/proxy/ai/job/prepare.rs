@@ -11,6 +11,7 @@ use crate::ai::catalog::Candidate;
 use crate::ai::dialect::{Dialect, translate};
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{self, Way};
+use crate::config::ai::ProviderKind;
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
 use crate::proxy::ai::body::{Body, Held};
@@ -56,7 +57,11 @@ impl Job {
                 edit = edit.include_usage();
             }
             let adds_options = wants && !asked.stream_options;
-            return Ok(Prepared { way, body: edit.build(), notes: None, adds_options });
+            let mut body = edit.build();
+            if matches!(provider.config.kind, ProviderKind::Anthropic { .. }) {
+                body = Self::own_thinking(body, &candidate.model).await?;
+            }
+            return Ok(Prepared { way, body, notes: None, adds_options });
         };
         // Some clients write down what they do not say, also of what no other dialect has a word for.
         let edit = asked.nulls().fold(edit, Edit::remove);
@@ -64,12 +69,7 @@ impl Job {
         let working = self.ai.books.gateway.begin(Phase::Translate);
         let (body, client, model) = (edit.build(), self.operation.dialect(), Arc::clone(&candidate.model));
         let translate = move || translate::request(client, dialect, &body, &model);
-        let translated = if asked.body().len() > LONG {
-            // No stream of this worker waits for it.
-            tokio::task::spawn_blocking(translate).await.map_err(|_| Refusal::internal())?
-        } else {
-            translate()
-        };
+        let translated = aside(asked.body().len(), translate).await?;
         drop(working);
         let translated = translated.map_err(|cannot| {
             Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
@@ -82,6 +82,16 @@ impl Job {
             body = written.edit().remove(STREAM_OPTIONS).build();
         }
         Ok(Prepared { way, body, notes, adds_options })
+    }
+
+    /// A body that passes to Anthropic, with its thinking alone.
+    async fn own_thinking(body: Bytes, model: &Arc<str>) -> Result<Bytes, Refusal> {
+        if !translate::may_hold_foreign_thinking(&body) {
+            return Ok(body);
+        }
+        let (length, model) = (body.len(), Arc::clone(model));
+        let work = move || translate::without_foreign_thinking(&body, &model).map_or(body, Bytes::from);
+        aside(length, work).await
     }
 
     /// The memory that its translation takes, while it lasts.
@@ -109,4 +119,12 @@ impl Job {
 pub(super) fn busy() -> Refusal {
     let message = "requests for models fill the memory that they may have: retry in a moment";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message, Termination::Rejected).after(1)
+}
+
+/// Works on a body of this length: on a long one where no stream of this worker waits for it.
+async fn aside<R: Send + 'static>(length: usize, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Refusal> {
+    if length <= LONG {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::internal())
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use log::warn;
 
 use super::attempt::{Attempt, Fault, Missed};
 use super::prepare::busy;
@@ -71,7 +72,7 @@ impl Job {
             let dialect = attempt.prepared.way.dialect(self.operation);
             let error = error::read(dialect, status, &body);
             let verdict = judge(status, error.class);
-            if !matches!(verdict, Verdict::KeyRefused | Verdict::ModelRefused) {
+            if !matches!(verdict, Verdict::KeyRefused | Verdict::ModelRefused | Verdict::Blocked) {
                 attempt.takes_key();
             }
             return Err(self.miss(
@@ -85,6 +86,13 @@ impl Job {
             && let Some(rest) = reset::proactive(&headers, clock::wall())
         {
             attempt.provider.keys.spares(key, clock::now() + rest);
+        }
+        if let Some(coding) = coding(&headers) {
+            // It would answer the same again.
+            attempt.trial.failed();
+            warn!(target: "ai", "provider {} answers with the coding {coding:?}, though it was asked for none", attempt.provider.config.name);
+            trail.untold(&Malformed::encoded(coding));
+            return Err(Missed::Target);
         }
         match self.kind(&headers, &mut live, until).await {
             Ok(Kind::Events) => self.take_events(attempt, until, live, headers, trail).await,
@@ -107,7 +115,7 @@ impl Job {
         }
         if !typed && self.streams() {
             let begin = live.peek(until).await.map_err(outcome_of)?;
-            let is_json = begin.trim_ascii_start().starts_with(b"{");
+            let is_json = unmarked(begin).trim_ascii_start().starts_with(b"{");
             return Ok(if is_json { Kind::Whole } else { Kind::Events });
         }
         // Sound, and transcripts as text. All other doors answer with JSON, whatever they call it.
@@ -262,6 +270,17 @@ impl Job {
     }
 }
 
+/// The coding of a body, where it has one.
+fn coding(headers: &HeaderMap) -> Option<&str> {
+    let coding = headers.get(header::CONTENT_ENCODING)?.to_str().unwrap_or("unknown").trim();
+    (!coding.is_empty() && !coding.eq_ignore_ascii_case("identity")).then_some(coding)
+}
+
+/// Without the mark of UTF-8 that some put before JSON, and that RFC 8259 lets readers pass over.
+fn unmarked(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
 /// What a whole body is.
 enum Read {
     /// An answer, or an error of the provider's, and the body for the client.
@@ -287,6 +306,7 @@ struct Unread {
 impl Unread {
     fn read(self) -> Read {
         let Self { operation, dialect, body, notes, streams, metrics } = self;
+        let body = body.slice_ref(unmarked(&body));
         let Some(whole) = whole(dialect, operation, &body) else { return Read::Nothing };
         if whole.error.is_some() {
             return Read::Answer(whole, body);
@@ -304,7 +324,7 @@ impl Unread {
         match translate::answer(dialect, operation.dialect(), &body, &notes) {
             Ok(translated) => Read::Answer(whole, translated.into()),
             Err(malformed) => {
-                let malformed = malformed.counted(whole.usage);
+                let malformed = malformed.counted(whole.usage.clone());
                 if malformed.foreign { Read::Foreign(whole, malformed) } else { Read::Nothing }
             }
         }

@@ -68,6 +68,11 @@ pub(super) fn missed(outcome: TryOutcome) -> Refusal {
     }
 }
 
+pub(super) fn blocked() -> Refusal {
+    let message = "something before the provider, such as a firewall, does not let this request through";
+    Refusal::new(StatusCode::BAD_GATEWAY, "PROVIDER_BLOCKED", message, Termination::UpstreamInvalid).for_good()
+}
+
 /// What is told of an answer that the client's dialect has no words for.
 pub(in crate::proxy::ai) fn untold(malformed: &Malformed) -> Refusal {
     let message = format!("the provider's answer cannot be told in this dialect: {malformed}");

@@ -32,6 +32,7 @@ pub(super) fn place_of<'a>(key: &str, raw: &'a RawValue, kind: Option<&str>) -> 
         "minItems" | "maxItems" => about(&["array"], Place::Same),
         "minLength" | "maxLength" | "pattern" => about(&["string"], Place::Same),
         "minimum" | "maximum" => about(&["number", "integer"], Place::Same),
+        "anyOf" | "oneOf" if branches_without_members(raw) => Place::Description,
         "anyOf" | "oneOf" => Place::AnyOf,
         "enum" => words(raw).map_or(Place::Description, Place::Enum),
         "const" => match serde_json::from_str(raw.get()) {
@@ -44,22 +45,21 @@ pub(super) fn place_of<'a>(key: &str, raw: &'a RawValue, kind: Option<&str>) -> 
             _ => Place::Description,
         },
         "title" | "default" | "example" => Place::Same,
-        "type"
-        | "description"
-        | "nullable"
-        | "$schema"
-        | "$id"
-        | "$defs"
-        | "definitions"
-        | "$comment"
-        | "strict"
-        | "additionalProperties"
-        | "examples"
-        | "deprecated"
-        | "readOnly"
-        | "writeOnly" => Place::Nowhere,
+        "type" | "description" | "nullable" | "$schema" | "$id" | "$defs" | "definitions" | "$comment" | "strict"
+        | "examples" | "deprecated" | "readOnly" | "writeOnly" => Place::Nowhere,
+        "additionalProperties" if !raw.get().starts_with('{') || raw.get() == "{}" => Place::Nowhere,
         _ => Place::Description,
     }
+}
+
+/// Whether branches are only about members that stand elsewhere (`{"required":["a"]}`): Gemini wants those that are required
+/// named beside that.
+pub(super) fn branches_without_members(raw: &RawValue) -> bool {
+    let branches: Vec<Members<'_>> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let is_without = |branch: &Members<'_>| branch.get("required").is_some() && branch.get("properties").is_none();
+    let refers =
+        |branch: &Members<'_>| ["$ref", "allOf", "anyOf", "oneOf"].iter().any(|word| branch.get(word).is_some());
+    branches.iter().any(|branch| is_without(branch) && !refers(branch))
 }
 
 /// The strings of an `enum`, but for `null`; `None`: it has others too.

@@ -20,8 +20,7 @@ const FORMAT: u64 = 1;
 struct File {
     format: u64,
     version: String,
-    #[serde(rename = "date")]
-    _date: String,
+    date: String,
     #[serde(rename = "unit")]
     _unit: String,
     #[serde(rename = "sources")]
@@ -106,6 +105,7 @@ pub(super) fn parse(text: &str) -> Result<PriceTable, String> {
         return Err(format!("this table has the format {}, and only {FORMAT} is read", file.format));
     }
     let mut table = PriceTable::new(file.version);
+    table.date = file.date;
     for entry in &file.models {
         let vendor = match entry.vendor {
             Name::OpenAi => Vendor::OpenAi,
