@@ -2,7 +2,7 @@
 //!
 //! Four characters are a token; of Chinese, Japanese and Korean, two are (row F06). What is not text has a fixed number, for
 //! its size in bytes says nothing: see [`IMAGE`], [`AUDIO`] and [`DOCUMENT`]; of a form with a file of sound, its length
-//! does: [`SOUND_BYTES`]. It is known by where it stands in a conversation: [`Place`]. Everywhere else text is text, whatever
+//! does: [`SOUND_BYTES`]. It is known by where it stands in a conversation: `place`. Everywhere else text is text, whatever
 //! it is called. An estimate is settled with what the provider
 //! counts, so it need not be exact; it must not be small by much, and must not be large because of an image.
 

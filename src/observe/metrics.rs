@@ -239,7 +239,7 @@ impl Metrics {
         *lock(&self.certificates) = certificates.collect();
     }
 
-    /// Exports when these API keys end, by their ids, in the place of those before: the [`MOST_API_KEYS`] that end first.
+    /// Exports when these API keys end, by their ids, in the place of those before: of those that end first, a thousand.
     pub fn set_api_keys(&self, keys: impl Iterator<Item = (Arc<str>, u64)>) {
         let mut keys: Vec<_> = keys.collect();
         keys.sort_unstable_by_key(|(_, ends)| *ends);

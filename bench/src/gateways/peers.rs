@@ -22,7 +22,7 @@ const INSTALLER: &str = "packaging/scripts/ai-peers";
 pub const KNOWN: [&str; 6] = ["direct", "sluicegate", "litellm", "portkey", "sglang-router", "vllm-router"];
 
 /// Who carries thousands of streams: of the AI gateways the cheapest, and HAProxy, which passes bytes on and knows of no events.
-/// Those that end in [`BUSY`] look for events without sleeping.
+/// Those that end in `-busy` look for events without sleeping.
 pub const OF_STREAMS: [&str; 6] = ["direct", "sluicegate", "sluicegate-busy", "haproxy", "haproxy-busy", "vllm-router"];
 
 /// The end of the name of a peer that has busy polling on.
