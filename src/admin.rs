@@ -50,6 +50,7 @@ pub mod limits;
 pub mod prices;
 pub mod providers;
 mod purge;
+mod query;
 mod scrape;
 pub mod stats;
 pub mod status;

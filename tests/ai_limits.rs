@@ -873,3 +873,17 @@ async fn callers_who_are_of_no_team_are_shown_forgiven_and_measured_together() {
     assert_eq!((reset.code, reset.stdout.as_str()), (Some(0), "a: 1000 of 1000 tokens left\n"), "{}", reset.stderr);
     assert_eq!(ask_as(&gate, "team-b", "chat/completions", &short("m")).await.status, 200);
 }
+
+#[tokio::test]
+async fn where_any_model_may_be_asked_for_the_account_of_any_is_shown() {
+    let a = upstream("a").await;
+    let gate = limited(ai_of(&a), "key: model, tokens: 1000/1d").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &short("m")).await.status, 200);
+    for name in ["m", "of-nobody-yet"] {
+        let shown = gate.control("GET", &format!("/control/limits/a?key={name}")).await;
+        assert_eq!((shown.status, shown.json()["key"].as_str()), (200, Some(name)), "{}", shown.text());
+    }
+    let named = limited(ai_of(&a).model("m", &["first"]), "key: model, tokens: 1000/1d").start().await;
+    let refused = named.control("GET", "/control/limits/a?key=mm").await;
+    assert!(refused.status == 404 && !refused.text().contains("\"\""), "{}", refused.text());
+}

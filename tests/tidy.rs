@@ -113,6 +113,12 @@ fn no_text_names_a_path_of_the_machine_it_was_written_on() {
 }
 
 #[test]
+fn every_file_is_text() {
+    let files = tracked_files();
+    assert_clean(files.iter().filter_map(|file| not_text(file, &bytes_of(file))));
+}
+
+#[test]
 fn every_shell_script_parses() {
     let scripts: Vec<_> = texts().into_iter().filter(|(file, text)| is_shell_script(file, text)).collect();
     assert!(!scripts.is_empty(), "the repository has shell scripts, and none was found");
@@ -207,6 +213,13 @@ fn machine_paths(file: &str, text: &str) -> Vec<Finding> {
     found.collect()
 }
 
+/// What was built or fetched is not kept: see [`tracked_files`].
+fn not_text(file: &str, bytes: &[u8]) -> Option<Finding> {
+    std::str::from_utf8(bytes)
+        .is_err()
+        .then(|| finding(file, 1, "is not text: the repository has what was written".into()))
+}
+
 fn is_shell_script(file: &str, text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     file.ends_with(".sh") || (first.starts_with("#!") && ["sh", "bash", "dash"].iter().any(|sh| holds_word(first, sh)))
@@ -293,10 +306,14 @@ fn texts() -> Vec<(String, String)> {
         .into_iter()
         .filter(|file| !matches!(file.as_str(), "Cargo.lock" | "LICENSE") && !is_within(file, "tests/tidy"))
         .filter_map(|file| {
-            let bytes = std::fs::read(root().join(&file)).unwrap_or_else(|error| panic!("cannot read {file}: {error}"));
-            Some((file, String::from_utf8(bytes).ok()?))
+            let text = String::from_utf8(bytes_of(&file)).ok()?;
+            Some((file, text))
         })
         .collect()
+}
+
+fn bytes_of(file: &str) -> Vec<u8> {
+    std::fs::read(root().join(file)).unwrap_or_else(|error| panic!("cannot read {file}: {error}"))
 }
 
 /// The Rust files of the crate.

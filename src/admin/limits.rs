@@ -1,17 +1,17 @@
 //! `GET /control/limits/NAME?key=WHO` and `POST /control/limits/NAME/reset?key=WHO`: an account of a budget, shown or
 //! forgiven what was used of it. Shown without a key: the accounts of which the most is used.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::StatusCode;
 use http::request::Parts;
 use log::info;
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::control::unknown;
-use super::{Peer, record};
+use super::{Peer, query, record};
 use crate::clock;
 use crate::config::audit::EventKind;
 use crate::config::limit::{LimitKey, MICROS};
@@ -168,9 +168,8 @@ fn names(snapshot: &Snapshot, limit: &Limiter) -> impl Iterator<Item = String> {
         LimitKey::Model => {
             let providers = snapshot.ai.iter().flat_map(|ai| ai.config.providers.iter().map(move |known| (ai, known)));
             let mut names: Vec<String> =
-                snapshot.ai.iter().flat_map(|ai| ai.catalog.names()).map(ToString::to_string).collect();
+                snapshot.ai.iter().flat_map(|ai| ai.named_models()).map(str::to_owned).collect();
             for (ai, provider) in providers {
-                names.extend(provider.models.iter().map(ToString::to_string));
                 let listed = ai.listed.known(&provider.name, clock::now());
                 names.extend(listed.iter().flat_map(|listed| listed.iter().map(ToString::to_string)));
             }
@@ -203,7 +202,7 @@ fn check_name(snapshot: &Snapshot, limit: &Limiter, who: &str) -> Result<(), Ans
         LimitKey::Model => (who, format!("no model {who:?} is known"), "models"),
         LimitKey::ClientIp { .. } | LimitKey::Header(_) | LimitKey::Global => return Ok(()),
     };
-    let mut names: Vec<String> = names(snapshot, limit).collect();
+    let mut names: Vec<String> = names(snapshot, limit).filter(|name| !name.is_empty()).collect();
     // Where providers take models of any name, none may be known.
     let is_open = names.is_empty() && *limit.counts_by() == LimitKey::Model;
     if is_open || names.iter().any(|known| known == id) || limit.has_account_of(who) {
@@ -246,19 +245,5 @@ fn named(limit: &Limiter, who: Option<String>) -> Result<String, Answer> {
 
 /// Who is asked for, when somebody is.
 fn who(head: &Parts) -> Result<Option<String>, Answer> {
-    let query = head.uri.query().unwrap_or_default();
-    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
-    match (pairs.next(), pairs.next()) {
-        (None, _) => Ok(None),
-        (Some(pair), None) => pair
-            .strip_prefix("key=")
-            .and_then(|who| percent_decode_str(who).decode_utf8().ok())
-            .map(|who| Some(who.into_owned()))
-            .ok_or_else(one_key),
-        _ => Err(one_key()),
-    }
-}
-
-fn one_key() -> Answer {
-    Answer::bad_request("at most ?key=WHO may stand here")
+    query::only(head, "key", "at most ?key=WHO may stand here").map(|who| who.map(Cow::into_owned))
 }

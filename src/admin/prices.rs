@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use http::request::Parts;
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::query;
 use crate::config::ai::{FoundPrice, LongContext, Price, PricePlace};
 use crate::config::limit::MICROS;
 use crate::snapshot::Snapshot;
@@ -68,7 +68,7 @@ pub(super) fn show(snapshot: &Snapshot, head: &Parts) -> Result<Answer, Answer> 
     let Some(ai) = &snapshot.ai else {
         return Err(Answer::error(StatusCode::NOT_FOUND, "not_found", "there is no section `ai` in the configuration"));
     };
-    let prices = match model(head)? {
+    let prices = match query::only(head, "model", "at most ?model=NAME may stand here")? {
         Some(model) => {
             let prices = of_model(ai, &model);
             if prices.is_empty() {
@@ -77,18 +77,9 @@ pub(super) fn show(snapshot: &Snapshot, head: &Parts) -> Result<Answer, Answer> 
             }
             prices
         }
-        None => names(ai).iter().flat_map(|name| of_model(ai, name)).collect(),
+        None => ai.named_models().iter().flat_map(|name| of_model(ai, name)).collect(),
     };
     Ok(Answer::json(StatusCode::OK, &PricesShown { prices }))
-}
-
-/// The models that the file names.
-fn names(ai: &AiState) -> Vec<&str> {
-    let listed = ai.config.providers.iter().flat_map(|provider| &provider.models);
-    let mut names: Vec<&str> = ai.catalog.names().chain(listed).map(|name| &**name).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 fn of_model(ai: &AiState, model: &str) -> Vec<PriceShown> {
@@ -169,15 +160,4 @@ fn tiers(price: &Price) -> Vec<TierShown> {
     ];
     let shown = |(tier, times): (&str, Option<u64>)| Some(TierShown { tier: tier.to_owned(), times: dollars(times?) });
     all.into_iter().filter_map(shown).collect()
-}
-
-/// The model that is asked for, when one is.
-fn model(head: &Parts) -> Result<Option<String>, Answer> {
-    let query = head.uri.query().unwrap_or_default();
-    if query.is_empty() {
-        return Ok(None);
-    }
-    let named = query.strip_prefix("model=").filter(|name| !name.is_empty() && !name.contains('&'));
-    let name = named.and_then(|name| percent_decode_str(name).decode_utf8().ok());
-    name.map(|name| Some(name.into_owned())).ok_or_else(|| Answer::bad_request("at most ?model=NAME may stand here"))
 }

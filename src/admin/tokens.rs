@@ -4,11 +4,10 @@ use http::StatusCode;
 use http::request::Parts;
 use jiff::Timestamp;
 use log::info;
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::{Admin, Peer, record};
+use super::{Admin, Peer, query, record};
 use crate::auth::{MAX_JTI, SourceStatus};
 use crate::clock;
 use crate::config::audit::EventKind;
@@ -98,10 +97,9 @@ pub(super) fn revoke(
 
 /// The time after `expires=` in the query: seconds since the epoch, or RFC 3339.
 fn expiry(head: &Parts) -> Result<Option<u64>, Answer> {
-    let wrong = || Answer::bad_request("the query is `expires=` with seconds since the epoch or RFC 3339, or nothing");
-    let Some(query) = head.uri.query() else { return Ok(None) };
-    let text = query.strip_prefix("expires=").ok_or_else(wrong)?;
-    let text = percent_decode_str(text).decode_utf8().map_err(|_| wrong())?;
+    let expected = "the query is `expires=` with seconds since the epoch or RFC 3339, or nothing";
+    let wrong = || Answer::bad_request(expected);
+    let Some(text) = query::only(head, "expires", expected)? else { return Ok(None) };
     if let Ok(seconds) = text.parse() {
         return Ok(Some(seconds));
     }

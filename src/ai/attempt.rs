@@ -40,6 +40,7 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
         400..=499 if class == Class::OutOfScope => Verdict::Unfit,
         // What the provider does not do it is not sick for.
         501 => Verdict::Unfit,
+        _ if class == Class::Unsupported => Verdict::Unfit,
         // Anthropic and OpenAI say so with 400, too.
         400..=499 if class == Class::QuotaExhausted => Verdict::KeySpent,
         // A model that the key may not use, or a prompt that is against the rules: the key is as good as before, and a
@@ -70,7 +71,7 @@ pub const fn judge_inside(class: Class) -> Verdict {
         Class::Forbidden => Verdict::ModelRefused,
         Class::QuotaExhausted => Verdict::KeySpent,
         Class::RateLimited => Verdict::Limited,
-        Class::OverLimit | Class::OutOfScope => Verdict::Unfit,
+        Class::OverLimit | Class::Unsupported | Class::OutOfScope => Verdict::Unfit,
         Class::Blocked => Verdict::Blocked,
         Class::BadRequest | Class::NotFound | Class::TooLarge | Class::ContentFilter => Verdict::Fault,
         Class::Overloaded | Class::Timeout | Class::Server | Class::Unknown => Verdict::Down,
@@ -140,6 +141,7 @@ mod tests {
     #[test]
     fn a_door_that_a_provider_or_a_key_does_not_serve_makes_neither_of_them_sick() {
         assert_eq!(verdict(501, Class::BadRequest), Verdict::Unfit);
+        assert_eq!(verdict(500, Class::Unsupported), Verdict::Unfit);
         assert_eq!(verdict(401, Class::OutOfScope), Verdict::Unfit);
         assert_eq!(verdict(403, Class::OutOfScope), Verdict::Unfit);
     }

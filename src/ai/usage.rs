@@ -87,9 +87,7 @@ impl ServiceTier {
             None
         }
     }
-}
 
-impl ServiceTier {
     /// Its word in the configuration.
     pub fn word(self) -> &'static str {
         match self {

@@ -37,7 +37,7 @@ use crate::snapshot::ai::AiRoute;
 use crate::transport::session::Session;
 use account::{Account, Sent};
 use body::{Body, Held};
-use job::{Job, LONG};
+use job::{Job, aside};
 use outgoing::Draft;
 use trail::Trail;
 
@@ -174,7 +174,7 @@ struct Read {
 
 /// Reads `body`; on another thread when it is long.
 async fn read(door: AtDoor, content_type: Option<HeaderValue>, body: Bytes) -> Result<Read, Unready> {
-    let long = body.len() > LONG;
+    let length = body.len();
     let read = move || -> Result<Read, BadBody> {
         let operation = door.operation;
         let named = door.model.as_deref().map(|name| percent_decode_str(name).decode_utf8_lossy());
@@ -193,11 +193,7 @@ async fn read(door: AtDoor, content_type: Option<HeaderValue>, body: Bytes) -> R
         let input = estimate::input_tokens(&body, operation.dialect());
         Ok(Read { body: Body::Json(asked), input })
     };
-    if !long {
-        return Ok(read()?);
-    }
-    let read = tokio::task::spawn_blocking(read).await.map_err(|_| Rejection::Internal)?;
-    Ok(read?)
+    Ok(aside(length, read).await.ok_or(Rejection::Internal)??)
 }
 
 /// Makes the request ready for its first try: it is read, and its model found.

@@ -72,6 +72,15 @@ impl AiState {
         })
     }
 
+    /// The models that the file names, each once: those of `ai.models`, and those in the lists of its providers.
+    pub fn named_models(&self) -> Vec<&str> {
+        let listed = self.config.providers.iter().flat_map(|provider| &provider.models);
+        let mut names: Vec<&str> = self.catalog.names().chain(listed).map(|name| &**name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The providers that are switched on and may be asked on a route with `target`.
     pub fn providers_of(&self, target: &AiTarget) -> Vec<Arc<ProviderState>> {
         let models = &self.config.models;

@@ -73,6 +73,12 @@ fn on_a_path_of_the_machine() {
 }
 
 #[test]
+fn on_a_file_that_is_not_text() {
+    assert_eq!(not_text("a.md", "é".as_bytes()), None);
+    assert_eq!(lines(&not_text("a.whl", b"PK\x03\x04\xff").into_iter().collect::<Vec<_>>()), [1]);
+}
+
+#[test]
 fn on_a_script_that_does_not_parse() {
     assert!(is_shell_script("a/run", "#!/usr/bin/env bash\n"));
     assert!(is_shell_script("a/postinst", "#!/bin/sh -e\n"));

@@ -35,6 +35,8 @@ pub enum Class {
     RateLimited,
     /// This request alone is more than the provider takes of the gateway within a minute: it never fits, however long one waits.
     OverLimit,
+    /// The provider, as it was started, takes no such request, such as one with a picture.
+    Unsupported,
     /// What the key may spend is spent.
     QuotaExhausted,
     /// The provider has no room at the moment.
@@ -64,7 +66,7 @@ impl Class {
             Self::RateLimited | Self::OverLimit | Self::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::BadRequest | Self::ContentFilter => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::Unsupported | Self::ContentFilter => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Server | Self::Blocked | Self::Unknown => StatusCode::BAD_GATEWAY,
@@ -78,6 +80,7 @@ impl Class {
             Self::Blocked => "blocked",
             Self::RateLimited => "rate_limited",
             Self::OverLimit => "over_limit",
+            Self::Unsupported => "unsupported",
             Self::QuotaExhausted => "quota_exhausted",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",

@@ -58,9 +58,7 @@ impl Held {
         let most = if self.bytes > SMALL { self.most / 4 * 3 } else { self.most };
         self.all.hold(bytes) <= most
     }
-}
 
-impl Held {
     /// Waits for so many more; `false`: others have kept all of it for too long.
     pub async fn wait_for(&mut self, bytes: u64) -> bool {
         let until = clock::now() + ROOM_WITHIN;

@@ -38,6 +38,10 @@ mod take;
 
 /// Bodies that are longer are worked on by a thread that has nothing else to do, so that no stream waits for it.
 pub const LONG: usize = 64 << 10;
+/// Works on what is so many bytes long, on such a thread where that is [`LONG`]. `None`: the work has panicked.
+pub async fn aside<R: Send + 'static>(length: usize, work: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+    if length <= LONG { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }
+}
 /// Second tries at a target after it had a request, as a share of all requests for it, percent (row T39).
 const RETRIES: u32 = 20;
 /// Before a target is asked a second time.
@@ -248,27 +252,25 @@ impl Job {
 
     /// How many of the targets behind this one may be asked at all.
     fn usable_after(&self, index: usize) -> u32 {
-        let usable = |candidate: &&Candidate| {
-            let enabled = self.ai.config.providers.get(candidate.provider).is_some_and(|provider| provider.enabled);
-            enabled && self.ai.providers.get(candidate.provider).is_some_and(Option::is_some)
-        };
-        let later = self.plan.candidates.iter().skip(index + 1).filter(usable).count();
-        u32::try_from(later).unwrap_or(u32::MAX)
+        let behind = self.plan.candidates.iter().skip(index + 1);
+        u32::try_from(behind.filter_map(|candidate| self.provider(candidate)).count()).unwrap_or(u32::MAX)
+    }
+
+    /// The provider of a target, where it may be asked.
+    fn provider(&self, candidate: &Candidate) -> Option<&Arc<ProviderState>> {
+        self.ai.providers.get(candidate.provider)?.as_ref().filter(|provider| provider.config.enabled)
     }
 
     /// Whether so few second tries were made at the target of late that this one may be.
     fn may_ask_again(&self, candidate: &Candidate) -> bool {
-        let provider = self.ai.providers.get(candidate.provider).and_then(Option::as_ref);
-        provider.is_some_and(|provider| provider.route.budget.take(RETRIES, clock::now()))
+        self.provider(candidate).is_some_and(|provider| provider.route.budget.take(RETRIES, clock::now()))
     }
 
     /// Tries one target: its keys, and the members of its pool, but for as many tries as there are targets `behind` it, which
     /// are those that a failure here is to fall back on.
     async fn candidate(&self, candidate: &Candidate, behind: u32, trail: &mut Trail) -> Went {
-        let Some(config) = self.ai.config.providers.get(candidate.provider) else { return Went::Next };
-        let provider = self.ai.providers.get(candidate.provider).and_then(Option::as_ref);
-        let Some(provider) = provider.filter(|_| config.enabled) else {
-            trail.disabled(config);
+        let Some(provider) = self.provider(candidate) else {
+            self.ai.config.providers.get(candidate.provider).into_iter().for_each(|config| trail.disabled(config));
             return Went::Next;
         };
         let mut prepared = match self.prepare(candidate, provider).await {
@@ -283,9 +285,9 @@ impl Job {
         budget.request(clock::now());
         let mut tried_keys = Vec::new();
         let (mut again, mut retried) = (false, false);
-        let counted = trail.counted();
-        let most = self.ai.config.attempts.saturating_sub(counted.saturating_add(behind)).max(1);
-        while self.may_try(trail) && trail.counted() < counted.saturating_add(most) {
+        // One in any case.
+        let most = self.ai.config.attempts.saturating_sub(behind).max(trail.counted().saturating_add(1));
+        while self.may_try(trail) && trail.counted() < most {
             let Some((key, trial, began)) = self.choose(provider, candidate, &mut tried_keys, trail) else { break };
             let attempt = Attempt { provider, candidate, prepared: &prepared, key, trial, began };
             match self.attempt(attempt, trail).await {

@@ -18,7 +18,7 @@ use super::answer::{self, Answer, Content};
 use super::body::Body;
 use super::delivery::Delivery;
 use super::events::{Broken, Events, Step};
-use super::job::{Job, LONG, Wanted};
+use super::job::{Job, Wanted, aside};
 use super::serve::{tell, told_of, wait};
 use super::trail::Trail;
 use crate::ai::answers::{self, Answers, Begun, Form, Joined, Kept, Key, Last, Piece, Pilot, Rider, convert};
@@ -134,11 +134,7 @@ async fn key(ctx: &RequestContext, cache: &AiCache, job: &Job) -> Option<Key> {
     }
     let body = asked.body().clone();
     let digest = move || canonical(&body, &["stream", "stream_options"]);
-    let body = if asked.body().len() > LONG {
-        tokio::task::spawn_blocking(digest).await.ok()?.ok()?
-    } else {
-        digest().ok()?
-    };
+    let body = aside(asked.body().len(), digest).await?.ok()?;
     let scope = ctx.caller.as_ref().filter(|_| !cache.rules.share_between_callers);
     let targets = job.targets();
     let turns = convert::turns(job.operation);

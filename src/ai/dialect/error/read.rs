@@ -192,7 +192,7 @@ fn understand(status: StatusCode, found: &Found<'_>) -> ProviderError {
         (class, code) = (said, Some(of));
     }
     let code = code.filter(|code| !code.is_empty()).unwrap_or_else(|| default_code(class));
-    let is_shown = class.is_callers() || class == Class::OverLimit;
+    let is_shown = class.is_callers() || matches!(class, Class::OverLimit | Class::Unsupported);
     let said = redact(message);
     ProviderError { class, message: said.clone().filter(|_| is_shown), said, code }
 }
@@ -214,6 +214,7 @@ fn said(class: Class, message: &str) -> Option<(Class, &'static str)> {
         {
             Some((Class::OutOfScope, ""))
         }
+        Class::Server if begins(&UNSUPPORTED) => Some((Class::Unsupported, "")),
         Class::RateLimited if never_fits(message) => Some((Class::OverLimit, "")),
         // OpenRouter's: what is left is enough for a shorter answer.
         Class::QuotaExhausted if affords(message).is_some_and(|tokens| tokens > 0) => Some((Class::OverLimit, "")),
@@ -232,6 +233,14 @@ const TOO_LONG: [&str; 5] = [
 
 /// Of a model that there is not: Anthropic's and Ollama's, Gemini's, Vertex', that of those who speak like OpenAI.
 const NO_MODEL: [&str; 5] = ["model: ", "model '", "models/", "Publisher Model", "The model `"];
+
+/// llama.cpp's, with status 500, of what its model or its options do not have.
+const UNSUPPORTED: [&str; 4] = [
+    "image input is not supported",
+    "audio input is not supported",
+    "tools param requires --jinja flag",
+    "input is too large to process",
+];
 
 /// Whether a request by itself is more than a minute of the limit: `Request too large for gpt-4o ... on tokens per min (TPM):
 /// Limit 30000, Requested 50000`, of OpenAI and Groq.
@@ -280,7 +289,7 @@ const fn default_code(class: Class) -> &'static str {
         Class::QuotaExhausted => "insufficient_quota",
         Class::Overloaded => "overloaded",
         Class::Timeout => "timeout",
-        Class::BadRequest => "invalid_request",
+        Class::BadRequest | Class::Unsupported => "invalid_request",
         Class::NotFound => "not_found",
         Class::TooLarge => "request_too_large",
         Class::ContentFilter => "content_policy_violation",

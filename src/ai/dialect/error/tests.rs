@@ -247,6 +247,15 @@ fn a_request_that_never_fits_is_known_by_its_numbers_and_by_nothing_less() {
 }
 
 #[test]
+fn what_a_server_does_not_take_is_no_failure_of_it_though_it_says_500() {
+    let error = |message: &str| json!({"error": {"code": 500, "message": message, "type": "server_error"}}).to_string();
+    let unfit = understood(500, &error("image input is not supported - hint: you may need to provide the mmproj"));
+    assert_eq!((unfit.class, unfit.code()), (Class::Unsupported, "invalid_request"));
+    assert!(unfit.message.is_some_and(|message| message.starts_with("image input")));
+    assert_eq!(understood(500, &error("no: image input is not supported")).class, Class::Server);
+}
+
+#[test]
 fn the_words_of_a_provider_are_shown_only_where_the_request_is_at_fault() {
     let error = |kind: &str| format!(r#"{{"error":{{"type":"{kind}","message":"words"}}}}"#);
     assert_eq!(understood(400, &error("invalid_request_error")).message.as_deref(), Some("words"));

@@ -13,7 +13,7 @@ use super::prepare::{Prepared, STREAM_OPTIONS};
 use crate::ai::attempt::Verdict;
 use crate::ai::breaker::Trial;
 use crate::ai::catalog::Candidate;
-use crate::ai::dialect::error::{self, ProviderError};
+use crate::ai::dialect::error::{self, Class, ProviderError};
 use crate::ai::keys::{Of, Probing};
 use crate::ai::refusal::Refusal;
 use crate::ai::reset;
@@ -253,7 +253,7 @@ fn callers_fault(prepared: &Prepared, status: StatusCode, error: &ProviderError,
     let message = error.message.clone().unwrap_or_else(|| "the provider does not accept this request".to_owned());
     // What a key of ours may not do is no matter of who the caller is.
     let forbidden = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    let status = if forbidden { error.class.status() } else { status };
+    let status = if forbidden || error.class == Class::Unsupported { error.class.status() } else { status };
     let mut refusal = Refusal::of_request(status, error.code(), message);
     refusal.termination = crate::observe::Termination::Completed;
     let body = body.filter(|_| prepared.way == Way::Pass);

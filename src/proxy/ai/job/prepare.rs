@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Job, LONG};
+use super::{Job, LONG, aside};
 use crate::ai::body::{Asked, Edit, Naming};
 use crate::ai::catalog::Candidate;
 use crate::ai::dialect::{Dialect, translate};
@@ -69,7 +69,7 @@ impl Job {
         let working = self.ai.books.gateway.begin(Phase::Translate);
         let (body, client, model) = (edit.build(), self.operation.dialect(), Arc::clone(&candidate.model));
         let translate = move || translate::request(client, dialect, &body, &model);
-        let translated = aside(asked.body().len(), translate).await?;
+        let translated = aside(asked.body().len(), translate).await.ok_or_else(Refusal::internal)?;
         drop(working);
         let translated = translated.map_err(|cannot| {
             Refusal::of_request(StatusCode::BAD_REQUEST, "INVALID_REQUEST", cannot.message).param(cannot.param)
@@ -91,7 +91,7 @@ impl Job {
         }
         let (length, model) = (body.len(), Arc::clone(model));
         let work = move || translate::without_foreign_thinking(&body, &model).map_or(body, Bytes::from);
-        aside(length, work).await
+        aside(length, work).await.ok_or_else(Refusal::internal)
     }
 
     /// The memory that its translation takes, while it lasts.
@@ -119,12 +119,4 @@ impl Job {
 pub(super) fn busy() -> Refusal {
     let message = "requests for models fill the memory that they may have: retry in a moment";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message, Termination::Rejected).after(1)
-}
-
-/// Works on a body of this length: on a long one where no stream of this worker waits for it.
-async fn aside<R: Send + 'static>(length: usize, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Refusal> {
-    if length <= LONG {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::internal())
 }

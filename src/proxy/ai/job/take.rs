@@ -9,7 +9,7 @@ use log::warn;
 
 use super::attempt::{Attempt, Fault, Missed};
 use super::prepare::busy;
-use super::{Job, LONG};
+use super::{Job, LONG, aside};
 use crate::ai::answers::convert;
 use crate::ai::attempt::{Verdict, judge, judge_inside};
 use crate::ai::dialect::translate::{self, Malformed};
@@ -209,13 +209,8 @@ impl Job {
             streams: self.streams(),
             metrics: Arc::clone(&self.ai.books.gateway),
         };
-        let read = if unread.body.len() > LONG {
-            // No stream of this worker waits for it.
-            tokio::task::spawn_blocking(move || unread.read()).await.unwrap_or(Read::Nothing)
-        } else {
-            unread.read()
-        };
-        let (whole, body) = match read {
+        let read = aside(unread.body.len(), move || unread.read()).await;
+        let (whole, body) = match read.unwrap_or(Read::Nothing) {
             Read::Answer(Whole { error: Some(error), .. }, _) => {
                 let verdict = judge_inside(error.class);
                 let status = error.class.status();
