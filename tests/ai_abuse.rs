@@ -249,15 +249,10 @@ async fn what_a_client_foretells_of_an_answer_is_set_aside_beside_its_bound() {
 async fn large_bodies_leave_room_for_small_ones_and_the_log_tells_when_there_is_none() {
     let a = upstream("a").await;
     let gate = ai_of(&a).set("max_buffered: 8MiB").start().await;
-    let head = |length: usize| {
-        format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-        )
-    };
     let mut hogs = Vec::new();
     for _ in 0..4 {
         let mut hog = connect(gate.address()).await;
-        hog.send(head(4 << 20)).await;
+        hog.send(head_of(4 << 20)).await;
         // Those that come late are refused before all of it is read.
         let _ = hog.try_send(" ".repeat(3 << 20)).await;
         hogs.push(hog);
@@ -265,4 +260,33 @@ async fn large_bodies_leave_room_for_small_ones_and_the_log_tells_when_there_is_
     eventually(s(10), "the room for large bodies is full", async || gate.stderr().contains("ai.max_buffered")).await;
     let small = "x".repeat(200_000);
     assert_eq!(ask(&gate, "chat/completions", &chat("m", &small)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_large_body_that_comes_slowly_gives_way_where_room_is_short() {
+    let a = upstream("a").await;
+    let gate = ai_of(&a).set("max_buffered: 8MiB").start().await;
+    let begun = || async {
+        let mut hog = connect(gate.address()).await;
+        hog.send(head_of(3 << 20)).await;
+        hog.send(" ".repeat(5 << 19)).await;
+        hog
+    };
+    let (mut one, mut other) = (begun().await, begun().await);
+    let held = async || gate.metric("sluicegate_ai_buffered_bytes").await;
+    eventually(s(5), "both are held", async || held().await >= f64::from(5 << 20)).await;
+    eventually(s(30), "one gives way", async || {
+        let _ = (one.try_send(" ").await, other.try_send(" ").await);
+        held().await < f64::from(4 << 20)
+    })
+    .await;
+    assert_eq!(gate.access_log(1).await[0]["status"], 408);
+    assert!(held().await > 0.0, "the other one has the room that it needs then");
+}
+
+/// The header block of a chat with a body of this length.
+fn head_of(length: usize) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    )
 }

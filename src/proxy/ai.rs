@@ -36,7 +36,7 @@ use crate::observe::metrics::Working;
 use crate::snapshot::ai::AiRoute;
 use crate::transport::session::Session;
 use account::{Account, Sent};
-use body::{Body, Held};
+use body::{Body, Held, Pace};
 use job::{Job, aside};
 use outgoing::Draft;
 use trail::Trail;
@@ -340,6 +340,7 @@ async fn read_body(
     let mut first = Bytes::new();
     let mut body = BytesMut::new();
     let mut slice = 0;
+    let mut pace = Pace::from(clock::now());
     while !session.is_body_done() {
         let read = session.read_body_or_idle(false).await;
         let Some(chunk) = read.map_err(|error| exchange::client_failed(Some(&error)))? else { break };
@@ -353,6 +354,10 @@ async fn read_body(
         if !held.add(chunk.len() as u64) {
             tell_full(route, held);
             return Err(Unserved::Rejected(Rejection::AllBusy, Termination::Rejected).into());
+        }
+        if pace.is_slow(chunk.len() as u64, clock::now()) && held.is_half_full() {
+            // It may be a slow network: but others need the room.
+            return Err(Unserved::Rejected(Rejection::ClientTimeout, Termination::ClientTimeout).into());
         }
         // Most bodies come in one piece, which is not copied.
         if body.is_empty() && first.is_empty() {

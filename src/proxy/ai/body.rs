@@ -1,7 +1,7 @@
 //! The body of a request, read: JSON, or a form with files.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ai::body::{Asked, Form};
 use crate::ai::estimate;
@@ -16,6 +16,11 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A body that is no longer is a small one: 1 MiB.
 const SMALL: u64 = 1 << 20;
+
+/// How long a body is watched before it is called slow.
+const WATCHED: Duration = Duration::from_secs(5);
+/// A body that brings fewer bytes a second is slow: 128 KiB.
+const SLOW: u64 = 128 << 10;
 
 /// What a body takes of the memory that all of them may have. Dropping it gives that back.
 pub struct Held {
@@ -59,6 +64,11 @@ impl Held {
         self.all.hold(bytes) <= most
     }
 
+    /// Whether half of what all may have is held.
+    pub fn is_half_full(&self) -> bool {
+        self.all.held() > self.most / 2
+    }
+
     /// Waits for so many more; `false`: others have kept all of it for too long.
     pub async fn wait_for(&mut self, bytes: u64) -> bool {
         let until = clock::now() + ROOM_WITHIN;
@@ -77,6 +87,31 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.all.let_go(self.bytes);
+    }
+}
+
+/// How fast a body comes.
+pub struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Of a body that begins now.
+    pub fn from(now: Instant) -> Self {
+        Self { since: now, bytes: 0 }
+    }
+
+    /// Counts what came `now`; whether the body was slow while it was watched last.
+    pub fn is_slow(&mut self, bytes: u64, now: Instant) -> bool {
+        self.bytes += bytes;
+        let watched = now.saturating_duration_since(self.since);
+        if watched < WATCHED {
+            return false;
+        }
+        let slow = u128::from(self.bytes) * 1000 < u128::from(SLOW) * watched.as_millis();
+        *self = Self::from(now);
+        slow
     }
 }
 
@@ -151,5 +186,21 @@ impl Body {
         let Self::Json(asked) = self else { return None };
         let named = |name| asked.text(name).and_then(|word| ServiceTier::of(word.as_bytes()));
         named("speed").or_else(|| named("service_tier")).or_else(|| named("serviceTier"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_slow_that_came_so_of_late_whatever_it_brought_before() {
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let mut pace = Pace::from(begun);
+        assert!(!pace.is_slow(0, after(4)), "it is not known yet");
+        assert!(!pace.is_slow(SLOW * 5, after(5)));
+        assert!(!pace.is_slow(SLOW * 100, after(10)));
+        assert!(pace.is_slow(SLOW * 20 - 1, after(30)));
     }
 }

@@ -68,6 +68,11 @@ impl AiGatewayMetrics {
         self.buffered.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
+    /// How many bytes are held.
+    pub fn held(&self) -> u64 {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
     /// So many bytes are held no more.
     pub fn let_go(&self, bytes: u64) {
         self.buffered.fetch_sub(bytes, Ordering::Relaxed);
@@ -82,7 +87,7 @@ impl AiGatewayMetrics {
         let help = "The share of requests to models that a cache answered, of those that it was asked for; 0 before the first.";
         out.gauge("ai_gateway_cache_hit_ratio", help, &[], self.hit_ratio());
         let help = "Bytes of bodies of requests to models that are held now.";
-        out.gauge("sluicegate_ai_buffered_bytes", help, &[], self.buffered.load(Ordering::Relaxed) as f64);
+        out.gauge("sluicegate_ai_buffered_bytes", help, &[], self.held() as f64);
     }
 
     fn hit_ratio(&self) -> f64 {
