@@ -25,7 +25,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use log::warn;
 
 use crate::auth::Caller;
 use crate::clock;
@@ -290,22 +289,28 @@ impl Limits {
         self.ledger.get().is_some()
     }
 
-    /// Forgets what is of none of the limits `now`, and tells how much that is. `before` are those of the snapshot before;
+    /// Forgets what is of none of the limits `now`, and says how much that is. `before` are those of the snapshot before;
     /// to be called when another one, or the first, has taken its place.
-    pub fn retain(&self, before: &[Limiter], now: &[Limiter]) {
+    pub fn retain(&self, before: &[Limiter], now: &[Limiter]) -> Vec<String> {
         let is_gone = |limit: &&Limiter| !now.iter().any(|other| Arc::ptr_eq(&other.state, &limit.state));
-        for limit in before.iter().filter(is_gone) {
-            let accounts = limit.state.count_accounts();
-            if accounts > 0 {
-                let name = &limit.config.name;
-                warn!(target: "sluicegate::limit", "the limit {name} is not in the configuration any more, or counts by another key: what was used of {accounts} accounts is forgotten");
-            }
-        }
+        let forgotten = |limit: &Limiter| {
+            let accounts = Some(limit.state.count_accounts()).filter(|accounts| *accounts > 0)?;
+            let name = &limit.config.name;
+            Some(format!(
+                "the limit {name} is not in the configuration any more, or counts by another key: what was used of {accounts} \
+                 accounts is forgotten"
+            ))
+        };
+        let mut told: Vec<String> = before.iter().filter(is_gone).filter_map(forgotten).collect();
         self.states.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, state| state.strong_count() > 0);
         let unclaimed = self.ledger.get().map_or(0, |ledger| ledger.drop_unclaimed());
         if unclaimed > 0 {
-            warn!(target: "sluicegate::limit", "what was used of {unclaimed} accounts of the last run is forgotten: the configuration has no limit any more of that name, key and unit");
+            told.push(format!(
+                "what was used of {unclaimed} accounts of the last run is forgotten: the configuration has no limit any more of \
+                 that name, key and unit"
+            ));
         }
+        told
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use log::warn;
 
 use crate::ai::answers::Answers;
 use crate::ai::catalog::Catalog;
@@ -187,13 +188,16 @@ impl Shared {
             ai: &ai,
         };
         let first = build(1, config, logs, &lasting);
-        limits.retain(&[], &first.limits);
+        limits
+            .retain(&[], &first.limits)
+            .iter()
+            .for_each(|forgotten| warn!(target: "sluicegate::limit", "{forgotten}"));
         let current = ArcSwap::from_pointee(first);
         Self { current, live, addresses, metrics, tokens, limits, budgets, caches, ai }
     }
 
-    /// Publishes `config` with the addresses known now. Returns the snapshot.
-    pub fn publish(&self, config: Arc<Config>, logs: Logs) -> Arc<Snapshot> {
+    /// Publishes `config` with the addresses known now. Returns the snapshot, and what was forgotten as it is in it no more.
+    pub fn publish(&self, config: Arc<Config>, logs: Logs) -> (Arc<Snapshot>, Vec<String>) {
         let generation = self.current.load().generation + 1;
         let lasting = Lasting {
             live: &self.live,
@@ -208,15 +212,15 @@ impl Shared {
         let next = Arc::new(build(generation, config, logs, &lasting));
         let before = self.current.swap(Arc::clone(&next));
         self.live.retain();
-        self.limits.retain(&before.limits, &next.limits);
+        let forgotten = self.limits.retain(&before.limits, &next.limits);
         self.ai.retain(next.ai.as_deref());
-        next
+        (next, forgotten)
     }
 
     /// Publishes the configuration in force again, because addresses changed.
     pub fn republish(&self) -> Arc<Snapshot> {
         let current = self.current.load_full();
-        self.publish(Arc::clone(&current.config), current.logs())
+        self.publish(Arc::clone(&current.config), current.logs()).0
     }
 }
 

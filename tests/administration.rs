@@ -100,7 +100,8 @@ async fn changes_are_made_by_post_only_and_a_wrong_name_is_404() {
 #[tokio::test]
 async fn a_provider_is_taken_out_by_its_name_and_brought_back() {
     let [a, b] = upstreams(["a", "b"]).await;
-    let gate = ai().openai("openai", &a).build().pool("two", &[&a, &b]).pool("one", &[&a]).start().await;
+    let ai = ai().openai("openai", &a).provider_as("gpus", "kind: openai_compatible, pool: two");
+    let gate = ai.build().pool("two", &[&a, &b]).pool("one", &[&a]).start().await;
     let member = a.address();
     for (change, state) in [("maint", "maint"), ("ready", "ready"), ("drain", "drain")] {
         let changed = gate.ctl(&[change, "openai"]).await;
@@ -115,7 +116,8 @@ async fn a_provider_is_taken_out_by_its_name_and_brought_back() {
     assert_eq!(by_both.code, Some(0), "{by_both:?}");
     let which = gate.ctl(&["drain", "two"]).await;
     assert_eq!(which.code, Some(1), "{which:?}");
-    assert!(which.stderr.contains(&format!("which member of two? {member}, {}", b.address())), "{which:?}");
+    assert!(which.stderr.contains(&format!("which member of pool two? {member}, {}", b.address())), "{which:?}");
+    assert_eq!(gate.ctl(&["drain", "gpus"]).await.stderr, which.stderr);
     assert_eq!(gate.ctl(&["drain", "one"]).await.code, Some(1), "a pool is not taken out by half a line");
     let none = gate.ctl(&["drain", "opneai"]).await;
     assert!(none.code == Some(1) && none.stderr.contains("pools: one, two, ai:openai"), "{none:?}");

@@ -223,6 +223,16 @@ async fn a_limit_that_no_route_has_for_a_while_outlives_restarts_and_what_is_for
     eventually(s(5), "what is forgotten is told", told).await;
 }
 
+#[tokio::test]
+async fn a_reload_that_forgets_what_was_used_says_so() {
+    let a = upstream("a").await;
+    let gate = monthly(&a).start().await;
+    left(&gate).await;
+    gate.rewrite_config(|text| text.replace("key: global", "key: route"));
+    let reload = gate.ctl(&["reload"]).await;
+    assert!(reload.code == Some(0) && reload.stdout.contains("what was used of 1 accounts is forgotten"), "{reload:?}");
+}
+
 /// Sends one request, whatever comes of it.
 async fn send(client: Client, body: Value) {
     let ask = client.ask("POST", "/v1/chat/completions").header("content-type", "application/json");

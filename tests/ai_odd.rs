@@ -349,6 +349,10 @@ async fn errors_of_another_dialect_have_the_codes_that_clients_of_openai_know() 
         let is = if door == "messages" { &error["type"] } else { &error["code"] };
         assert_eq!(is, told, "{kind} {body}: {error}");
         assert_eq!(error["message"], body["error"]["message"], "{kind}");
+        if status == 404 {
+            let told = "does not know m, which the configuration asks it for as m";
+            eventually(s(5), "the log tells of it", async || gate.stderr().contains(told)).await;
+        }
     }
 }
 

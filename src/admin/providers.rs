@@ -28,6 +28,9 @@ pub struct ProviderStatus {
     /// Why it is not, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+    /// The pool that is asked, of the configuration or made for it.
+    #[serde(default)]
+    pub pool: String,
     /// Its keys, in the order of the configuration.
     pub keys: Vec<ProviderKeyStatus>,
     /// Breakers of its targets that have counted something lately.
@@ -139,6 +142,7 @@ impl ProviderStatus {
                 enabled: config.enabled,
                 off: (!config.enabled)
                     .then(|| config.lacks.unwrap_or("its configuration has `enabled: false`").to_owned()),
+                pool: snapshot.config.pools.get(config.pool).map(|pool| pool.name.to_string()).unwrap_or_default(),
                 keys: keys.iter().map(ProviderKeyStatus::of).collect(),
                 breakers: of,
             }
@@ -206,6 +210,7 @@ mod tests {
         };
         ProviderStatus {
             name: "openai".to_owned(),
+            pool: String::new(),
             kind: "openai".to_owned(),
             enabled: true,
             off: None,

@@ -6,6 +6,7 @@
 use http::Method;
 
 use super::dialect::Dialect;
+use crate::config::ai::DOORS;
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,23 +43,28 @@ pub enum Operation {
     Models,
 }
 
-/// Every operation, with the path of its door.
-const DOORS: [(Operation, &str); 14] = [
-    (Operation::Chat, "chat/completions"),
-    (Operation::Completions, "completions"),
-    (Operation::Embeddings, "embeddings"),
-    (Operation::Rerank, "rerank"),
-    (Operation::Moderations, "moderations"),
-    (Operation::Responses, "responses"),
-    (Operation::Messages, "messages"),
-    (Operation::CountTokens, "messages/count_tokens"),
-    (Operation::ImageGeneration, "images/generations"),
-    (Operation::ImageEdit, "images/edits"),
-    (Operation::ImageVariation, "images/variations"),
-    (Operation::Speech, "audio/speech"),
-    (Operation::Transcription, "audio/transcriptions"),
-    (Operation::Translation, "audio/translations"),
+/// What is asked at each of [`DOORS`].
+const OPERATIONS: [Operation; DOORS.len()] = [
+    Operation::Chat,
+    Operation::Completions,
+    Operation::Embeddings,
+    Operation::Rerank,
+    Operation::Moderations,
+    Operation::Responses,
+    Operation::Messages,
+    Operation::CountTokens,
+    Operation::ImageGeneration,
+    Operation::ImageEdit,
+    Operation::ImageVariation,
+    Operation::Speech,
+    Operation::Transcription,
+    Operation::Translation,
 ];
+
+/// Every operation, with the path of its door.
+fn doors() -> impl Iterator<Item = (Operation, &'static str)> {
+    OPERATIONS.into_iter().zip(DOORS)
+}
 
 /// What Azure's clients put before the doors whose requests name a model, and behind it the model.
 const DEPLOYMENTS: &str = "deployments/";
@@ -87,24 +93,23 @@ impl<'a> Door<'a> {
         if let Some(rest) = path.strip_prefix("openai/").unwrap_or(path).strip_prefix(DEPLOYMENTS) {
             return Self::of_deployment(rest);
         }
-        let found = DOORS.iter().find(|(_, door)| *door == path);
-        found.map(|(operation, _)| Self { operation: *operation, model: None })
+        doors().find(|(_, door)| *door == path).map(|(operation, _)| Self { operation, model: None })
     }
 
     /// The door in `NAME/DOOR`. A name may hold slashes, so that the longest door counts.
     fn of_deployment(path: &'a str) -> Option<Self> {
-        let named = |(operation, door): &(Operation, &str)| {
+        let named = |(operation, door): (Operation, &str)| {
             let model = path.strip_suffix(door)?.strip_suffix('/').filter(|model| !model.is_empty())?;
-            Some(Self { operation: *operation, model: Some(model) })
+            Some(Self { operation, model: Some(model) })
         };
-        DOORS.iter().filter_map(named).min_by_key(|door| door.model.map(str::len))
+        doors().filter_map(named).min_by_key(|door| door.model.map(str::len))
     }
 }
 
 /// What a client is told that came to no door of an `ai` route: which there are below its `prefix`.
 pub fn no_door(prefix: &str) -> String {
     let mut text = "nothing is served at this address: this gateway serves ".to_owned();
-    for (_, door) in DOORS {
+    for door in DOORS {
         text.extend([door, ", "]);
     }
     let slash = if prefix.ends_with('/') { "" } else { "/" };
@@ -121,7 +126,7 @@ pub fn no_door(prefix: &str) -> String {
 impl Operation {
     /// The path of its door, without a `/` at either end.
     pub fn path(self) -> &'static str {
-        DOORS.iter().find(|(operation, _)| *operation == self).map_or("models", |(_, path)| path)
+        doors().find(|(operation, _)| *operation == self).map_or("models", |(_, path)| path)
     }
 
     /// The word of it in logs and metrics.
@@ -236,7 +241,7 @@ mod tests {
 
     #[test]
     fn every_door_is_found_by_its_path() {
-        for (wanted, path) in DOORS {
+        for (wanted, path) in doors() {
             assert_eq!(operation(path), Some(wanted));
             assert_eq!(wanted.path(), path);
             assert_eq!(operation(&format!("v1/{path}")), Some(wanted), "below a base address without /v1");
@@ -263,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_configuration_knows_the_services_of_all_doors() {
-        for (operation, path) in DOORS {
+        for (operation, path) in doors() {
             let service = operation.service().unwrap();
             assert!(crate::config::auth::SERVICES.contains(&service), "{path}: {service}");
         }

@@ -233,7 +233,8 @@ impl Member {
     /// The one member that the provider's pool has. Of other pools it has to be named: nobody takes one out by half a line.
     fn only(&self, status: &Status) -> Result<String, Failure> {
         let named = |name: &str| status.pools.iter().find(|pool| pool.name == name);
-        let Some(pool) = named(&self.pool).or_else(|| named(&ai::made_pool(&self.pool))) else {
+        let asked = || status.providers.iter().find(|provider| provider.name == self.pool);
+        let Some(pool) = named(&self.pool).or_else(|| named(&asked()?.pool)) else {
             let names: Vec<&str> = status.pools.iter().map(|pool| &*pool.name).collect();
             return Err(format!(
                 "there is no pool {:?}, and no provider with one; pools: {}",
@@ -245,7 +246,7 @@ impl Member {
         members.dedup();
         match members[..] {
             [only] if pool.name.starts_with(ai::MADE_POOL) => Ok(only.to_owned()),
-            _ => Err(format!("which member of {}? {}", pool.name, members.join(", "))),
+            _ => Err(format!("which member of pool {}? {}", pool.name, members.join(", "))),
         }
     }
 }

@@ -15,6 +15,32 @@ pub use prices::{
 
 mod prices;
 
+/// What stands below an `ai` route, and below the address of a provider that speaks like OpenAI or Anthropic.
+pub const DOORS: [&str; 14] = [
+    "chat/completions",
+    "completions",
+    "embeddings",
+    "rerank",
+    "moderations",
+    "responses",
+    "messages",
+    "messages/count_tokens",
+    "images/generations",
+    "images/edits",
+    "images/variations",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+];
+
+/// The door that a path ends in, with or without a `/` behind it.
+pub fn door_at_end(path: &str) -> Option<&'static str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    DOORS
+        .into_iter()
+        .find(|door| path.strip_suffix(door).is_some_and(|before| before.is_empty() || before.ends_with('/')))
+}
+
 /// The most requests that one request may become.
 pub const MAX_ATTEMPTS: u32 = 20;
 

@@ -6,19 +6,46 @@ use super::document::{self, Content, Entry, Extent, MAX_BYTES, Node, Position};
 use super::problem::{Excerpt, Finding, KeyPath, Place, Problem, Severity, Step, nearest};
 
 /// Keys whose values are covered wherever a line of the file is shown.
-const SECRET_KEYS: [&str; 11] = [
+const SECRET_KEYS: [&str; 18] = [
     "token",
+    "access_token",
+    "auth_token",
+    "bearer_token",
     "secret",
+    "secret_key",
     "secret_sha256",
     "secrets",
+    "client_secret",
     "password",
+    "passphrase",
     "keys",
     "api_key",
+    "master_key",
     "authorization",
     "proxy-authorization",
     "cookie",
     "x-api-key",
 ];
+
+/// What a provider has that is no secret. A text at any other key of it may be one, under a name that is misspelt.
+const OPEN_PROVIDER_KEYS: [&str; 13] = [
+    "kind",
+    "enabled",
+    "base_url",
+    "tls",
+    "pool",
+    "base_path",
+    "key_header",
+    "credentials",
+    "api_version",
+    "deployments",
+    "models",
+    "headers",
+    "speaks",
+];
+
+/// How the secrets of well-known services begin.
+const SECRET_STARTS: [&str; 9] = ["sk-", "sk_", "gsk_", "xai-", "hf_", "ghp_", "AIza", "AKIA", "eyJ"];
 
 /// What a listed key has that is no secret.
 const OPEN_KEYS: [&str; 11] = [
@@ -227,7 +254,7 @@ impl Source {
     /// `text`, which is line `line`, with every secret in it covered.
     fn cover(&self, line: usize, text: &str) -> String {
         if self.broken {
-            return cover_by_words(text, |_| false);
+            return cover_starts(&cover_by_words(text, |_| false));
         }
         let mut secrets = Vec::new();
         secret_extents(&self.root, Cover::Nothing, &mut secrets);
@@ -237,8 +264,22 @@ impl Source {
         };
         let shown = text.chars().enumerate().map(|(i, c)| if c != ' ' && covered(i + 1) { '*' } else { c });
         // What the tree has no place for (a key that stands twice, an anchor) is covered by the word before it.
-        cover_by_words(&cover_urls(&shown.collect::<String>()), shows_nothing)
+        cover_starts(&cover_by_words(&cover_urls(&shown.collect::<String>()), shows_nothing))
     }
+}
+
+/// `text` with every word in it covered that begins like a secret.
+fn cover_starts(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "\"'[]{},:".contains(c);
+    let words = text.split_inclusive(ends);
+    let cover = |word: &str| {
+        let plain = word.trim_end_matches(ends);
+        if !SECRET_STARTS.iter().any(|start| plain.starts_with(start)) {
+            return word.to_owned();
+        }
+        plain.chars().map(|_| '*').chain(word.chars().skip(plain.chars().count())).collect()
+    };
+    words.map(cover).collect()
 }
 
 /// `text` with the user, the password and the query of every URL in it covered.
@@ -272,6 +313,10 @@ pub(super) enum Cover {
     AllButKnown,
     /// As [`Self::Nothing`], in the section `limits`.
     Limits,
+    /// As [`Self::Nothing`], where providers stand.
+    Providers,
+    /// As [`Self::Nothing`], in a provider: an unknown key of it may be a misspelt `keys`.
+    Provider,
     /// As [`Self::Nothing`], in a limit: its `key` is what it counts by.
     Limit,
 }
@@ -298,6 +343,10 @@ impl Cover {
             (Self::Limits, _) if is_map(&entry.node) => Self::Limit,
             (Self::Limit, "key") if !looks_like_a_key(&entry.node) => Self::Nothing,
             (Self::Limits | Self::Limit, _) => Self::Nothing.below(entry),
+            (Self::Nothing, "providers") if is_map(&entry.node) => Self::Providers,
+            (Self::Providers, _) if is_map(&entry.node) => Self::Provider,
+            (Self::Provider, key) if !OPEN_PROVIDER_KEYS.contains(&key) && may_be_a_secret(&entry.node) => Self::All,
+            (Self::Providers | Self::Provider, _) => Self::Nothing.below(entry),
             (Self::Nothing, "keys") if records => Self::AllButKnown,
             (Self::Nothing, key) if is_secret_key(key) => Self::All,
             (Self::Nothing, "key") if holds_a_secret(&entry.node) => Self::All,
@@ -310,6 +359,12 @@ impl Cover {
 fn holds_a_secret(node: &Node) -> bool {
     let Content::Scalar(scalar) = &node.content else { return false };
     scalar.text.len() >= SHORTEST_KEY && !["/", "$", "header("].iter().any(|start| scalar.text.starts_with(start))
+}
+
+/// Whether a text is long enough for a secret, and neither an address nor one of the short words that options have.
+fn may_be_a_secret(node: &Node) -> bool {
+    let Content::Scalar(scalar) = &node.content else { return false };
+    scalar.text.len() >= SHORTEST_KEY && !scalar.text.contains("://")
 }
 
 /// Whether what stands at the `key` of a limit is more than a word for what that counts by: the provider of another section may

@@ -58,6 +58,8 @@ pub mod trail;
 
 /// The most memory that is taken for a body before it is there.
 const MOST_AT_ONCE: usize = 1 << 20;
+/// Characters of a model's name that its client reads again.
+const MOST_SHOWN: usize = 100;
 /// Fields in which a client says how long an answer may be.
 const BOUNDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
 
@@ -284,7 +286,9 @@ async fn plan(ctx: &RequestContext, route: &AiRoute, gateway: &Gateway, model: &
         plan = state.plan(model);
     }
     plan.filter(|_| route.allows(model)).ok_or_else(|| {
-        let message = "the model is not known here, or may not be asked for; GET models lists those that may";
+        let name: String = model.chars().take(MOST_SHOWN).collect();
+        let message =
+            format!("the model {name:?} is not known here, or may not be asked for; GET models lists those that may");
         Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_MODEL", message).param(Some("model"))
     })
 }

@@ -197,10 +197,10 @@ impl Reloader {
             followers.retired_audits.push(Arc::clone(&current.audit));
         }
         let restart_needed = restart_needed(&self.beside.started_with, &config);
-        let snapshot = self.shared.publish(config, Logs { access, audit });
+        let (snapshot, forgotten) = self.shared.publish(config, Logs { access, audit });
         self.shared.tokens.sources.retain();
         self.follow(followers, &snapshot);
-        let warnings = warnings.iter().map(ToString::to_string).collect();
+        let warnings = warnings.iter().map(ToString::to_string).chain(forgotten).collect();
         Ok(Reloaded { generation: snapshot.generation, restart_needed, warnings })
     }
 

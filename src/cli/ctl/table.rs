@@ -194,6 +194,7 @@ mod tests {
         status.last_reload_refusal = Some("a.yaml:1:1: no\n  | x".to_owned());
         status.providers.push(ProviderStatus {
             name: "openai".to_owned(),
+            pool: String::new(),
             kind: "openai".to_owned(),
             enabled: false,
             off: Some("there is no key".to_owned()),

@@ -9,7 +9,7 @@ enum Here {
 }
 
 /// A key that only maps of the kind in question have, the names of other products there, and what is here.
-const NAMES: [(&str, &[&str], Here); 17] = [
+const NAMES: [(&str, &[&str], Here); 26] = [
     (PROVIDER, &["api_key", "apikey", "apiKey", "api_keys"], Here::Key("keys")),
     (
         PROVIDER,
@@ -44,9 +44,38 @@ const NAMES: [(&str, &[&str], Here); 17] = [
     ),
     (ROUTE, &["proxy_pass", "reverse_proxy", "use_backend", "backend", "upstream", "service"], Here::Key("pool")),
     (ROUTE, &["rate_limit", "limit_req"], Here::Key("limits")),
+    (
+        FILE,
+        &["model_list"],
+        Here::Hint("models and their targets stand under `ai.models`, their providers under `ai.providers`"),
+    ),
+    (
+        FILE,
+        &["litellm_settings", "router_settings", "general_settings"],
+        Here::Hint("such settings stand in `ai`, `limits`, `caches` and `auth`"),
+    ),
+    (FILE, &["upstreams", "backends", "backend", "upstream"], Here::Key("pools")),
+    (
+        FILE,
+        &["frontend", "frontends", "http"],
+        Here::Hint("`listen` says where clients come in, `routes` what of them goes where"),
+    ),
     (POOL, &["servers", "server", "targets", "backends", "upstreams", "endpoints", "nodes"], Here::Key("members")),
     (POOL, &["lb_policy", "policy", "strategy", "algorithm"], Here::Key("balance")),
     (POOL, &["healthcheck", "health_checks", "check", "option_httpchk"], Here::Key("health_check")),
+    (ROUTE, &["header", "set_header", "add_header"], Here::Key("headers")),
+    (ROUTE, &["path_beg", "location", "handle", "prefix"], Here::Key("match")),
+    (POOL, &["maxconn", "max_conns"], Here::Key("max_requests_per_member")),
+    (
+        LIMIT,
+        &["rpm", "tpm", "max_budget", "budget_duration"],
+        Here::Hint("requests are `rate: 100/m`, tokens `tokens: 10000/1m`, money `cost: 20.00/month`"),
+    ),
+    (
+        PRICE,
+        &["input_cost_per_token", "output_cost_per_token"],
+        Here::Hint("prices are `input` and `output`, in dollars for a million tokens"),
+    ),
     (CHECK, &["inter"], Here::Key("interval")),
     (CHECK, &["uri", "url", "endpoint"], Here::Key("path")),
 ];
@@ -55,6 +84,9 @@ const PROVIDER: &str = "key_header";
 const AI: &str = "assumed_output";
 const ROUTE: &str = "retry_non_idempotent";
 const POOL: &str = "max_requests_per_member";
+const FILE: &str = "security_headers";
+const LIMIT: &str = "ipv6_prefix";
+const PRICE: &str = "cache_write_1h";
 const CHECK: &str = "expect_status";
 const FALLBACKS: Here =
     Here::Hint("what is tried next stands in order under `ai.models`: { chat: [openai/gpt-5.4, azure/gpt-5.4] }");

@@ -273,6 +273,8 @@ fn a_line_that_is_no_yaml_shows_no_secret() {
         "\"secret\" : hush",
         "Secret: hush: hush",
         "sceret: hush, token: hush",
+        "general_settings: { master_key: hush }",
+        "litellm: [sk-hush, \"hf_hush\"]",
     ] {
         let errors = refused(&format!("listen: 127.0.0.1:80\n{line}\n  - ]\n"));
         assert!(!errors.to_string().contains("hush"), "{line}: {errors}");

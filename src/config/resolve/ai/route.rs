@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Resolver;
 use super::provider::model_or_wildcard;
-use crate::config::ai::{Ai, AiTarget, wildcard};
+use crate::config::ai::{Ai, AiTarget, door_at_end, wildcard};
 use crate::config::limit::Limit;
 use crate::config::problem::{Finding, KeyPath, nearest};
 use crate::config::raw::{Or, RawCache, RawRoute, RawRouteAi};
@@ -26,12 +26,8 @@ pub(in crate::config::resolve) fn target(
 ) -> Option<AiTarget> {
     let given = raw.ai.as_ref()?;
     of_pools(path, raw, resolver);
-    if let PathPattern::Exact(exact) = pattern
-        && !resolver.doubtful(&path.key("match"))
-    {
-        let finding = Finding::value(&path.key("match").key("path"), format!("the route takes the one path {exact}"));
-        let finding = finding.expected("a path that ends in `/`, for chat/completions and others stand below it");
-        resolver.report(finding.hint(format!("did you mean {exact}/?")));
+    if !resolver.doubtful(&path.key("match")) {
+        of_doors(&path.key("match").key("path"), pattern, resolver);
     }
     let path = path.key("ai");
     let section = KeyPath::default().key("ai");
@@ -48,6 +44,24 @@ pub(in crate::config::resolve) fn target(
                 .wrong(&path, if text == "false" { wrong.hint("remove it, and name another target") } else { wrong });
             None
         }
+    }
+}
+
+/// Refuses a route below which there can be no door, and tells of one that is itself at a door.
+fn of_doors(path: &KeyPath, pattern: &PathPattern, resolver: &mut Resolver<'_>) {
+    let (PathPattern::Exact(text) | PathPattern::Prefix(text)) = pattern;
+    let door = door_at_end(text);
+    let above = door.map(|door| {
+        let prefix = text.trim_end_matches('/').strip_suffix(door).unwrap_or_default();
+        format!("`match: {prefix}`; which models it has says `ai: {{ models: [...] }}`")
+    });
+    if let PathPattern::Exact(exact) = pattern {
+        let finding = Finding::value(path, format!("the route takes the one path {exact}"));
+        let finding = finding.expected("a path that ends in `/`, for chat/completions and others stand below it");
+        resolver.report(finding.hint(above.unwrap_or_else(|| format!("did you mean {exact}/?"))));
+    } else if let Some((door, above)) = door.zip(above) {
+        let message = format!("the door is at {text}{door} then");
+        resolver.warn(Finding::value(path, message).hint(format!("did you mean {above}?")));
     }
 }
 

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::super::{Resolver, tls};
 use super::provider::Kind;
-use crate::config::ai::{Ai, AiTimeouts, made_pool};
+use crate::config::ai::{Ai, AiTimeouts, door_at_end, made_pool};
 use crate::config::problem::{Finding, KeyPath};
 use crate::config::raw::RawProvider;
 use crate::config::values::url::{BaseUrl, base_url};
@@ -79,6 +79,8 @@ pub(super) fn site(
     }
     if kind == Kind::Azure {
         no_door_of_azure(&path.key("base_url"), &url.path, &url.name, resolver);
+    } else {
+        no_door(&path.key("base_url"), &url.path, kind, resolver);
     }
     let tls = tls_to(path, raw, &url, resolver);
     site.host = Some(url.host.clone());
@@ -118,6 +120,19 @@ fn no_door_of_azure(path: &KeyPath, base: &str, host: &str, resolver: &mut Resol
     if has_door || (is_azures && !base.is_empty()) {
         let finding = Finding::value(path, "the path of Azure's doors, with the deployment, is made with each request");
         resolver.report(finding.expected("the resource's address alone, such as https://x.openai.azure.com"));
+    }
+}
+
+/// Refuses the address of a door: requests get their own.
+fn no_door(path: &KeyPath, base: &str, kind: Kind, resolver: &mut Resolver<'_>) {
+    if let Some(door) = door_at_end(base) {
+        let finding = Finding::value(path, format!("requests get {door} behind this address once more"));
+        let above = base.trim_end_matches('/').strip_suffix(door).unwrap_or_default().trim_end_matches('/');
+        resolver.report(finding.hint(format!("let it end in {}", if above.is_empty() { "the port" } else { above })));
+    } else if kind == Kind::Gemini && base.split('/').any(|segment| segment == "openai") {
+        let finding =
+            Finding::value(path, "a provider of kind gemini is asked in its own dialect, which is not spoken there");
+        resolver.report(finding.hint("remove /openai, or write `kind: openai_compatible`"));
     }
 }
 

@@ -46,6 +46,16 @@ fn providers_are() {
             ("a key misspelt", provider("kind: openai, keys: [{ sekret: sk-1234567 }]")),
             ("a weight", provider("kind: openai, keys: [{ secret: sk-1234567, weight: 0 }]")),
             ("no address", provider("kind: azure_openai, keys: k")),
+            ("a door", provider("kind: openai, keys: k, base_url: http://10.0.0.1:1/v1/chat/completions")),
+            (
+                "a door of anthropic",
+                provider("kind: anthropic, keys: k, base_url: https://api.anthropic.com/v1/messages/"),
+            ),
+            ("a door alone", provider("kind: openai_compatible, base_url: http://10.0.0.1:1/embeddings")),
+            (
+                "another dialect of gemini",
+                provider("kind: gemini, keys: k, base_url: https://x.example.com/v1beta/openai/"),
+            ),
             (
                 "a door of azure",
                 provider("kind: azure_openai, keys: k, base_url: https://x.openai.azure.com/openai/v1/"),
@@ -276,6 +286,10 @@ fn no_secret_of_the_section_is_shown() {
         "kind: openai, keys: [{ secrt: hunter2hunter2 }]",
         "kind: openai, keys: { secret: \"hunter2 hunter2\" }",
         "kind: openai, key: hunter2hunter2",
+        "kind: openai, kyes: hunter2hunter2",
+        "kind: openai, the_key: hunter2hunter2",
+        "kind: openai, master_key: hunter2",
+        "kind: openai, keys: k, kyes: [sk-hunter2, AIzahunter2]",
         "kind: openai, keys: k, headers: { authorization: \"hunter2\\thunter2\" }",
     ] {
         let shown = refused(&provider(text)).to_string();

@@ -118,6 +118,21 @@ fn a_permission_for_a_service_that_is_nearly_one_is_warned_of() {
     assert_eq!(warnings(&plain), [""; 0], "without models, services are the members' own");
 }
 
+#[test]
+fn a_route_at_a_door_is_warned_of_or_refused_with_what_was_meant() {
+    let of = |path: &str| provider("kind: openai, keys: k") + &format!("routes: [{{ match: {path}, ai: true }}]\n");
+    let meant = "`match: /v1/`; which models it has says `ai: { models: [...] }`";
+    for door in ["embeddings", "chat/completions"] {
+        let refused = refused(&of(&format!("/v1/{door}"))).to_string();
+        assert!(refused.contains(&format!("hint: {meant}")), "{refused}");
+        let loaded = load_text(&of(&format!("/v1/{door}/"))).unwrap();
+        let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+        assert_eq!(warning.message, format!("the door is at /v1/{door}/{door} then"));
+        assert!(warning.to_string().contains(&format!("did you mean {meant}?")), "{warning}");
+    }
+    assert_eq!(warnings(&of("/my-embeddings/")), [""; 0]);
+}
+
 /// A file with these models and prices.
 fn priced(models: &str, prices: &[&str]) -> String {
     let list = "openai: { kind: openai, keys: k }\ngpu: { kind: openai_compatible, base_url: http://10.0.0.1:1 }";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use log::{Level, log};
+use log::{Level, log, warn};
 use memchr::memmem;
 
 use super::Job;
@@ -19,7 +19,9 @@ use crate::ai::refusal::Refusal;
 use crate::ai::reset;
 use crate::ai::way::Way;
 use crate::clock;
+use crate::config::ai::wildcard;
 use crate::observe::ai::{Phase, TryOutcome};
+use crate::observe::metrics::OTHER_MODEL;
 use crate::proxy::ai::answer::Answer;
 use crate::proxy::ai::call::{self, NoAnswer, Terms};
 use crate::proxy::ai::outgoing::To;
@@ -172,6 +174,23 @@ impl Job {
         provider.route.pool.members().len() > 1 || after.any(is_on)
     }
 
+    /// Tells the log, once in a while, of a model that the configuration says the provider has: that is no fault of who asks for it.
+    fn tell_missing(&self, candidate: &Candidate, provider: &ProviderState, error: &ProviderError) {
+        let label = &*self.plan.label;
+        if error.code() != "model_not_found" || label == OTHER_MODEL || wildcard(label).is_some() {
+            return;
+        }
+        let missing = self.ai.books.missing.get(candidate.provider);
+        if let Some(untold) = missing.and_then(|missing| missing.happened(clock::now())) {
+            let (name, model) = (&provider.config.name, &candidate.model);
+            warn!(
+                target: "ai",
+                "provider {name} does not know {model}, which the configuration asks it for as {label}: its 404 goes to the \
+                 client, and no other target is asked; {untold} more since this was told last"
+            );
+        }
+    }
+
     /// What an answer that is not served means.
     pub(super) fn miss(&self, attempt: Attempt<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
         let Attempt { provider, prepared, candidate, key, trial, .. } = attempt;
@@ -197,6 +216,7 @@ impl Job {
             Verdict::Serve | Verdict::Fault => {
                 trial.succeeded();
                 trail.fault();
+                self.tell_missing(candidate, provider, &error);
                 Missed::Final(callers_fault(prepared, status, &error, body))
             }
             Verdict::KeyRefused | Verdict::ModelRefused => {
