@@ -593,6 +593,12 @@ async fn where_a_provider_keeps_no_threads_anthropics_sdk_is_told_so_in_its_way(
     let error = &answer.json()["error"];
     assert_eq!(error["type"], "invalid_request_error");
     assert_eq!(error["details"]["error_code"], "thread_unsupported_request", "{error}");
+    // Also where the one that keeps them is away: without a thread, the other one can serve.
+    let gate = ai().anthropic("claude", &a).openai("gpt", &a).model("m", &["claude", "gpt"]).start().await;
+    assert_eq!(gate.ctl(&["drain", "claude"]).await.code, Some(0));
+    let answer = ask(&gate, "messages", &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(answer.json()["error"]["details"]["error_code"], "thread_unsupported_request");
 }
 
 #[tokio::test]

@@ -785,3 +785,27 @@ async fn a_target_that_fails_leaves_a_try_for_each_target_behind_it() {
         assert_eq!(answer.header("x-sluicegate-attempts"), "3", "{model}");
     }
 }
+
+#[tokio::test]
+async fn only_a_provider_that_closes_at_once_is_sent_the_request_again_and_that_is_told() {
+    for (works_for, sent) in [(ms(0), 2), (s(1), 1)] {
+        let a = upstream("a").await;
+        let gate = ai_of(&a).set("attempts: 1").set("breaker: off").start().await;
+        let body = chat("m", "hello").to_string();
+        let length = body.len();
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        // On one connection, so that one worker serves both, and has a connection to the provider that was kept.
+        let mut client = gate.connect().await;
+        assert_eq!(client.ask(&request).await.status, 200);
+        a.set_latency(works_for);
+        a.set_fault(Some(Fault::CloseBeforeHeaders));
+        let answer = client.ask(&request).await;
+        let line = gate.access_log(2).await.remove(1);
+        assert_eq!((answer.status, a.hits()), (502, 1 + sent), "{works_for:?}: {line}");
+        assert_eq!(answer.header("x-sluicegate-attempts"), sent.to_string(), "{works_for:?}");
+        let outcomes: Vec<String> = tries(&line).into_iter().map(|(_, outcome)| outcome).collect();
+        assert_eq!(outcomes, vec!["reset"; sent as usize], "{works_for:?}");
+    }
+}

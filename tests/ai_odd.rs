@@ -521,10 +521,27 @@ async fn what_a_provider_says_when_it_refuses_a_key_is_in_the_log_without_the_ke
 }
 
 #[tokio::test]
+async fn what_a_provider_repeats_of_its_own_fields_in_an_error_no_client_reads() {
+    let error = json!({"error": {"message": "field x-account: acct-4711-blue", "type": "invalid_request_error"}});
+    let text = error.to_string();
+    let backend = origin(move |_| {
+        let text = text.clone();
+        async move { given_status(400, JSON, text) }
+    })
+    .await;
+    let rest = "keys: sk-x-4711, headers: { x-account: acct-4711-blue }";
+    let gate = ai().provider_at("first", "openai", backend.address(), rest).model("m", &["first"]).start().await;
+    let answer = ask_with(&gate, "chat/completions", &chat("m", "x"), &[("X_Account", "mine")]).await;
+    assert!(answer.status == 400 && !answer.text().contains("acct-4711-blue"), "{}", answer.text());
+    let came = &backend.came()[0].headers;
+    assert!(came.get("x_account").is_none() && came["x-account"] == "acct-4711-blue", "{came:?}");
+}
+
+#[tokio::test]
 async fn a_door_that_a_key_or_a_provider_does_not_serve_costs_the_others_nothing() {
     let scopes = "You have insufficient permissions for this operation. Missing scopes: api.responses.write.";
     let said = [
-        (401, 403, scopes),
+        (401, 503, scopes),
         (501, 501, "This server does not support embeddings."),
         (500, 400, "input is too large to process. increase the physical batch size"),
     ];

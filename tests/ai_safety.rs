@@ -588,13 +588,23 @@ async fn a_request_of_many_small_parts_takes_room_for_its_translation() {
 async fn fields_that_tell_other_gateways_where_to_go_reach_no_provider() {
     let a = upstream("a").await;
     let gate = ai_of(&a).start().await;
-    let steering =
-        ["x-portkey-custom-host", "helicone-target-url", "x-litellm-tags", "x-base-url", "x-http-method-override"];
+    let steering = [
+        "x-portkey-custom-host",
+        "helicone-target-url",
+        "x-litellm-tags",
+        "x-base-url",
+        "x-http-method-override",
+        "x-smg-target-worker",
+        "x-data-parallel-rank",
+        "x-gateway-destination-endpoint",
+        "x-envoy-upstream-rq-timeout-ms",
+        "ocp-apim-subscription-key",
+    ];
     let mut fields: Vec<(&str, &str)> = steering.iter().map(|name| (*name, "http://127.0.0.1:1")).collect();
     fields.push(("x-stainless-lang", "python"));
     assert_eq!(ask_with(&gate, "chat/completions", &chat("m", "x"), &fields).await.status, 200);
     let seen = last_seen(&a);
-    assert_eq!(steering.map(|name| sent(&seen, name)), [""; 5]);
+    assert_eq!(steering.map(|name| sent(&seen, name)), [""; 10]);
     let disguised = [
         "X_Portkey_Config",
         "X_LiteLLM_Api_Base",

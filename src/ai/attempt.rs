@@ -18,6 +18,8 @@ pub enum Verdict {
     KeyRefused,
     /// Our key may not do this: set it aside for this model, and try another.
     ModelRefused,
+    /// Our key is not for this door, and as good as before at others: try another.
+    DoorRefused,
     /// Our key has used up its quota: rest it for long, and try another.
     KeySpent,
     /// Our key, or the provider as a whole, is asked too often: rest it, and try another.
@@ -36,8 +38,7 @@ pub fn judge(status: StatusCode, class: Class) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Serve,
         402 if class != Class::OverLimit => Verdict::KeySpent,
-        // A key of some doors is as good as before at these.
-        400..=499 if class == Class::OutOfScope => Verdict::Unfit,
+        400..=499 if class == Class::OutOfScope => Verdict::DoorRefused,
         // What the provider does not do it is not sick for.
         501 => Verdict::Unfit,
         _ if class == Class::Unsupported => Verdict::Unfit,
@@ -71,7 +72,8 @@ pub const fn judge_inside(class: Class) -> Verdict {
         Class::Forbidden => Verdict::ModelRefused,
         Class::QuotaExhausted => Verdict::KeySpent,
         Class::RateLimited => Verdict::Limited,
-        Class::OverLimit | Class::Unsupported | Class::OutOfScope => Verdict::Unfit,
+        Class::OutOfScope => Verdict::DoorRefused,
+        Class::OverLimit | Class::Unsupported => Verdict::Unfit,
         Class::Blocked => Verdict::Blocked,
         Class::BadRequest | Class::NotFound | Class::TooLarge | Class::ContentFilter => Verdict::Fault,
         Class::Overloaded | Class::Timeout | Class::Server | Class::Unknown => Verdict::Down,
@@ -142,8 +144,8 @@ mod tests {
     fn a_door_that_a_provider_or_a_key_does_not_serve_makes_neither_of_them_sick() {
         assert_eq!(verdict(501, Class::BadRequest), Verdict::Unfit);
         assert_eq!(verdict(500, Class::Unsupported), Verdict::Unfit);
-        assert_eq!(verdict(401, Class::OutOfScope), Verdict::Unfit);
-        assert_eq!(verdict(403, Class::OutOfScope), Verdict::Unfit);
+        assert_eq!(verdict(401, Class::OutOfScope), Verdict::DoorRefused);
+        assert_eq!(verdict(403, Class::OutOfScope), Verdict::DoorRefused);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl<'a> Door<'a> {
         if path == "models" {
             return Some(Self { operation: Operation::Models, model: None });
         }
-        if let Some(model) = path.strip_prefix("models/") {
+        if let Some(model) = path.strip_prefix("models/").filter(|model| !is_of_gemini(model)) {
             return Some(Self { operation: Operation::Models, model: Some(model) });
         }
         if let Some(rest) = path.strip_prefix("openai/").unwrap_or(path).strip_prefix(DEPLOYMENTS) {
@@ -104,6 +104,13 @@ impl<'a> Door<'a> {
         };
         doors().filter_map(named).min_by_key(|door| door.model.map(str::len))
     }
+}
+
+/// Whether `NAME:METHOD` is how Gemini's clients ask a model, which no door is for.
+fn is_of_gemini(model: &str) -> bool {
+    const METHODS: [&str; 5] =
+        ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"];
+    model.rsplit_once(':').is_some_and(|(_, method)| METHODS.contains(&method))
 }
 
 /// What a client is told that came to no door of an `ai` route: which there are below its `prefix`.
@@ -252,6 +259,8 @@ mod tests {
     #[test]
     fn a_models_name_may_hold_slashes() {
         assert_eq!(Door::at("models/meta/llama-3").and_then(|door| door.model), Some("meta/llama-3"));
+        assert_eq!(Door::at("models/gemini-2.5-flash:generateContent"), None);
+        assert!(Door::at("models/llama3:8b").is_some());
         assert_eq!(Door::at("models"), Some(Door { operation: Operation::Models, model: None }));
     }
 

@@ -112,6 +112,11 @@ impl Refusal {
         self
     }
 
+    /// Whether this member of the request is what is wrong.
+    pub fn is_about(&self, param: &str) -> bool {
+        self.more.as_ref().is_some_and(|more| more.param.as_deref() == Some(param))
+    }
+
     /// The same with the provider's own words, where there are any.
     #[must_use]
     pub fn passed(mut self, body: Option<Bytes>) -> Self {

@@ -216,6 +216,13 @@ async fn prepare(
     if let Some(trail) = &mut ctx.trail {
         trail.asked(&model, body.streams());
     }
+    let strips = |field: &str| route.target.strip_body_fields.iter().any(|stripped| stripped == field);
+    if body.in_background() && !strips("background") {
+        // It would be paid for, and nobody could fetch it here.
+        let message = "background is not served here: ask without it, as a stream if it takes long";
+        let refusal = Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_PARAMETER", message);
+        return Err(refusal.param(Some("background")).into());
+    }
     let plan = plan(ctx, route, gateway, &model).await?;
     let chosen = choosing.over();
     if let Some(trail) = &mut ctx.trail {
@@ -226,7 +233,7 @@ async fn prepare(
         usual.max(translated_bound(route, &plan, operation, &body))
     };
     // A bound that the route takes out is none.
-    let is_kept = !route.target.strip_body_fields.iter().any(|field| BOUNDS.contains(&field.as_str()));
+    let is_kept = !BOUNDS.into_iter().any(strips);
     let most_output = body.most_output().filter(|_| operation.generates() && is_kept).unwrap_or_else(unbounded);
     let output = most_output.saturating_add(body.predicted()).saturating_mul(body.answers());
     let (input, output) = if operation.charges() { (input, output) } else { (0, 0) };
@@ -302,13 +309,6 @@ fn reserve(
 ) -> Result<Option<Reserved>, Unready> {
     let Some(route) = ctx.route.clone() else { return Ok(None) };
     let Some(limits) = &route.limits else { return Ok(None) };
-    if job.body.in_background() && limits.enforces_budgets() {
-        // What it used is told to who fetches it, later and past the limits.
-        let message = "background is not served here, for what such an answer uses is only known later and is limited here; \
-                       ask without it, as a stream if it takes long";
-        let refusal = Refusal::of_request(StatusCode::BAD_REQUEST, "UNSUPPORTED_PARAMETER", message);
-        return Err(refusal.param(Some("background")).into());
-    }
     let cost = if limits.limit_cost() { job.estimated_cost()? } else { 0 };
     let estimate = Estimate { tokens: job.tokens(), cost };
     let asked = limit::Asked {

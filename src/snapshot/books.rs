@@ -15,8 +15,8 @@ pub struct Books {
     pub providers: Vec<Arc<AiProviderMetrics>>,
     /// By the same: requests that it was the last to fail.
     pub unserved: Vec<Unserved>,
-    /// By the same: requests for a model that the configuration says it has, and that it does not know.
-    pub missing: Vec<Unserved>,
+    /// By the same: requests that it refuses for what the configuration says of it, a model that it has or a key for a door.
+    pub misled: Vec<Unserved>,
     /// Requests for whose bodies there was no room.
     pub crowded_out: Unserved,
     by_provider: Vec<Models>,
@@ -50,7 +50,7 @@ impl Books {
             gateway: metrics.ai_gateway(),
             providers: config.providers.iter().map(|provider| metrics.ai_provider(&provider.name)).collect(),
             unserved: config.providers.iter().map(|_| Unserved::default()).collect(),
-            missing: config.providers.iter().map(|_| Unserved::default()).collect(),
+            misled: config.providers.iter().map(|_| Unserved::default()).collect(),
             crowded_out: Unserved::default(),
             by_provider: by_provider.collect(),
             nobody: Models::new(all, |name| metrics.ai_model(None, name)),

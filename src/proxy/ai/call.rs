@@ -27,6 +27,8 @@ use crate::upstream::retry::Cause;
 const EARLY_ANSWER: Duration = Duration::from_secs(5);
 /// How long the end of an answer is waited for once its last event is there, so that the connection can be kept.
 const LINGER: Duration = Duration::from_millis(200);
+/// A provider that closes a kept connection as it is used has done so within this time; one that takes longer may have worked.
+const RACE: Duration = Duration::from_millis(500);
 
 /// A request as the provider gets it.
 pub struct Outgoing {
@@ -52,6 +54,8 @@ pub struct Terms<'a> {
     pub began: Instant,
     /// When the first content has to be there at the latest.
     pub until: Instant,
+    /// Whether a connection that was kept may be used.
+    pub on_kept: bool,
     /// Told when the provider has the whole request.
     pub sent: &'a Sent,
 }
@@ -72,6 +76,8 @@ pub struct Live {
 pub enum NoAnswer {
     /// The member failed.
     Failed(Cause),
+    /// It closed a connection it had kept, just as it was used: no fault of the member's, and the request may be sent again.
+    JustClosed,
     /// The pool has no member for it.
     NoMember,
     /// All of them are at their cap.
@@ -81,7 +87,8 @@ pub enum NoAnswer {
 /// Why an attempt failed.
 struct Failed {
     cause: Cause,
-    kept_connection: bool,
+    /// A kept connection ended so soon that it was closed before the request came.
+    just_closed: bool,
 }
 
 /// Asks a member of the provider that is not among the `tried` ones.
@@ -107,11 +114,7 @@ pub async fn call(
         NoPick::NoMember | NoPick::AllTried => NoAnswer::NoMember,
     })?;
     let Ok(peer) = attempts::peer(record, route, &pick) else { return Err(NoAnswer::NoMember) };
-    let mut tried = exchange(provider, connector, outgoing, terms, record, peer, true).await;
-    if matches!(tried, Err(Failed { cause: Cause::Reset, kept_connection: true })) {
-        // It closed a connection it had kept, just as we used it: no fault of the member's.
-        tried = exchange(provider, connector, outgoing, terms, record, peer, false).await;
-    }
+    let tried = exchange(provider, connector, outgoing, terms, record, peer).await;
     let now = clock::now();
     record.ended = Some(now);
     match tried {
@@ -128,6 +131,7 @@ pub async fn call(
             let (provider, connector) = (Arc::clone(provider), Arc::clone(connector));
             Ok(Live { upstream, head, pick, provider, connector, peeked: None })
         }
+        Err(Failed { cause: Cause::Reset, just_closed: true }) => Err(NoAnswer::JustClosed),
         Err(Failed { cause, .. }) => {
             if let Some((failure, outcome)) = fault_of(cause) {
                 pick.failed(failure);
@@ -146,13 +150,12 @@ async fn exchange(
     terms: &Terms<'_>,
     record: &mut UpstreamRecord,
     peer: &MemberPeer,
-    allow_kept: bool,
 ) -> Result<(Box<Conversation>, Head), Failed> {
     terms.sent.set(false);
     let route = &provider.route;
-    let kept = if allow_kept { connector.take(peer) } else { None };
-    let kept_connection = kept.is_some();
-    let failed = |cause| Failed { cause, kept_connection };
+    let kept = if terms.on_kept { connector.take(peer) } else { None };
+    let race_until = kept.is_some().then(|| clock::now() + RACE);
+    let failed = |cause| Failed { cause, just_closed: false };
     let stream = match kept {
         Some(stream) => {
             record.connect = Some(Duration::ZERO);
@@ -183,8 +186,11 @@ async fn exchange(
     let until = if cut { terms.until.min(clock::now() + EARLY_ANSWER) } else { terms.until };
     match upstream.head(until).await {
         Ok(head) => Ok((upstream, head)),
-        // One that had begun to answer has the request: it is not sent to it once more.
-        Err(fault) => Err(Failed { cause: cause_of(fault), kept_connection: kept_connection && !upstream.was_heard() }),
+        // One that had begun to answer, or had time to, has the request.
+        Err(fault) => {
+            let just_closed = race_until.is_some_and(|until| clock::now() < until) && !upstream.was_heard();
+            Err(Failed { cause: cause_of(fault), just_closed })
+        }
     }
 }
 

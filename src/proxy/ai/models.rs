@@ -241,6 +241,7 @@ async fn fetch(
         timeouts: AiTimeouts::default(),
         began: now,
         until: now + PATIENCE,
+        on_kept: false,
         sent: &Sent::default(),
     };
     let called = call::call(provider, connector, &outgoing, &terms, &mut UpstreamRecord::default()).await;

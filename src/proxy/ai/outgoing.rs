@@ -36,7 +36,7 @@ const OURS: usize = 10;
 const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
 /// Fields of a client that are no provider's business, or that choose what a key of ours pays for.
-const PRIVATE: [&str; 15] = [
+const PRIVATE: [&str; 17] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -50,12 +50,14 @@ const PRIVATE: [&str; 15] = [
     "openai-project",
     "x-goog-user-project",
     "x-ms-client-principal",
+    "ocp-apim-subscription-key",
+    "x-data-parallel-rank",
     "x-http-method-override",
     "x-method-override",
 ];
 
 /// How fields begin by which other gateways, which a provider may be, are told where to go and with what.
-const STEERING: [&str; 9] = [
+const STEERING: [&str; 12] = [
     "x-portkey-",
     "helicone-",
     "x-litellm-",
@@ -65,6 +67,9 @@ const STEERING: [&str; 9] = [
     "x-api-base",
     "x-target-",
     "x-upstream-",
+    "x-smg-",
+    "x-gateway-",
+    "x-envoy-",
 ];
 
 fn is_credential(name: &HeaderName) -> bool {
@@ -255,7 +260,7 @@ impl Draft {
         // Of the others those of the route's rules go all the same, without what a client said under their names.
         let ruled = self.ruled.iter().map(|(name, value)| (name, value)).filter(|(name, _)| !passes(name));
         for (name, value) in of_client.chain(ruled) {
-            if !ours.iter().any(|(other, _)| *other == name) {
+            if !ours.iter().any(|(ours, _)| reads_as(name.as_str(), ours.as_str())) {
                 head.field(name, value);
             }
         }

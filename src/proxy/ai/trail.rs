@@ -107,6 +107,8 @@ pub struct Trail {
     uncounted: u32,
     /// What the client is told.
     last: Option<Last>,
+    /// That a target takes no part of a conversation alone, as Anthropic's SDK can send it.
+    without_thread: Option<Refusal>,
     /// What the last provider that failed said, for the log.
     pub said: Option<String>,
 }
@@ -177,6 +179,7 @@ impl Trail {
             broken: false,
             uncounted: 0,
             last: None,
+            without_thread: None,
             said: None,
         }
     }
@@ -280,6 +283,12 @@ impl Trail {
         self.last = Some(Last::Missed(outcome));
     }
 
+    /// The connection was closed before the request came, which is sent again.
+    pub(super) fn just_closed(&mut self) {
+        self.ended(TryOutcome::Reset);
+        self.uncounted += 1;
+    }
+
     /// The provider does not know something that no client has asked for: that is no try of the client's.
     pub(super) fn asked_too_much(&mut self) {
         self.ended(TryOutcome::Status4xx);
@@ -368,6 +377,9 @@ impl Trail {
 
     pub(super) fn cannot(&mut self, provider: &ProviderState, candidate: &Candidate, refusal: Refusal) {
         self.remember(provider, candidate, None, Some(TryOutcome::Unsupported));
+        if refusal.is_about("thread") {
+            self.without_thread = Some(refusal.clone());
+        }
         if self.last.is_none() || matches!(self.last, Some(Last::Disabled(_))) {
             self.last = Some(Last::Cannot(refusal));
         }
@@ -423,6 +435,10 @@ impl Trail {
 
     /// What the client is told: whose fault it is, and when it is worth to come again.
     pub fn refusal(&self) -> Refusal {
+        // Whatever else went wrong: its SDK comes again without the thread.
+        if let Some(refusal) = &self.without_thread {
+            return refusal.clone();
+        }
         const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
         match &self.last {
             None => Refusal::new(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use log::{Level, log, warn};
 use memchr::memmem;
 
@@ -23,7 +23,7 @@ use crate::config::ai::wildcard;
 use crate::observe::ai::{Phase, TryOutcome};
 use crate::observe::metrics::OTHER_MODEL;
 use crate::proxy::ai::answer::Answer;
-use crate::proxy::ai::call::{self, NoAnswer, Terms};
+use crate::proxy::ai::call::{self, Live, NoAnswer, Outgoing, Terms};
 use crate::proxy::ai::outgoing::To;
 use crate::proxy::ai::trail::Trail;
 use crate::snapshot::ai::ProviderState;
@@ -92,6 +92,11 @@ impl Fault<'_> {
         let body = self.body.map(|body| error::without(body, key));
         Self { error: self.error.without(key), body, ..self }
     }
+
+    /// The same without the values of fields of ours, which may be secrets.
+    fn without_all(self, fields: &[(HeaderName, HeaderValue)]) -> Self {
+        fields.iter().filter_map(|(_, value)| value.to_str().ok()).fold(self, Self::without)
+    }
 }
 
 impl Job {
@@ -115,7 +120,7 @@ impl Job {
         let soon = self.streams() && (timeouts.first_token_always || self.may_be_stood_in_for(candidate, provider));
         let patience = if soon { timeouts.first_token } else { timeouts.idle };
         let until = began.checked_add(patience).map_or(self.until, |until| until.min(self.until));
-        let terms = Terms {
+        let mut terms = Terms {
             client: self.client,
             path_and_query: &self.draft.path,
             headers: self.draft.headers(),
@@ -123,14 +128,15 @@ impl Job {
             timeouts,
             began,
             until,
+            on_kept: true,
             sent: &self.sent,
         };
-        if let Some(key) = key {
-            provider.keys.used(key);
+        let mut called = self.call(&attempt, &outgoing, &terms, trail).await;
+        if matches!(called, Err(NoAnswer::JustClosed)) {
+            trail.just_closed();
+            terms.on_kept = false;
+            called = self.call(&attempt, &outgoing, &terms, trail).await;
         }
-        trail.began(provider, candidate, key, began);
-        trail.upstream.connect = None;
-        let called = call::call(provider, &self.connector, &outgoing, &terms, &mut trail.upstream).await;
         if let Some(connect) = trail.upstream.connect {
             self.ai.books.gateway.phase(Phase::Connect, connect);
         }
@@ -144,6 +150,10 @@ impl Job {
                 return Err(match none {
                     NoAnswer::Failed(cause) => {
                         trail.missed(outcome_of(cause));
+                        Missed::Member
+                    }
+                    NoAnswer::JustClosed => {
+                        trail.missed(TryOutcome::Reset);
                         Missed::Member
                     }
                     NoAnswer::NoMember | NoAnswer::Busy => {
@@ -166,6 +176,23 @@ impl Job {
         taken
     }
 
+    /// Sends the request once, and takes that down.
+    async fn call(
+        &self,
+        attempt: &Attempt<'_>,
+        outgoing: &Outgoing,
+        terms: &Terms<'_>,
+        trail: &mut Trail,
+    ) -> Result<Live, NoAnswer> {
+        let Attempt { provider, candidate, key, .. } = *attempt;
+        if let Some(key) = key {
+            provider.keys.used(key);
+        }
+        trail.began(provider, candidate, key, terms.began);
+        trail.upstream.connect = None;
+        call::call(provider, &self.connector, outgoing, terms, &mut trail.upstream).await
+    }
+
     /// Whether somebody else could serve the request: another member, or a target further on.
     fn may_be_stood_in_for(&self, candidate: &Candidate, provider: &ProviderState) -> bool {
         let is_on =
@@ -174,14 +201,18 @@ impl Job {
         provider.route.pool.members().len() > 1 || after.any(is_on)
     }
 
+    /// What the configuration says of the provider of a target is not so. `Some`: that is to be told, with how often it was not.
+    fn misled(&self, candidate: &Candidate) -> Option<u64> {
+        self.ai.books.misled.get(candidate.provider)?.happened(clock::now())
+    }
+
     /// Tells the log, once in a while, of a model that the configuration says the provider has: that is no fault of who asks for it.
     fn tell_missing(&self, candidate: &Candidate, provider: &ProviderState, error: &ProviderError) {
         let label = &*self.plan.label;
         if error.code() != "model_not_found" || label == OTHER_MODEL || wildcard(label).is_some() {
             return;
         }
-        let missing = self.ai.books.missing.get(candidate.provider);
-        if let Some(untold) = missing.and_then(|missing| missing.happened(clock::now())) {
+        if let Some(untold) = self.misled(candidate) {
             let (name, model) = (&provider.config.name, &candidate.model);
             warn!(
                 target: "ai",
@@ -199,10 +230,12 @@ impl Job {
             match key.and_then(|key| provider.key_text(key, clock::now())) {
                 Some(key) => fault.without(&key),
                 None => fault,
-            };
+            }
+            .without_all(&provider.config.headers);
         // What rests a key comes once in a while; the rest may come with each request.
         let level = match verdict {
             Verdict::KeyRefused | Verdict::ModelRefused | Verdict::KeySpent => Level::Warn,
+            Verdict::DoorRefused if self.misled(candidate).is_some() => Level::Warn,
             _ => Level::Debug,
         };
         if let Some(said) = &error.said {
@@ -226,6 +259,14 @@ impl Job {
                         provider.keys.refused(key, of, now, self.ai.config.key_cooldown);
                         trail.key_refused(provider);
                     }
+                    None => trail.refused_without_key(provider),
+                }
+                Missed::Key
+            }
+            Verdict::DoorRefused => {
+                trial.succeeded();
+                match key {
+                    Some(_) => trail.key_refused(provider),
                     None => trail.refused_without_key(provider),
                 }
                 Missed::Key
