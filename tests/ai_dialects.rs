@@ -617,3 +617,21 @@ async fn what_a_provider_did_not_count_is_not_told_as_nothing() {
     let answer = ask(&gate, "messages", &messages("o", "x")).await;
     assert_eq!(answer.json()["usage"]["output_tokens"], 0, "{}", answer.text());
 }
+
+#[tokio::test]
+async fn what_a_provider_does_not_get_is_no_reason_to_pass_it_over() {
+    let a = upstream("a").await;
+    let asks = with(chat("m", "x"), json!({"seed": 4711, "logprobs": true, "user": "u"}));
+    let strip = format!("keys: {}, strip_body_fields: [seed, logprobs]", key_of("claude"));
+    for (rest, status) in [(format!("keys: {}", key_of("claude")), 400), (strip, 200)] {
+        let gate = ai().provider_at("claude", "anthropic", a.address(), &rest).model("m", &["claude"]).start().await;
+        let answer = ask(&gate, "chat/completions", &asks).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    let other = upstream("b").await;
+    let rest = format!("keys: {}, strip_body_fields: seed", key_of("gpt"));
+    let gate = ai().provider_at("gpt", "openai", other.address(), &rest).model("m", &["gpt"]).start().await;
+    assert_eq!(ask(&gate, "chat/completions", &asks).await.status, 200);
+    let got = got(&other);
+    assert!(got.get("seed").is_none() && got["logprobs"] == true, "{got}");
+}

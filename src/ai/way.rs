@@ -149,6 +149,7 @@ mod tests {
             models: Vec::new(),
             headers: Vec::new(),
             speaks: speaks.to_vec(),
+            strip_body_fields: Vec::new(),
             enabled: true,
             lacks: None,
         }

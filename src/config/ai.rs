@@ -33,6 +33,9 @@ pub const DOORS: [&str; 14] = [
     "audio/translations",
 ];
 
+/// Fields in which a client says how long an answer may be.
+pub const BOUNDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
 /// The door that a path ends in, with or without a `/` behind it.
 pub fn door_at_end(path: &str) -> Option<&'static str> {
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -131,6 +134,8 @@ pub struct Provider {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Dialects that it speaks beside that of its kind, such as `messages` of vLLM.
     pub speaks: Vec<Speech>,
+    /// Fields of the request's top level that it does not get.
+    pub strip_body_fields: Vec<String>,
     /// `false`: none of its keys is there, or it is switched off.
     pub enabled: bool,
     /// What of it is not there, for people, where that is why it is off.

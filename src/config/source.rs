@@ -28,7 +28,7 @@ const SECRET_KEYS: [&str; 18] = [
 ];
 
 /// What a provider has that is no secret. A text at any other key of it may be one, under a name that is misspelt.
-const OPEN_PROVIDER_KEYS: [&str; 13] = [
+const OPEN_PROVIDER_KEYS: [&str; 14] = [
     "kind",
     "enabled",
     "base_url",
@@ -42,6 +42,7 @@ const OPEN_PROVIDER_KEYS: [&str; 13] = [
     "models",
     "headers",
     "speaks",
+    "strip_body_fields",
 ];
 
 /// How the secrets of well-known services begin.

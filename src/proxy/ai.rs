@@ -29,6 +29,7 @@ use crate::ai::estimate;
 use crate::ai::refusal::Refusal;
 use crate::ai::way::{Way, way};
 use crate::clock;
+use crate::config::ai::BOUNDS;
 use crate::limit::{self, Estimate, Reserved};
 use crate::observe::Termination;
 use crate::observe::ai::Phase;
@@ -60,8 +61,6 @@ pub mod trail;
 const MOST_AT_ONCE: usize = 1 << 20;
 /// Characters of a model's name that its client reads again.
 const MOST_SHOWN: usize = 100;
-/// Fields in which a client says how long an answer may be.
-const BOUNDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
 
 /// The door that a request came to.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ fn provider(name: &str, kind: ProviderKind, models: &[&str], enabled: bool) -> A
         models: models.iter().map(|model| Arc::from(*model)).collect(),
         headers: Vec::new(),
         speaks: Vec::new(),
+        strip_body_fields: Vec::new(),
         enabled,
         lacks: None,
     })

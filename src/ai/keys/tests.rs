@@ -31,6 +31,7 @@ fn provider(weights: &[u32]) -> Provider {
         models: Vec::new(),
         headers: Vec::new(),
         speaks: Vec::new(),
+        strip_body_fields: Vec::new(),
         enabled: true,
         lacks: None,
     }

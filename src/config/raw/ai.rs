@@ -44,6 +44,7 @@ pub(in crate::config) struct RawProvider {
     pub(in crate::config) models: Option<OneOrMany<String>>,
     pub(in crate::config) headers: Option<Named<String>>,
     pub(in crate::config) speaks: Option<OneOrMany<String>>,
+    pub(in crate::config) strip_body_fields: Option<OneOrMany<String>>,
 }
 
 impl fmt::Debug for RawProvider {

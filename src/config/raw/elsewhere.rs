@@ -9,7 +9,7 @@ enum Here {
 }
 
 /// A key that only maps of the kind in question have, the names of other products there, and what is here.
-const NAMES: [(&str, &[&str], Here); 26] = [
+const NAMES: [(&str, &[&str], Here); 27] = [
     (PROVIDER, &["api_key", "apikey", "apiKey", "api_keys"], Here::Key("keys")),
     (
         PROVIDER,
@@ -21,6 +21,7 @@ const NAMES: [(&str, &[&str], Here); 26] = [
         &["num_retries", "max_retries", "retries", "retry"],
         Here::Hint("how often targets are tried is `ai.attempts`"),
     ),
+    (PROVIDER, &["drop_params", "additional_drop_params"], Here::Key("strip_body_fields")),
     (PROVIDER, &["fallbacks", "fallback"], FALLBACKS),
     (
         PROVIDER,

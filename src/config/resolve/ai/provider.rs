@@ -7,8 +7,9 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::super::{Resolver, headers};
 use super::keys::{self, Keys};
+use super::route;
 use super::site::{self, Site};
-use crate::config::ai::{AiTimeouts, KeyPlace, Provider, ProviderKind, Speech, wildcard};
+use crate::config::ai::{AiTimeouts, BOUNDS, KeyPlace, Provider, ProviderKind, Speech, wildcard};
 use crate::config::problem::{Finding, KeyPath, Place};
 use crate::config::raw::{RawAi, RawProvider};
 use crate::config::values::{self, Wrong, quote};
@@ -185,10 +186,24 @@ fn provider(
         models: resolver.list(&path.key("models"), raw.models.as_ref(), model_name),
         headers,
         speaks: resolver.list(&path.key("speaks"), raw.speaks.as_ref(), |text| speech(text, kind)),
+        strip_body_fields: resolver.list(
+            &path.key("strip_body_fields"),
+            raw.strip_body_fields.as_ref(),
+            stripped_field,
+        ),
         enabled,
         lacks: lacking.map(|(_, why)| why),
     };
     (provider, made.filter(|_| enabled))
+}
+
+/// A field that this provider does not get. By a bound of the answer it is known what is set aside for all targets.
+fn stripped_field(text: &str) -> Result<String, Wrong> {
+    if BOUNDS.contains(&text) {
+        let wrong = Wrong::new(format!("{} bounds what a request uses at every target", quote(text)));
+        return Err(wrong.hint("take it out on the route, in `ai: { strip_body_fields: [...] }`"));
+    }
+    route::stripped_field(text)
 }
 
 /// Whether what is sent leaves the networks that belong to an operator, unencrypted. Of a name without a dot or one that
@@ -221,6 +236,7 @@ fn unknown(name: &str) -> Provider {
         models: Vec::new(),
         headers: Vec::new(),
         speaks: Vec::new(),
+        strip_body_fields: Vec::new(),
         enabled: false,
         lacks: None,
     }

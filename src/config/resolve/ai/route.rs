@@ -84,22 +84,30 @@ fn options(path: &KeyPath, raw: &RawRouteAi, ai: Option<&Ai>, resolver: &mut Res
             None => wrong.expected("one of those under `ai.models`"),
         })
     };
-    let field = |text: &str| match text {
-        text if NEEDED.contains(&text) => Err(Wrong::new(format!("without {} a request says nothing", quote(text)))),
-        text if text.is_empty() || text.len() > MAX_FIELD || text.chars().any(char::is_control) => {
-            Err(Wrong::not(text, "the name of a field").expected("one of the top level such as context_management"))
-        }
-        text => Ok(text.to_owned()),
-    };
     AiTarget {
         models: resolver.list(&path.key("models"), raw.models.as_ref(), model),
-        strip_body_fields: resolver.list(&path.key("strip_body_fields"), raw.strip_body_fields.as_ref(), field),
+        strip_body_fields: resolver.list(
+            &path.key("strip_body_fields"),
+            raw.strip_body_fields.as_ref(),
+            stripped_field,
+        ),
         cut_over_budget: resolver.boolean(&path.key("cut_over_budget"), &raw.cut_over_budget, false),
         cache_nondeterministic: resolver.boolean(
             &path.key("cache_nondeterministic"),
             &raw.cache_nondeterministic,
             false,
         ),
+    }
+}
+
+/// A field of a request's top level that is taken out.
+pub(super) fn stripped_field(text: &str) -> Result<String, Wrong> {
+    match text {
+        text if NEEDED.contains(&text) => Err(Wrong::new(format!("without {} a request says nothing", quote(text)))),
+        text if text.is_empty() || text.len() > MAX_FIELD || text.chars().any(char::is_control) => {
+            Err(Wrong::not(text, "the name of a field").expected("one of the top level such as context_management"))
+        }
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -46,6 +46,10 @@ fn providers_are() {
             ("a key misspelt", provider("kind: openai, keys: [{ sekret: sk-1234567 }]")),
             ("a weight", provider("kind: openai, keys: [{ secret: sk-1234567, weight: 0 }]")),
             ("no address", provider("kind: azure_openai, keys: k")),
+            (
+                "a bound that is stripped",
+                provider("kind: openai, keys: k, strip_body_fields: [seed, max_tokens, model]"),
+            ),
             ("a door", provider("kind: openai, keys: k, base_url: http://10.0.0.1:1/v1/chat/completions")),
             (
                 "a door of anthropic",

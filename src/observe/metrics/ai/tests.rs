@@ -19,6 +19,7 @@ fn provider(name: &str, kind: ProviderKind) -> Provider {
         models: Vec::new(),
         headers: Vec::new(),
         speaks: Vec::new(),
+        strip_body_fields: Vec::new(),
         enabled: true,
         lacks: None,
     }

@@ -46,7 +46,7 @@ impl Job {
             }
         };
         let mut edit = asked.edit();
-        for name in &self.strip {
+        for name in self.strip.iter().chain(&provider.config.strip_body_fields) {
             edit = edit.remove(name);
         }
         let Way::Translate(dialect) = way else {
