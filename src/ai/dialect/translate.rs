@@ -241,6 +241,17 @@ pub fn without_foreign_thinking(body: &[u8], model: &str) -> Option<Vec<u8>> {
     messages::without_foreign(body, model)
 }
 
+/// Whether a request of Chat looks as if it held what other providers thought: the bytes alone are searched.
+pub fn may_hold_foreign_fields(body: &[u8]) -> bool {
+    chat::may_hold_foreign(body)
+}
+
+/// A request of Chat that goes to OpenAI, without the fields in which other providers' thinking comes back: those it refuses.
+/// `None`: there are none.
+pub fn without_foreign_fields(body: &[u8]) -> Option<Vec<u8>> {
+    chat::without_foreign(body)
+}
+
 /// The bound of tokens that [`request`] writes where a client of Chat names none, with this `reasoning_effort`; 0: it writes
 /// none, or refuses the request.
 pub fn own_bound(provider: Dialect, effort: Option<&str>, model: &str) -> u64 {
