@@ -6,6 +6,7 @@ use super::*;
 
 mod accumulate;
 mod golden;
+mod google;
 mod properties;
 
 fn asked(client: Dialect, provider: Dialect, body: &Value) -> Value {
