@@ -7,6 +7,7 @@ use super::*;
 mod accumulate;
 mod golden;
 mod google;
+mod openai;
 mod properties;
 
 fn asked(client: Dialect, provider: Dialect, body: &Value) -> Value {
