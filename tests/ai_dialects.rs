@@ -383,6 +383,45 @@ async fn what_another_target_thought_does_not_go_to_anthropic_with_the_conversat
 }
 
 #[tokio::test]
+async fn what_another_target_thought_does_not_go_to_openai_with_the_conversation() {
+    let a = upstream("a").await;
+    let azure = "keys: sk-of-azure, deployments: {}, api_version: \"2024-06-01\"";
+    let gate = ai()
+        .openai("openai", &a)
+        .provider_with("azure", "azure_openai", &a, azure)
+        .provider("own", "openai_compatible", &a)
+        .model("o", &["openai"])
+        .model("z", &["azure"])
+        .model("own", &["own"])
+        .start()
+        .await;
+    let seal = json!({"google": {"thought_signature": "c2VhbA=="}});
+    let call = json!({"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}});
+    let turns = |message: Value| json!([{"role": "user", "content": "call get_weather"}, message, {"role": "tool", "tool_call_id": "c", "content": "sun"}]);
+    let bare = json!({"role": "assistant", "content": "Hm", "tool_calls": [call]});
+    let block = json!({"type": "thinking", "thinking": "Hm.", "signature": "c2VhbA=="});
+    let sealed_call = with(call.clone(), json!({"extra_content": seal}));
+    let full = with(
+        bare.clone(),
+        json!({"reasoning_content": "Hm.", "thinking_blocks": [block], "extra_content": seal, "tool_calls": [sealed_call]}),
+    );
+    for (model, arrives) in [("o", &bare), ("z", &bare), ("own", &full)] {
+        let body = with(chat(model, ""), json!({"messages": turns(full.clone()), "tools": tools()}));
+        let answer = ask(&gate, "chat/completions", &body).await;
+        assert_eq!(answer.status, 200, "{model}: {}", answer.text());
+        assert_eq!(got(&a)["messages"], turns(arrives.clone()), "{model}");
+    }
+    // Nor does what a server of Chat thought, of which a client of Messages is told.
+    let thought = json!({"type": "thinking", "thinking": "Hm.", "signature": "chat."});
+    let turns = json!([{"role": "user", "content": "x"}, {"role": "assistant", "content": [thought, {"type": "text", "text": "Hm"}]}, {"role": "user", "content": "x"}]);
+    for (model, arrives) in [("o", json!(null)), ("own", json!("Hm."))] {
+        let answer = ask(&gate, "messages", &with(messages(model, ""), json!({"messages": turns}))).await;
+        assert_eq!(answer.status, 200, "{model}: {}", answer.text());
+        assert_eq!(got(&a)["messages"][1]["reasoning_content"], arrives, "{model}");
+    }
+}
+
+#[tokio::test]
 async fn signed_thoughts_survive_two_turns_of_a_chat_with_anthropic() {
     let a = upstream("a").await;
     let gate = gateway_to_all(&a).await;

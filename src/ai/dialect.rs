@@ -5,6 +5,7 @@ mod chat;
 mod claude;
 pub mod error;
 mod gemini;
+mod gpt;
 mod json;
 mod media;
 mod members;

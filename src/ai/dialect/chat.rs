@@ -9,7 +9,8 @@
 //! - `extra_content.google.thought_signature` of a call or a message, for Gemini's seals; Google's own door for Chat has it.
 //!
 //! A client that sends an assistant's message back as it came sends these along, and the next turn is valid. A client
-//! that sends back `reasoning_content` alone has no seal: Messages and Gemini do not get it.
+//! that sends back `reasoning_content` alone has no seal: Messages and Gemini do not get it. OpenAI refuses all three, so they are
+//! [taken out](foreign) of a body that goes there.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -20,6 +21,7 @@ use super::text::Text;
 mod answer;
 mod body;
 mod calls;
+mod foreign;
 mod read;
 mod stream;
 mod strict;
@@ -28,6 +30,7 @@ mod write;
 
 pub(super) use answer::{read as read_answer, write as write_answer};
 pub(super) use body::Body;
+pub(super) use foreign::{may_hold_foreign, without_foreign};
 pub(super) use stream::{Reader, Writer};
 pub(super) use write::write;
 

@@ -51,6 +51,19 @@ pub(super) fn call_id(provider: Dialect, id: &str) -> Cow<'_, str> {
     if fits { Cow::Borrowed(id) } else { Cow::Owned(format!("call_{}", digest(&[id.as_bytes()], 12))) }
 }
 
+/// Before an id that Gemini gave a call; no other provider's begins so.
+const GEMINIS: &str = "gem-";
+
+/// The client's id for a call that has this one of Gemini's; `None`: it is not one that all providers take.
+pub(super) fn of_gemini(id: &str) -> Option<String> {
+    is_plain(id, 40 - GEMINIS.len()).then(|| format!("{GEMINIS}{id}"))
+}
+
+/// Gemini's own id for a call, from the client's; `None`: it was not Gemini that made it.
+pub(super) fn geminis(id: &str) -> Option<&str> {
+    id.strip_prefix(GEMINIS).filter(|id| is_plain(id, usize::MAX))
+}
+
 /// Lower-case hex of the first `bytes` bytes of a SHA-256 over all parts, each with its length.
 pub(super) fn digest(parts: &[&[u8]], bytes: usize) -> String {
     let mut hash = Sha256::new();

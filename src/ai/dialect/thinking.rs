@@ -39,7 +39,7 @@ pub(super) enum Effort {
 pub(super) enum Thinking {
     /// None at all.
     Off,
-    /// None, of a model that can do without. A client of Messages means no more: it says so to models that never think, too.
+    /// None, of a model that can do without. `thinking` `disabled` means no more: clients say so to models that never think, too.
     Unwanted,
     Effort(Effort),
     /// Tokens.
@@ -167,6 +167,7 @@ impl ForMessages {
             Some(Thinking::Off) if claude.always_thinks => {
                 return Err(Untranslatable::at("reasoning_effort", ALWAYS_THINKS.to_owned()));
             }
+            Some(Thinking::Unwanted) if claude.always_thinks => return Ok(plain),
             Some(Thinking::Off | Thinking::Unwanted) => {
                 return Ok(Self { thinking: Some(ThinkingConfig::Disabled), ..plain });
             }

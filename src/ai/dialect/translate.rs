@@ -43,6 +43,8 @@ pub struct Notes {
     pub stream: bool,
     /// Whether it asked for a stream's usage. Always for Messages, whose streams end with it.
     pub include_usage: bool,
+    /// Whether it wants one call of a tool at a time.
+    one_call: bool,
     model: String,
     id: String,
     created: u64,
@@ -54,6 +56,7 @@ impl Notes {
         Self {
             stream: ask.stream,
             include_usage: ask.include_usage,
+            one_call: ask.parallel == Some(false),
             model: model.to_owned(),
             id: format!("gen-{:016x}", fastrand::u64(..)),
             created: clock::wall_millis() / 1000,
@@ -64,6 +67,11 @@ impl Notes {
     /// When the answer was made, for dialects that say it: seconds since the epoch.
     pub(super) const fn created(&self) -> u64 {
         self.created
+    }
+
+    /// Whether the client wants one call of a tool at a time.
+    pub(super) const fn one_call(&self) -> bool {
+        self.one_call
     }
 
     /// The provider's id, or one that is made up where it gives none.
@@ -241,6 +249,17 @@ pub fn without_foreign_thinking(body: &[u8], model: &str) -> Option<Vec<u8>> {
     messages::without_foreign(body, model)
 }
 
+/// Whether a request of Chat looks as if it held what other providers thought: the bytes alone are searched.
+pub fn may_hold_foreign_fields(body: &[u8]) -> bool {
+    chat::may_hold_foreign(body)
+}
+
+/// A request of Chat that goes to OpenAI, without the fields in which other providers' thinking comes back: those it refuses.
+/// `None`: there are none.
+pub fn without_foreign_fields(body: &[u8]) -> Option<Vec<u8>> {
+    chat::without_foreign(body)
+}
+
 /// The bound of tokens that [`request`] writes where a client of Chat names none, with this `reasoning_effort`; 0: it writes
 /// none, or refuses the request.
 pub fn own_bound(provider: Dialect, effort: Option<&str>, model: &str) -> u64 {
@@ -284,7 +303,7 @@ pub fn answer(provider: Dialect, client: Dialect, body: &[u8], notes: &Notes) ->
     let reply = match provider {
         Dialect::Chat => chat::read_answer(body)?,
         Dialect::Messages => messages::read_answer(body)?,
-        Dialect::Gemini => gemini::read_answer(body)?.into_reply(),
+        Dialect::Gemini => gemini::read_answer(body, notes)?.into_reply(),
         _ => return Err(Malformed::new("no such provider is translated")),
     };
     let mut out = Vec::with_capacity(body.len().saturating_add(512));
@@ -321,7 +340,7 @@ enum Writer {
 /// Where readers put what they read.
 pub(super) struct Sink<'s> {
     writer: &'s mut Writer,
-    notes: &'s Notes,
+    pub(super) notes: &'s Notes,
     begun: &'s mut bool,
     ended: &'s mut bool,
     out: &'s mut Vec<u8>,

@@ -204,7 +204,12 @@ fn message(parts: &[Part<'_>], notes: &Notes, o: &mut Object<'_>) {
         }
     }
     o.text("role", "assistant");
-    joined_or_null(o, "content", &text);
+    // Nothing said is an empty string, but beside what stands in its place.
+    if calls.is_empty() && refusal.iter().all(|text| text.is_empty()) {
+        o.joined("content", &text);
+    } else {
+        joined_or_null(o, "content", &text);
+    }
     joined_or_null(o, "refusal", &refusal);
     if thoughts.iter().any(|text| !text.is_empty()) {
         o.joined("reasoning_content", &thoughts);

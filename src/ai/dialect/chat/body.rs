@@ -63,8 +63,12 @@ pub(in super::super) struct Body<'a> {
     #[serde(borrow)]
     pub(super) modalities: Option<Vec<Text<'a>>>,
     pub(super) audio: Option<IgnoredAny>,
-    pub(super) functions: Option<IgnoredAny>,
-    pub(super) function_call: Option<IgnoredAny>,
+    pub(super) functions: Option<Vec<IgnoredAny>>,
+    #[serde(borrow)]
+    pub(super) function_call: Option<&'a RawValue>,
+    /// What some servers of Chat take beside `reasoning_effort`.
+    #[serde(borrow)]
+    pub(super) thinking: Option<Switch<'a>>,
     pub(super) web_search_options: Option<IgnoredAny>,
     pub(super) moderation: Option<IgnoredAny>,
     // Without effect on the answer.
@@ -80,6 +84,12 @@ pub(in super::super) struct Body<'a> {
     _prompt_cache_retention: Option<IgnoredAny>,
     #[serde(rename = "prompt_cache_options")]
     _prompt_cache_options: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Switch<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
 }
 
 #[derive(Deserialize)]

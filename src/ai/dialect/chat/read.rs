@@ -42,7 +42,8 @@ impl<'a> Body<'a> {
             Some(Content::Text(one)) => vec![one],
             Some(Content::Parts(many)) => many,
         };
-        ask.thinking = self.reasoning_effort.map(|word| effort(&word)).transpose()?;
+        let unwanted = self.thinking.map(|_| Thinking::Unwanted);
+        ask.thinking = self.reasoning_effort.map(|word| effort(&word)).transpose()?.or(unwanted);
         ask.format = self.response_format.map(ResponseFormat::into_format).transpose()?.flatten();
         ask.user = self.safety_identifier.or(self.user);
         ask.tier = self.service_tier.map(|word| tier(&word)).transpose()?;
@@ -54,6 +55,8 @@ impl<'a> Body<'a> {
 
     fn refuse_what_is_chats_alone(&self) -> Result<(), Untranslatable> {
         let text_only = |list: &Vec<Text>| list.iter().all(|modality| &**modality == "text");
+        let functions = self.functions.as_ref().is_some_and(|list| !list.is_empty());
+        let is_word = |call: &RawValue| matches!(call.get(), r#""none""# | r#""auto""#);
         let asked = [
             ("n", self.n.is_some_and(|n| n != 1), "this model gives one choice per request"),
             ("logprobs", self.logprobs == Some(true), NO_LOGPROBS),
@@ -61,8 +64,9 @@ impl<'a> Body<'a> {
             ("logit_bias", self.logit_bias.as_ref().is_some_and(|map| !map.is_empty()), "this model takes no bias"),
             ("modalities", !self.modalities.as_ref().is_none_or(text_only), "this model answers in text alone"),
             ("audio", self.audio.is_some(), "this model answers in text alone"),
-            ("functions", self.functions.is_some(), "use `tools`"),
-            ("function_call", self.function_call.is_some(), "use `tool_choice`"),
+            ("functions", functions, "use `tools`"),
+            ("function_call", !self.function_call.is_none_or(is_word), "use `tool_choice`"),
+            ("thinking", self.thinking.as_ref().is_some_and(|on| &*on.kind != "disabled"), "use `reasoning_effort`"),
             ("web_search_options", self.web_search_options.is_some(), "this model is not asked to search"),
             ("moderation", self.moderation.is_some(), "this model's answers are not moderated on request"),
         ];

@@ -10,13 +10,16 @@
 //! | a document of plain text | a text |
 //! | a strict schema that OpenAI's strict mode would refuse | the schema, not strict |
 //! | `top_k` | nothing for models of OpenAI's own names, which refuse it |
-//! | more than four sequences to stop at | refused for the same |
+//! | an effort, for a [`Gpt`] that does not think | nothing |
+//! | a temperature, `top_p` and sequences to stop at, for one that does | nothing |
+//! | more than four sequences to stop at | refused for models of OpenAI's own names |
 //! | a name of a user of more than 64 bytes | its digest, which is as good a name |
 //!
 //! What the client calls `max_tokens` is `max_completion_tokens` for models of OpenAI's own names, of which the newer
 //! ones take nothing else, and `max_tokens` for all others, of whose servers some take nothing else.
 
 use super::super::ask::{Ask, Call, Choice, Format, Kind, Media, Outcome, Part, Role, Seal, Source, Tier, Tool, Turn};
+use super::super::gpt::Gpt;
 use super::super::json::{List, Object, object};
 use super::super::names::{Names, call_id, digest};
 use super::super::translate::Untranslatable;
@@ -35,15 +38,18 @@ pub(in super::super) fn write(
     names: &mut Names,
     out: &mut Vec<u8>,
 ) -> Result<(), Untranslatable> {
-    if ask.stop.len() > MOST_STOPS && is_openais(model) {
+    let gpt = Gpt::of(model);
+    let effort = ask.thinking.filter(|_| gpt.effort).and_then(|thinking| thinking.effort(model));
+    let narrows = !gpt.reasons || effort == Some("none");
+    if ask.stop.len() > MOST_STOPS && gpt.is_openais && narrows {
         return Err(Untranslatable::at("stop_sequences", format!("this model stops at no more than {MOST_STOPS}")));
     }
     object(out, |body| {
         body.text("model", model);
         body.list("messages", |list| messages(ask, names, list))?;
         tools(ask, names, body);
-        sampling(ask, model, body);
-        if let Some(effort) = ask.thinking.and_then(|thinking| thinking.effort(model)) {
+        sampling(ask, gpt, narrows, body);
+        if let Some(effort) = effort {
             body.text("reasoning_effort", effort);
         }
         if let Some(format) = &ask.format {
@@ -63,27 +69,21 @@ pub(in super::super) fn write(
     })
 }
 
-/// Whether it is a model of OpenAI's own, by its name.
-fn is_openais(model: &str) -> bool {
-    (model.starts_with("gpt-") && !model.starts_with("gpt-oss"))
-        || model.starts_with("chatgpt-")
-        || matches!(model.as_bytes(), [b'o', b'0'..=b'9', ..])
-}
-
-fn sampling(ask: &Ask<'_>, model: &str, body: &mut Object<'_>) {
-    let openais = is_openais(model);
+/// What narrows the choice of tokens is mostly the habit of a framework, and gives way where a model refuses it.
+fn sampling(ask: &Ask<'_>, gpt: Gpt, narrows: bool, body: &mut Object<'_>) {
+    let openais = gpt.is_openais;
     if let Some(most) = ask.max_tokens {
         body.number(if openais { "max_completion_tokens" } else { "max_tokens" }, most);
     }
     for (key, number) in [("temperature", ask.temperature), ("top_p", ask.top_p)] {
-        if let Some(number) = number {
+        if let Some(number) = number.filter(|_| narrows) {
             body.float(key, number);
         }
     }
     if let Some(k) = ask.top_k.filter(|_| !openais) {
         body.number("top_k", k);
     }
-    if !ask.stop.is_empty() {
+    if !ask.stop.is_empty() && narrows {
         body.list("stop", |list| ask.stop.iter().for_each(|stop| list.text(stop)));
     }
 }

@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 
 use super::super::ask::Seal;
 use super::super::json::compact;
-use super::super::names::digest;
+use super::super::names::{digest, of_gemini};
 use super::super::reply::{Collected, Piece, Stop};
 use super::super::text::{Count, Text, lenient};
-use super::super::translate::{Malformed, Sink};
+use super::super::translate::{Malformed, Notes, Sink};
 use crate::ai::usage::Usage;
 
 #[derive(Deserialize)]
@@ -63,6 +63,8 @@ struct PartOf<'a> {
 #[derive(Deserialize)]
 struct FunctionCall<'a> {
     #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
     name: Text<'a>,
     #[serde(borrow)]
     args: Option<&'a RawValue>,
@@ -102,10 +104,10 @@ impl From<UsageOf> for Usage {
 /// # Errors
 ///
 /// It is no answer of Gemini's, or says no reason to stop.
-pub(in super::super) fn read(body: &[u8]) -> Result<Collected, Malformed> {
+pub(in super::super) fn read(body: &[u8], notes: &Notes) -> Result<Collected, Malformed> {
     let mut reader = Reader::default();
     let mut collected = Collected::default();
-    reader.read(body, &mut |piece| collected.put(piece))?;
+    reader.read(body, notes, &mut |piece| collected.put(piece))?;
     reader.end(&mut |piece| collected.put(piece))?;
     Ok(collected)
 }
@@ -123,7 +125,7 @@ impl Reader {
     ///
     /// The event is none of Gemini's, an error, or has parts that were not asked for.
     pub(in super::super) fn event(&mut self, data: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
-        self.read(data, &mut |piece| sink.put(piece))
+        self.read(data, sink.notes, &mut |piece| sink.put(piece))
     }
 
     /// At the end of the stream, which has no event of its own.
@@ -135,7 +137,7 @@ impl Reader {
         self.end(&mut |piece| sink.put(piece))
     }
 
-    fn read(&mut self, data: &[u8], put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
+    fn read(&mut self, data: &[u8], notes: &Notes, put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
         let body: Body<'_> = serde_json::from_slice(data).map_err(|error| Malformed::json(&error))?;
         if body.error.is_some() {
             return Err(Malformed::new("an error in the stream"));
@@ -153,7 +155,7 @@ impl Reader {
         }
         if let Some(candidate) = body.candidates.unwrap_or_default().into_iter().next() {
             let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
-            parts.into_iter().try_for_each(|part| self.part(part, put))?;
+            parts.into_iter().try_for_each(|part| self.part(part, notes, put))?;
             if let Some(reason) = candidate.finish_reason {
                 self.stop = Some(stop(&reason));
             }
@@ -168,7 +170,7 @@ impl Reader {
         Ok(())
     }
 
-    fn part(&mut self, part: PartOf<'_>, put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
+    fn part(&mut self, part: PartOf<'_>, notes: &Notes, put: &mut dyn FnMut(&Piece<'_>)) -> Result<(), Malformed> {
         let others = [
             part.inline_data,
             part.executable_code,
@@ -181,10 +183,15 @@ impl Reader {
         }
         let seal = part.thought_signature.filter(|seal| !seal.is_empty());
         if let Some(function) = part.function_call {
-            let FunctionCall { name, args } = function;
-            let answer = self.id.as_deref().unwrap_or_default();
+            let FunctionCall { id, name, args } = function;
+            let answer = notes.id_or(self.id.as_deref().unwrap_or_default());
             let call = self.calls;
-            let id = format!("call_{}", digest(&[answer.as_bytes(), &call.to_le_bytes(), name.as_bytes()], 12));
+            // Gemini cannot be held to one. Its model calls again once it has the result.
+            if call > 0 && notes.one_call() {
+                return Ok(());
+            }
+            let made_up = || format!("call_{}", digest(&[answer.as_bytes(), &call.to_le_bytes(), name.as_bytes()], 12));
+            let id = id.and_then(|id| of_gemini(&id)).unwrap_or_else(made_up);
             self.calls += 1;
             put(&Piece::Call { id: &id, name: &name, seal: seal.as_deref() });
             let arguments = args.map_or("{}", RawValue::get);

@@ -9,8 +9,10 @@
 //! | strict tools | the mode `VALIDATED`, unless one has to be called, which binds calls anyway |
 //! | JSON for an answer | `responseMimeType`, and `responseSchema` or `responseJsonSchema` |
 //! | text of blanks alone, thinking without a seal of Gemini's | nothing |
-//! | who the client asks for, the tier | nothing: Gemini has one of each |
-//! | one call at a time where it is not one tool that has to be called, verbosity, a choice among some tools that need not be called | refused |
+//! | one call at a time | nothing: of its answer, the first call alone is told |
+//! | an id of a call that Gemini gave | `id`; no other |
+//! | who the client asks for, the tier, the title of a document in bytes | nothing: Gemini has no place for them |
+//! | verbosity, a choice among some tools that need not be called | refused |
 
 use serde_json::value::RawValue;
 
@@ -19,7 +21,7 @@ use super::super::ask::{Ask, Call, Choice, Format, Media, Outcome, Part, Role, S
 use super::super::json::{List, Object, object};
 use super::super::media::type_of;
 use super::super::members::described;
-use super::super::names::Names;
+use super::super::names::{Names, geminis};
 use super::super::text::Text;
 use super::super::translate::{Untranslatable, object as json_object};
 use super::schema::Schemas;
@@ -38,7 +40,7 @@ pub(in super::super) fn write(
     names: &mut Names,
     out: &mut Vec<u8>,
 ) -> Result<(), Untranslatable> {
-    refuse(ask, client)?;
+    refuse(ask)?;
     let mut schemas = Schemas::new(model);
     object(out, |body| {
         if !ask.system.is_empty() {
@@ -52,13 +54,8 @@ pub(in super::super) fn write(
     })
 }
 
-fn refuse(ask: &Ask<'_>, client: Dialect) -> Result<(), Untranslatable> {
-    let parallel =
-        if client == Dialect::Messages { "tool_choice.disable_parallel_tool_use" } else { "parallel_tool_calls" };
-    // Where there is one tool to be called, or none, libraries say so for nothing.
-    let is_open = !ask.tools.is_empty() && !matches!(ask.choice, Some(Choice::Tool(_) | Choice::None));
+fn refuse(ask: &Ask<'_>) -> Result<(), Untranslatable> {
     let asked = [
-        (parallel, ask.parallel == Some(false) && is_open, "this model cannot be held to one call at a time"),
         ("verbosity", ask.verbosity.is_some(), "this model takes none; say it in the prompt"),
         (
             "tool_choice",
@@ -119,6 +116,9 @@ fn user(parts: &[&Part<'_>], names: &mut Names, list: &mut List<'_>) -> Result<(
 }
 
 fn result(outcome: &Outcome<'_>, names: &mut Names, o: &mut Object<'_>) {
+    if let Some(id) = geminis(&outcome.id) {
+        o.text("id", id);
+    }
     o.text("name", &names.name(&outcome.name));
     let text = outcome.text();
     let is_object = !text.trim().is_empty() && json_object(Text::from(&*text)).is_some();
@@ -153,6 +153,9 @@ fn assistant(parts: &[&Part<'_>], model: &str, names: &mut Names, list: &mut Lis
                 let seal = seal.or_else(|| std::mem::take(&mut owed).then_some(NO_SEAL));
                 list.object(|o| {
                     o.object("functionCall", |o| {
+                        if let Some(id) = geminis(&call.id) {
+                            o.text("id", id);
+                        }
                         o.text("name", &names.name(&call.name));
                         o.raw("args", &call.arguments);
                     });

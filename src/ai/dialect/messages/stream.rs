@@ -293,7 +293,9 @@ impl Writer {
         }
     }
 
+    /// What was counted of the output by now is counted again at the end, and clients add the two up.
     fn start(&self, id: &str, model: &str, out: &mut Vec<u8>) {
+        let usage = Usage { output: 0, reasoning: 0, ..self.usage.clone() };
         event(out, "message_start", |event| {
             event.object("message", |message| {
                 message.text("id", id);
@@ -303,7 +305,7 @@ impl Writer {
                 message.list("content", |_| ());
                 message.null("stop_reason");
                 message.null("stop_sequence");
-                message.object("usage", |o| usage::write(&self.usage, o));
+                message.object("usage", |o| usage::write(&usage, o));
             });
         });
     }

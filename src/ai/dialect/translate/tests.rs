@@ -6,6 +6,8 @@ use super::*;
 
 mod accumulate;
 mod golden;
+mod google;
+mod openai;
 mod properties;
 
 fn asked(client: Dialect, provider: Dialect, body: &Value) -> Value {

@@ -57,10 +57,7 @@ impl Job {
                 edit = edit.include_usage();
             }
             let adds_options = wants && !asked.stream_options;
-            let mut body = edit.build();
-            if matches!(provider.config.kind, ProviderKind::Anthropic { .. }) {
-                body = Self::own_thinking(body, &candidate.model).await?;
-            }
+            let body = Self::own_thinking(edit.build(), self.operation.dialect(), provider, &candidate.model).await?;
             return Ok(Prepared { way, body, notes: None, adds_options });
         };
         // Some clients write down what they do not say, also of what no other dialect has a word for.
@@ -81,17 +78,33 @@ impl Job {
             let written = Asked::read(&body, dialect, Naming::Body).map_err(|_| Refusal::internal())?;
             body = written.edit().remove(STREAM_OPTIONS).build();
         }
+        if dialect == Dialect::Chat {
+            body = Self::own_thinking(body, dialect, provider, &candidate.model).await?;
+        }
         Ok(Prepared { way, body, notes, adds_options })
     }
 
-    /// A body that passes to Anthropic, with its thinking alone.
-    async fn own_thinking(body: Bytes, model: &Arc<str>) -> Result<Bytes, Refusal> {
-        if !translate::may_hold_foreign_thinking(&body) {
-            return Ok(body);
-        }
+    /// A body of this dialect without what others thought, where its provider refuses that.
+    async fn own_thinking(
+        body: Bytes,
+        dialect: Dialect,
+        provider: &ProviderState,
+        model: &Arc<str>,
+    ) -> Result<Bytes, Refusal> {
         let (length, model) = (body.len(), Arc::clone(model));
-        let work = move || translate::without_foreign_thinking(&body, &model).map_or(body, Bytes::from);
-        aside(length, work).await.ok_or_else(Refusal::internal)
+        let own = match provider.config.kind {
+            ProviderKind::Anthropic { .. } if translate::may_hold_foreign_thinking(&body) => {
+                aside(length, move || translate::without_foreign_thinking(&body, &model).map_or(body, Bytes::from))
+                    .await
+            }
+            ProviderKind::OpenAi | ProviderKind::AzureOpenAi { .. }
+                if dialect == Dialect::Chat && translate::may_hold_foreign_fields(&body) =>
+            {
+                aside(length, move || translate::without_foreign_fields(&body).map_or(body, Bytes::from)).await
+            }
+            _ => return Ok(body),
+        };
+        own.ok_or_else(Refusal::internal)
     }
 
     /// The memory that its translation takes, while it lasts.

@@ -41,6 +41,7 @@ pub(super) fn notes() -> Notes {
     Notes {
         stream: true,
         include_usage: true,
+        one_call: false,
         model: "asked-for".to_owned(),
         id: "gen-0".to_owned(),
         created: 1_700_000_000,

@@ -158,8 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn gemini_is_asked_turn_by_turn_with_a_result_for_each_call(mut body in request_of_chat()) {
-        body["parallel_tool_calls"] = json!(true);
+    fn gemini_is_asked_turn_by_turn_with_a_result_for_each_call(body in request_of_chat()) {
         let asked = request(Dialect::Chat, Dialect::Gemini, body.to_string().as_bytes(), "gemini-3-pro").unwrap();
         let asked: Value = serde_json::from_slice(&asked.body).unwrap();
         let mut last = (Value::Null, 0);
