@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_body_is_slow_that_came_so_of_late_whatever_it_brought_before() {
-        let begun = Instant::now();
+        let begun = clock::now();
         let after = |seconds| begun + Duration::from_secs(seconds);
         let mut pace = Pace::from(begun);
         assert!(!pace.is_slow(0, after(4)), "it is not known yet");

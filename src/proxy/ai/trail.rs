@@ -363,8 +363,11 @@ impl Trail {
         self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused: true, wait: None });
     }
 
-    /// The provider wants a key, and none is configured.
-    pub(super) fn refused_without_key(&mut self, provider: &ProviderState) {
+    /// The provider refuses the key; or it wants one, and none is configured.
+    pub(super) fn refused(&mut self, provider: &ProviderState, key: Option<usize>) {
+        if key.is_some() {
+            return self.key_refused(provider);
+        }
         self.ended(TryOutcome::KeyRefused);
         self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused: true, wait: None });
     }

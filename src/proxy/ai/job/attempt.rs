@@ -142,26 +142,7 @@ impl Job {
         }
         let live = match called {
             Ok(live) => live,
-            Err(none) => {
-                self.sent.set(false);
-                if matches!(none, NoAnswer::Failed(cause) if cause != Cause::Local) {
-                    attempt.trial.failed();
-                }
-                return Err(match none {
-                    NoAnswer::Failed(cause) => {
-                        trail.missed(outcome_of(cause));
-                        Missed::Member
-                    }
-                    NoAnswer::JustClosed => {
-                        trail.missed(TryOutcome::Reset);
-                        Missed::Member
-                    }
-                    NoAnswer::NoMember | NoAnswer::Busy => {
-                        trail.no_member(matches!(none, NoAnswer::Busy));
-                        Missed::Pool
-                    }
-                });
-            }
+            Err(none) => return Err(self.unanswered(none, attempt.trial, trail)),
         };
         let member = live.member();
         let taken = self.take(attempt, until, live, trail).await;
@@ -174,6 +155,24 @@ impl Job {
             trail.upstream.tried.push(member);
         }
         taken
+    }
+
+    /// What no answer at all means.
+    fn unanswered(&self, none: NoAnswer, trial: Trial, trail: &mut Trail) -> Missed {
+        self.sent.set(false);
+        let cause = match none {
+            NoAnswer::Failed(cause) => cause,
+            NoAnswer::JustClosed => Cause::Reset,
+            NoAnswer::NoMember | NoAnswer::Busy => {
+                trail.no_member(matches!(none, NoAnswer::Busy));
+                return Missed::Pool;
+            }
+        };
+        if cause != Cause::Local {
+            trial.failed();
+        }
+        trail.missed(outcome_of(cause));
+        Missed::Member
     }
 
     /// Sends the request once, and takes that down.
@@ -222,16 +221,15 @@ impl Job {
         }
     }
 
-    /// What an answer that is not served means.
-    pub(super) fn miss(&self, attempt: Attempt<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
-        let Attempt { provider, prepared, candidate, key, trial, .. } = attempt;
-        let model = &*candidate.model;
-        let Fault { verdict, status, headers, error, body } =
-            match key.and_then(|key| provider.key_text(key, clock::now())) {
-                Some(key) => fault.without(&key),
-                None => fault,
-            }
-            .without_all(&provider.config.headers);
+    /// Tells the log what a provider says of an answer that is not served.
+    fn tell(
+        &self,
+        verdict: Verdict,
+        status: StatusCode,
+        candidate: &Candidate,
+        provider: &ProviderState,
+        error: &ProviderError,
+    ) {
         // What rests a key comes once in a while; the rest may come with each request.
         let level = match verdict {
             Verdict::KeyRefused | Verdict::ModelRefused | Verdict::KeySpent => Level::Warn,
@@ -243,6 +241,19 @@ impl Job {
             let (name, label) = (&provider.config.name, &self.plan.label);
             log!(target: "ai", level, "provider {name} answered {} for model {label}: {said:?}", status.as_u16());
         }
+    }
+
+    /// What an answer that is not served means.
+    pub(super) fn miss(&self, attempt: Attempt<'_>, fault: Fault<'_>, trail: &mut Trail) -> Missed {
+        let Attempt { provider, prepared, candidate, key, trial, .. } = attempt;
+        let model = &*candidate.model;
+        let Fault { verdict, status, headers, error, body } =
+            match key.and_then(|key| provider.key_text(key, clock::now())) {
+                Some(key) => fault.without(&key),
+                None => fault,
+            }
+            .without_all(&provider.config.headers);
+        self.tell(verdict, status, candidate, provider, &error);
         let (now, wall) = (clock::now(), clock::wall());
         let in_body = || reset::rest_in(body.as_deref().unwrap_or_default());
         match verdict {
@@ -254,21 +265,15 @@ impl Job {
             }
             Verdict::KeyRefused | Verdict::ModelRefused => {
                 let of = if verdict == Verdict::KeyRefused { Of::All } else { Of::Model(model) };
-                match key {
-                    Some(key) => {
-                        provider.keys.refused(key, of, now, self.ai.config.key_cooldown);
-                        trail.key_refused(provider);
-                    }
-                    None => trail.refused_without_key(provider),
+                if let Some(key) = key {
+                    provider.keys.refused(key, of, now, self.ai.config.key_cooldown);
                 }
+                trail.refused(provider, key);
                 Missed::Key
             }
             Verdict::DoorRefused => {
                 trial.succeeded();
-                match key {
-                    Some(_) => trail.key_refused(provider),
-                    None => trail.refused_without_key(provider),
-                }
+                trail.refused(provider, key);
                 Missed::Key
             }
             Verdict::KeySpent => {
