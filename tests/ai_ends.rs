@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// A gateway with a cache whose model `m` is of a provider of `kind` that says `events` to who streams, and `whole` to others.
 async fn gateway(kind: &str, events: Vec<String>, whole: Value) -> (Gateway, Origin) {
     let provider = origin(move |came: Came| {
-        let asked: Value = serde_json::from_slice(&came.body).unwrap();
+        let asked: Value = serde_json::from_slice(&came.body).unwrap_or_default();
         let streams = asked["stream"] == true || came.path.contains("streamGenerateContent");
         let (kind, body) = match streams {
             true => ("text/event-stream", events.concat()),
@@ -325,4 +325,27 @@ async fn a_whole_answer_with_more_calls_than_a_model_makes_is_no_stream() {
             "{count} calls each"
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_whole_answer_becomes_counts_among_the_bodies_that_are_held() {
+    let message = json!({"role": "assistant", "content": "x".repeat(400 << 10)});
+    let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+    let whole = json!({"id": "w", "object": "chat.completion", "choices": [choice]}).to_string();
+    let provider = origin(move |_| {
+        let whole = whole.clone();
+        async move { given(&[("content-type", "application/json")], whole) }
+    })
+    .await;
+    let ai = ai().provider_at("first", "openai", provider.address(), "keys: sk-x-4711").model("m", &["first"]);
+    let gate = ai.set("max_buffered: 1MiB").start().await;
+    assert_eq!(ask(&gate, "chat/completions", &chat("m", "x")).await.status, 200);
+    let refused = ask(&gate, "chat/completions", &streamed(chat("m", "x"))).await;
+    assert_eq!(
+        (refused.status, code_of(&refused).as_str()),
+        (503, "overloaded"),
+        "three times its length are too much"
+    );
+    let held = async || gate.metric("sluicegate_ai_buffered_bytes").await == 0.0;
+    eventually(s(5), "all of it is given back", held).await;
 }
