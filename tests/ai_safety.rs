@@ -672,6 +672,10 @@ async fn long_answers_that_nobody_takes_fill_their_share_of_the_memory_and_no_mo
     a.set_order("sse", "events=20,size=1MiB");
     let third = ask_long().send().await;
     assert_eq!((third.status, third.body.len() > 20 << 20), (200, true));
+    a.set_order("sse", "events=30,size=1MiB");
+    let never = ask_long().send().await;
+    assert_eq!((never.status, never.header("x-should-retry")), (502, "false"), "{}", never.text());
+    eventually(s(10), "nothing is held", async || held().await == 0.0).await;
 }
 
 #[tokio::test]

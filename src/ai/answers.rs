@@ -94,7 +94,8 @@ pub enum Form {
 }
 
 impl Form {
-    fn bytes(&self) -> u64 {
+    /// What it weighs, in bytes.
+    pub fn bytes(&self) -> u64 {
         match self {
             Self::Whole(body) => body.len() as u64,
             Self::Events(pieces) => pieces.iter().map(|piece| piece.bytes.len() as u64 + 64).sum(),

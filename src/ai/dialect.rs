@@ -16,6 +16,8 @@ mod text;
 mod thinking;
 pub mod translate;
 
+pub(super) use json::compact;
+
 /// The shape of a request and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {

@@ -10,6 +10,7 @@ use super::body::Form;
 use super::dialect::Dialect;
 use super::door::Operation;
 use super::json::{Fault, Kind, Reader, Text};
+use super::usage::Usage;
 use place::Place;
 
 mod place;
@@ -40,6 +41,27 @@ pub const IMAGE_MADE: u64 = 4_160;
 
 /// Tokens of speech that one token of text becomes: 20 a second, and 200 words a minute.
 pub const SPEECH: u64 = 6;
+
+/// What a model has made, as far as it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Made {
+    /// Characters of text; those of Chinese, Japanese and Korean count twice.
+    pub chars: u64,
+    /// Characters of sound in base64.
+    pub sound: u64,
+    /// Pictures.
+    pub pictures: u64,
+}
+
+impl Made {
+    /// What it counts as where its provider does not count.
+    pub fn usage(self) -> Usage {
+        let audio_output = (self.sound / 4 * 3).div_ceil(SOUND_BYTES);
+        let image_output = self.pictures.saturating_mul(IMAGE_MADE);
+        let output = output_tokens(self.chars).saturating_add(audio_output).saturating_add(image_output);
+        Usage { output, audio_output, image_output, ..Usage::default() }
+    }
+}
 
 /// The outermost members that a model reads.
 const READ: [&[u8]; 16] = [

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::dialect::Dialect;
 use super::dialect::error::{self, ProviderError};
-use super::estimate;
+use super::estimate::{self, Made};
 use super::json::{Fault, Kind as Json, Reader, Text};
 use super::sse::Frame;
 use super::usage::{ServiceTier, Usage};
@@ -57,7 +57,11 @@ pub struct Meter {
     terminal: bool,
     /// An event of the answer was there, whatever it said.
     heard: bool,
-    chars: u64,
+    /// Of pictures, only those that came with their end.
+    made: Made,
+    /// Pictures of which a first part has come, and those of the answer as its last event repeats it.
+    pictures_begun: u64,
+    pictures_listed: u64,
     /// A bit for each choice that was seen, and for each that was told why it ended.
     choices: u64,
     ended: u64,
@@ -75,7 +79,9 @@ impl Meter {
             finish: None,
             terminal: false,
             heard: false,
-            chars: 0,
+            made: Made::default(),
+            pictures_begun: 0,
+            pictures_listed: 0,
             choices: 0,
             ended: 0,
         }
@@ -140,16 +146,31 @@ impl Meter {
         self.heard
     }
 
-    /// Whether the answer is whole, should the stream end here: its last event was there, or each choice was told why it
-    /// ended.
+    /// Whether all of the answer was there: the last event of its stream, or why each choice ended.
     pub fn is_finished(&self) -> bool {
         self.terminal || (self.choices != 0 && self.choices & !self.ended == 0)
+    }
+
+    /// Whether the stream may end here. Some servers of Chat leave out `[DONE]`.
+    pub fn may_end(&self) -> bool {
+        self.terminal || (self.dialect != Dialect::Messages && self.is_finished())
+    }
+
+    /// Whether nothing is missing of the stream: Gemini's alone have no last event.
+    pub fn has_ended(&self) -> bool {
+        self.terminal || (self.dialect == Dialect::Gemini && self.is_finished())
     }
 
     /// The characters of the answer so far, of all its parts, as [`estimate::output_tokens`] takes them: those of
     /// Chinese, Japanese and Korean count twice.
     pub fn output_chars(&self) -> u64 {
-        self.chars
+        self.made.chars
+    }
+
+    /// What was made so far, in all its parts.
+    pub fn made(&self) -> Made {
+        let pictures = self.made.pictures.max(self.pictures_begun).max(self.pictures_listed);
+        Made { pictures, ..self.made }
     }
 
     /// Takes down what the provider says of usage; whether it says anything. What was counted once stays counted.
@@ -175,7 +196,7 @@ impl Meter {
     /// Takes in the next value, if it is a string with something in it, as a part of the answer.
     fn said(&mut self, reader: &mut Reader<'_>) -> Result<bool, Fault> {
         let Some(text) = reader.maybe_string()? else { return Ok(false) };
-        self.chars += estimate::weight(&text);
+        self.made.chars += estimate::weight(&text);
         Ok(!text.is_empty())
     }
 
@@ -184,9 +205,16 @@ impl Meter {
         let start = reader.position();
         let any = is_something(reader)?;
         if any {
-            self.chars += (reader.position() - start) as u64;
+            self.made.chars += (reader.position() - start) as u64;
         }
         Ok(any)
+    }
+
+    /// Takes in the next value, if it is a string with something in it, as a part of the sound of the answer, in base64.
+    fn sounded(&mut self, reader: &mut Reader<'_>) -> Result<bool, Fault> {
+        let Some(data) = reader.maybe_string()? else { return Ok(false) };
+        self.made.sound += data.raw().len() as u64;
+        Ok(!data.is_empty())
     }
 
     /// Takes in the next value as the tier of service; what comes later counts.

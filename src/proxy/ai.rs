@@ -56,6 +56,7 @@ pub mod record;
 pub mod serve;
 pub mod shared;
 pub mod trail;
+pub mod turn;
 
 /// The most memory that is taken for a body before it is there.
 const MOST_AT_ONCE: usize = 1 << 20;

@@ -164,9 +164,9 @@ fn chat_answer() -> Value {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 7, "model": "m", "system_fingerprint": "fp",
         "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": "Grüße", "reasoning_content": "hm"},
+            {"index": 0, "message": {"role": "assistant", "content": "Grüße", "refusal": null, "reasoning_content": "hm"},
              "logprobs": null, "finish_reason": "stop"},
-            {"index": 1, "message": {"role": "assistant", "content": null, "tool_calls": [
+            {"index": 1, "message": {"role": "assistant", "content": null, "refusal": null, "tool_calls": [
                 {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}},
                 {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}}]},
              "logprobs": null, "finish_reason": "tool_calls"}],

@@ -97,7 +97,7 @@ impl List<'_> {
 }
 
 /// JSON without the blanks between its parts; what is between quotes stays as it is.
-pub(super) fn compact(json: &str) -> Cow<'_, str> {
+pub(in crate::ai) fn compact(json: &str) -> Cow<'_, str> {
     let is_blank = |byte: u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
     if !json.bytes().any(is_blank) {
         return Cow::Borrowed(json);

@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,6 +27,9 @@ use super::thinking::{ForMessages, Thinking};
 use super::{Dialect, chat, gemini, messages};
 use crate::ai::usage::Usage;
 use crate::clock;
+
+/// The most calls of tools that one answer may have, in all its choices: no model makes as many.
+pub const MOST_CALLS: usize = 1024;
 
 /// A request in the provider's dialect.
 #[derive(Debug)]
@@ -194,6 +198,15 @@ impl Malformed {
 
     pub(super) const fn foreign(message: &'static str) -> Self {
         Self { message: Cow::Borrowed(message), foreign: true }
+    }
+
+    /// Whether an answer of so many calls may have another.
+    ///
+    /// # Errors
+    ///
+    /// There are [`MOST_CALLS`] already.
+    pub(super) fn unless_one_more(calls: usize) -> Result<(), Self> {
+        if calls < MOST_CALLS { Ok(()) } else { Err(Self::new("an answer with too many calls of tools")) }
     }
 
     pub(super) fn json(error: &serde_json::Error) -> Self {
@@ -411,6 +424,14 @@ impl Stream {
         sink.put(&Piece::Usage(usage));
         sink.put(&Piece::Stop(Stop::Length));
         sink.put(&Piece::End);
+    }
+
+    /// Where in the last `out` an event stands that only tells of usage; there is at most one.
+    pub fn take_usage(&mut self) -> Option<Range<usize>> {
+        match &mut self.writer {
+            Writer::Chat(writer) => writer.take_usage(),
+            Writer::Messages(_) => None,
+        }
     }
 
     /// Whether the client has got its last event.

@@ -117,10 +117,42 @@ fn delta(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
                 any
             }
             b"function_call" => function(meter, reader)?,
+            b"audio" => sound(meter, reader)?,
+            b"images" => pictures(meter, reader)?,
             _ => is_something(reader)?,
         };
     }
     Ok(content)
+}
+
+/// Sound and its transcript.
+fn sound(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
+    let mut any = false;
+    if !reader.maybe_object()? {
+        return Ok(false);
+    }
+    while let Some(key) = reader.key()? {
+        any = true;
+        match key.raw() {
+            b"data" => drop(meter.sounded(reader)?),
+            b"transcript" => drop(meter.said(reader)?),
+            _ => reader.skip()?,
+        }
+    }
+    Ok(any)
+}
+
+/// Pictures as OpenRouter has them.
+fn pictures(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<bool, Fault> {
+    let mut any = false;
+    if reader.maybe_array()? {
+        while reader.element()? {
+            any = true;
+            meter.made.pictures += 1;
+            reader.skip()?;
+        }
+    }
+    Ok(any)
 }
 
 fn call(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {

@@ -9,12 +9,18 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>, name: &[u8]) -> 
     let mut kind = None;
     let mut delta = None;
     let mut failed = false;
+    let mut picture = false;
+    let mut part = 0;
     reader.object()?;
     while let Some(key) = reader.key()? {
         match key.raw() {
             b"type" => kind = reader.maybe_string()?,
             b"delta" => delta = reader.maybe_string()?,
             b"response" => answer(meter, reader)?,
+            b"item" => picture |= item(meter, reader, false)?,
+            // Of speech.
+            b"audio" => drop(meter.sounded(reader)?),
+            b"partial_image_index" => part = reader.maybe_u64()?.unwrap_or(0),
             b"usage" => drop(meter.counted(usage::openai(reader)?)),
             b"error" => failed |= is_something(reader)?,
             b"success" => failed |= reader.maybe_bool()? == Some(false),
@@ -25,14 +31,20 @@ pub(super) fn event(meter: &mut Meter, reader: &mut Reader<'_>, name: &[u8]) -> 
         return Ok(Event::Error);
     }
     let kind = kind.as_ref().map_or(name, Text::raw);
-    if let Some(delta) = delta
-        && kind.ends_with(b".delta")
-        // Sound has its length in seconds, and its words in the transcript.
-        && !kind.ends_with(b"audio.delta")
-    {
-        meter.chars += estimate::weight(&delta);
-        return Ok(if delta.is_empty() { Event::Startup } else { Event::Content });
+    match delta {
+        Some(delta) if kind.ends_with(b"audio.delta") => meter.made.sound += delta.raw().len() as u64,
+        Some(delta) if kind.ends_with(b".delta") => {
+            meter.made.chars += estimate::weight(&delta);
+            return Ok(if delta.is_empty() { Event::Startup } else { Event::Content });
+        }
+        _ => {}
     }
+    meter.pictures_begun += u64::from(kind.ends_with(b".partial_image") && part == 0);
+    meter.made.pictures += match kind {
+        b"response.output_item.done" => u64::from(picture),
+        b"image_generation.completed" | b"image_edit.completed" => 1,
+        _ => 0,
+    };
     Ok(kind_of(kind))
 }
 
@@ -67,6 +79,7 @@ fn answer(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
             b"usage" => drop(meter.counted(usage::openai(reader)?)),
             b"status" => drop(status(meter, reader)?),
             b"incomplete_details" => incomplete(meter, reader)?,
+            b"output" => items(meter, reader, false)?,
             _ => reader.skip()?,
         }
     }
@@ -103,22 +116,38 @@ pub(super) fn incomplete(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(
     Ok(())
 }
 
-/// What a whole response says: the strings in which its items have text, arguments and summaries.
+/// What a whole response says: the strings in which its items have text, arguments and summaries, and pictures.
 pub(super) fn output(meter: &mut Meter, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    items(meter, reader, true)
+}
+
+/// Items of a response. `says`: their text was not there before.
+fn items(meter: &mut Meter, reader: &mut Reader<'_>, says: bool) -> Result<(), Fault> {
     if !reader.maybe_array()? {
         return Ok(());
     }
+    let mut pictures = 0;
     while reader.element()? {
-        if !reader.maybe_object()? {
-            continue;
-        }
-        while let Some(key) = reader.key()? {
-            match key.raw() {
-                b"content" | b"summary" => output(meter, reader)?,
-                b"text" | b"refusal" | b"arguments" | b"name" | b"input" => drop(meter.said(reader)?),
-                _ => reader.skip()?,
-            }
+        pictures += u64::from(item(meter, reader, says)?);
+    }
+    meter.pictures_listed = meter.pictures_listed.max(pictures);
+    Ok(())
+}
+
+/// Takes in an item, or a part of one; whether it is a picture.
+fn item(meter: &mut Meter, reader: &mut Reader<'_>, says: bool) -> Result<bool, Fault> {
+    let (mut kind, mut result) = (None, false);
+    if !reader.maybe_object()? {
+        return Ok(false);
+    }
+    while let Some(key) = reader.key()? {
+        match key.raw() {
+            b"type" => kind = reader.maybe_string()?,
+            b"result" => result = is_something(reader)?,
+            b"content" | b"summary" if says => items(meter, reader, says)?,
+            b"text" | b"refusal" | b"arguments" | b"name" | b"input" if says => drop(meter.said(reader)?),
+            _ => reader.skip()?,
         }
     }
-    Ok(())
+    Ok(result && kind.is_some_and(|kind| kind.is(b"image_generation_call")))
 }

@@ -433,7 +433,7 @@ fn whole_answers_tell_their_usage() {
         let whole = whole(dialect, Operation::ImageGeneration, body.as_bytes()).unwrap();
         assert_eq!(whole.usage.map(|usage| (usage.input, usage.output)), usage, "{body}");
         assert_eq!((whole.model.as_deref(), whole.finish.as_deref(), whole.error), (model, finish, None), "{body}");
-        assert_eq!(whole.output_chars, chars, "{body}");
+        assert_eq!(whole.made.chars, chars, "{body}");
     }
 }
 
@@ -540,7 +540,7 @@ fn what_anthropic_did_besides_an_answer_is_charged_with_it() {
 fn sound_that_is_counted_by_its_length_has_ten_tokens_a_second() {
     let whole =
         whole(Other, Operation::Transcription, br#"{"text":"four","usage":{"type":"duration","seconds":61}}"#).unwrap();
-    assert_eq!((whole.usage.unwrap().input, whole.output_chars), (610, 4));
+    assert_eq!((whole.usage.unwrap().input, whole.made.chars), (610, 4));
 }
 
 #[test]

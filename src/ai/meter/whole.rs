@@ -6,6 +6,7 @@ use super::{Meter, chat, gemini, is_something, messages, responses, usage};
 use crate::ai::dialect::Dialect;
 use crate::ai::dialect::error::{self, Class, ProviderError};
 use crate::ai::door::Operation;
+use crate::ai::estimate::Made;
 use crate::ai::json::{Fault, Kind, Reader};
 use crate::ai::usage::Usage;
 
@@ -22,8 +23,8 @@ pub struct Whole {
     pub error: Option<ProviderError>,
     /// It has what every answer of the door has.
     pub answers: bool,
-    /// The characters of the answer, as [`Meter::output_chars`] has them.
-    pub output_chars: u64,
+    /// What the answer has, as [`Meter::made`] says it.
+    pub made: Made,
 }
 
 /// Reads an answer with a status of success: of chats and completions, and of embeddings, rerankers, images and sound. `None`:
@@ -38,12 +39,12 @@ pub fn whole(dialect: Dialect, operation: Operation, body: &[u8]) -> Option<Whol
     let error = (failed || !answers).then(|| error::read(dialect, StatusCode::OK, body));
     Some(Whole {
         usage: meter.usage(),
+        made: meter.made(),
         model: meter.model,
         finish: meter.finish,
         // What does not say that it is an error is one where its words are known.
         error: error.filter(|error| failed || error.class != Class::Unknown),
         answers,
-        output_chars: meter.chars,
     })
 }
 

@@ -12,7 +12,7 @@ use log::warn;
 
 use super::job::Job;
 use super::trail::{Trail, Try};
-use crate::ai::estimate;
+use crate::ai::estimate::Made;
 use crate::ai::meter::Meter;
 use crate::ai::usage::Usage;
 use crate::limit::{Reserved, Spent};
@@ -44,8 +44,8 @@ pub struct Account {
     sent: Sent,
     /// What a stream was seen to use so far.
     seen: Usage,
-    /// Characters of its answer.
-    chars: u64,
+    /// What its answer has.
+    made: Made,
     /// The same, as limits count it; what it costs lags behind by a few tokens.
     spent: Spent,
     looked: u64,
@@ -77,10 +77,10 @@ impl Sent {
         self.whole.load(Ordering::Relaxed)
     }
 
-    /// Takes down that an answer of so many characters to the try `one` of `job` has used `usage`, and no client gets it.
-    pub fn wasted(&self, job: &Job, one: &Try, usage: Usage, chars: u64) {
+    /// Takes down that an answer to the try `one` of `job` has used `usage`, and no client gets what was `made`.
+    pub fn wasted(&self, job: &Job, one: &Try, usage: Usage, made: Made) {
         let input = if usage.input > 0 { usage.input } else { job.input };
-        let usage = Most::of(job).believed(Usage { input, ..usage }, chars);
+        let usage = Most::of(job).believed(Usage { input, ..usage }, made);
         let cost = job.cost(one, &usage).map(|cost| cost.min(MOST_COST));
         let mut wasted = self.wasted.lock().unwrap_or_else(PoisonError::into_inner);
         wasted.usage += usage;
@@ -97,6 +97,15 @@ fn added(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.map_or(other, |one| Some(one.saturating_add(other.unwrap_or(0))))
 }
 
+/// What was counted, and of the answer at least what was seen of it.
+fn at_least(counted: Usage, made: Made) -> Usage {
+    let seen = made.usage();
+    if counted.output >= seen.output {
+        return counted;
+    }
+    Usage { output: seen.output, audio_output: seen.audio_output, image_output: seen.image_output, ..counted }
+}
+
 /// What a provider is believed to have used, in tokens.
 #[derive(Debug, Clone, Copy)]
 struct Most {
@@ -111,9 +120,10 @@ impl Most {
         Self { input: sent.saturating_add(MOST_BESIDES), output: job.output.max(MOST_UNSEEN) }
     }
 
-    fn believed(self, usage: Usage, chars: u64) -> Usage {
+    fn believed(self, usage: Usage, made: Made) -> Usage {
         let input = usage.input.min(self.input).min(MOST_TOKENS);
-        let output = usage.output.min(self.output.max(chars.saturating_mul(CHARACTER))).min(MOST_TOKENS);
+        let seen = made.chars.saturating_mul(CHARACTER).saturating_add(made.usage().output);
+        let output = usage.output.min(self.output.max(seen)).min(MOST_TOKENS);
         Usage { input, output, ..usage }.bounded()
     }
 }
@@ -129,7 +139,7 @@ impl Account {
             most: Most::of(job),
             sent: job.sent.clone(),
             seen: Usage::default(),
-            chars: 0,
+            made: Made::default(),
             spent: Spent::default(),
             looked: 0,
             settled: false,
@@ -138,15 +148,14 @@ impl Account {
 
     /// What a stream has used so far or in all, and whether that is an estimate.
     pub fn usage_of(&mut self, meter: &Meter) -> (Usage, bool) {
-        self.chars = meter.output_chars();
+        self.made = meter.made();
         match meter.usage() {
             Some(usage) if meter.is_finished() => self.completed(usage),
             counted => {
                 // Some providers count the prompt at the beginning.
                 let counted = counted.unwrap_or_default();
                 let input = if counted.input > 0 { counted.input } else { self.prompt.tokens };
-                let output = counted.output.max(estimate::output_tokens(meter.output_chars()));
-                (Usage { input, output, ..counted }, true)
+                (at_least(Usage { input, ..counted }, self.made), true)
             }
         }
     }
@@ -156,16 +165,17 @@ impl Account {
     fn completed(&self, usage: Usage) -> (Usage, bool) {
         let input = if usage.input > 0 { usage.input } else { self.prompt.tokens };
         let is_counted = usage.output > 0 || !self.generates;
-        let output = if is_counted { usage.output } else { estimate::output_tokens(self.chars) };
-        let is_estimate = (input, output) != (usage.input, usage.output);
-        (Usage { input, output, ..usage }, is_estimate)
+        let made = if is_counted { Made::default() } else { self.made };
+        let completed = at_least(Usage { input, ..usage.clone() }, made);
+        let is_estimate = (completed.input, completed.output) != (usage.input, usage.output);
+        (completed, is_estimate)
     }
 
     /// Takes in what a stream has told so far. Every few tokens: what it costs is looked at too, and, on a route that cuts
     /// such streams, whether it is over its budget (`true`).
     pub fn saw(&mut self, meter: &Meter, trail: &Trail, job: &Job) -> bool {
         let usage = self.usage_of(meter).0;
-        self.seen = self.most.believed(usage, self.chars);
+        self.seen = self.most.believed(usage, self.made);
         let Some(reserved) = &self.reserved else { return false };
         self.spent.tokens = self.seen.total();
         if self.spent.tokens < self.looked.saturating_add(LOOK_EVERY) {
@@ -198,9 +208,9 @@ impl Account {
         }
     }
 
-    /// A whole answer was given: its provider counted `usage`, or it has so many characters.
-    pub fn settle_whole(&mut self, trail: &mut Trail, job: &Job, usage: Option<Usage>, chars: u64) {
-        self.chars = chars;
+    /// A whole answer was given: its provider counted `usage`, or this is what was `made`.
+    pub fn settle_whole(&mut self, trail: &mut Trail, job: &Job, usage: Option<Usage>, made: Made) {
+        self.made = made;
         match usage {
             Some(usage) => {
                 let (usage, estimated) = self.completed(usage);
@@ -209,8 +219,9 @@ impl Account {
             None => {
                 // What is no text, and what will be made later, counts as what was set aside for it.
                 let is_text = job.operation.generates() && !job.body.in_background();
-                let output = if chars > 0 || is_text { estimate::output_tokens(chars) } else { job.output };
-                self.settle(trail, job, Usage { input: self.prompt.tokens, output, ..Usage::default() }, true);
+                let is_seen = made != Made::default() || is_text;
+                let usage = if is_seen { made.usage() } else { Usage { output: job.output, ..Usage::default() } };
+                self.settle(trail, job, Usage { input: self.prompt.tokens, ..usage }, true);
             }
         }
     }
@@ -219,7 +230,7 @@ impl Account {
     pub fn settle(&mut self, trail: &mut Trail, job: &Job, usage: Usage, estimated: bool) {
         // Asking what something would cost costs nothing.
         let said = if job.operation.charges() { usage } else { Usage::default() };
-        let usage = self.most.believed(said.clone(), self.chars);
+        let usage = self.most.believed(said.clone(), self.made);
         if usage.total() != said.total() {
             let provider = trail.last_try().map_or("", |last| &*last.name);
             warn!(

@@ -10,7 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use super::body::Held;
 use super::call::Live;
 use super::events::Events;
+use crate::ai::answers::Piece;
 use crate::ai::breaker::Trial;
+use crate::ai::estimate::Made;
 use crate::ai::usage::Usage;
 use crate::proxy::context::RequestContext;
 use crate::proxy::exchange::{Unserved, cut_by_client};
@@ -62,8 +64,10 @@ pub enum Content {
         body: Bytes,
         /// The tokens that the provider counted.
         usage: Option<Usage>,
-        /// Characters of what the model wrote.
-        chars: u64,
+        /// The same as events, where the client wants these and its door can have them.
+        pieces: Option<Vec<Piece>>,
+        /// What the model has made.
+        made: Made,
         /// The model that the provider names.
         model: Option<Box<str>>,
         /// What it takes of the memory for bodies.

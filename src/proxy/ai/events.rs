@@ -242,7 +242,12 @@ impl Events {
     /// so much. `tells`: the client asked to be told of it.
     pub fn cut(&mut self, usage: Usage, tells: bool, out: &mut Vec<u8>) {
         match &mut self.translator {
-            Some(translating) => translating.stream.cut(usage, out),
+            Some(translating) => {
+                translating.stream.cut(usage, out);
+                if let Some(told) = translating.stream.take_usage().filter(|_| !tells) {
+                    out.drain(told);
+                }
+            }
             None => self.watch.cut(self.meter.model().unwrap_or_default(), usage, tells, out),
         }
     }
@@ -299,7 +304,7 @@ impl Events {
                     let malformed = malformed.counted(self.meter.usage());
                     return self.fail(if malformed.foreign { Broken::Foreign(malformed) } else { Broken::Malformed });
                 }
-                self.push(Bytes::from(out), false);
+                self.push_translated(out);
             }
             None => {
                 self.watch.frame(&frame);
@@ -325,7 +330,7 @@ impl Events {
         if self.ended || self.broken.is_some() {
             return content;
         }
-        if self.meter.is_finished() {
+        if self.meter.may_end() {
             self.close();
         } else {
             self.fail(Broken::Truncated);
@@ -340,7 +345,7 @@ impl Events {
         {
             let mut out = Vec::new();
             let finished = translator.work(|stream| stream.finish(&mut out));
-            self.push(Bytes::from(out), false);
+            self.push_translated(out);
             if finished.is_err() {
                 self.broken = Some(Broken::Truncated);
             }
@@ -350,6 +355,19 @@ impl Events {
     fn fail(&mut self, broken: Broken) -> bool {
         self.broken = Some(broken);
         false
+    }
+
+    /// Events of the translator's. That of the usage is one of its own: not every client asks for it.
+    fn push_translated(&mut self, out: Vec<u8>) {
+        let usage = self.translator.as_mut().and_then(|translating| translating.stream.take_usage());
+        let mut out = Bytes::from(out);
+        if let Some(usage) = usage {
+            let rest = out.split_off(usage.end.min(out.len()));
+            let told = out.split_off(usage.start.min(out.len()));
+            self.push(std::mem::replace(&mut out, rest), false);
+            self.push(told, true);
+        }
+        self.push(out, false);
     }
 
     fn push(&mut self, bytes: Bytes, usage: bool) {

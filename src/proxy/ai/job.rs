@@ -21,6 +21,7 @@ use super::trail::{Trail, Try};
 use crate::ai::breaker::Trial;
 use crate::ai::catalog::{Candidate, Plan};
 use crate::ai::door::Operation;
+use crate::ai::estimate::Made;
 use crate::ai::refusal::Refusal;
 use crate::ai::usage::Usage;
 use crate::clock;
@@ -30,6 +31,7 @@ use crate::snapshot::ai::{AiState, ProviderState};
 use crate::upstream::connect::Connector;
 use attempt::{Attempt, Missed};
 
+pub use prepare::busy;
 pub use take::{body_of, is_json};
 
 mod attempt;
@@ -104,6 +106,8 @@ pub struct Wanted {
     pub keepalive: Duration,
     /// The name of who served.
     pub headers: bool,
+    /// None yet, for what is made of an answer.
+    pub held: Held,
 }
 
 impl Wanted {
@@ -144,6 +148,7 @@ impl Job {
             usage: asks || !self.operation.asks_for_usage(),
             keepalive: self.ai.config.keepalive,
             headers: self.ai.config.headers,
+            held: self.held.another(),
         }
     }
 
@@ -159,9 +164,9 @@ impl Job {
     }
 
     /// Takes down what an answer used that no client gets, of the try under way.
-    fn wasted(&self, trail: &mut Trail, usage: Option<Usage>, chars: u64) {
+    fn wasted(&self, trail: &mut Trail, usage: Option<Usage>, made: Made) {
         if let (Some(usage), Some(one)) = (usage, trail.last_try()) {
-            self.sent.wasted(self, one, usage, chars);
+            self.sent.wasted(self, one, usage, made);
         }
     }
 

@@ -16,9 +16,9 @@ use super::delivery::Delivery;
 use super::events::{Broken, Events, Step};
 use super::job::Job;
 use super::trail::{self, Trail};
-use crate::ai::answers::convert;
 use crate::ai::breaker::Trial;
 use crate::ai::dialect::error::Class;
+use crate::ai::estimate::Made;
 use crate::ai::refusal::Refusal;
 use crate::ai::usage::Usage;
 use crate::clock;
@@ -75,22 +75,18 @@ async fn exchange_with(
     };
     let Answer { fields, content, trial } = answer;
     match content {
-        Content::Whole { body, usage, chars, model, held: _held } => {
-            account.settle_whole(trail, job, usage, chars);
+        Content::Whole { body, pieces, usage, made, model, held: _held } => {
+            account.settle_whole(trail, job, usage, made);
             trail.served_model = model;
-            let turns = job.streams() && convert::turns(job.operation);
-            if !turns && !delivery.has_begun() {
-                return delivery.whole(session, ctx, fields, body).await;
+            match pieces {
+                // It wants events, and the provider gave none.
+                Some(pieces) => delivery.pieces(session, ctx, fields, &pieces).await,
+                None if delivery.has_begun() => delivery.refuse(session, ctx, told_of(&Broken::Malformed)).await,
+                None => delivery.whole(session, ctx, fields, body).await,
             }
-            // It wants events, and the provider gave none.
-            let Some(pieces) = convert::events(job.operation, &body) else {
-                let refusal = told_of(&Broken::Malformed);
-                return delivery.refuse(session, ctx, refusal).await;
-            };
-            delivery.pieces(session, ctx, fields, &pieces).await
         }
         Content::Bytes(live) => {
-            account.settle_whole(trail, job, None, 0);
+            account.settle_whole(trail, job, None, Made::default());
             if delivery.has_begun() {
                 // It was promised events.
                 return delivery.refuse(session, ctx, told_of(&Broken::Malformed)).await;

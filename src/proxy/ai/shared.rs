@@ -18,9 +18,10 @@ use super::answer::{self, Answer, Content};
 use super::body::Body;
 use super::delivery::Delivery;
 use super::events::{Broken, Events, Step};
-use super::job::{Job, Wanted, aside};
+use super::job::{Job, Wanted, aside, busy};
 use super::serve::{tell, told_of, wait};
 use super::trail::Trail;
+use super::turn::{Turned, Unturned, turned};
 use crate::ai::answers::{self, Answers, Begun, Form, Joined, Kept, Key, Last, Piece, Pilot, Rider, convert};
 use crate::ai::body::{Asked, canonical};
 use crate::ai::door::Operation;
@@ -57,8 +58,11 @@ pub async fn serve(
     let control = if asks { RequestControl::of(&session.req_header().headers) } else { RequestControl::default() };
     let key = if control.no_store { None } else { key(ctx, cache, &job).await };
     let kept = key.as_ref().and_then(|key| cache.answers.find(key));
-    if let Some((kept, status)) = kept.as_ref().and_then(|kept| Some((kept, serves(kept, &control)?))) {
-        return from_kept(session, ctx, cache, &job, kept, status).await;
+    let wanted = job.wanted();
+    if let Some(kept) = &kept
+        && let Some((status, turned)) = at_hand(&wanted, kept, &control).await
+    {
+        return from_kept(session, ctx, cache, &wanted, kept, (status, turned)).await;
     }
     if control.only_if_cached {
         return Err(Unserved::Rejected(Rejection::NotCached, Termination::Rejected));
@@ -75,14 +79,22 @@ pub async fn serve(
         }
         Some(Joined::Follows(rider)) => {
             // What others pay for costs this one nothing.
-            ride(session, ctx, cache, &job.wanted(), rider, kept, CacheStatus::Coalesced).await
+            match ride(session, ctx, cache, &wanted, rider, kept, CacheStatus::Coalesced).await? {
+                Ridden::Served => Ok(()),
+                Ridden::Untold => {
+                    note(ctx, &cache.answers, CacheStatus::Bypass);
+                    super::alone(session, ctx, job).await
+                }
+            }
         }
         Some(Joined::Leads(pilot, rider)) => {
             // Another flight may have landed between the look and now.
             let landed = cache.answers.find(&key);
-            if let Some((status, kept)) = landed.and_then(|kept| Some((serves(&kept, &control)?, kept))) {
+            if let Some(landed) = landed.filter(|landed| kept.as_ref().is_none_or(|kept| !Arc::ptr_eq(kept, landed)))
+                && let Some((status, turned)) = at_hand(&wanted, &landed, &control).await
+            {
                 drop(pilot);
-                return from_kept(session, ctx, cache, &job, &kept, status).await;
+                return from_kept(session, ctx, cache, &wanted, &landed, (status, turned)).await;
             }
             let account = match super::open(session, ctx, &job) {
                 Ok(account) => account,
@@ -95,7 +107,6 @@ pub async fn serve(
             };
             let (report, reported) = oneshot::channel();
             let trail = ctx.trail.take().unwrap_or_else(|| Box::new(Trail::new(ctx.started)));
-            let wanted = job.wanted();
             let flight = fly(job, account, pilot, cache.rules.clone(), trail, report, ctx.permits.clone());
             gateway.fetches.spawn(flight);
             let served = ride(session, ctx, cache, &wanted, rider, kept, CacheStatus::Miss).await;
@@ -105,7 +116,7 @@ pub async fn serve(
             // Who is charged tells what was used, and that is known at the end of the answer: at once when its client was
             // the only one, later when others still read it.
             ctx.trail = reported.await.ok();
-            served
+            served.map(drop)
         }
     }
 }
@@ -117,6 +128,20 @@ fn serves(kept: &Kept, control: &RequestControl) -> Option<CacheStatus> {
         Verdict::Fresh => Some(CacheStatus::Hit),
         Verdict::Stale { .. } => Some(CacheStatus::Stale),
         Verdict::Validate => None,
+    }
+}
+
+/// What `kept` is for a request that asks so, and in the form that it wants. `None`: it does not serve, or cannot be told so.
+async fn at_hand(
+    wanted: &Wanted,
+    kept: &Kept,
+    control: &RequestControl,
+) -> Option<(CacheStatus, Result<Turned, Refusal>)> {
+    let status = serves(kept, control)?;
+    match turned(wanted, &kept.form).await {
+        Ok(turned) => Some((status, Ok(turned))),
+        Err(Unturned::NoRoom) => Some((status, Err(busy()))),
+        Err(Unturned::Cannot) => None,
     }
 }
 
@@ -187,19 +212,27 @@ async fn fly(
     match flown {
         None => {}
         Some(Err(refusal)) => pilot.refuse(&refusal, asked),
-        Some(Ok(())) => {
+        Some(Ok(end)) => {
             let answers = Arc::clone(pilot.answers());
             let (form, key, ticket) = pilot.finish();
             let (freshness, at) = (Freshness::configured(&rules), clock::now());
-            if let Some(Last { target, .. }) = asked {
+            if let Some(Last { target, .. }) = asked.filter(|_| end == End::Whole) {
                 answers.keep(key, Kept { form, target, usage, at, freshness, held: None }, ticket);
             }
         }
     }
 }
 
+/// Whether an answer that was made is all there.
+#[derive(PartialEq, Eq)]
+enum End {
+    Whole,
+    /// A stream without its last event: its readers have what they need, and nobody who comes later is told so.
+    Missing,
+}
+
 /// `None`: all have left who read it.
-async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail) -> Option<Result<(), Refusal>> {
+async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail) -> Option<Result<End, Refusal>> {
     let answer = match while_read(pilot, job.run(trail)).await? {
         Ok(answer) => *answer,
         Err(refusal) => {
@@ -214,12 +247,12 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
     let Some(target) = trail.target() else { return Some(Err(Refusal::internal())) };
     let begun = |whole| Begun { fields, whole, target, attempts: trail.count };
     match content {
-        Content::Whole { body, usage, chars, model, .. } => {
+        Content::Whole { body, usage, made, model, .. } => {
             let begun = begun(Some(body));
-            account.settle_whole(trail, job, usage, chars);
+            account.settle_whole(trail, job, usage, made);
             trail.served_model = model;
             pilot.begin(begun);
-            Some(Ok(()))
+            Some(Ok(End::Whole))
         }
         // A door whose answers may be kept gives none.
         Content::Bytes(_) => Some(Err(told_of(&Broken::Malformed))),
@@ -242,8 +275,9 @@ async fn make(job: &Job, account: &mut Account, pilot: &Pilot, trail: &mut Trail
                 trail.broke();
                 return Some(Err(told_of(&broken)));
             }
+            let end = if events.meter().has_ended() { End::Whole } else { End::Missing };
             events.finish().await;
-            Some(Ok(()))
+            Some(Ok(end))
         }
     }
 }
@@ -288,7 +322,7 @@ async fn ride(
     mut rider: Rider,
     kept: Option<Arc<Kept>>,
     status: CacheStatus,
-) -> Result<(), Unserved> {
+) -> Result<Ridden, Unserved> {
     let mut delivery = wanted.delivery();
     let begun = match wait(session, ctx, pin!(rider.begun()), &mut delivery).await {
         Ok(begun) => begun,
@@ -302,33 +336,83 @@ async fn ride(
         Err(refusal) => {
             // An old answer is better than none, where the fault is the provider's (T38: the same question, a bounded age).
             let serves = |kept: &Arc<Kept>| kept.serves_on_error(refusal.is_unanswered(), clock::now());
-            if let Some(kept) = kept.filter(|kept| refusal.is_of_provider() && serves(kept)) {
+            if let Some(kept) = kept.filter(|kept| refusal.is_of_provider() && serves(kept))
+                && let Ok(turned) = turned(wanted, &kept.form).await
+            {
                 note(ctx, &cache.answers, CacheStatus::Stale);
-                return send_kept(session, ctx, wanted, &kept, delivery).await;
+                let sent = send_kept(session, ctx, wanted, (&kept, turned), delivery).await;
+                return sent.map(|()| Ridden::Served);
             }
             note(ctx, &cache.answers, status);
             if let Some(Last { target, attempts }) = rider.asked().filter(|_| wanted.headers) {
                 tell(ctx, &target.0, &target.1, attempts);
             }
-            return delivery.refuse(session, ctx, refusal).await;
+            return delivery.refuse(session, ctx, refusal).await.map(|()| Ridden::Served);
         }
+    };
+    let all = match wait(session, ctx, pin!(all_of(wanted, &begun, &mut rider)), &mut delivery).await {
+        Ok(Some(Err(Untold::Turning(Unturned::Cannot))))
+            if !delivery.has_begun() && status == CacheStatus::Coalesced =>
+        {
+            return Ok(Ridden::Untold);
+        }
+        all => all,
     };
     note(ctx, &cache.answers, status);
     if wanted.headers {
         tell(ctx, &begun.target.0, &begun.target.1, begun.attempts);
     }
-    if let Some(body) = &begun.whole {
-        return send(session, ctx, wanted, &Form::Whole(body.clone()), begun.fields.clone(), delivery).await;
+    let served = match all? {
+        Some(all) => send(session, ctx, all.map_err(Untold::refusal), begun.fields.clone(), delivery).await,
+        None => follow(session, ctx, &begun, rider, delivery).await,
+    };
+    served.map(|()| Ridden::Served)
+}
+
+/// How a client fared with an answer that others read too.
+enum Ridden {
+    Served,
+    /// It cannot be told in the form that the client wants, who has seen nothing of it.
+    Untold,
+}
+
+/// Why an answer under way is not there in the form that a client wants.
+enum Untold {
+    Broken(Refusal),
+    Turning(Unturned),
+}
+
+impl Untold {
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Broken(refusal) => refusal,
+            Self::Turning(Unturned::Cannot) => told_of(&Broken::Malformed),
+            Self::Turning(Unturned::NoRoom) => busy(),
+        }
     }
-    if !wanted.streams {
-        let gathered = wait(session, ctx, pin!(gather(&mut rider)), &mut delivery).await?;
-        return match gathered {
-            Ok(pieces) => {
-                send(session, ctx, wanted, &Form::Events(pieces.into()), begun.fields.clone(), delivery).await
-            }
-            Err(refusal) => delivery.refuse(session, ctx, refusal).await,
-        };
-    }
+}
+
+/// An answer that goes out at once, when all of it is there; `None`: its events go out as they come.
+async fn all_of(wanted: &Wanted, begun: &Begun, rider: &mut Rider) -> Option<Result<Turned, Untold>> {
+    let form = match &begun.whole {
+        Some(body) => Form::Whole(body.clone()),
+        None if wanted.streams => return None,
+        None => match gather(rider).await {
+            Ok(pieces) => Form::Events(pieces.into()),
+            Err(refusal) => return Some(Err(Untold::Broken(refusal))),
+        },
+    };
+    Some(turned(wanted, &form).await.map_err(Untold::Turning))
+}
+
+/// Passes the events of an answer on as they come.
+async fn follow(
+    session: &mut Session<'_>,
+    ctx: &mut RequestContext,
+    begun: &Begun,
+    mut rider: Rider,
+    mut delivery: Delivery,
+) -> Result<(), Unserved> {
     delivery.begin(session, ctx, begun.fields.clone()).await?;
     loop {
         match rider.at_hand() {
@@ -364,65 +448,54 @@ async fn from_kept(
     session: &mut Session<'_>,
     ctx: &mut RequestContext,
     cache: &AiCache,
-    job: &Job,
+    wanted: &Wanted,
     kept: &Kept,
-    status: CacheStatus,
+    (status, turned): (CacheStatus, Result<Turned, Refusal>),
 ) -> Result<(), Unserved> {
     note(ctx, &cache.answers, status);
-    let wanted = job.wanted();
-    let delivery = wanted.delivery();
-    send_kept(session, ctx, &wanted, kept, delivery).await
+    let mut delivery = wanted.delivery();
+    match turned {
+        Ok(turned) => send_kept(session, ctx, wanted, (kept, turned), delivery).await,
+        Err(refusal) => delivery.refuse(session, ctx, refusal).await,
+    }
 }
 
 async fn send_kept(
     session: &mut Session<'_>,
     ctx: &mut RequestContext,
     wanted: &Wanted,
-    kept: &Kept,
+    (kept, turned): (&Kept, Turned),
     delivery: Delivery,
 ) -> Result<(), Unserved> {
     if wanted.headers {
         tell(ctx, &kept.target.0, &kept.target.1, 0);
     }
     ctx.fields.push((header::AGE, HeaderValue::from(kept.age(clock::now()).as_secs())));
-    send(session, ctx, wanted, &kept.form, HeaderMap::new(), delivery).await
+    send(session, ctx, Ok(turned), HeaderMap::new(), delivery).await
 }
 
-/// Sends a whole answer in the form that the client wants.
+/// Sends an answer that is all there.
 async fn send(
     session: &mut Session<'_>,
     ctx: &mut RequestContext,
-    wanted: &Wanted,
-    form: &Form,
+    turned: Result<Turned, Refusal>,
     mut fields: HeaderMap,
     mut delivery: Delivery,
 ) -> Result<(), Unserved> {
     fields.remove(header::CONTENT_TYPE);
-    let unturned = || told_of(&Broken::Malformed);
-    let whole = match form {
-        Form::Whole(body) if !wanted.streams => Some(body.clone()),
-        Form::Events(pieces) if !wanted.streams => convert::whole(wanted.operation, pieces),
-        _ => None,
+    let Turned { form, held: _held } = match turned {
+        Ok(turned) => turned,
+        Err(refusal) => return delivery.refuse(session, ctx, refusal).await,
     };
-    if let Some(body) = whole {
-        fields.insert(header::CONTENT_TYPE, JSON);
-        return delivery.whole(session, ctx, fields, body).await;
+    match form {
+        Form::Events(pieces) => delivery.pieces(session, ctx, fields, &pieces).await,
+        // It was promised events.
+        Form::Whole(_) if delivery.has_begun() => delivery.refuse(session, ctx, told_of(&Broken::Malformed)).await,
+        Form::Whole(body) => {
+            fields.insert(header::CONTENT_TYPE, JSON);
+            delivery.whole(session, ctx, fields, body).await
+        }
     }
-    if !wanted.streams {
-        return delivery.refuse(session, ctx, unturned()).await;
-    }
-    let turned;
-    let pieces: &[Piece] = match form {
-        Form::Events(pieces) => pieces,
-        Form::Whole(body) => match convert::events(wanted.operation, body) {
-            Some(pieces) => {
-                turned = pieces;
-                &turned
-            }
-            None => return delivery.refuse(session, ctx, unturned()).await,
-        },
-    };
-    delivery.pieces(session, ctx, fields, pieces).await
 }
 
 /// Says how the request is answered: to the client, the log and the metrics.

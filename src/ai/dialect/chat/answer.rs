@@ -78,7 +78,7 @@ pub(super) const SOUND: Malformed = Malformed::foreign("an answer in sound");
 ///
 /// # Errors
 ///
-/// It is no answer of Chat, or calls a tool with what is no JSON object.
+/// It is no answer of Chat, has too many calls, or one with what is no JSON object.
 pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Malformed::json(&error))?;
     let id = body.id.unwrap_or_default();
@@ -116,6 +116,7 @@ pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
     let stop = stop(choice.finish_reason.as_deref().unwrap_or_default()).with_calls(!calls.is_empty());
     let last = calls.len().saturating_sub(1);
     for (index, call) in calls.into_iter().enumerate() {
+        Malformed::unless_one_more(index)?;
         let function = call.function.ok_or(Malformed::foreign("a call of something that is no function"))?;
         let name = function.name;
         let arguments = function.arguments.unwrap_or_default();

@@ -60,17 +60,18 @@ impl Calls {
     ///
     /// # Errors
     ///
-    /// It goes back to a call that was complete, begins one without a name, its arguments go on after their end, or there is
-    /// too much to hold.
+    /// It goes back to a call that was complete, begins one without a name or one too many, its arguments go on after their end,
+    /// or there is too much to hold.
     pub(super) fn take(&mut self, delta: Delta<'_>, answer: &str, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let Delta { index, id, name, arguments } = delta;
         let is_of = |call: &Call| {
-            let another = name.is_some() && id.as_ref().is_some_and(|id| **id != *call.id);
-            (index.is_none() || index == call.index) && !another
+            let is_another = || name.is_some() && id.as_ref().is_some_and(|id| **id != *call.id);
+            (index.is_none() || index == call.index) && !is_another()
         };
         let at = match (self.open.iter().rposition(is_of), name) {
             (Some(at), _) => at,
             (None, Some(name)) => {
+                Malformed::unless_one_more(self.count)?;
                 let id = id.map_or_else(|| made_up_id(answer, self.count, &name), |id| id.0.into_owned());
                 self.count += 1;
                 self.held = self.held.saturating_add(OVERHEAD + id.len() + name.len());

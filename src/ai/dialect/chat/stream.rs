@@ -1,5 +1,7 @@
 //! A stream of Chat: the events of a provider, read, and those for a client, written.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -202,6 +204,8 @@ pub(in super::super) struct Writer {
     calls: usize,
     stop: Stop,
     usage: Option<Usage>,
+    /// Where the event of the usage was written.
+    usage_at: Option<Range<usize>>,
 }
 
 impl Writer {
@@ -215,7 +219,12 @@ impl Writer {
             calls: 0,
             stop: Stop::End,
             usage: None,
+            usage_at: None,
         }
+    }
+
+    pub(in super::super) fn take_usage(&mut self) -> Option<Range<usize>> {
+        self.usage_at.take()
     }
 
     pub(in super::super) fn put(&mut self, piece: &Piece<'_>, notes: &Notes, out: &mut Vec<u8>) {
@@ -298,7 +307,7 @@ impl Writer {
         });
     }
 
-    fn end(&self, notes: &Notes, out: &mut Vec<u8>) {
+    fn end(&mut self, notes: &Notes, out: &mut Vec<u8>) {
         self.chunk(notes, out, |chunk| {
             chunk.list("choices", |list| {
                 list.object(|choice| {
@@ -310,10 +319,12 @@ impl Writer {
             counts_nothing(notes, chunk);
         });
         if let Some(usage) = self.usage.as_ref().filter(|usage| notes.include_usage && usage::is_told(usage)) {
+            let from = out.len();
             self.chunk(notes, out, |chunk| {
                 chunk.list("choices", |_| ());
                 chunk.object("usage", |o| usage::write(usage, o));
             });
+            self.usage_at = Some(from..out.len());
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }

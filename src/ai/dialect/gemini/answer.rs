@@ -183,6 +183,7 @@ impl Reader {
         }
         let seal = part.thought_signature.filter(|seal| !seal.is_empty());
         if let Some(function) = part.function_call {
+            Malformed::unless_one_more(self.calls)?;
             let FunctionCall { id, name, args } = function;
             let answer = notes.id_or(self.id.as_deref().unwrap_or_default());
             let call = self.calls;

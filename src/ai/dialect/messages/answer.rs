@@ -83,10 +83,18 @@ impl<'a> Block<'a> {
 
 /// # Errors
 ///
-/// It is no answer of Messages.
+/// It is no answer of Messages, or has too many calls.
 pub(in super::super) fn read(body: &[u8]) -> Result<Reply<'_>, Malformed> {
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| Malformed::json(&error))?;
-    let mut parts = body.content.into_iter().map(Block::into_part).collect::<Result<Vec<_>, _>>()?;
+    let (mut parts, mut calls) = (Vec::with_capacity(body.content.len()), 0);
+    for block in body.content {
+        let part = block.into_part()?;
+        if matches!(part, Part::Call(_)) {
+            Malformed::unless_one_more(calls)?;
+            calls += 1;
+        }
+        parts.push(part);
+    }
     parts.extend(body.stop_details.and_then(|details| details.explanation).map(Part::Refusal));
     let stop = stop(body.stop_reason.as_deref().unwrap_or_default(), body.stop_sequence.as_deref());
     Ok(Reply { id: body.id, model: body.model, parts, stop, usage: body.usage.into() })

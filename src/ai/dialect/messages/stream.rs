@@ -95,7 +95,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// The event is none of Messages', an error, or a block that was not asked for.
+    /// The event is none of Messages', an error, or a block that was not asked for, or a call too many.
     pub(in super::super) fn event(&mut self, data: &[u8], sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let event: Event<'_> = serde_json::from_slice(data).map_err(|error| Malformed::json(&error))?;
         match &*event.kind {
@@ -106,7 +106,7 @@ impl Reader {
             }
             "content_block_start" => {
                 let block = event.content_block.ok_or(Malformed::new("a start of a block without the block"))?;
-                self.begin(event.index, block.into_part()?, sink);
+                self.begin(event.index, block.into_part()?, sink)?;
             }
             "content_block_delta" => {
                 self.delta(event.index, event.delta.ok_or(Malformed::new("a delta without itself"))?, sink)?;
@@ -142,7 +142,7 @@ impl Reader {
     }
 
     /// A block mostly begins empty, but need not.
-    fn begin(&mut self, index: Option<u64>, part: Part<'_>, sink: &mut Sink<'_>) {
+    fn begin(&mut self, index: Option<u64>, part: Part<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {
         let mut kind = Kind::Other;
         match part {
             Part::Text(text, _) if !text.is_empty() => sink.put(&Piece::Text(&text)),
@@ -157,6 +157,7 @@ impl Reader {
             }
             Part::Redacted(data) => sink.put(&Piece::Redacted(&data)),
             Part::Call(Call { id, name, arguments, .. }) => {
+                Malformed::unless_one_more(self.calls)?;
                 let (call, bare) = (self.calls, &*arguments == "{}");
                 kind = Kind::Call { call, bare };
                 self.calls += 1;
@@ -173,6 +174,7 @@ impl Reader {
             self.begun.remove(0);
         }
         self.begun.push(Begun { index, kind });
+        Ok(())
     }
 
     fn delta(&mut self, index: Option<u64>, delta: Delta<'_>, sink: &mut Sink<'_>) -> Result<(), Malformed> {

@@ -271,6 +271,49 @@ fn calls_that_wait_for_another_are_held_up_to_a_bound() {
     assert!(held.unwrap().unwrap_err().foreign, "the provider is well, and its answer cannot be told");
 }
 
+/// A provider's answer with so many calls: whole, and as the events of a stream.
+fn calls_of(provider: Dialect, count: usize) -> (Value, Vec<Value>) {
+    let each = |call: &dyn Fn(usize) -> Value| (0..count).map(call).collect::<Vec<Value>>();
+    match provider {
+        Dialect::Messages => {
+            let call = |id| json!({"type": "tool_use", "id": format!("c{id}"), "name": "f", "input": {}});
+            let begin = |i: usize| json!({"type": "content_block_start", "index": i, "content_block": call(i)});
+            (json!({"content": each(&|i| call(i)), "stop_reason": "tool_use"}), each(&begin))
+        }
+        Dialect::Gemini => {
+            let answer = |parts| json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
+            let call = |_| json!({"functionCall": {"name": "f", "args": {}}});
+            (answer(each(&call)), each(&|i| answer(vec![call(i)])))
+        }
+        _ => {
+            let call = |i: usize, arguments| json!({"index": i, "id": format!("c{i}"), "function": {"name": "f", "arguments": arguments}});
+            let whole = json!({"message": {"tool_calls": each(&|i| call(i, "{}"))}, "finish_reason": "tool_calls"});
+            let open = |i: usize| json!({"choices": [{"delta": {"tool_calls": [call(i, "{")]}}]});
+            (json!({"choices": [whole]}), each(&open))
+        }
+    }
+}
+
+#[test]
+fn an_answer_with_more_calls_than_a_model_makes_is_none() {
+    for (provider, client) in [
+        (Dialect::Chat, Dialect::Messages),
+        (Dialect::Messages, Dialect::Chat),
+        (Dialect::Gemini, Dialect::Chat),
+        (Dialect::Gemini, Dialect::Messages),
+    ] {
+        for (count, fits) in [(MOST_CALLS, true), (MOST_CALLS + 1, false)] {
+            let (whole, events) = calls_of(provider, count);
+            let told = answer(provider, client, whole.to_string().as_bytes(), &golden::notes());
+            assert_eq!(told.is_ok(), fits, "{provider:?} {count}");
+            let mut stream = Stream::new(provider, client, golden::notes());
+            let mut put = |event: &Value| stream.event(event.to_string().as_bytes(), &mut Vec::new());
+            let told = events.iter().try_for_each(&mut put);
+            assert_eq!(told.map_err(|malformed| malformed.foreign), if fits { Ok(()) } else { Err(false) });
+        }
+    }
+}
+
 #[test]
 fn usage_ends_a_stream_of_chat_only_where_it_was_asked_for() {
     let sse = golden::files("stream/messages").into_iter().find(|(name, _)| name == "text").unwrap().1;

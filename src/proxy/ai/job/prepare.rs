@@ -129,7 +129,7 @@ impl Job {
 }
 
 /// What a client is told while others take all of the memory for bodies.
-pub(super) fn busy() -> Refusal {
+pub fn busy() -> Refusal {
     let message = "requests for models fill the memory that they may have: retry in a moment";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message, Termination::Rejected).after(1)
 }

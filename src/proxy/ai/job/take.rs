@@ -4,23 +4,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use log::warn;
 
 use super::attempt::{Attempt, Fault, Missed};
 use super::prepare::busy;
 use super::{Job, LONG, aside};
-use crate::ai::answers::convert;
+use crate::ai::answers::{Piece, convert};
 use crate::ai::attempt::{Verdict, judge, judge_inside};
 use crate::ai::dialect::translate::{self, Malformed};
 use crate::ai::dialect::{Dialect, error};
 use crate::ai::door::Operation;
-use crate::ai::estimate;
+use crate::ai::estimate::{self, Made};
 use crate::ai::meter::{Whole, whole};
+use crate::ai::refusal::Refusal;
 use crate::ai::reset;
 use crate::ai::usage::Usage;
 use crate::ai::way::Way;
 use crate::clock;
+use crate::observe::Termination;
 use crate::observe::ai::{Phase, TryOutcome};
 use crate::observe::metrics::AiGatewayMetrics;
 use crate::proxy::ai::answer::{Answer, Content, passed_fields};
@@ -28,6 +30,7 @@ use crate::proxy::ai::body::Held;
 use crate::proxy::ai::call::Live;
 use crate::proxy::ai::events::{Broken, Events, Start, Translating};
 use crate::proxy::ai::trail::Trail;
+use crate::proxy::ai::turn;
 use crate::proxy::exchange::SLICE;
 use crate::upstream::retry::Cause;
 
@@ -137,7 +140,9 @@ impl Job {
     ) -> Result<Box<Answer>, Missed> {
         let dialect = attempt.prepared.way.dialect(self.operation);
         let notes = attempt.prepared.notes.clone();
-        let translator = notes.map(|notes| {
+        let translator = notes.map(|mut notes| {
+            // Usage is held back from who did not ask: others may read the same answer.
+            notes.include_usage = true;
             let stream = translate::Stream::new(dialect, self.operation.dialect(), notes);
             Box::new(Translating::new(stream, &self.ai.books.gateway))
         });
@@ -163,7 +168,7 @@ impl Job {
             }
             Err(Broken::Foreign(malformed)) => {
                 let meter = events.meter();
-                Err(self.untold(attempt, &malformed, (meter.usage(), meter.output_chars()), trail))
+                Err(self.untold(attempt, &malformed, (meter.usage(), meter.made()), trail))
             }
             Err(broken) => {
                 attempt.trial.failed();
@@ -193,32 +198,30 @@ impl Job {
                 trail.missed(outcome);
                 return Err(Missed::Member);
             }
-            Err(NotWhole::NoRoom { read }) => {
-                attempt.trial.succeeded();
-                trail.missed(TryOutcome::Truncated);
-                let output = estimate::output_tokens(read).min(self.output);
-                self.wasted(trail, Some(Usage { input: self.input, output, ..Usage::default() }), 0);
-                return Err(Missed::Final(busy()));
-            }
+            Err(NotWhole::NoRoom { read }) => return Err(self.without_room(attempt, read, trail)),
         };
+        let (length, streams) = (body.len(), self.streams() && convert::turns(self.operation));
+        if streams && !turn::room(&mut held, length).await {
+            return Err(self.without_room(attempt, length as u64, trail));
+        }
         let unread = Unread {
             operation: self.operation,
             dialect: attempt.prepared.way.dialect(self.operation),
             body,
             notes: attempt.prepared.notes.clone(),
-            streams: self.streams(),
+            streams,
             metrics: Arc::clone(&self.ai.books.gateway),
         };
-        let read = aside(unread.body.len(), move || unread.read()).await;
-        let (whole, body) = match read.unwrap_or(Read::Nothing) {
-            Read::Answer(Whole { error: Some(error), .. }, _) => {
+        let read = aside(length, move || unread.read()).await;
+        let (whole, body, pieces) = match read.unwrap_or(Read::Nothing) {
+            Read::Answer(Whole { error: Some(error), .. }, ..) => {
                 let verdict = judge_inside(error.class);
                 let status = error.class.status();
                 return Err(self.miss(attempt, Fault { verdict, status, headers: &headers, error, body: None }, trail));
             }
-            Read::Answer(whole, body) => (whole, body),
+            Read::Answer(whole, body, pieces) => (whole, body, pieces),
             Read::Foreign(whole, malformed) => {
-                return Err(self.untold(attempt, &malformed, (whole.usage, whole.output_chars), trail));
+                return Err(self.untold(attempt, &malformed, (whole.usage, whole.made), trail));
             }
             Read::Nothing => {
                 attempt.trial.failed();
@@ -227,8 +230,29 @@ impl Job {
             }
         };
         trail.first_content(clock::now());
-        let content = Content::Whole { body, usage: whole.usage, chars: whole.output_chars, model: whole.model, held };
+        if let Some(pieces) = &pieces {
+            turn::weighed(&mut held, length, pieces);
+        }
+        let Whole { usage, made, model, .. } = whole;
+        let content = Content::Whole { body, pieces, usage, made, model, held };
         Ok(self.served(attempt, headers, content, trail))
+    }
+
+    /// An answer for which others leave no memory. Its provider is well, and what was read of it is owed.
+    fn without_room(&self, attempt: Attempt<'_>, read: u64, trail: &mut Trail) -> Missed {
+        attempt.trial.succeeded();
+        trail.missed(TryOutcome::Truncated);
+        let output = estimate::output_tokens(read).min(self.output);
+        self.wasted(trail, Some(Usage { input: self.input, output, ..Usage::default() }), Made::default());
+        if read > self.held.most_of_one() {
+            // It would be as long the next time, and be paid again.
+            let message =
+                "the answer is longer than all that requests for models may hold here; ask for it as a stream";
+            let refusal =
+                Refusal::new(StatusCode::BAD_GATEWAY, "PROVIDER_INVALID_ANSWER", message, Termination::UpstreamInvalid);
+            return Missed::Final(refusal.for_good());
+        }
+        Missed::Final(busy())
     }
 
     /// An answer that the client's dialect has no words for. Its provider is well, and what it used is owed.
@@ -236,11 +260,11 @@ impl Job {
         &self,
         attempt: Attempt<'_>,
         malformed: &Malformed,
-        (usage, chars): (Option<Usage>, u64),
+        (usage, made): (Option<Usage>, Made),
         trail: &mut Trail,
     ) -> Missed {
         attempt.trial.succeeded();
-        self.wasted(trail, usage, chars);
+        self.wasted(trail, usage, made);
         trail.untold(malformed);
         Missed::Target
     }
@@ -278,8 +302,8 @@ fn unmarked(body: &[u8]) -> &[u8] {
 
 /// What a whole body is.
 enum Read {
-    /// An answer, or an error of the provider's, and the body for the client.
-    Answer(Whole, Bytes),
+    /// An answer, or an error of the provider's, and the body for the client, also as events where these are wanted.
+    Answer(Whole, Bytes, Option<Vec<Piece>>),
     /// An answer that the client's dialect has no words for.
     Foreign(Whole, Malformed),
     /// No answer.
@@ -293,7 +317,7 @@ struct Unread {
     dialect: Dialect,
     body: Bytes,
     notes: Option<translate::Notes>,
-    /// Whether events are wanted.
+    /// Whether events are wanted, and can be made.
     streams: bool,
     metrics: Arc<AiGatewayMetrics>,
 }
@@ -304,24 +328,30 @@ impl Unread {
         let body = body.slice_ref(unmarked(&body));
         let Some(whole) = whole(dialect, operation, &body) else { return Read::Nothing };
         if whole.error.is_some() {
-            return Read::Answer(whole, body);
+            return Read::Answer(whole, body, None);
         }
         if !whole.answers {
             return Read::Nothing;
         }
-        let Some(notes) = notes else {
-            // Who wants events gets them made of it.
-            let turns = streams && convert::turns(operation);
-            let serves = !turns || convert::events(operation, &body).is_some();
-            return if serves { Read::Answer(whole, body) } else { Read::Nothing };
-        };
-        let _working = metrics.begin(Phase::Translate);
-        match translate::answer(dialect, operation.dialect(), &body, &notes) {
-            Ok(translated) => Read::Answer(whole, translated.into()),
-            Err(malformed) => {
-                let malformed = malformed.counted(whole.usage.clone());
-                if malformed.foreign { Read::Foreign(whole, malformed) } else { Read::Nothing }
+        let body = match notes {
+            None => body,
+            Some(notes) => {
+                let _working = metrics.begin(Phase::Translate);
+                match translate::answer(dialect, operation.dialect(), &body, &notes) {
+                    Ok(translated) => translated.into(),
+                    Err(malformed) => {
+                        let malformed = malformed.counted(whole.usage.clone());
+                        return if malformed.foreign { Read::Foreign(whole, malformed) } else { Read::Nothing };
+                    }
+                }
             }
+        };
+        if !streams {
+            return Read::Answer(whole, body, None);
+        }
+        match convert::events(operation, &body) {
+            Some(pieces) => Read::Answer(whole, body, Some(pieces)),
+            None => Read::Nothing,
         }
     }
 }
@@ -377,8 +407,8 @@ async fn whole_of(
             && let Some(held) = &mut held
         {
             let more = (length - counted) as u64;
-            if !held.wait_for(more).await {
-                return Err(NotWhole::NoRoom { read: body.len() as u64 });
+            if length as u64 > held.most_of_one() || !held.wait_for(more).await {
+                return Err(NotWhole::NoRoom { read: length as u64 });
             }
             counted = length;
         }
