@@ -251,26 +251,17 @@ pub fn request(client: Dialect, provider: Dialect, body: &[u8], model: &str) -> 
     Ok(Translated { body: out, notes: Notes::new(&ask, model, names) })
 }
 
-/// Whether a request of Messages looks as if it held what other providers thought: the bytes alone are searched.
-pub fn may_hold_foreign_thinking(body: &[u8]) -> bool {
-    messages::may_hold_foreign(body)
-}
-
 /// A request of Messages that goes to Anthropic as it came, without what other providers thought: that it refuses. `None`:
 /// there is none. `model` is Anthropic's name for it.
 pub fn without_foreign_thinking(body: &[u8], model: &str) -> Option<Vec<u8>> {
-    messages::without_foreign(body, model)
-}
-
-/// Whether a request of Chat looks as if it held what other providers thought: the bytes alone are searched.
-pub fn may_hold_foreign_fields(body: &[u8]) -> bool {
-    chat::may_hold_foreign(body)
+    messages::may_hold_foreign(body).then(|| messages::without_foreign(body, model)).flatten()
 }
 
 /// A request of Chat that goes to OpenAI, without the fields in which other providers' thinking comes back: those it refuses.
 /// `None`: there are none.
 pub fn without_foreign_fields(body: &[u8]) -> Option<Vec<u8>> {
-    chat::without_foreign(body)
+    // The bytes alone are searched first: most have none, and need not be read.
+    chat::may_hold_foreign(body).then(|| chat::without_foreign(body)).flatten()
 }
 
 /// The bound of tokens that [`request`] writes where a client of Chat names none, with this `reasoning_effort`; 0: it writes

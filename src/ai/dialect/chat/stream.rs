@@ -316,7 +316,6 @@ impl Writer {
                     choice.text("finish_reason", finish_reason(&self.stop));
                 });
             });
-            counts_nothing(notes, chunk);
         });
         if let Some(usage) = self.usage.as_ref().filter(|usage| notes.include_usage && usage::is_told(usage)) {
             let from = out.len();
@@ -338,7 +337,6 @@ impl Writer {
                     choice.null("finish_reason");
                 });
             });
-            counts_nothing(notes, chunk);
         });
     }
 
@@ -352,13 +350,6 @@ impl Writer {
             write(chunk);
         });
         out.extend_from_slice(b"\n\n");
-    }
-}
-
-/// As OpenAI says it in every chunk before the one of usage, where that is asked for.
-fn counts_nothing(notes: &Notes, chunk: &mut Object<'_>) {
-    if notes.include_usage {
-        chunk.null("usage");
     }
 }
 

@@ -93,13 +93,11 @@ impl Job {
     ) -> Result<Bytes, Refusal> {
         let (length, model) = (body.len(), Arc::clone(model));
         let own = match provider.config.kind {
-            ProviderKind::Anthropic { .. } if translate::may_hold_foreign_thinking(&body) => {
+            ProviderKind::Anthropic { .. } => {
                 aside(length, move || translate::without_foreign_thinking(&body, &model).map_or(body, Bytes::from))
                     .await
             }
-            ProviderKind::OpenAi | ProviderKind::AzureOpenAi { .. }
-                if dialect == Dialect::Chat && translate::may_hold_foreign_fields(&body) =>
-            {
+            ProviderKind::OpenAi | ProviderKind::AzureOpenAi { .. } if dialect == Dialect::Chat => {
                 aside(length, move || translate::without_foreign_fields(&body).map_or(body, Bytes::from)).await
             }
             _ => return Ok(body),

@@ -91,22 +91,3 @@ fn an_answer_that_says_nothing_says_it_as_openai_does() {
     assert_eq!(content(json!([{"type": "thinking", "thinking": "Hm.", "signature": "c2VhbA=="}]), "max_tokens"), "");
     assert_eq!(content(json!([{"type": "tool_use", "id": "c", "name": "f", "input": {}}]), "tool_use"), Value::Null);
 }
-
-#[test]
-fn every_chunk_says_that_it_counts_nothing_where_usage_was_asked_for() {
-    let sse = golden::files("stream/messages").into_iter().find(|(name, _)| name == "text").unwrap().1;
-    for asked_for in [false, true] {
-        let notes = Notes { include_usage: asked_for, ..golden::notes() };
-        let mut stream = Stream::new(Dialect::Messages, Dialect::Chat, notes);
-        let mut out = Vec::new();
-        for (_, data) in accumulate::events(&sse) {
-            stream.event(data.as_bytes(), &mut out).unwrap();
-        }
-        let events = accumulate::events(std::str::from_utf8(&out).unwrap());
-        let chunks = events.iter().filter(|(_, data)| data != "[DONE]");
-        let chunks: Vec<Value> = chunks.map(|(_, data)| serde_json::from_str(data).unwrap()).collect();
-        for chunk in chunks.iter().filter(|chunk| chunk["choices"] != json!([])) {
-            assert_eq!(chunk.get("usage"), asked_for.then_some(&Value::Null), "{chunk}");
-        }
-    }
-}
