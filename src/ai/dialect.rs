@@ -17,6 +17,7 @@ mod thinking;
 pub mod translate;
 
 pub(super) use json::compact;
+pub(super) use members::Members;
 
 /// The shape of a request and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

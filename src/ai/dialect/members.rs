@@ -13,7 +13,7 @@ use super::json::{Object, compact, object};
 use super::text::Text;
 
 /// The members of an object.
-pub(super) struct Members<'a>(pub(super) Vec<(Text<'a>, &'a RawValue)>);
+pub(in crate::ai) struct Members<'a>(pub(in crate::ai) Vec<(Text<'a>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

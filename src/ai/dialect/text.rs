@@ -16,7 +16,7 @@ use crate::ai::json::count;
 /// A string of a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Read, Write)]
 #[serde(transparent)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+pub(in crate::ai) struct Text<'a>(#[serde(borrow)] pub(in crate::ai) Cow<'a, str>);
 
 impl Text<'_> {
     /// Whether there is nothing to read in it; Messages and Gemini take no such text.

@@ -40,6 +40,7 @@ mod take;
 
 /// Bodies that are longer are worked on by a thread that has nothing else to do, so that no stream waits for it.
 pub const LONG: usize = 64 << 10;
+
 /// Works on what is so many bytes long, on such a thread where that is [`LONG`]. `None`: the work has panicked.
 pub async fn aside<R: Send + 'static>(length: usize, work: impl FnOnce() -> R + Send + 'static) -> Option<R> {
     if length <= LONG { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }

@@ -357,18 +357,10 @@ impl Trail {
         self.last = Some(Last::Spent { provider: Arc::clone(&provider.config.name), wait });
     }
 
-    pub(super) fn key_refused(&mut self, provider: &ProviderState) {
-        self.ended(TryOutcome::KeyRefused);
-        self.uncounted += 1;
-        self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused: true, wait: None });
-    }
-
-    /// The provider refuses the key; or it wants one, and none is configured.
+    /// The provider refuses the key, which costs no try; or it wants one, and none is configured.
     pub(super) fn refused(&mut self, provider: &ProviderState, key: Option<usize>) {
-        if key.is_some() {
-            return self.key_refused(provider);
-        }
         self.ended(TryOutcome::KeyRefused);
+        self.uncounted += u32::from(key.is_some());
         self.last = Some(Last::Keys { provider: Arc::clone(&provider.config.name), refused: true, wait: None });
     }
 

@@ -3,18 +3,16 @@
 //! What need not be taken apart goes on as it is written, so that this costs in proportion to the length of the answer.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytes::Bytes;
 use memchr::memchr2;
-use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::ai::answers::Piece;
-use crate::ai::dialect::compact;
 use crate::ai::dialect::translate::MOST_CALLS;
+use crate::ai::dialect::{self, compact};
 use crate::ai::door::Operation;
 
 /// What each chunk says of the answer; the rest is in the first one.
@@ -41,9 +39,6 @@ pub fn events(operation: Operation, body: &[u8]) -> Option<Vec<Piece>> {
 /// The members of an object, in their order.
 #[derive(Clone)]
 struct Members<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
-
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Members<'a> {
     fn of(value: &'a RawValue) -> Option<Self> {
@@ -73,25 +68,8 @@ impl<'a> Members<'a> {
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-
-        impl<'de> Visitor<'de> for Read {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    members.push((name, Cow::Borrowed(value)));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Read)
+        let dialect::Members(members) = Deserialize::deserialize(deserializer)?;
+        Ok(Self(members.into_iter().map(|(name, value)| (name.0, Cow::Borrowed(value))).collect()))
     }
 }
 

@@ -108,7 +108,7 @@ impl Job {
             Some((key, Err(_))) => {
                 provider.keys.refused(key, Of::All, began, self.ai.config.key_cooldown);
                 trail.began(provider, candidate, Some(key), began);
-                trail.key_refused(provider);
+                trail.refused(provider, Some(key));
                 return Err(Missed::Key);
             }
             None => None,
